@@ -1,0 +1,306 @@
+"""Every artifact under `out/`: its name, its form, how it is written and how it is checked when read.
+
+Each file is written atomically and leaves `<name>.sha256` beside it (the form of `sha256sum`); a reader that meets
+another digest refuses and says how to make the file again. Tables are parquet, small things JSON, nothing is pickled.
+"""
+
+import hashlib
+import io
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.exceptions import DataError, MachineError
+
+OUT = Path("out")
+TABLE = OUT / "prepare" / "table.parquet"
+AUDIT = OUT / "prepare" / "audit.json"
+FOLDS = OUT / "split" / "folds.parquet"
+RECIPES = OUT / "recipes"
+SCORES = OUT / "stack" / "scores.json"
+METRICS = OUT / "metrics.json"
+SUBMIT = OUT / "submit"
+REPORT = OUT / "report"
+PLOTS = OUT / "plots"
+UNIT_PREDICTIONS = "predictions.parquet"
+HOLDOUT_FOLD = -1
+LOGIT = "logit:"
+
+TABLE_COLUMNS = ["row_id", "task", "split", "text", "text_pair", "label", "group"]
+FOLDS_COLUMNS = ["row_id", "task", "repeat", "fold", "cluster"]
+PREDICTION_COLUMNS = ["row_id", "task", "split", "repeat", "fold"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """All rows of all tasks: `row_id, task, split (train|test), text, text_pair, label, group`, and the labels in order.
+
+    `row_id` is unique within a task and split. Missing values (test labels, no pair, no group) are null.
+    """
+
+    rows: pd.DataFrame
+    labels: dict[str, list[str]]
+
+    def select(self, task: str, split: str) -> pd.DataFrame:
+        """Return one task's rows of one split, in file order, with a fresh index."""
+        chosen = (self.rows["task"] == task) & (self.rows["split"] == split)
+        return self.rows[chosen].reset_index(drop=True)
+
+
+@dataclass(frozen=True)
+class Folds:
+    """The fold manifest: `row_id, task, repeat, fold, cluster`; `fold` is -1 for the untouched hold-out.
+
+    Rows of one cluster (same group, or near-duplicates) share a fold in every repeat. `digest` names this manifest in
+    everything made from it.
+    """
+
+    rows: pd.DataFrame
+    digest: str
+
+    def select(self, task: str, repeat: int) -> pd.DataFrame:
+        """Return one task's rows of one repeat with a fresh index."""
+        chosen = (self.rows["task"] == task) & (self.rows["repeat"] == repeat)
+        return self.rows[chosen].reset_index(drop=True)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One model's predictions for one task: the contract between base models and the ensemble.
+
+    `rows` has `row_id, task, split (oof|test|holdout), repeat, fold`; `logits` is float32 of shape (rows, labels), in the
+    order of `labels`, and softmax over a row gives probabilities (a model of probabilities stores their logarithms). Each
+    training row stands once per repeat as oof, in its own fold; each test and hold-out row once per fold and repeat.
+    """
+
+    model: str
+    task: str
+    labels: list[str]
+    rows: pd.DataFrame
+    logits: np.ndarray
+    manifest: str
+    recipe: str
+    seed: int
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file's bytes as 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that its name either has the whole content or what it had before.
+
+    Raises:
+        MachineError: if the disk is full or the folder is not writable.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise MachineError(
+            f"{path}: cannot be written: {error}. Free space or correct its permissions and run again."
+        ) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically, then its digest beside it."""
+    write_atomically(path, content)
+    write_digest(path, hashlib.sha256(content).hexdigest())
+
+
+def write_digest(path: Path, digest: str) -> None:
+    """Write `<name>.sha256` beside a file, in the form that `sha256sum --check` reads."""
+    write_atomically(path.with_name(path.name + ".sha256"), f"{digest}  {path.name}\n".encode())
+
+
+def verify(path: Path) -> str:
+    """Return a file's digest after comparing it with the one written beside it.
+
+    Raises:
+        DataError: if the file or its digest is missing, or they disagree; the message names the stage that makes it.
+    """
+    again = f"Make it again: dvc repro --force --single-item {_stage_of(path)}"
+    try:
+        expected = path.with_name(path.name + ".sha256").read_text(encoding="utf-8").split()[0]
+        digest = sha256_of(path)
+    except (FileNotFoundError, IndexError) as error:
+        raise DataError(f"{path}: the file or its .sha256 is missing or empty. {again}") from error
+    if digest != expected:
+        raise DataError(
+            f"{path}: must have sha256 {expected[:12]}…, got {digest[:12]}… (damaged, or edited by hand). {again}"
+        )
+    return digest
+
+
+def _stage_of(path: Path) -> str:
+    parts = path.parts[path.parts.index(OUT.name) + 1 :] if OUT.name in path.parts else path.parts
+    return (
+        f"{parts[0]}@{parts[1]}"
+        if parts[0] == "finetune"
+        else parts[0].removesuffix(".json").replace("metrics", "stack")
+    )
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON with sorted keys; numbers that are not finite become null."""
+    text = json.dumps(_finite(value), ensure_ascii=False, indent=1, sort_keys=True, allow_nan=False)
+    write_bytes(path, (text + "\n").encode("utf-8", "surrogatepass"))
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON artifact after checking its digest."""
+    verify(path)
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_finite(item) for item in value]
+    if isinstance(value, np.generic):
+        return _finite(value.item())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write_table(table: Table, path: Path = TABLE) -> None:
+    """Write the table with its labels in the file's metadata."""
+    _write_parquet(path, table.rows[TABLE_COLUMNS], {"labels": table.labels})
+
+
+def read_table(path: Path = TABLE) -> Table:
+    """Read the table."""
+    rows, metadata, _ = _read_parquet(path)
+    return Table(rows, metadata["labels"])
+
+
+def write_folds(rows: pd.DataFrame, path: Path = FOLDS) -> None:
+    """Write the fold manifest."""
+    _write_parquet(path, rows[FOLDS_COLUMNS], {})
+
+
+def read_folds(path: Path = FOLDS) -> Folds:
+    """Read the fold manifest with its digest."""
+    rows, _, digest = _read_parquet(path)
+    return Folds(rows, digest)
+
+
+def encoder_recipe_path(encoder: str) -> Path:
+    """Return where an encoder's recipe lies."""
+    return RECIPES / "encoders" / f"{encoder}.json"
+
+
+def stage_recipe_path(stage: str) -> Path:
+    """Return where a stage's recipe lies."""
+    return RECIPES / "stages" / f"{stage}.json"
+
+
+def predictions_path(stage: str, model: str, task: str) -> Path:
+    """Return where a model's predictions for a task lie: `out/<stage>/<model>/<task>.parquet`."""
+    return OUT / stage / model / f"{task}.parquet"
+
+
+def write_predictions(predictions: Predictions, path: Path) -> None:
+    """Write predictions in the common contract.
+
+    Raises:
+        DataError: if a value is not finite, or a training row does not stand exactly once per repeat.
+    """
+    check_predictions(predictions)
+    rows = predictions.rows[PREDICTION_COLUMNS].reset_index(drop=True)
+    logits = pd.DataFrame(
+        predictions.logits.astype(np.float32), columns=[LOGIT + label for label in predictions.labels]
+    )
+    names = ("model", "task", "labels", "manifest", "recipe", "seed")
+    _write_parquet(
+        path, pd.concat([rows, logits], axis=1), {name: getattr(predictions, name) for name in names}
+    )
+
+
+def read_predictions(path: Path, *, manifest: str | None) -> Predictions:
+    """Read predictions, refusing those made from another fold manifest (None takes any).
+
+    Raises:
+        DataError: if the manifest's digest is another one, or the file breaks the contract.
+    """
+    table, metadata, _ = _read_parquet(path)
+    if manifest is not None and metadata["manifest"] != manifest:
+        raise DataError(
+            f"{path}: was made from the fold manifest {metadata['manifest'][:12]}…, but {FOLDS} is {manifest[:12]}…. "
+            f"Make it again: dvc repro {_stage_of(path)}"
+        )
+    logits = table[[LOGIT + label for label in metadata["labels"]]].to_numpy(np.float32)
+    predictions = Predictions(**metadata, rows=table[PREDICTION_COLUMNS], logits=logits)
+    check_predictions(predictions)
+    return predictions
+
+
+def check_predictions(predictions: Predictions) -> None:
+    """Check that all values are finite and that no row stands twice in a split, repeat and (but for oof) fold."""
+    if predictions.logits.shape != (len(predictions.rows), len(predictions.labels)):
+        raise DataError(
+            f"predictions of {predictions.model}: logits must have shape (rows, labels) = "
+            f"({len(predictions.rows)}, {len(predictions.labels)}), got {predictions.logits.shape}."
+        )
+    finite = np.isfinite(predictions.logits).all(axis=1)
+    if not finite.all():
+        row = predictions.rows["row_id"].iloc[int(np.argmin(finite))]
+        raise DataError(
+            f"predictions of {predictions.model}: must be finite, got {(~finite).sum()} rows that are not, first {row!r}."
+        )
+    is_oof = predictions.rows["split"] == "oof"
+    once = ["row_id", "repeat"]
+    for rows, keys in (
+        (predictions.rows[is_oof], once),
+        (predictions.rows[~is_oof], [*once, "split", "fold"]),
+    ):
+        twice = rows.duplicated(keys)
+        if twice.any():
+            row = rows.loc[twice, "row_id"].iloc[0]
+            raise DataError(
+                f"predictions of {predictions.model}: each row must stand once per {keys[1:]}, got {row!r} twice."
+            )
+
+
+def _write_parquet(path: Path, frame: pd.DataFrame, metadata: dict[str, Any]) -> None:
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    metadata_text = json.dumps(metadata, ensure_ascii=False, sort_keys=True)
+    table = table.replace_schema_metadata(
+        {**(table.schema.metadata or {}), b"stitchfold": metadata_text.encode()}
+    )
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    write_bytes(path, buffer.getvalue())
+
+
+def _read_parquet(path: Path) -> tuple[pd.DataFrame, dict[str, Any], str]:
+    digest = verify(path)
+    table = pq.read_table(path)
+    metadata = json.loads((table.schema.metadata or {}).get(b"stitchfold", b"{}"))
+    return table.to_pandas(), metadata, digest

@@ -1,0 +1,142 @@
+"""Texts to token ids without padding, and rows to batches of like length: all functions of the seed and the epoch only."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+
+from pipeline.reproducibility import derive_seed
+
+if TYPE_CHECKING:
+    from transformers import BatchEncoding, PreTrainedTokenizerFast
+
+TOKENIZE_ROWS = 1000
+WINDOW_BATCHES = 50
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Token ids of N rows, one after another: row i is `input_ids[starts[i]:starts[i + 1]]`."""
+
+    input_ids: np.ndarray
+    token_type_ids: np.ndarray
+    starts: np.ndarray
+    pad_token_id: int
+    n_truncated: int
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each row (N,), special tokens included."""
+        return np.diff(self.starts)
+
+
+def encode(
+    tokenizer: "PreTrainedTokenizerFast",
+    texts: Sequence[str],
+    text_pairs: Sequence[str] | None,
+    *,
+    max_length: int,
+    truncation: Literal["head", "tail", "head_tail"],
+) -> Encoded:
+    """Tokenize texts, or pairs of texts, to at most `max_length` tokens.
+
+    Args:
+        tokenizer: a fast tokenizer.
+        texts: N texts.
+        text_pairs: N second texts, or None.
+        max_length: tokens per row, special tokens included.
+        truncation: which body tokens a too long row keeps: the first, the last, or half from each end. Of a pair the
+            longer text is cut first.
+    """
+    ids: list[np.ndarray] = []
+    types: list[np.ndarray] = []
+    n_truncated = 0
+    for start in range(0, len(texts), TOKENIZE_ROWS):
+        chunk = slice(start, start + TOKENIZE_ROWS)
+        pairs = None if text_pairs is None else list(text_pairs[chunk])
+        # Special tokens written out in a text, such as "[SEP]", are split like any other characters.
+        batch = tokenizer(
+            list(texts[chunk]), pairs, return_token_type_ids=True, split_special_tokens=True, verbose=False
+        )
+        for row in range(len(batch["input_ids"])):
+            row_ids = np.array(batch["input_ids"][row], dtype=np.int32)
+            row_types = np.array(batch["token_type_ids"][row], dtype=np.int8)
+            if len(row_ids) > max_length:
+                kept = _kept(batch, row, max_length, truncation)
+                row_ids, row_types = row_ids[kept], row_types[kept]
+                n_truncated += 1
+            ids.append(row_ids)
+            types.append(row_types)
+    starts = np.concatenate([[0], np.cumsum([len(row) for row in ids], dtype=np.int64)])
+    pad = int(tokenizer.pad_token_id or 0)
+    return Encoded(np.concatenate(ids), np.concatenate(types), starts, pad, n_truncated)
+
+
+def _kept(batch: "BatchEncoding", row: int, max_length: int, truncation: str) -> np.ndarray:
+    """Return the positions of a too long row that stay: all special tokens, and of each body what the policy keeps."""
+    sequences = np.array([-1 if sequence is None else sequence for sequence in batch.sequence_ids(row)])
+    kept = sequences == -1
+    bodies = [np.flatnonzero(sequences == sequence) for sequence in (0, 1)]
+    budgets = _budgets(len(bodies[0]), len(bodies[1]), max_length - int(kept.sum()))
+    for body, budget in zip(bodies, budgets, strict=True):
+        n_tail = {"head": 0, "tail": budget, "head_tail": budget // 2}[truncation]
+        kept[body[: budget - n_tail]] = True
+        kept[body[len(body) - n_tail :]] = True
+    return np.flatnonzero(kept)
+
+
+def _budgets(first: int, second: int, budget: int) -> tuple[int, int]:
+    """Return how many body tokens of each text fit, cutting the longer one first.
+
+    >>> _budgets(10, 0, 6), _budgets(10, 2, 6), _budgets(10, 9, 7)
+    ((6, 0), (4, 2), (4, 3))
+    """
+    shorter = min(first, second, budget // 2)
+    return (
+        (min(first, budget - shorter), shorter)
+        if first >= second
+        else (shorter, min(second, budget - shorter))
+    )
+
+
+def epoch_batches(lengths: np.ndarray, *, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """Return the batches of an epoch: each row once, rows of like length together, batches in random order.
+
+    Rows are shuffled, sorted by length within windows of 50 batches, cut, and the batches shuffled again.
+    """
+    generator = np.random.default_rng(derive_seed(seed, "order", epoch))
+    order = generator.permutation(len(lengths))
+    window = batch_size * WINDOW_BATCHES
+    parts = [order[start : start + window] for start in range(0, len(order), window)]
+    ordered = np.concatenate([part[np.argsort(-lengths[part], kind="stable")] for part in parts])
+    batches = [ordered[start : start + batch_size] for start in range(0, len(ordered), batch_size)]
+    return [batches[position] for position in generator.permutation(len(batches))]
+
+
+def micro_batches(rows: np.ndarray, lengths: np.ndarray, *, token_budget: int) -> Iterator[np.ndarray]:
+    """Cut rows into parts, longest first, whose padded size (rows x longest) is at most the budget; one row always fits."""
+    ordered = rows[np.argsort(-lengths[rows], kind="stable")]
+    start = 0
+    while start < len(ordered):
+        size = max(1, token_budget // int(lengths[ordered[start]]))
+        yield ordered[start : start + size]
+        start += size
+
+
+def collate(encoded: Encoded, rows: np.ndarray) -> dict[str, torch.Tensor]:
+    """Return `input_ids`, `attention_mask` and `token_type_ids`, int64 (B, T), padded on the right to the longest row."""
+    lengths = encoded.lengths[rows]
+    columns = np.arange(lengths.max())
+    mask = columns < lengths[:, None]  # (B, T)
+    positions = np.where(mask, encoded.starts[rows][:, None] + columns, 0)
+    return {
+        "input_ids": torch.from_numpy(
+            np.where(mask, encoded.input_ids[positions], encoded.pad_token_id).astype(np.int64)
+        ),
+        "attention_mask": torch.from_numpy(mask.astype(np.int64)),
+        "token_type_ids": torch.from_numpy(
+            np.where(mask, encoded.token_type_ids[positions], 0).astype(np.int64)
+        ),
+    }

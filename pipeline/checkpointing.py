@@ -1,0 +1,135 @@
+"""Folders that are whole or absent, and checkpoints in two generations built from them.
+
+A folder is filled under a temporary name; its files are synced, a manifest of their sha256 is written last, then it is
+renamed. What is read is verified; a damaged folder is set aside and the older generation taken.
+"""
+
+import json
+import logging
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from pipeline.artifacts import sha256_of, sync_folder, write_atomically
+from pipeline.exceptions import MachineError
+from pipeline.failpoints import failpoint
+
+MANIFEST = "manifest.json"
+GENERATIONS = 2
+
+log = logging.getLogger(__name__)
+
+
+def publish_folder(temporary: Path, final: Path) -> None:
+    """Give a filled folder its name, with a manifest of its files' digests inside.
+
+    Raises:
+        MachineError: if the disk is full or not writable; the temporary folder is removed.
+    """
+    try:
+        files = sorted(path for path in temporary.rglob("*") if path.is_file())
+        for path in files:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        digests = {str(path.relative_to(temporary)): sha256_of(path) for path in files}
+        write_atomically(temporary / MANIFEST, (json.dumps(digests, indent=1) + "\n").encode())
+        failpoint("publish")
+        temporary.rename(final)
+        sync_folder(final.parent)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise MachineError(
+            f"{final}: cannot be written: {error}. Free space and run dvc repro again."
+        ) from error
+
+
+def is_whole(folder: Path) -> bool:
+    """Return whether a folder's manifest exists and every file has the digest it names."""
+    try:
+        digests = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return all(sha256_of(folder / name) == digest for name, digest in digests.items())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def set_aside(folder: Path) -> None:
+    """Rename a damaged folder so that nothing reads it again."""
+    aside = folder.with_name(f"{folder.name}.corrupt-{time.time_ns()}")
+    folder.rename(aside)
+    log.warning("%s: does not match its manifest; set aside as %s", folder, aside.name)
+
+
+class Checkpoints:
+    """The checkpoints of one unit: trees of dicts, lists, numbers, strings and tensors, by step."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def save(self, step: int, state: dict[str, Any]) -> None:
+        """Write a checkpoint; the one before the last is removed only when the new one is whole."""
+        tensors: dict[str, torch.Tensor] = {}
+        skeleton = _split(state, "", tensors)
+        temporary = self.folder / f".step-{step:09d}.{os.getpid()}.tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            temporary.mkdir(parents=True)
+            save_file(tensors, temporary / "tensors.safetensors")
+            failpoint("checkpoint")
+            (temporary / "state.json").write_text(json.dumps(skeleton), encoding="utf-8")
+        except OSError as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise MachineError(
+                f"{self.folder}: cannot write a checkpoint: {error}. Free space and run dvc repro again."
+            ) from error
+        final = self.folder / f"step-{step:09d}"
+        shutil.rmtree(final, ignore_errors=True)
+        publish_folder(temporary, final)
+        for old in self._generations()[GENERATIONS:]:
+            shutil.rmtree(old)
+
+    def load(self) -> dict[str, Any] | None:
+        """Return the newest whole checkpoint, or None; damaged ones are set aside."""
+        for folder in self._generations():
+            if is_whole(folder):
+                skeleton = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+                state: dict[str, Any] = _join(skeleton, load_file(folder / "tensors.safetensors"))
+                return state
+            set_aside(folder)
+        return None
+
+    def remove(self) -> None:
+        """Remove all checkpoints: the unit is finished."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _generations(self) -> list[Path]:
+        """Return the checkpoints, newest first."""
+        return sorted((path for path in self.folder.glob("step-*") if "." not in path.name), reverse=True)
+
+
+def _split(tree: Any, name: str, tensors: dict[str, torch.Tensor]) -> Any:
+    """Move the tensors of a tree into `tensors` and leave their names; dict keys keep their type."""
+    if isinstance(tree, torch.Tensor):
+        tensors[name] = (
+            tree.detach().cpu().contiguous().clone()
+        )  # shared weights would be refused by safetensors
+        return {"tensor": name}
+    if isinstance(tree, dict):
+        return {"dict": [[key, _split(value, f"{name}/{key}", tensors)] for key, value in tree.items()]}
+    if isinstance(tree, list | tuple):
+        return {"list": [_split(value, f"{name}/{position}", tensors) for position, value in enumerate(tree)]}
+    return {"value": tree}
+
+
+def _join(skeleton: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    if "tensor" in skeleton:
+        return tensors[skeleton["tensor"]]
+    if "dict" in skeleton:
+        return {key: _join(value, tensors) for key, value in skeleton["dict"]}
+    if "list" in skeleton:
+        return [_join(value, tensors) for value in skeleton["list"]]
+    return skeleton["value"]

@@ -1,0 +1,89 @@
+"""The folder is the registry: `losses/focal.py` is what `loss: focal` means.
+
+Names and options are read from the source text, so that params are checked without importing torch.
+"""
+
+import ast
+import importlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pipeline.exceptions import ParamsError
+
+ROOT = Path(__file__).parent
+NUMBER = int | float
+SIMPLE_TYPES: dict[str, Any] = {
+    "int": int,
+    "float": NUMBER,
+    "str": str,
+    "bool": bool,
+    "list": list,
+    "dict": dict,
+}
+
+
+@cache
+def available(kind: str) -> tuple[str, ...]:
+    """Return the sorted names of the components of a kind, such as `available("heads")`."""
+    return tuple(sorted(path.stem for path in (ROOT / kind).glob("*.py") if path.stem != "__init__"))
+
+
+def load(kind: str, name: str) -> Callable[..., Any]:
+    """Import `pipeline/<kind>/<name>.py` and return its `build`.
+
+    Raises:
+        ParamsError: if there is no such file.
+    """
+    if name not in available(kind):
+        raise ParamsError(f"{kind}: got {name!r}, expected one of {list(available(kind))}.")
+    build: Callable[..., Any] = importlib.import_module(f"pipeline.{kind}.{name}").build
+    return build
+
+
+@cache
+def source(kind: str, name: str) -> ast.Module:
+    """Return the syntax tree of a component's file."""
+    return ast.parse((ROOT / kind / f"{name}.py").read_text(encoding="utf-8"))
+
+
+@cache
+def options(kind: str, name: str) -> dict[str, Any]:
+    """Return the options a component takes from params.yaml: name -> type (`Any` where it is not a simple one).
+
+    They are the keyword-only arguments of its `build` that have a default; the others are given by the code.
+    """
+    build = next(
+        node for node in source(kind, name).body if isinstance(node, ast.FunctionDef) and node.name == "build"
+    )
+    pairs = zip(build.args.kwonlyargs, build.args.kw_defaults, strict=True)
+    return {
+        argument.arg: _simple_type(argument.annotation) for argument, default in pairs if default is not None
+    }
+
+
+def constant(kind: str, name: str, constant_name: str) -> Any:
+    """Return the value of a module-level literal of a component, such as a head's `READS`, or None."""
+    for node in source(kind, name).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == constant_name:
+            return ast.literal_eval(node.value)
+    return None
+
+
+def _simple_type(annotation: ast.expr | None) -> Any:
+    if isinstance(annotation, ast.Name):
+        return SIMPLE_TYPES.get(annotation.id, Any)
+    if isinstance(annotation, ast.Subscript) and isinstance(annotation.value, ast.Name):
+        if annotation.value.id == "Literal" and isinstance(annotation.slice, ast.Tuple | ast.Constant):
+            values = ast.literal_eval(annotation.slice)
+            from typing import Literal
+
+            return Literal[values]
+        return SIMPLE_TYPES.get(annotation.value.id, Any)
+    if isinstance(annotation, ast.BinOp):
+        left, right = _simple_type(annotation.left), _simple_type(annotation.right)
+        return Any if Any in (left, right) else left | right
+    if isinstance(annotation, ast.Constant) and annotation.value is None:
+        return type(None)
+    return Any

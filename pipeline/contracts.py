@@ -1,0 +1,154 @@
+"""What a component of each kind must offer: one Protocol per folder. Read this page first.
+
+A component is one file `pipeline/<kind>/<name>.py` with a function `build`. Its keyword-only arguments without a default
+come from the code and stand in the protocols below; those with a default are the options that params.yaml may set.
+Shapes: B rows of a batch, T tokens, H hidden units, L layers, C labels of a task, N rows, M models.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    HiddenStates = tuple[
+        torch.Tensor, ...
+    ]  # L + 1 float tensors of shape (B, T, H): embeddings, then each layer
+
+
+@dataclass(frozen=True)
+class EncoderParts:
+    """A Hugging Face model that returns hidden states, and the fast tokenizer that belongs to it."""
+
+    model: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerFast"
+
+
+class BuildEncoder(Protocol):
+    """`encoders/`: make the model and the tokenizer; `texts` are the training texts of the fold, labels unseen."""
+
+    def __call__(self, *, texts: Sequence[str], max_length: int, seed: int) -> EncoderParts: ...
+
+
+class BuildPooling(Protocol):
+    """`poolings/`: a module (hidden_states, attention_mask (B, T)) -> (B, H). A row of padding only gives finite values."""
+
+    def __call__(self, *, hidden_size: int, n_layers: int) -> "torch.nn.Module": ...
+
+
+class BuildHead(Protocol):
+    """`heads/`: a module that ends in logits (B, C).
+
+    `READS = "vector"`: called with a pooled vector (B, H). `READS = "tokens"`: with (B, T, H) and the attention mask (B, T);
+    what stands at masked positions must not change the logits.
+    """
+
+    def __call__(self, *, input_size: int, n_outputs: int) -> "torch.nn.Module": ...
+
+
+class BuildLoss(Protocol):
+    """`losses/`: a function (logits (B, C), labels (B,) int64) -> losses (B,), one >= 0 per row; the loop averages them."""
+
+    def __call__(self, *, n_outputs: int) -> "Callable[[torch.Tensor, torch.Tensor], torch.Tensor]": ...
+
+
+class BuildOptimizer(Protocol):
+    """`optimizers/`: an optimizer over parameter groups that carry their own `lr` and `weight_decay`."""
+
+    def __call__(self, *, parameter_groups: list[dict[str, Any]]) -> "torch.optim.Optimizer": ...
+
+
+class BuildSchedule(Protocol):
+    """`schedules/`: a function step -> factor of the learning rate in [0, 1], for steps 0 to n_steps - 1."""
+
+    def __call__(self, *, n_steps: int, n_warmup_steps: int) -> Callable[[int], float]: ...
+
+
+class Baseline(Protocol):
+    """A model over raw texts."""
+
+    def fit(self, rows: "pd.DataFrame", labels: np.ndarray) -> None:
+        """Fit on rows with the columns `text` and `text_pair` and on int labels (N,)."""
+
+    def predict_log_probabilities(self, rows: "pd.DataFrame") -> np.ndarray:
+        """Return finite log-probabilities (N, C), also for labels that were absent when fitting."""
+
+
+class BuildBaseline(Protocol):
+    """`baselines/`: a quick model that everything slower must beat."""
+
+    def __call__(self, *, n_outputs: int, seed: int) -> Baseline: ...
+
+
+class Stacker(Protocol):
+    """A combination of M models. Equivariant under permutations of the rows; no pickle: its state is JSON."""
+
+    def fit(self, probabilities: np.ndarray, labels: np.ndarray) -> None:
+        """Fit on probabilities (N, M, C) and int labels (N,)."""
+
+    def predict(self, probabilities: np.ndarray) -> np.ndarray:
+        """Return probabilities (N, C) for probabilities (N, M, C)."""
+
+    def weights(self) -> list[float] | None:
+        """Return the share of each of the M models in the combination, summing to 1, or None."""
+
+    def state(self) -> dict[str, Any]:
+        """Return what was fitted, as JSON."""
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take what `state` returned."""
+
+
+class BuildStacker(Protocol):
+    """`stackers/`: a rung of the ensemble's ladder."""
+
+    def __call__(self, *, metric: "Metric", seed: int) -> Stacker: ...
+
+
+class Metric(Protocol):
+    """A competition metric over a fixed list of C labels. Weights let one function serve for bootstrap resamples."""
+
+    higher_is_better: bool
+    reads: Literal["labels", "probabilities"]
+    """What decides the score: the predicted labels (argmax), or the probabilities themselves."""
+
+    def score(self, labels: np.ndarray, probabilities: np.ndarray) -> float:
+        """Return the score of probabilities (N, C) against int labels (N,)."""
+
+    def resampled(self, labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Return the scores (R,) under R sets of row weights (R, N), such as bootstrap counts."""
+
+
+class BuildMetric(Protocol):
+    """`metrics/`: the metric for C labels, in the order of the task's label list."""
+
+    def __call__(self, *, n_outputs: int) -> Metric: ...
+
+
+class Format(Protocol):
+    """A form of submission file."""
+
+    def write(
+        self, predictions: dict[str, "pd.DataFrame"], samples: dict[str, Path | None], folder: Path
+    ) -> Path:
+        """Write the submission of all tasks into a folder and return its path.
+
+        `predictions` holds per task, in the order of the test file, `row_id`, `label` (text) and `probability:<label>`.
+        """
+
+    def check(
+        self, path: Path, predictions: dict[str, "pd.DataFrame"], samples: dict[str, Path | None]
+    ) -> None:
+        """Read the file back from disk and raise `DataError` on anything that the competition would refuse."""
+
+
+class BuildFormat(Protocol):
+    """`formats/`: the file that a competition accepts."""
+
+    def __call__(self) -> Format: ...

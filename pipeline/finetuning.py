@@ -1,0 +1,299 @@
+"""Fine-tuning: for every task, repeat and fold one model that never saw the fold, and its predictions of it.
+
+Two units per fold: training, which knows nothing of the rows to predict, and prediction. So a second test file, or a
+change to what is predicted, trains nothing again.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from pipeline import artifacts
+from pipeline.artifacts import Folds, Predictions, Table
+from pipeline.batching import Encoded, collate, encode, micro_batches
+from pipeline.executing import Unit, link_folder, run_units
+from pipeline.exceptions import DivergedError
+from pipeline.folding import FoldJob, fold_jobs, gather_predictions, rows_digest
+from pipeline.modelling import TextClassifier, build_classifier, load_classifier, save_classifier
+from pipeline.parameter_groups import parameter_groups
+from pipeline.reproducibility import derive_seed, numerics
+from pipeline.training import accelerator_for, train
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from pipeline.executing import Workspace
+    from pipeline.params import Component, Encoder, Run
+
+HISTORY = "history.json"
+
+
+@dataclass(frozen=True)
+class Classification:
+    """The objective of fine-tuning: a loss per row over padded batches."""
+
+    encoded: Encoded
+    labels: torch.Tensor
+    loss: Any
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each row (N,)."""
+        return self.encoded.lengths
+
+    def batch(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
+        """Return the padded rows with their labels (B,)."""
+        return {**collate(self.encoded, rows), "labels": self.labels[torch.from_numpy(rows)]}
+
+    def weight(self, batch: dict[str, torch.Tensor]) -> float:
+        """Return the number of rows."""
+        return float(len(batch["labels"]))
+
+    def loss_sum(self, model: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return the summed loss."""
+        return self.loss(model(batch), batch["labels"]).sum()
+
+
+def train_fold(
+    workspace: "Workspace",
+    *,
+    rows: pd.DataFrame,
+    n_outputs: int,
+    settings: "Encoder",
+    metric: "Component | None",
+    seed: int,
+) -> None:
+    """Train one fold's model and write it, with its history, into the workspace's result.
+
+    Args:
+        workspace: where the result goes.
+        rows: the fold's training rows: `text`, `text_pair`, `label` (int) and `cluster`.
+        n_outputs: number of labels C.
+        settings: the encoder and how it is trained.
+        metric: the task's metric, which chooses the epoch where `epoch_selection` is inner.
+        seed: of everything random.
+    """
+    texts = [*rows["text"], *rows["text_pair"].dropna()]
+    parts = settings.source.build(
+        texts=texts, max_length=settings.max_length, seed=derive_seed(seed, "encoder")
+    )
+    model = build_classifier(
+        parts,
+        pooling=settings.pooling,
+        head=settings.head,
+        n_outputs=n_outputs,
+        seed=derive_seed(seed, "readout"),
+    )
+    fitted, inner = _inner_split(rows, settings, seed)
+    encoded = encode_rows(parts.tokenizer, fitted, settings)
+    labels = torch.tensor(fitted["label"].tolist())
+    groups = parameter_groups(
+        model.backbone,
+        model.readout,
+        learning_rate=settings.learning_rate,
+        head_learning_rate=settings.head_learning_rate,
+        layer_decay=settings.layer_decay,
+        weight_decay=settings.weight_decay,
+    )
+    evaluate = None
+    if inner is not None and metric is not None:
+        evaluate = _evaluation(
+            encode_rows(parts.tokenizer, inner, settings),
+            inner,
+            n_outputs,
+            settings,
+            metric,
+            workspace.device,
+        )
+    history = train(
+        model,
+        Classification(encoded, labels, settings.loss.build(n_outputs=n_outputs)),
+        groups,
+        settings=settings,
+        seed=derive_seed(seed, "training"),
+        device=workspace.device,
+        checkpoints=workspace.checkpoints,
+        monitor=workspace,
+        evaluate=evaluate,
+    )
+    save_classifier(model.cpu(), parts.tokenizer, workspace.result)
+    record = {**asdict(history), "n_rows": len(fitted), "n_truncated": encoded.n_truncated}
+    (workspace.result / HISTORY).write_text(json.dumps(record), encoding="utf-8")
+
+
+def predict_fold(
+    workspace: "Workspace",
+    *,
+    model: Path,
+    rows: pd.DataFrame,
+    settings: "Encoder",
+    predictions: dict[str, Any],
+) -> None:
+    """Predict rows with one fold's model and write `predictions.parquet` into the workspace's result.
+
+    Args:
+        workspace: where the result goes.
+        model: the folder of the fold's model.
+        rows: `row_id, task, split, repeat, fold, text, text_pair` of the rows to predict.
+        settings: truncation, lengths and precision.
+        predictions: the other fields of `Predictions`.
+    """
+    classifier, tokenizer = load_classifier(model)
+    accelerator = accelerator_for(settings.precision, workspace.device)
+    classifier.to(accelerator.device)
+    logits = predict_logits(
+        classifier, encode_rows(tokenizer, rows, settings), settings.tokens_per_micro_batch, accelerator
+    )
+    artifacts.write_predictions(
+        Predictions(rows=rows, logits=logits, **predictions), workspace.result / artifacts.UNIT_PREDICTIONS
+    )
+
+
+def encode_rows(tokenizer: Any, rows: pd.DataFrame, settings: "Encoder") -> Encoded:
+    """Tokenize the texts, or pairs, of rows as the encoder's settings say."""
+    pairs = None if rows["text_pair"].isna().all() else rows["text_pair"].fillna("").tolist()
+    return encode(
+        tokenizer,
+        rows["text"].tolist(),
+        pairs,
+        max_length=settings.max_length,
+        truncation=settings.truncation,
+    )
+
+
+def predict_logits(
+    model: TextClassifier, encoded: Encoded, tokens_per_micro_batch: int, accelerator: "Accelerator"
+) -> np.ndarray:
+    """Return logits, float32 (N, C), in the order of the rows.
+
+    Raises:
+        DivergedError: if a logit is not finite.
+    """
+    parts: list[np.ndarray] = []
+    logits: list[torch.Tensor] = []
+    model.eval()
+    with torch.inference_mode(), accelerator.autocast():
+        for part in micro_batches(
+            np.arange(len(encoded.lengths)), encoded.lengths, token_budget=tokens_per_micro_batch
+        ):
+            batch = {name: tensor.to(accelerator.device) for name, tensor in collate(encoded, part).items()}
+            logits.append(model(batch).float().cpu())
+            parts.append(part)
+    ordered = np.empty((len(encoded.lengths), logits[0].shape[1]), dtype=np.float32)
+    ordered[np.concatenate(parts)] = torch.cat(logits).numpy()
+    if not np.isfinite(ordered).all():
+        raise DivergedError(
+            "predictions: logits must be finite, got NaN or infinity. Lower the learning rate, or use precision fp32."
+        )
+    return ordered
+
+
+def _inner_split(
+    rows: pd.DataFrame, settings: "Encoder", seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """Return the rows to fit and, where the epoch is chosen, the rows that choose it; clusters stay whole."""
+    if settings.epoch_selection == "last":
+        return rows, None
+    from sklearn.model_selection import GroupShuffleSplit
+
+    splitter = GroupShuffleSplit(1, test_size=settings.inner_ratio, random_state=derive_seed(seed, "inner"))
+    fitted, inner = next(splitter.split(rows, groups=rows["cluster"]))
+    return rows.iloc[fitted].reset_index(drop=True), rows.iloc[inner].reset_index(drop=True)
+
+
+def _evaluation(
+    encoded: Encoded,
+    inner: pd.DataFrame,
+    n_outputs: int,
+    settings: "Encoder",
+    metric: "Component",
+    device: str,
+) -> Any:
+    """Return the function that scores a model on the inner rows, higher is better."""
+    scorer = metric.build(n_outputs=n_outputs)
+    labels = inner["label"].to_numpy(np.int64)
+    sign = 1 if scorer.higher_is_better else -1
+
+    def evaluate(model: nn.Module) -> float:
+        accelerator = accelerator_for(settings.precision, device)
+        logits = predict_logits(model, encoded, settings.tokens_per_micro_batch, accelerator)  # type: ignore[arg-type]
+        probabilities = torch.from_numpy(logits).double().softmax(dim=1).numpy()
+        return float(sign * scorer.score(labels, probabilities))
+
+    return evaluate
+
+
+def finetune(
+    encoder: str,
+    table: Table,
+    folds: Folds,
+    *,
+    settings: "Encoder",
+    recipe: dict[str, Any],
+    metrics: dict[str, "Component"],
+    seed: int,
+    run: "Run",
+    folder: Path,
+) -> None:
+    """Fine-tune an encoder over all folds of all tasks and write its models, predictions and history into a folder.
+
+    Args:
+        encoder: its name in params.yaml.
+        table: the rows.
+        folds: the fold manifest.
+        settings: the encoder's resolved settings.
+        recipe: its recipe, whose `key` stands for settings and code.
+        metrics: per task the metric.
+        seed: of the whole run.
+        run: where the units run.
+        folder: where `<task>.parquet`, `history.json` and `models/` go.
+    """
+    jobs = fold_jobs(table, folds)
+    training: list[Any] = []
+    predicting: list[Any] = []
+    for job in jobs:
+        labels = table.labels[job.task]
+        job_seed = derive_seed(seed, job.task, job.repeat, job.fold)
+        depends_on = {
+            "step": "finetune",
+            "recipe": recipe["key"],
+            "rows": rows_digest(job.fitted),
+            "labels": labels,
+            "metric": metrics[job.task].model_dump() if settings.epoch_selection == "inner" else None,
+            "seed": job_seed,
+            "numerics": numerics(run.device, run.threads_per_worker),
+        }
+        unit = Unit(f"{encoder}/{job.name}", depends_on)
+        arguments = {"rows": job.fitted, "n_outputs": len(labels), "settings": settings, "seed": job_seed}
+        training.append((unit, train_fold, {**arguments, "metric": metrics[job.task]}))
+        fields = {"model": encoder, "task": job.task, "labels": labels, "recipe": recipe["key"], "seed": seed}
+        depends_on = {"step": "predict", "model": unit.key, "rows": rows_digest(job.predicted)}
+        arguments = {"model": unit.result, "rows": job.predicted, "settings": settings}
+        arguments["predictions"] = {**fields, "manifest": folds.digest}
+        predicting.append((Unit(f"{encoder}/{job.name}/predict", depends_on), predict_fold, arguments))
+    run_units(training, run=run, stage=f"finetune-{encoder}")
+    run_units(predicting, run=run, stage=f"predict-{encoder}")
+    _collect(folder, jobs, [unit for unit, *_ in training], [unit for unit, *_ in predicting], table, folds)
+
+
+def _collect(
+    folder: Path, jobs: list[FoldJob], trained: list[Unit], predicted: list[Unit], table: Table, folds: Folds
+) -> None:
+    encoder = folder.name
+    for task in table.labels:
+        predictions = gather_predictions(predicted, jobs, model=encoder, task=task, manifest=folds.digest)
+        artifacts.write_predictions(predictions, folder / f"{task}.parquet")
+    history = []
+    for job, unit in zip(jobs, trained, strict=True):
+        link_folder(unit.result, folder / "models" / job.name)
+        record = json.loads((unit.result / HISTORY).read_text(encoding="utf-8"))
+        record["tokens_per_second"] = record["n_tokens"] / max(record["seconds"], 1e-9)
+        names = {"task": job.task, "repeat": job.repeat, "fold": job.fold, "key": unit.key}
+        history.append({**names, **record, "numerics": unit.depends_on["numerics"]})
+    artifacts.write_json(folder / HISTORY, {"units": history})

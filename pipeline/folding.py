@@ -1,0 +1,85 @@
+"""The folds of a table as jobs: what each one trains on, what it predicts, and how the parts become one prediction table."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from pipeline import artifacts
+from pipeline.artifacts import Folds, Predictions, Table
+from pipeline.exceptions import DataError
+from pipeline.executing import Unit
+from pipeline.reproducibility import digest
+
+
+@dataclass(frozen=True)
+class FoldJob:
+    """One fold of one task and repeat: the rows it trains on and the rows it predicts."""
+
+    task: str
+    repeat: int
+    fold: int
+    fitted: pd.DataFrame
+    predicted: pd.DataFrame
+
+    @property
+    def name(self) -> str:
+        """Return a name for folders and messages."""
+        return f"{self.task}-r{self.repeat}-f{self.fold}"
+
+
+def fold_jobs(table: Table, folds: Folds) -> list[FoldJob]:
+    """Return the jobs of all tasks, repeats and folds.
+
+    `fitted` has `text, text_pair, label (int), cluster` of the rows outside the fold; `predicted` the fold's rows as oof,
+    and the test and hold-out rows. Hold-out rows are fitted by nobody.
+    """
+    jobs = []
+    for task, labels in table.labels.items():
+        train_rows, test = table.select(task, "train"), table.select(task, "test")
+        train_rows = train_rows.assign(
+            label=train_rows["label"].map({label: i for i, label in enumerate(labels)})
+        )
+        for repeat in sorted(folds.rows.loc[folds.rows["task"] == task, "repeat"].unique()):
+            plan = folds.select(task, repeat)
+            rows = train_rows.merge(
+                plan[["row_id", "fold", "cluster"]], on="row_id", how="left", validate="1:1"
+            )
+            if rows["fold"].isna().any():
+                raise DataError(
+                    f"{artifacts.FOLDS}: knows fewer rows than {artifacts.TABLE}. Run dvc repro split."
+                )
+            holdout = rows[rows["fold"] == artifacts.HOLDOUT_FOLD]
+            for fold in sorted(set(plan["fold"]) - {artifacts.HOLDOUT_FOLD}):
+                fitted = rows[(rows["fold"] != fold) & (rows["fold"] != artifacts.HOLDOUT_FOLD)]
+                named = {"oof": rows[rows["fold"] == fold], "test": test, "holdout": holdout}
+                predicted = pd.concat(
+                    [part.assign(split=split) for split, part in named.items()], ignore_index=True
+                )
+                predicted = predicted.assign(repeat=int(repeat), fold=int(fold))
+                columns = [*artifacts.PREDICTION_COLUMNS, "text", "text_pair"]
+                fitted = fitted[["text", "text_pair", "label", "cluster"]].reset_index(drop=True)
+                jobs.append(FoldJob(task, int(repeat), int(fold), fitted, predicted[columns]))
+    return jobs
+
+
+def rows_digest(rows: pd.DataFrame) -> str:
+    """Return a digest of a frame's columns and values."""
+    return digest(
+        {name: rows[name].astype(object).where(rows[name].notna(), None).tolist() for name in rows.columns}
+    )
+
+
+def gather_predictions(
+    units: list[Unit], jobs: list[FoldJob], *, model: str, task: str, manifest: str
+) -> Predictions:
+    """Return one task's predictions of all folds, from the units that hold them, as one."""
+    parts = [
+        artifacts.read_predictions(unit.result / artifacts.UNIT_PREDICTIONS, manifest=None)
+        for unit, job in zip(units, jobs, strict=True)
+        if job.task == task
+    ]
+    rows = pd.concat([part.rows for part in parts], ignore_index=True)
+    first = parts[0]
+    logits = np.concatenate([part.logits for part in parts])
+    return Predictions(model, task, first.labels, rows, logits, manifest, first.recipe, first.seed)

@@ -1,0 +1,18 @@
+"""Cross-entropy, with optional label smoothing.
+
+Source: Szegedy et al., Rethinking the Inception Architecture, 2016, section 7 (smoothing), https://arxiv.org/abs/1512.00567
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch.nn import functional
+
+
+def build(*, n_outputs: int, label_smoothing: float = 0.0) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """Return the loss (logits (B, C), labels (B,)) -> losses (B,)."""
+
+    def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return functional.cross_entropy(logits.float(), labels, reduction="none", label_smoothing=label_smoothing)
+
+    return loss

@@ -1,0 +1,106 @@
+"""An encoder with a pooling and a head, as one module that saves to a folder and loads from it."""
+
+import inspect
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load_model, save_model
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+from pipeline import components
+from pipeline.contracts import EncoderParts
+
+if TYPE_CHECKING:
+    from pipeline.params import Component
+    from transformers import PreTrainedTokenizerFast
+
+WEIGHTS = "model.safetensors"
+READOUT = "readout.json"
+
+
+class Readout(nn.Module):
+    """From hidden states to logits: a pooling and a head that reads a vector, or a head that reads tokens."""
+
+    def __init__(self, pooling: nn.Module | None, head: nn.Module) -> None:
+        super().__init__()
+        self.pooling = pooling
+        self.head = head
+
+    def forward(self, hidden_states: tuple[torch.Tensor, ...], attention_mask: torch.Tensor) -> torch.Tensor:
+        if self.pooling is None:
+            return self.head(hidden_states[-1], attention_mask)  # (B, C)
+        return self.head(self.pooling(hidden_states, attention_mask))  # (B, C)
+
+
+class TextClassifier(nn.Module):
+    """A backbone and a readout."""
+
+    def __init__(self, backbone: nn.Module, readout: Readout) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.readout = readout
+        self.accepted = frozenset(inspect.signature(backbone.forward).parameters)
+
+    def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return logits (B, C) for a batch of `input_ids`, `attention_mask` and `token_type_ids` (B, T)."""
+        inputs = {name: tensor for name, tensor in batch.items() if name in self.accepted}
+        hidden_states = self.backbone(
+            **inputs, output_hidden_states=True
+        ).hidden_states  # (L + 1) x (B, T, H)
+        return self.readout(hidden_states, batch["attention_mask"])  # (B, C)
+
+
+def build_classifier(
+    parts: EncoderParts, *, pooling: "Component | None", head: "Component", n_outputs: int, seed: int
+) -> TextClassifier:
+    """Put a new readout, a function of the seed, on an encoder."""
+    torch.manual_seed(seed)
+    backbone = _encoder_half(parts.model)
+    config = backbone.config.get_text_config()
+    spec = {
+        "head": [head.name, head.options],
+        "pooling": [pooling.name, pooling.options] if pooling else None,
+    }
+    return TextClassifier(
+        backbone, _build_readout(spec, config.hidden_size, config.num_hidden_layers, n_outputs)
+    )
+
+
+def _encoder_half(model: Any) -> nn.Module:
+    half: nn.Module = model.get_encoder() if model.config.is_encoder_decoder else model
+    return half
+
+
+def _build_readout(spec: dict[str, Any], hidden_size: int, n_layers: int, n_outputs: int) -> Readout:
+    pooling = None
+    if spec["pooling"] is not None:
+        name, options = spec["pooling"]
+        pooling = components.load("poolings", name)(hidden_size=hidden_size, n_layers=n_layers, **options)
+    name, options = spec["head"]
+    head = components.load("heads", name)(input_size=hidden_size, n_outputs=n_outputs, **options)
+    readout = Readout(pooling, head)
+    readout.spec = {**spec, "n_outputs": n_outputs}
+    return readout
+
+
+def save_classifier(model: TextClassifier, tokenizer: "PreTrainedTokenizerFast", folder: Path) -> None:
+    """Write weights (safetensors), configuration, tokenizer and readout into a folder."""
+    save_model(model, str(folder / WEIGHTS))
+    model.backbone.config.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / READOUT).write_text(json.dumps(model.readout.spec, indent=1), encoding="utf-8")
+
+
+def load_classifier(folder: Path) -> tuple[TextClassifier, "PreTrainedTokenizerFast"]:
+    """Load what `save_classifier` wrote."""
+    config = AutoConfig.from_pretrained(folder)
+    backbone = _encoder_half(AutoModel.from_config(config, dtype=torch.float32))
+    spec = json.loads((folder / READOUT).read_text(encoding="utf-8"))
+    text_config = config.get_text_config()
+    readout = _build_readout(spec, text_config.hidden_size, text_config.num_hidden_layers, spec["n_outputs"])
+    model = TextClassifier(backbone, readout)
+    load_model(model, str(folder / WEIGHTS))
+    return model.eval(), AutoTokenizer.from_pretrained(folder)

@@ -1,0 +1,206 @@
+"""Clusters of texts that are equal or nearly so: Jaccard similarity of character 5-grams, through MinHash.
+
+Source: Broder, On the resemblance and containment of documents, 1997; bands as in Leskovec et al., Mining of
+Massive Datasets, ch. 3.4, http://www.mmds.org. Signatures by the library datasketch. A pair that shares a band is
+verified by its exact similarity, and clusters are the connected components of such pairs.
+"""
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
+
+from pipeline.artifacts import Table
+
+SHINGLE = 5
+N_PERMUTATIONS = 64
+RECALL = 0.999
+CHUNK_CHARACTERS = 1 << 21
+PIECE = 1 << 16
+# Members of a bucket are compared with this many next ones: all pairs of a usual bucket, linear for boilerplate.
+WINDOW = 64
+MULTIPLIERS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93, 1], np.uint64)
+
+
+def normalise(text: str) -> str:
+    """Return a text as it is compared: NFKC, case folded, white space collapsed.
+
+    >>> normalise("  Ｈello \\n WORLD ")
+    'hello world'
+    """
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def encode(texts: pa.Array) -> tuple[np.ndarray, pa.Array]:
+    """Return int codes and the distinct texts in sorted order: codes do not depend on the order of rows."""
+    encoded = pc.dictionary_encode(texts)
+    order = pc.sort_indices(encoded.dictionary)
+    rank = np.empty(len(order), np.int64)
+    rank[order.to_numpy()] = np.arange(len(order))
+    return rank[encoded.indices.to_numpy()], encoded.dictionary.take(order)
+
+
+def cluster_texts(texts: pa.Array, *, similarity: float | None, n_jobs: int = 1) -> np.ndarray:
+    """Return a cluster number per text, int64 of shape (texts,), independent of the order of the texts.
+
+    Args:
+        texts: strings without nulls, for pairs both texts with a newline between.
+        similarity: Jaccard similarity in (0, 1] from which two texts belong together. None, and texts shorter than
+            a shingle, join equal ones only. "Equal" is after `normalise`.
+        n_jobs: processes that compute signatures.
+
+    >>> texts = pa.array(["Good morning to you all", "good  morning to you all!", "rain"])
+    >>> cluster_texts(texts, similarity=0.8).tolist()
+    [0, 0, 1]
+    """
+    normalised = pa.chunked_array([[normalise(text) for text in chunk] for chunk in _chunks(texts)], pa.large_string())
+    codes, distinct = encode(normalised.combine_chunks())
+    del normalised
+    if similarity is None or len(distinct) < 2:
+        return codes
+    long = np.flatnonzero(pc.utf8_length(distinct).to_numpy() >= SHINGLE)
+    signatures = _signatures(distinct.take(pa.array(long)), n_jobs=n_jobs)
+    component = np.arange(len(distinct))
+    rows_per_band = _rows_per_band(similarity)
+    for band in range(N_PERMUTATIONS // rows_per_band):
+        keys = _mixed(signatures[:, band * rows_per_band : (band + 1) * rows_per_band])
+        order = np.argsort(keys, kind="stable")
+        for shift in range(1, WINDOW + 1):
+            same = keys[order[shift:]] == keys[order[:-shift]]
+            if not same.any():
+                break
+            pairs = np.stack([long[order[:-shift][same]], long[order[shift:][same]]])
+            pairs = pairs[:, component[pairs[0]] != component[pairs[1]]]
+            component = _join(component, _verified(pairs, distinct, similarity))
+    return np.unique(component, return_inverse=True)[1][codes]
+
+
+def row_texts(rows: pd.DataFrame) -> pa.Array:
+    """Return what rows are compared by: the text, for pairs followed by a newline and the second text."""
+    texts, pairs = (pa.array(rows[column], pa.large_string()) for column in ("text", "text_pair"))
+    joined = pc.binary_join_element_wise(texts, pairs, pa.scalar("\n", pa.large_string()), null_handling="skip")
+    return joined.combine_chunks() if isinstance(joined, pa.ChunkedArray) else joined
+
+
+def cluster_rows(table: Table, *, similarity: float | None, n_jobs: int = 1) -> pd.DataFrame:
+    """Return `task, split, row_id, cluster` of all rows; clusters span a task's training and test rows."""
+    clusters = table.rows[["task", "split", "row_id"]].assign(cluster=np.int64(0))
+    for task in table.labels:
+        own = table.rows["task"] == task
+        texts = row_texts(table.rows[own])
+        clusters.loc[own, "cluster"] = cluster_texts(texts, similarity=similarity, n_jobs=n_jobs)
+    return clusters
+
+
+def connect(*keys: np.ndarray) -> np.ndarray:
+    """Return the connected component of each row; rows that share a value (>= 0) in any of the arrays are linked.
+
+    >>> connect(np.array([0, 0, 1, 2]), np.array([-1, 5, 5, -1])).tolist()
+    [0, 0, 0, 1]
+    """
+    n_rows = len(keys[0])
+    links, offset = [], n_rows
+    for key in keys:
+        rows = np.flatnonzero(key >= 0)
+        links.append(np.stack([rows, key[rows] + offset]))
+        offset += int(key.max(initial=-1)) + 1
+    component = _join(np.arange(offset), np.concatenate(links, axis=1))
+    return np.unique(component[:n_rows], return_inverse=True)[1]
+
+
+def _join(component: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    if not pairs.shape[1]:
+        return component
+    n = int(component.max()) + 1
+    left, right = component[pairs]
+    graph = csr_array((np.ones(len(left), np.int8), (left, right)), shape=(n, n))
+    return connected_components(graph, directed=False)[1].astype(np.int64)[component]
+
+
+def _rows_per_band(similarity: float) -> int:
+    """Return the longest band of which a pair at the similarity still shares one, but for one pair in 1000."""
+    rows = [r for r in range(1, 17) if 1 - (1 - similarity**r) ** (N_PERMUTATIONS // r) >= RECALL]
+    return max(rows, default=1)
+
+
+def _chunks(texts: pa.Array) -> Iterator[list[str]]:
+    """Yield lists of texts of bounded total length."""
+    lengths = np.cumsum(pc.utf8_length(texts).to_numpy(zero_copy_only=False) + 1)
+    start = 0
+    while start < len(texts):
+        done = lengths[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(lengths, done + CHUNK_CHARACTERS)))
+        yield texts.slice(start, stop - start).to_pylist()
+        start = stop
+
+
+def _shingles(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return 64-bit hashes of the 5-grams of texts of five characters or more, and where each text's begin."""
+    lengths = np.array([len(text) for text in texts], np.int64)
+    codes = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
+    counts = lengths - SHINGLE + 1
+    offsets = np.append(0, np.cumsum(counts))
+    first = np.append(0, np.cumsum(lengths)[:-1])
+    at = np.arange(offsets[-1]) + np.repeat(first - offsets[:-1], counts)
+    return _mixed(np.lib.stride_tricks.sliding_window_view(codes, SHINGLE))[at], offsets
+
+
+def _mixed(values: np.ndarray) -> np.ndarray:
+    """Return one 64-bit hash per row of integers (the finalizer of MurmurHash3 after each column)."""
+    mixed = np.zeros(len(values), np.uint64)
+    for column in range(values.shape[1]):
+        mixed = (mixed ^ values[:, column].astype(np.uint64)) * MULTIPLIERS[column % 4]
+        mixed ^= mixed >> np.uint64(32)
+    return (mixed * MULTIPLIERS[0]) ^ (mixed >> np.uint64(29))
+
+
+def _signatures(texts: pa.Array, *, n_jobs: int) -> np.ndarray:
+    """Return the MinHash signatures, uint32 of shape (texts, permutations)."""
+    from joblib import Parallel, delayed
+
+    if not len(texts):
+        return np.empty((0, N_PERMUTATIONS), np.uint32)
+    return np.concatenate(Parallel(n_jobs=n_jobs)(delayed(_chunk_signatures)(chunk) for chunk in _chunks(texts)))
+
+
+def _chunk_signatures(texts: list[str]) -> np.ndarray:
+    from datasketch import MinHash
+
+    hashes, offsets = _shingles(texts)
+    # A text of megabytes is signed in pieces (the minimum of minima): its permutations would fill the memory.
+    n_pieces = -(-np.diff(offsets) // PIECE)
+    begins = [at for a, b in pairwise(offsets) for at in range(a, b, PIECE)]
+    short = (hashes >> np.uint64(32)).astype(np.uint32)
+    pieces = (short[a:b].tolist() for a, b in pairwise([*begins, len(short)]))
+    signed = MinHash.generator(pieces, num_perm=N_PERMUTATIONS, seed=1, hashfunc=int, scheme="affine32")
+    signatures = np.stack([minhash.hashvalues for minhash in signed])
+    return np.minimum.reduceat(signatures, np.append(0, np.cumsum(n_pieces)[:-1]), axis=0)
+
+
+def _verified(pairs: np.ndarray, texts: pa.Array, similarity: float) -> np.ndarray:
+    """Return the pairs whose Jaccard similarity of shingles reaches the threshold."""
+    if not pairs.shape[1]:
+        return pairs
+    size = pc.utf8_length(texts).to_numpy(zero_copy_only=False)[pairs].sum(axis=0)
+    part = np.cumsum(size) // CHUNK_CHARACTERS
+    parts = np.split(pairs, np.flatnonzero(np.diff(part)) + 1, axis=1)
+    return np.concatenate([p[:, _jaccard(p, texts) >= similarity] for p in parts], axis=1)
+
+
+def _jaccard(pairs: np.ndarray, texts: pa.Array) -> np.ndarray:
+    involved, places = np.unique(pairs, return_inverse=True)
+    left, right = places.reshape(pairs.shape)
+    hashes, offsets = _shingles(texts.take(pa.array(involved)).to_pylist())
+    columns = np.unique(hashes, return_inverse=True)[1]
+    sets = csr_array((np.ones(len(hashes), np.int64), columns, offsets))
+    sets.sum_duplicates()
+    sets.data[:] = 1
+    sizes = np.diff(sets.indptr)
+    shared = np.asarray(sets[left].multiply(sets[right]).sum(axis=1)).ravel()
+    return shared / (sizes[left] + sizes[right] - shared)

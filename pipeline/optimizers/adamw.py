@@ -1,0 +1,15 @@
+"""Adam with decoupled weight decay, from torch.
+
+Source: Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019, https://arxiv.org/abs/1711.05101
+"""
+
+from typing import Any
+
+import torch
+
+
+def build(
+    *, parameter_groups: list[dict[str, Any]], beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8
+) -> torch.optim.Optimizer:
+    """Return the optimizer; each group brings its `lr` and `weight_decay`."""
+    return torch.optim.AdamW(parameter_groups, betas=(beta1, beta2), eps=epsilon)

@@ -1,0 +1,258 @@
+"""The figures of the report, as SVG that takes colours and font from the page around it or as shares that shade a table.
+
+Drawn by matplotlib with text kept as text, without dates or random ids: the same values give the same bytes.
+"""
+
+import csv
+import io
+import itertools
+import re
+import warnings
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+# matplotlib knows no CSS variables: a colour below stands for one until the SVG is inlined, so that one drawing
+# serves light, dark and paper.
+INK, MUTED, LINE, ACCENT, STRONG = "#010101", "#020202", "#030303", "#040404", "#050505"
+VARIABLES = {INK: "--ink", MUTED: "--muted", LINE: "--line", ACCENT: "--accent", STRONG: "--strong"}
+POINTS_PER_CURVE = 150
+NAME_LENGTH = 32
+STYLE: Any = {  # matplotlib types it by a literal of all its keys
+    "svg.fonttype": "none",
+    "svg.hashsalt": "stitchfold",
+    "text.parse_math": False,  # a name may hold a dollar sign
+    "font.family": "DejaVu Sans",  # comes with matplotlib: text is measured alike on every machine
+    "font.size": 8.5,
+    "text.color": INK,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.unicode_minus": True,
+    "grid.color": LINE,
+    "grid.linewidth": 0.5,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "lines.solid_capstyle": "round",
+}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One line of a dot-and-interval plot; `dots` are the values of single folds."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    dots: tuple[float, ...] = ()
+    strong: bool = False
+
+
+def intervals(estimates: list[Estimate], *, label: str, title: str, reference: float | None = None) -> str:
+    """Return a dot-and-interval plot, the first estimate on top; nothing where there is nothing to draw.
+
+    Args:
+        estimates: what to draw.
+        label: what the horizontal axis shows.
+        title: what a screen reader says.
+        reference: where to draw a dashed line, such as the baseline's score or a gain of zero.
+    """
+    if not estimates:
+        return ""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(6.2, 0.6 + 0.26 * len(estimates)), layout="constrained")
+        axes = figure.add_subplot()
+        for place, estimate in enumerate(estimates):
+            colour = STRONG if estimate.strong else ACCENT
+            axes.plot([estimate.low, estimate.high], [place, place], color=colour, linewidth=1.8)
+            axes.plot(estimate.dots, [place] * len(estimate.dots), "o", color=MUTED, markersize=3, alpha=0.5, mew=0)
+            axes.plot([estimate.value], [place], "o", color=colour, markersize=5.5, mew=0)
+        if reference is not None:
+            axes.axvline(reference, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
+        axes.set_yticks(range(len(estimates)), [_short(estimate.name) for estimate in estimates], color=INK)
+        axes.set_ylim(len(estimates) - 0.4, -0.6)
+        axes.grid(visible=False, axis="y")
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel(label)
+        return _inline(figure, title=title)
+
+
+def curves(lines: list[tuple[list[float], list[float]]], *, x_label: str, y_label: str, title: str) -> str:
+    """Return lines (x, y) laid over each other, each thinned to `POINTS_PER_CURVE` means of neighbours."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(3.4, 2.1), layout="constrained")
+        axes = figure.add_subplot()
+        for x, y in lines:
+            axes.plot(thin(x), thin(y), color=ACCENT, linewidth=1.1, alpha=0.65)
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
+        axes.margins(x=0.01)
+        return _inline(figure, title=title)
+
+
+def reliability(bins: list[dict[str, Any]], *, title: str) -> str:
+    """Return a reliability diagram, or nothing without rows: a dot's area grows with its bin's share of the rows."""
+    filled = [part for part in bins if part["rows"]]
+    if not filled:
+        return ""
+    total = sum(part["rows"] for part in filled)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(3.4, 3.1), layout="constrained")
+        axes = figure.add_subplot()
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
+        confidences, accuracies = (
+            [part["confidence"] for part in filled],
+            [part["accuracy"] for part in filled],
+        )
+        axes.plot(confidences, accuracies, color=ACCENT, linewidth=1.1)
+        sizes = [12 + 180 * part["rows"] / total for part in filled]
+        axes.scatter(confidences, accuracies, s=sizes, color=ACCENT, linewidths=0, alpha=0.75)
+        axes.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal", xlabel="confidence", ylabel="accuracy")
+        return _inline(figure, title=title)
+
+
+def scores(task: str, found: dict[str, Any], models: list[dict[str, Any]]) -> str:
+    """Return the models' scores with their intervals and their folds' scores; the baseline is the dashed line."""
+    estimates = [
+        Estimate(
+            name=model["name"],
+            value=model["score"],
+            low=model["low"],
+            high=model["high"],
+            dots=tuple(score for repeat in model["folds"] for score in repeat if score is not None),
+            strong=model["name"] == found["chosen"],
+        )
+        for model in models
+        if None not in (model["score"], model["low"], model["high"])
+    ]
+    title = f"{task}: {found['metric']} of every model"
+    return intervals(estimates, label=found["metric"], title=title, reference=found["baseline"])
+
+
+def gains(task: str, found: dict[str, Any], models: list[dict[str, Any]]) -> str:
+    """Return the models' gains over the best single model with their paired intervals."""
+    estimates = [
+        Estimate(model["name"], gain["value"], gain["low"], gain["high"], strong=model["name"] == found["chosen"])
+        for model in models
+        if (gain := model["gain"]) and None not in (gain["value"], gain["low"], gain["high"])
+    ]
+    label = f"gain in {found['metric']} over {_short(found['best_single'])}"
+    return intervals(estimates, label=label, title=f"{task}: {label}", reference=0.0)
+
+
+def losses(task: str, encoder: str, units: list[dict[str, Any]]) -> str:
+    """Return one encoder's training loss by step, its folds laid over each other."""
+    lines = [([step["step"] for step in unit["steps"]], [step["loss"] for step in unit["steps"]]) for unit in units]
+    return curves(lines, x_label="step", y_label="loss", title=f"{task}: training loss of {encoder}")
+
+
+def learning_curves_csv(histories: dict[str, dict[str, Any]]) -> str:
+    """Return every step's loss as csv with the columns encoder, task, repeat, fold, step, loss.
+
+    >>> unit = {"task": "t", "repeat": 0, "fold": 1, "steps": [{"step": 5, "loss": 0.5}]}
+    >>> learning_curves_csv({"bert": {"units": [unit]}}).splitlines()
+    ['encoder,task,repeat,fold,step,loss', 'bert,t,0,1,5,0.5']
+    """
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["encoder", "task", "repeat", "fold", "step", "loss"])
+    for encoder, history in histories.items():
+        for unit in history["units"]:
+            place = [encoder, unit["task"], unit["repeat"], unit["fold"]]
+            writer.writerows([*place, step["step"], step["loss"]] for step in unit["steps"])
+    return buffer.getvalue()
+
+
+def confusion_rows(confusion: list[list[int]], labels: list[str]) -> list[dict[str, Any]]:
+    """Return a line per true label: its counts with their share of the line, total, recall and precision.
+
+    >>> row = confusion_rows([[3, 1], [0, 0]], ["a", "b"])[0]
+    >>> row["cells"][1], row["recall"], row["precision"]
+    ({'rows': 1, 'share': 0.25}, 0.75, 1.0)
+    """
+    rows = []
+    for place, (label, counts) in enumerate(zip(labels, confusion, strict=True)):
+        total, right, predicted = sum(counts), counts[place], sum(row[place] for row in confusion)
+        cells = [{"rows": count, "share": count / total if total else 0.0} for count in counts]
+        recall, precision = right / total if total else None, right / predicted if predicted else None
+        rows.append({"label": label, "cells": cells, "total": total, "recall": recall, "precision": precision})
+    return rows
+
+
+def largest_confusions(confusion: list[list[int]], labels: list[str], n: int) -> list[dict[str, Any]]:
+    """Return the n most frequent mistakes: label, predicted label, rows and their share of the label's rows.
+
+    >>> largest_confusions([[8, 2], [0, 5]], ["a", "b"], 3)
+    [{'label': 'a', 'predicted': 'b', 'rows': 2, 'share': 0.2}]
+    """
+    found: list[dict[str, Any]] = [
+        {"label": labels[true], "predicted": labels[guess], "rows": rows, "share": rows / sum(counts)}
+        for true, counts in enumerate(confusion)
+        for guess, rows in enumerate(counts)
+        if true != guess and rows
+    ]
+    return sorted(found, key=lambda pair: -pair["rows"])[:n]
+
+
+def thin(values: list[float], n_points: int = POINTS_PER_CURVE) -> list[float]:
+    """Return at most `n_points` means of neighbouring values.
+
+    >>> thin([1.0, 3.0, 5.0, 7.0], n_points=2)
+    [2.0, 6.0]
+    """
+    if len(values) <= n_points:
+        return list(values)
+    edges = [len(values) * place // n_points for place in range(n_points + 1)]
+    return [sum(values[low:high]) / (high - low) for low, high in itertools.pairwise(edges)]
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= NAME_LENGTH else name[: NAME_LENGTH - 1] + "…"
+
+
+def _inline(figure: Figure, *, title: str) -> str:
+    """Return a figure as an `<svg>` element for an HTML page, named for screen readers by its title."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # glyphs that only the browser has
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    root = ElementTree.fromstring(buffer.getvalue())
+    prefix = re.sub(r"\W+", "-", title)
+    for element in root.iter():
+        for child in [child for child in element if _local(child.tag) in ("metadata", "style")]:
+            element.remove(child)
+        element.tag = _local(element.tag)
+        element.tail = None
+        if element.tag != "text":
+            element.text = None
+        element.attrib = {_local(key): _themed(value) for key, value in element.attrib.items()}
+        _name_apart(element, prefix=prefix)
+    root.attrib = {"viewBox": root.get("viewBox", "0 0 1 1"), "role": "img", "aria-label": title}
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _local(name: str) -> str:
+    return name.rpartition("}")[2]
+
+
+def _themed(value: str) -> str:
+    for colour, variable in VARIABLES.items():
+        value = value.replace(colour, f"var({variable})")
+    return value.replace("'DejaVu Sans'", "var(--sans)")
+
+
+def _name_apart(element: ElementTree.Element, *, prefix: str) -> None:
+    """Make ids unique to their figure (several figures share the page), and drop those of mere groups."""
+    if element.tag == "g":
+        element.attrib.pop("id", None)
+    for key in {"id", "href", "clip-path"} & element.attrib.keys():
+        value = element.attrib[key]
+        element.attrib[key] = f"{prefix}-{value}" if key == "id" else value.replace("#", f"#{prefix}-")

@@ -1,0 +1,159 @@
+"""Raw files -> the table: texts cleaned, labels listed in fixed order, everything that cannot be right refused."""
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.artifacts import TABLE_COLUMNS, Table, sha256_of
+from pipeline.exceptions import DataError
+from pipeline.params import Task
+from pipeline.reading import Column, read_columns
+
+LINE_BREAKS = "\r\n|\r|\u0085"
+# C0 and C1 controls but tab and newline, and the byte order mark. Joiners and direction marks carry meaning: kept.
+CONTROLS = "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x{9f}\\x{feff}]"
+
+logger = logging.getLogger(__name__)
+
+
+def clean(texts: pa.Array) -> pa.Array:
+    r"""Return texts in NFC, line breaks as newlines, without control characters. Cleaning twice changes nothing.
+
+    >>> clean(pa.array(["a\r\nb\x00", "e\u0301\ufeff"])).to_pylist()
+    ['a\nb', 'é']
+    """
+    broken = pc.replace_substring_regex(texts, LINE_BREAKS, "\n")
+    return pc.utf8_normalize(pc.replace_substring_regex(broken, CONTROLS, ""), form="NFC")
+
+
+def order_labels(labels: Sequence[str]) -> list[str]:
+    """Return labels sorted, by their value if all of them are integers.
+
+    >>> order_labels(["10", "9", "-1"]), order_labels(["b", "10", "9"])
+    (['-1', '9', '10'], ['10', '9', 'b'])
+    """
+    if all(re.fullmatch(r"[+-]?[0-9]+", label) for label in labels):
+        return sorted(labels, key=lambda label: (int(label), label))
+    return sorted(labels)
+
+
+def prepare(tasks: Mapping[str, Task]) -> Table:
+    """Return all rows of all tasks, each task's training file before its test file, rows in file order.
+
+    Ids may recur between training and test file (many organisers number each from 0); the audit reports it.
+
+    Raises:
+        DataError: if a file cannot be read as the task says; an id recurs within a file or is empty; a training label
+            is missing or not in the given list; there are fewer than two classes, or other than two in a binary task;
+            or a file changed while it was read.
+    """
+    files = sorted({file for task in tasks.values() for file in (task.train, task.test)})
+    before = {file: sha256_of(Path(file)) for file in files}
+    frames, labels = [], {}
+    for name, task in tasks.items():
+        train = _read_split(task, name=name, split="train")
+        labels[name] = _check_labels(train, task, name=name)
+        frames += [train, _read_split(task, name=name, split="test")]
+        logger.info("%s: %d training and %d test rows", name, len(train), len(frames[-1]))
+    rows = pd.concat([frame[TABLE_COLUMNS] for frame in frames], ignore_index=True)
+    for file in files:
+        if sha256_of(Path(file)) != before[file]:
+            raise DataError(f"{file}: must stay as it is while it is read, but it changed. Run the stage again.")
+    return Table(rows, labels)
+
+
+def _read_split(task: Task, *, name: str, split: str) -> pd.DataFrame:
+    """Return one file's rows in the table's columns, with `line`."""
+    path = Path(task.train if split == "train" else task.test)
+    columns = task.columns
+    texts = columns.text if isinstance(columns.text, list) else [columns.text]
+    single = [columns.id, columns.text_pair, columns.label if split == "train" else None, columns.group]
+    wanted: list[Column] = list(dict.fromkeys([*texts, *(column for column in single if column is not None)]))
+    raw = read_columns(
+        path,
+        wanted,
+        # Groups serve the split of training rows only; many test files do not have them.
+        optional={columns.group} - {None, *texts} if split == "test" and columns.group is not None else (),
+        format=task.format,
+        encoding=task.encoding,
+        header=task.header,
+        quoting=task.quoting,
+        key=f"tasks.{name}",
+    )
+    frame = pd.DataFrame({"line": raw["line"], "text": _joined([_arrow(raw[column]) for column in texts])})
+    frame["row_id"] = raw[columns.id] if columns.id is not None else pd.Series(np.arange(len(raw))).astype("str")
+    frame["task"] = pd.Series(name, index=frame.index, dtype="str")
+    frame["split"] = pd.Series(split, index=frame.index, dtype="str")
+    pair = None if columns.text_pair is None else pd.Series(clean(_arrow(raw[columns.text_pair])).to_pandas())
+    frame["text_pair"] = _empty(frame) if pair is None else pair
+    frame["label"] = _empty(frame) if split == "test" else raw[columns.label]
+    grouped = columns.group is not None and columns.group in raw
+    frame["group"] = raw[columns.group].replace("", None) if grouped else _empty(frame)
+    _check_ids(frame, path=path)
+    return frame
+
+
+def _arrow(texts: pd.Series) -> pa.Array:
+    array = pa.array(texts, pa.large_string())
+    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+
+
+def _empty(frame: pd.DataFrame) -> pd.Series:
+    return pd.Series(None, index=frame.index, dtype="str")
+
+
+def _joined(texts: list[pa.Array]) -> pd.Series:
+    """Return the cleaned texts, several columns joined by a blank where they are not empty."""
+    if len(texts) == 1:
+        return pd.Series(clean(texts[0]).to_pandas())
+    kept = [pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.large_string()), text) for text in texts]
+    joined = pc.binary_join_element_wise(*kept, pa.scalar(" ", pa.large_string()), null_handling="skip")
+    return pd.Series(clean(joined).to_pandas())
+
+
+def _check_ids(frame: pd.DataFrame, *, path: Path) -> None:
+    empty = frame["row_id"] == ""
+    if empty.any():
+        line = frame.loc[empty, "line"].iloc[0]
+        raise DataError(f"{path}:{line}: every row must have an id, got {empty.sum()} without. Mend the rows.")
+    twice = frame.duplicated("row_id", keep="first")
+    if twice.any():
+        first = frame.loc[twice, "row_id"].drop_duplicates().iloc[:5]
+        found = "; ".join(f"{i!r} on lines {frame.loc[frame['row_id'] == i, 'line'].tolist()[:5]}" for i in first)
+        raise DataError(
+            f"{path}: ids must be unique, got {twice.sum()} repeated rows: {found}. "
+            "Remove them, or set columns.id: null."
+        )
+
+
+def _check_labels(train: pd.DataFrame, task: Task, *, name: str) -> list[str]:
+    """Return the task's labels in order."""
+    missing = train["label"] == ""
+    if missing.any():
+        row = train[missing].iloc[0]
+        raise DataError(
+            f"{task.train}:{row['line']}: every training row must have a label, got {missing.sum()} without, "
+            f"first row {row['row_id']!r}. Label or remove them."
+        )
+    counts = train["label"].value_counts()
+    if task.labels is not None:
+        unknown = ~train["label"].isin(task.labels)
+        if unknown.any():
+            row = train[unknown].iloc[0]
+            raise DataError(
+                f"{task.train}:{row['line']}: labels must be in tasks.{name}.labels {task.labels}, got "
+                f"{row['label']!r} in row {row['row_id']!r} ({unknown.sum()} such rows). Add it there or mend the rows."
+            )
+    if len(counts) < 2 or (task.kind == "binary" and len(counts) != 2):
+        expected = "two labels" if task.kind == "binary" else "at least two labels"
+        raise DataError(
+            f"{task.train}: a {task.kind} task must have {expected}, got {len(counts)}: {list(counts.index[:5])}. "
+            f"Check tasks.{name}.columns.label and kind."
+        )
+    return list(task.labels) if task.labels is not None else order_labels(list(counts.index))

@@ -1,0 +1,91 @@
+"""Recipes: for every encoder its resolved settings and the digest of the code they name; for every stage its code.
+
+A stage depends on its recipe instead of on folders of code, so only what reaches it makes it run again. Imports no torch.
+"""
+
+import hashlib
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from pipeline.fingerprint import Definition, code_digests
+from pipeline.params import Component, Encoder, Params
+from pipeline.reproducibility import digest
+
+# How often a checkpoint is written changes nothing that comes out.
+NOT_IN_KEY = {"checkpoint_seconds"}
+UNIT_STARTS = [("pipeline.finetuning", "train_fold"), ("pipeline.finetuning", "predict_fold")]
+
+
+def encoder_recipe(params: Params, name: str) -> dict[str, Any]:
+    """Return an encoder's recipe; its `key` stands for all that its units depend on besides data, seed and machine."""
+    settings = params.encoders[name]
+    used = list(named_components(settings))
+    if settings.epoch_selection == "inner":
+        used += [task.metric for task in params.tasks.values()]
+    code = code_digests([*UNIT_STARTS, *_starts(used)])
+    dumped = settings_of(settings)
+    source = _source_digest(settings.source.options)
+    key = digest({"settings": dumped, "code": code, "source": source})
+    stage = digest(code_digests([("stages.finetune", "main")]))
+    return {"key": key, "settings": dumped, "source": source, "code": code, "stage": stage}
+
+
+def stage_recipe(params: Params, stage: str) -> dict[str, Any]:
+    """Return the digests of the code of a stage and of the components that it may load."""
+    sections: dict[str, Any] = {
+        "baseline": params.baselines,
+        "stack": [params.stack, params.tasks],
+        "submit": params.tasks,
+    }
+    return {
+        "code": code_digests([(f"stages.{stage}", "main"), *_starts(named_components(sections.get(stage)))])
+    }
+
+
+def settings_of(settings: Encoder) -> dict[str, Any]:
+    """Return the settings that decide an encoder's results, as JSON."""
+    return settings.model_dump(exclude=NOT_IN_KEY)
+
+
+def named_components(value: Any) -> Iterator[Component]:
+    """Yield the components named anywhere in a part of the params."""
+    if isinstance(value, Component):
+        yield value
+    elif isinstance(value, BaseModel):
+        yield from named_components([getattr(value, name) for name in type(value).model_fields])
+    elif isinstance(value, dict):
+        yield from named_components(list(value.values()))
+    elif isinstance(value, list):
+        for item in value:
+            yield from named_components(item)
+
+
+def _starts(used: Any) -> list[Definition]:
+    return sorted({(f"pipeline.{component.kind}.{component.name}", "build") for component in used})
+
+
+def _source_digest(options: dict[str, Any]) -> dict[str, str]:
+    """Return the digests of the files of a local checkpoint; a hub checkpoint is named by its commit."""
+    folder = Path(options.get("path") or "")
+    if options.get("package"):
+        name, _, inner = options["package"].partition("/")
+        spec = importlib.util.find_spec(name)
+        folder = (
+            Path(spec.submodule_search_locations[0]) / inner
+            if spec and spec.submodule_search_locations
+            else Path()
+        )
+    if folder == Path():
+        return {}
+    files = sorted(
+        path for path in folder.iterdir() if path.suffix in (".json", ".txt", ".model", ".safetensors")
+    )
+    digests = {}
+    for path in files:
+        with path.open("rb") as file:
+            digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests

@@ -1,0 +1,41 @@
+"""Seeds that depend only on what is computed, and the record of what the numbers depend on besides."""
+
+import hashlib
+import importlib.metadata
+import json
+from typing import Any
+
+VERSIONED = ("torch", "transformers", "tokenizers", "accelerate", "numpy", "scikit-learn", "lightgbm")
+
+
+def digest(value: Any) -> str:
+    """Return the sha256 of a JSON-like value in canonical form, as 64 hex digits.
+
+    >>> digest({"b": 1, "a": 2}) == digest({"a": 2, "b": 1})
+    True
+    """
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def derive_seed(seed: int, *parts: str | int) -> int:
+    """Return a seed in [0, 2**31) for one purpose, a function of nothing but its arguments.
+
+    >>> derive_seed(1, "dropout", 3) == derive_seed(1, "dropout", 3) != derive_seed(1, "dropout", 4)
+    True
+    """
+    return int(digest([seed, *parts])[:8], 16) % 2**31
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the libraries that the numbers depend on."""
+    return {name: importlib.metadata.version(name) for name in VERSIONED}
+
+
+def numerics(device: str, n_threads: int) -> dict[str, Any]:
+    """Return the numerics class: what decides the bits of a result besides code, params, data and seed."""
+    import torch
+
+    on_gpu = device != "cpu" and torch.cuda.is_available()
+    name = torch.cuda.get_device_name() if on_gpu else "cpu"
+    return {"device": name, "threads": None if on_gpu else n_threads, **versions()}

@@ -1,0 +1,76 @@
+"""When to stop: SIGTERM, SIGINT, or the death of the process that this one works for.
+
+A training step asks `stop_requested()`; the first signal lets it finish the step and write a checkpoint, the second ends
+the process at once. A stage notices when the `dvc` above it is gone, a worker when its stage is.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import psutil
+
+_requested: int | None = None
+_watching = False
+POLL_SECONDS = 1.0
+
+
+def stop_requested() -> int | None:
+    """Return 143 after SIGTERM (or when the parent died), 130 after SIGINT, else None."""
+    return _requested
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[None]:
+    """Turn SIGTERM and SIGINT into a request to stop, handed on to worker processes, while the block runs."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, _request) for number in (signal.SIGTERM, signal.SIGINT)}
+    _watch_parent()
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _request(number: int, frame: FrameType | None) -> None:
+    global _requested
+    if _requested is not None:
+        os._exit(_requested)
+    _requested = 128 + number
+    for child in psutil.Process().children():
+        if "loky" in " ".join(child.cmdline()):
+            child.send_signal(signal.SIGTERM)
+
+
+def _watch_parent() -> None:
+    """Start, once, a thread that asks this process to stop when the one above it is gone."""
+    global _watching
+    master = _master()
+    if _watching or master is None:
+        return
+    _watching = True
+
+    def watch() -> None:
+        while master.is_running() and master.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(POLL_SECONDS)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _master() -> psutil.Process | None:
+    """Return the nearest `dvc` above this process, or in a worker its parent; None when there is neither."""
+    if "loky" in " ".join(sys.orig_argv):
+        return psutil.Process().parent()
+    for ancestor in psutil.Process().parents():
+        if any(os.path.basename(word) == "dvc" for word in ancestor.cmdline()[:3]):
+            return ancestor
+    return None

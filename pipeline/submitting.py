@@ -1,0 +1,231 @@
+"""From one model's test predictions to the file that the competition accepts; nothing is published unchecked.
+
+The checks that every format shares stand here: they read what a file says and compare it with the sample submission
+and with the test file, because the organisers' own files may disagree.
+"""
+
+import logging
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline import artifacts
+from pipeline.contracts import Format
+from pipeline.exceptions import DataError, ParamsError
+from pipeline.params import Params
+
+logger = logging.getLogger(__name__)
+
+PROBABILITY = "probability:"
+N_EXAMPLES = 3
+
+
+def path_of_model(model: str, task: str, *, baselines: Sequence[str]) -> Path:
+    """Return where the predictions of the ensemble or of one member lie.
+
+    >>> str(path_of_model("tfidf", "main", baselines=["tfidf"]))
+    'out/baseline/tfidf/main.parquet'
+    """
+    stage = "stack" if model == "ensemble" else "baseline" if model in baselines else "finetune"
+    return artifacts.predictions_path(stage, model, task)
+
+
+def common_format(params: Params) -> Format:
+    """Build the one format of all tasks.
+
+    Raises:
+        ParamsError: if two tasks name different formats or options, which would be two submissions.
+    """
+    names = list(params.tasks)
+    formats = [params.tasks[name].submission.format for name in names]
+    for name, component in zip(names, formats, strict=True):
+        if component != formats[0]:
+            raise ParamsError(
+                f"tasks.{name}.submission.format: must be that of task {names[0]!r} ({formats[0].name} {formats[0].options}), "
+                f"got {component.name} {component.options}. Name the same format and options in all tasks."
+            )
+    form: Format = formats[0].build()
+    return form
+
+
+def submission_frame(
+    row_ids: Sequence[str], probabilities: np.ndarray, labels: Sequence[str]
+) -> pd.DataFrame:
+    """Return `row_id`, `label` (the most probable one) and a column `probability:<label>` per label.
+
+    Args:
+        row_ids: ids of the N test rows, in the order of the test file.
+        probabilities: float array (N, C).
+        labels: the C labels in order.
+
+    >>> submission_frame(["7"], np.array([[0.25, 0.75]]), ["no", "yes"]).iloc[0].tolist()
+    ['7', 'yes', 0.25, 0.75]
+    """
+    frame = pd.DataFrame(
+        {"row_id": list(row_ids), "label": [labels[index] for index in probabilities.argmax(axis=1)]}
+    )
+    values = pd.DataFrame(probabilities, columns=[PROBABILITY + label for label in labels])
+    return pd.concat([frame, values], axis=1)
+
+
+def labels_of(frame: pd.DataFrame) -> list[str]:
+    """Return the labels of a submission frame in order."""
+    return [name.removeprefix(PROBABILITY) for name in frame.columns if name.startswith(PROBABILITY)]
+
+
+def publish(
+    form: Format, predictions: dict[str, pd.DataFrame], samples: dict[str, Path | None], folder: Path
+) -> tuple[Path, str]:
+    """Write a submission aside, check what lies on disk, then give it its name; return its path and sha256.
+
+    Raises:
+        DataError: if the competition would refuse the file; the folder then holds no submission.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".unchecked-") as aside:
+        written = form.write(predictions, samples, Path(aside))
+        path = folder / written.name
+        # A submission of an earlier run must not look like the result of this one.
+        for stale in (path, path.with_name(path.name + ".sha256")):
+            stale.unlink(missing_ok=True)
+        form.check(written, predictions, samples)
+        artifacts.write_bytes(path, written.read_bytes())
+    return path, artifacts.verify(path)
+
+
+def summary(
+    model: str, predictions: dict[str, pd.DataFrame], manifest: str, path: Path, digest: str
+) -> dict[str, Any]:
+    """Return what was submitted: path, digest, model, and per task the rows and how often each label stands."""
+    tasks = {}
+    for task, frame in predictions.items():
+        counts = Counter(frame["label"])
+        tasks[task] = {"rows": len(frame), "labels": {label: counts[label] for label in labels_of(frame)}}
+    return {"path": path.as_posix(), "sha256": digest, "model": model, "manifest": manifest, "tasks": tasks}
+
+
+def ordered_ids(
+    test_ids: Sequence[str], sample_ids: Sequence[str] | None, *, task: str, sample: Path | None
+) -> list[str]:
+    """Return the ids in the order the competition wants: the sample's, or without one the test file's.
+
+    >>> ordered_ids(["a", "b"], ["b", "a"], task="main", sample=Path("sample.csv"))
+    ['b', 'a']
+
+    Raises:
+        DataError: if an id stands twice, or the sample and the test file have different ids.
+    """
+    _refuse_repeated(test_ids, f"test file of task {task}")
+    if sample_ids is None:
+        return list(test_ids)
+    _refuse_repeated(sample_ids, str(sample))
+    only_sample = _missing(sample_ids, test_ids)
+    only_test = _missing(test_ids, sample_ids)
+    if only_sample or only_test:
+        raise DataError(
+            f"{sample}: must have the ids of the test file of task {task} ({len(test_ids)} rows), got {len(sample_ids)} rows; "
+            f"only in the sample: {_examples(only_sample)}; only in the test file: {_examples(only_test)}. "
+            "Download both again, and correct columns.id or the file that is out of date."
+        )
+    return list(sample_ids)
+
+
+def check_ids(found: Sequence[str], expected: Sequence[str], *, where: str) -> None:
+    """Check the ids of a submission against those wanted.
+
+    Raises:
+        DataError: if one is repeated, missing, unknown or out of order.
+    """
+    _refuse_repeated(found, where)
+    missing, unknown = _missing(expected, found), _missing(found, expected)
+    if missing or unknown:
+        raise DataError(
+            f"{where}: must have the {len(expected)} wanted ids, got {len(found)} rows; "
+            f"missing: {_examples(missing)}; unknown: {_examples(unknown)}. Run dvc repro submit."
+        )
+    for position, (got, wanted) in enumerate(zip(found, expected, strict=True)):
+        if got != wanted:
+            raise DataError(
+                f"{where}: row {position + 1} must have id {wanted!r}, got {got!r}. Keep the wanted order."
+            )
+
+
+def check_labels(
+    found: Sequence[str], expected: Sequence[str], allowed: Sequence[str], *, where: str
+) -> None:
+    """Check the labels of a submission, one per row; a constant one only warns.
+
+    Raises:
+        DataError: if one is empty, not in the label list, or not what was predicted.
+    """
+    for position, (got, wanted) in enumerate(zip(found, expected, strict=True)):
+        if got not in allowed:
+            raise DataError(
+                f"{where}: row {position + 1} must have one of the labels {list(allowed)}, got {got!r}. Write names."
+            )
+        if got != wanted:
+            raise DataError(
+                f"{where}: row {position + 1} was predicted as {wanted!r}, got {got!r}. Run dvc repro submit."
+            )
+    if len(found) > 1 and len(set(found)) == 1:
+        logger.warning(
+            "%s: all %d rows have the label %r. Look at the scores before you upload it.",
+            where,
+            len(found),
+            found[0],
+        )
+
+
+def decode_strictly(content: bytes, *, where: str) -> str:
+    """Return the text of a submission file.
+
+    >>> decode_strictly(b"id,label\\n", where="x.csv")
+    'id,label\\n'
+
+    Raises:
+        DataError: if it is empty, not UTF-8, has a byte-order mark or carriage returns, or ends within a line.
+    """
+    if not content.strip():
+        raise DataError(f"{where}: must hold rows, got an empty file. Run dvc repro submit.")
+    if content.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")) or b"\0" in content:
+        raise DataError(
+            f"{where}: must be UTF-8 without a byte-order mark, got the bytes {content[:4].hex(' ')}. Save it so."
+        )
+    if b"\r" in content:
+        line = content[: content.index(b"\r")].count(b"\n") + 1
+        raise DataError(
+            f"{where}: lines must end with \\n alone, got a carriage return in line {line}. Save it with Unix line ends."
+        )
+    if not content.endswith(b"\n"):
+        raise DataError(
+            f"{where}: must end with a line end, got {content[-20:]!r} (cut off?). Run dvc repro submit."
+        )
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{where}: must be UTF-8, got another encoding at byte {error.start}. Save it as UTF-8."
+        ) from error
+
+
+def _missing(wanted: Sequence[str], among: Sequence[str]) -> list[str]:
+    known = set(among)
+    return [row_id for row_id in wanted if row_id not in known]
+
+
+def _refuse_repeated(ids: Sequence[str], where: str) -> None:
+    twice = [row_id for row_id, count in Counter(ids).items() if count > 1]
+    if twice:
+        raise DataError(
+            f"{where}: each id must stand once, got several times: {_examples(twice)}. Remove the copies."
+        )
+
+
+def _examples(ids: Sequence[str]) -> str:
+    shown = ", ".join(repr(row_id) for row_id in ids[:N_EXAMPLES])
+    return "none" if not ids else f"{len(ids)} ({shown}{', …' if len(ids) > N_EXAMPLES else ''})"

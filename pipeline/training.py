@@ -1,0 +1,305 @@
+"""The training loop, written once: fine-tuning, and whatever else trains, gives it an objective.
+
+Nothing depends on time, worker or history: the order of rows is a function of seed and epoch, dropout of seed and step.
+So a run that is killed and resumed from a checkpoint ends in the same bytes as one that was left alone.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import nn
+
+from pipeline.batching import epoch_batches, micro_batches
+from pipeline.exceptions import DivergedError, InterruptedRun, MachineError
+from pipeline.failpoints import failpoint
+from pipeline.reproducibility import derive_seed
+
+if TYPE_CHECKING:
+    from pipeline.checkpointing import Checkpoints
+    from pipeline.params import Training
+
+CURVE_POINTS = 200
+
+log = logging.getLogger(__name__)
+
+
+class Objective(Protocol):
+    """What is trained: rows to batches, batches to a summed loss and its weight."""
+
+    lengths: np.ndarray
+    """Tokens of each training row (N,)."""
+
+    def batch(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
+        """Return the tensors of some rows."""
+
+    def weight(self, batch: dict[str, torch.Tensor]) -> float:
+        """Return how many items (rows, or predicted tokens) the batch's loss sums over."""
+
+    def loss_sum(self, model: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return the loss summed over the batch's items, a 0-d tensor."""
+
+
+class Monitor(Protocol):
+    """Whoever watches a unit: takes its progress and may ask it to stop."""
+
+    def progress(self, **values: float) -> None:
+        """Take step, n_steps, loss, score and tokens_per_second."""
+
+    def stop_requested(self) -> int | None:
+        """Return the exit code to stop with (143 or 130), or None."""
+
+
+@dataclass
+class History:
+    """What a training left behind for the report."""
+
+    steps: list[dict[str, float]] = field(default_factory=list)
+    epochs: list[dict[str, float | None]] = field(default_factory=list)
+    token_budget: int = 0
+    n_tokens: int = 0
+    seconds: float = 0.0
+
+
+def accelerator_for(precision: str, device: str) -> Accelerator:
+    """Return an Accelerator for `auto`, `fp32`, `bf16` or `fp16` on `auto`, `cpu` or `cuda`."""
+    AcceleratorState._reset_state(
+        reset_partial_state=True
+    )  # a worker runs units of several precisions in turn
+    on_cpu = device == "cpu" or not torch.cuda.is_available()
+    if precision == "auto":
+        precision = "bf16" if not on_cpu and torch.cuda.is_bf16_supported() else "fp32"
+    return Accelerator(cpu=on_cpu, mixed_precision="no" if precision == "fp32" else precision)
+
+
+def train(
+    model: nn.Module,
+    objective: Objective,
+    parameter_groups: list[dict[str, Any]],
+    *,
+    settings: "Training",
+    seed: int,
+    device: str = "auto",
+    checkpoints: "Checkpoints | None" = None,
+    monitor: Monitor | None = None,
+    evaluate: Callable[[nn.Module], float] | None = None,
+) -> History:
+    """Train a model in place and return its history.
+
+    With `evaluate` (higher is better, called after every epoch) the model ends with the weights of the best epoch,
+    without it with those of the last one.
+
+    Args:
+        model: what is trained.
+        objective: rows, batches and loss.
+        parameter_groups: the optimizer's groups, each with `lr` and `weight_decay`.
+        settings: how to train.
+        seed: of the order and of dropout.
+        device: auto, cpu or cuda.
+        checkpoints: where the state is kept and resumed from.
+        monitor: takes progress, asks to stop.
+        evaluate: scores the model on rows it was not trained on and that score no fold.
+
+    Raises:
+        DivergedError: if the loss or a gradient is not finite; the last checkpoint stays.
+        MachineError: if a single row does not fit into memory.
+        InterruptedRun: if the monitor asked to stop; a checkpoint was written.
+    """
+    accelerator = accelerator_for(settings.precision, device)
+    if settings.gradient_checkpointing:
+        model.backbone.gradient_checkpointing_enable()  # type: ignore[union-attr, operator]
+    optimizer = settings.optimizer.build(parameter_groups=parameter_groups)
+    model, optimizer = accelerator.prepare(model, optimizer)
+    loop = _Loop(model, optimizer, objective, accelerator, settings, seed, monitor, checkpoints)
+    loop.resume()
+    # Counted in ended epochs: a checkpoint after an epoch's last step is from before the epoch was scored.
+    for epoch in range(len(loop.history.epochs), settings.epochs):
+        loop.run_epoch(epoch)
+        loop.end_epoch(epoch, evaluate)
+    if loop.best is not None:
+        model.load_state_dict(loop.best["weights"])
+    loop.count_seconds()
+    return loop.history
+
+
+class _Loop:
+    """The state of a training between steps."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Any,
+        objective: Objective,
+        accelerator: Accelerator,
+        settings: "Training",
+        seed: int,
+        monitor: Monitor | None,
+        checkpoints: "Checkpoints | None",
+    ) -> None:
+        self.model, self.optimizer, self.objective, self.accelerator = (
+            model,
+            optimizer,
+            objective,
+            accelerator,
+        )
+        self.settings, self.seed, self.monitor, self.checkpoints = settings, seed, monitor, checkpoints
+        self.steps_per_epoch = -(-len(objective.lengths) // settings.batch_size)
+        self.n_steps = self.steps_per_epoch * settings.epochs
+        self.factor = settings.schedule.build(
+            n_steps=self.n_steps, n_warmup_steps=round(settings.warmup_ratio * self.n_steps)
+        )
+        self.rates = [group["lr"] for group in optimizer.param_groups]
+        self.step = 0
+        self.token_budget = settings.tokens_per_micro_batch
+        self.history = History(token_budget=self.token_budget)
+        self.window: list[float] = []
+        self.best: dict[str, Any] | None = None
+        self.saved_at = self.counted_at = self.started_at = time.monotonic()
+        self.tokens_since_start = 0
+
+    def run_epoch(self, epoch: int) -> None:
+        batches = epoch_batches(
+            self.objective.lengths, batch_size=self.settings.batch_size, seed=self.seed, epoch=epoch
+        )
+        self.model.train()
+        for rows in batches[self.step - epoch * self.steps_per_epoch :]:
+            loss = self.train_step(rows)
+            self.record(epoch, loss, int(self.objective.lengths[rows].sum()))
+            failpoint("step")
+            self.checkpoint_if_due()
+
+    def train_step(self, rows: np.ndarray) -> float:
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * self.factor(self.step)
+        while True:
+            try:
+                loss = self.backward(rows)
+                break
+            except RuntimeError as error:
+                self.halve_budget(error, int(self.objective.lengths[rows].max()))
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm)
+        # With fp16 an infinite gradient is the scaler's business: it skips the step and lowers its scale.
+        if not np.isfinite(loss) or (self.accelerator.scaler is None and not bool(torch.isfinite(norm))):
+            raise DivergedError(
+                f"step {self.step}: the loss and gradient must be finite, got loss {loss} and gradient norm {float(norm)} at "
+                f"learning rate {self.optimizer.param_groups[-1]['lr']:.1e}, rows {sorted(rows.tolist())}. "
+                "Halve the learning rate, or use precision fp32 or bf16."
+            )
+        self.optimizer.step()
+        return loss
+
+    def backward(self, rows: np.ndarray) -> float:
+        """Accumulate the gradient of the mean loss over the rows and return the loss."""
+        self.optimizer.zero_grad()
+        parts = [
+            self.objective.batch(part)
+            for part in micro_batches(rows, self.objective.lengths, token_budget=self.token_budget)
+        ]
+        weight = sum(self.objective.weight(part) for part in parts)
+        total = torch.zeros((), device=self.accelerator.device)
+        for number, part in enumerate(parts):
+            torch.manual_seed(derive_seed(self.seed, "dropout", self.step, number))
+            batch = {
+                name: tensor.to(self.accelerator.device, non_blocking=True) for name, tensor in part.items()
+            }
+            with self.accelerator.autocast():
+                loss = self.objective.loss_sum(self.model, batch) / weight
+            self.accelerator.backward(loss)
+            total += loss.detach()
+        return float(total)
+
+    def halve_budget(self, error: RuntimeError, longest: int) -> None:
+        """After running out of memory take smaller micro-batches: same rows, same steps, same rates."""
+        if not isinstance(error, torch.OutOfMemoryError) and "out of memory" not in str(error).lower():
+            raise error
+        if self.token_budget <= longest:
+            raise MachineError(
+                f"step {self.step}: out of memory with a single row of {longest} tokens. Lower max_length, or set gradient_checkpointing."
+            ) from error
+        self.token_budget = self.history.token_budget = max(self.token_budget // 2, longest)
+        torch.cuda.empty_cache()
+        log.warning(
+            "step %d: out of memory; going on with %d tokens per micro-batch", self.step, self.token_budget
+        )
+
+    def record(self, epoch: int, loss: float, n_tokens: int) -> None:
+        self.step += 1
+        self.window.append(loss)
+        self.history.n_tokens += n_tokens
+        self.tokens_since_start += n_tokens
+        if len(self.window) >= -(-self.n_steps // CURVE_POINTS) or self.step == self.n_steps:
+            rate = self.optimizer.param_groups[-1]["lr"]
+            mean = sum(self.window) / len(self.window)
+            self.history.steps.append(
+                {"step": self.step, "epoch": epoch, "loss": mean, "learning_rate": rate}
+            )
+            self.window = []
+        if self.monitor is not None:
+            speed = self.tokens_since_start / (time.monotonic() - self.started_at)
+            self.monitor.progress(step=self.step, n_steps=self.n_steps, loss=loss, tokens_per_second=speed)
+
+    def end_epoch(self, epoch: int, evaluate: Callable[[nn.Module], float] | None) -> None:
+        score = None if evaluate is None else evaluate(self.model)
+        losses = [point["loss"] for point in self.history.steps if point["epoch"] == epoch]
+        self.history.epochs.append(
+            {"epoch": epoch, "loss": float(np.mean(losses or [np.nan])), "inner_score": score}
+        )
+        if score is not None:
+            if self.best is None or score > self.best["score"]:
+                weights = {
+                    name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()
+                }
+                self.best = {"score": score, "weights": weights}
+            if self.monitor is not None:
+                self.monitor.progress(score=score)
+
+    def checkpoint_if_due(self) -> None:
+        code = self.monitor.stop_requested() if self.monitor is not None else None
+        if self.checkpoints is not None and (
+            code or time.monotonic() - self.saved_at >= self.settings.checkpoint_seconds
+        ):
+            self.checkpoints.save(self.step, self.state())
+            self.saved_at = time.monotonic()
+        if code:
+            raise InterruptedRun(
+                f"interrupted at step {self.step} of {self.n_steps}; run dvc repro to continue.", code
+            )
+
+    def count_seconds(self) -> None:
+        now = time.monotonic()
+        self.history.seconds += now - self.counted_at
+        self.counted_at = now
+
+    def state(self) -> dict[str, Any]:
+        self.count_seconds()
+        scaler = self.accelerator.scaler
+        return {
+            "step": self.step,
+            "token_budget": self.token_budget,
+            "window": self.window,
+            "history": vars(self.history),
+            "best": self.best,
+            "weights": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": None if scaler is None else scaler.state_dict(),
+        }
+
+    def resume(self) -> None:
+        state = self.checkpoints.load() if self.checkpoints is not None else None
+        if state is None:
+            return
+        self.step, self.token_budget, self.window = state["step"], state["token_budget"], state["window"]
+        self.history, self.best = History(**state["history"]), state["best"]
+        self.model.load_state_dict(state["weights"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if state["scaler"] is not None and self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        log.info(
+            "resumed at step %d of %d (%.0f %%)", self.step, self.n_steps, 100 * self.step / self.n_steps
+        )

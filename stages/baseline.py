@@ -1,0 +1,25 @@
+"""Stage `baseline`: table and folds -> out/baseline/<name>/<task>.parquet."""
+
+from pipeline import artifacts
+from pipeline.baselining import run_baseline
+from pipeline.exceptions import exit_on_error
+from pipeline.params import load_params
+
+
+def main() -> None:
+    """Fit every baseline over all folds and write its predictions."""
+    with exit_on_error():
+        params = load_params()
+        table, folds = artifacts.read_table(), artifacts.read_folds()
+        recipe = artifacts.read_json(artifacts.stage_recipe_path("baseline"))
+        (artifacts.OUT / "baseline").mkdir(parents=True, exist_ok=True)
+        for name, baseline in params.baselines.items():
+            predictions = run_baseline(
+                name, table, folds, baseline=baseline, recipe=recipe, seed=params.seed, run=params.run
+            )
+            for task, part in predictions.items():
+                artifacts.write_predictions(part, artifacts.predictions_path("baseline", name, task))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+"""Stage prepare: raw files -> table, near-duplicate clusters, audit."""
+
+from pipeline import artifacts
+from pipeline.auditing import audit
+from pipeline.exceptions import exit_on_error
+from pipeline.near_duplicates import cluster_rows
+from pipeline.params import load_params
+from pipeline.preparing import prepare
+
+
+def main() -> None:
+    """Prepare the tasks of params.yaml."""
+    with exit_on_error():
+        params = load_params()
+        table = prepare(params.tasks)
+        clusters = cluster_rows(table, similarity=params.folds.near_duplicate_similarity)
+        artifacts.write_table(table)
+        artifacts._write_parquet(artifacts.TABLE.with_name("clusters.parquet"), clusters, {})
+        artifacts.write_json(artifacts.AUDIT, audit(table, clusters))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,22 @@
+"""Stage `recipes`: params and code -> out/recipes, one small file per encoder and per stage."""
+
+from pipeline import artifacts
+from pipeline.exceptions import exit_on_error
+from pipeline.params import load_params
+from pipeline.recipes import encoder_recipe, stage_recipe
+
+STAGES = ("prepare", "split", "baseline", "stack", "submit", "report")
+
+
+def main() -> None:
+    """Write all recipes."""
+    with exit_on_error():
+        params = load_params()
+        for name in params.encoders:
+            artifacts.write_json(artifacts.encoder_recipe_path(name), encoder_recipe(params, name))
+        for stage in STAGES:
+            artifacts.write_json(artifacts.stage_recipe_path(stage), stage_recipe(params, stage))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,19 @@
+"""Stage split: table and near-duplicate clusters -> fold manifest."""
+
+from pipeline import artifacts
+from pipeline.exceptions import exit_on_error
+from pipeline.params import load_params
+from pipeline.splitting import assign_folds
+
+
+def main() -> None:
+    """Split the training rows of every task."""
+    with exit_on_error():
+        params = load_params()
+        table = artifacts.read_table()
+        clusters = artifacts._read_parquet(artifacts.TABLE.with_name("clusters.parquet"))[0]
+        artifacts.write_folds(assign_folds(table, clusters, folds=params.folds, seed=params.seed))
+
+
+if __name__ == "__main__":
+    main()
