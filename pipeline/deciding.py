@@ -8,14 +8,16 @@ gives them rows that are not scored.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations_with_replacement
 from typing import Any
 
 import numpy as np
 
 from pipeline.contracts import Metric, Stacker
+from pipeline.params import Component
 from pipeline.reproducibility import derive_seed
-from pipeline.scoring import bootstrap_scores
+from pipeline.scoring import bootstrap_scores, interval
 
 N_RESAMPLES = 200  # gives a standard error to within 5 %, enough to choose by
 LARGEST_TUNED = 30  # more labels than this have too few rows each to tune a scale on
@@ -39,6 +41,16 @@ class Plan:
 
     rung: int
     decision: Decision | None
+
+
+def build_ladder(rungs: Sequence[Component], *, metric: Metric, seed: int) -> dict[str, Callable[[], Stacker]]:
+    """Return by name what builds each rung, simplest first; a stacker listed again is called `<name>-2`, and so on."""
+    ladder: dict[str, Callable[[], Stacker]] = {}
+    for position, rung in enumerate(rungs):
+        number = [one.name for one in rungs[: position + 1]].count(rung.name)
+        name = rung.name if number == 1 else f"{rung.name}-{number}"
+        ladder[name] = partial(rung.build, metric=metric, seed=derive_seed(seed, "stacker", name))
+    return ladder
 
 
 def cross_fit(
@@ -123,7 +135,7 @@ def choose_rung(
     resampled = bootstrap_scores(
         labels, candidates, metric=metric, clusters=clusters, n_resamples=N_RESAMPLES, seed=seed
     )
-    errors = np.nanstd(resampled[best] - resampled, axis=1, ddof=1)
+    errors = [interval(0.0, resampled[best] - row).standard_error for row in resampled]
     return next(place for place in range(best + 1) if place == best or scores[best] - scores[place] <= errors[place])
 
 
@@ -154,7 +166,7 @@ def tune_decision(
     )
     sign = 1 if metric.higher_is_better else -1
     gain = sign * (metric.score(labels, tuned) - metric.score(labels, plain))
-    standard_error = float(np.nanstd(resampled[1] - resampled[0], ddof=1))
+    standard_error = interval(gain, resampled[1] - resampled[0]).standard_error
     scales = find_scales(labels, plain, metric=metric)
     return Decision(bool(gain > standard_error), [float(scale) for scale in scales], float(gain), standard_error)
 

@@ -79,6 +79,8 @@ def parse_delimited(content: bytes, *, name: str, separator: bytes, quoting: boo
             f"{name}:{line}: must have {counts[0]} fields as line {lines[0]} has, got {got} "
             f"({len(wrong)} such rows). Mend them, or check the task's format and `quoting`."
         )
+    if not len(starts):
+        return Delimited(buffer, starts, ends, np.empty((0, 0), np.int64), lines, quoting)
     if spans.size:
         _refuse_swallowed_rows(content, newlines, spans, int(counts[0]), name=name, separator=separator)
     return Delimited(buffer, starts, ends, separators.reshape(len(starts), -1), lines, quoting)

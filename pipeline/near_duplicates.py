@@ -64,7 +64,8 @@ def cluster_texts(texts: pa.Array, *, similarity: float | None, n_jobs: int = 1)
     del normalised
     if similarity is None or len(distinct) < 2:
         return codes
-    long = np.flatnonzero(pc.utf8_length(distinct).to_numpy() >= SHINGLE)
+    lengths = pc.utf8_length(distinct).to_numpy(zero_copy_only=False)
+    long = np.flatnonzero(lengths >= SHINGLE)
     signatures = _signatures(distinct.take(pa.array(long)), n_jobs=n_jobs)
     component = np.arange(len(distinct))
     rows_per_band = _rows_per_band(similarity)
@@ -77,15 +78,17 @@ def cluster_texts(texts: pa.Array, *, similarity: float | None, n_jobs: int = 1)
                 break
             pairs = np.stack([long[order[:-shift][same]], long[order[shift:][same]]])
             pairs = pairs[:, component[pairs[0]] != component[pairs[1]]]
-            component = _join(component, _verified(pairs, distinct, similarity))
+            component = _join(component, _verified(pairs, distinct, lengths, similarity))
     return np.unique(component, return_inverse=True)[1][codes]
 
 
 def row_texts(rows: pd.DataFrame) -> pa.Array:
     """Return what rows are compared by: the text, for pairs followed by a newline and the second text."""
-    texts, pairs = (pa.array(rows[column], pa.large_string()) for column in ("text", "text_pair"))
-    joined = pc.binary_join_element_wise(texts, pairs, pa.scalar("\n", pa.large_string()), null_handling="skip")
-    return joined.combine_chunks() if isinstance(joined, pa.ChunkedArray) else joined
+    columns = (pa.array(rows[column], pa.large_string()) for column in ("text", "text_pair"))
+    texts, pairs = (c.combine_chunks() if isinstance(c, pa.ChunkedArray) else c for c in columns)
+    if pairs.null_count == len(pairs):
+        return texts
+    return pc.binary_join_element_wise(texts, pc.fill_null(pairs, ""), pa.scalar("\n", pa.large_string()))
 
 
 def cluster_rows(table: Table, *, similarity: float | None, n_jobs: int = 1) -> pd.DataFrame:
@@ -183,12 +186,11 @@ def _chunk_signatures(texts: list[str]) -> np.ndarray:
     return np.minimum.reduceat(signatures, np.append(0, np.cumsum(n_pieces)[:-1]), axis=0)
 
 
-def _verified(pairs: np.ndarray, texts: pa.Array, similarity: float) -> np.ndarray:
+def _verified(pairs: np.ndarray, texts: pa.Array, lengths: np.ndarray, similarity: float) -> np.ndarray:
     """Return the pairs whose Jaccard similarity of shingles reaches the threshold."""
     if not pairs.shape[1]:
         return pairs
-    size = pc.utf8_length(texts).to_numpy(zero_copy_only=False)[pairs].sum(axis=0)
-    part = np.cumsum(size) // CHUNK_CHARACTERS
+    part = np.cumsum(lengths[pairs].sum(axis=0)) // CHUNK_CHARACTERS
     parts = np.split(pairs, np.flatnonzero(np.diff(part)) + 1, axis=1)
     return np.concatenate([p[:, _jaccard(p, texts) >= similarity] for p in parts], axis=1)
 

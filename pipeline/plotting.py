@@ -1,4 +1,4 @@
-"""The figures of the report, as SVG that takes colours and font from the page around it or as shares that shade a table.
+"""The figures of the report: SVG that takes colours and font from the page around it, and shares that shade a table.
 
 Drawn by matplotlib with text kept as text, without dates or random ids: the same values give the same bytes.
 """
@@ -14,6 +14,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 # matplotlib knows no CSS variables: a colour below stands for one until the SVG is inlined, so that one drawing
 # serves light, dark and paper.
@@ -95,6 +96,7 @@ def curves(lines: list[tuple[list[float], list[float]]], *, x_label: str, y_labe
             axes.plot(thin(x), thin(y), color=ACCENT, linewidth=1.1, alpha=0.65)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         axes.margins(x=0.01)
         return _inline(figure, title=title)
 
@@ -116,7 +118,7 @@ def reliability(bins: list[dict[str, Any]], *, title: str) -> str:
         axes.plot(confidences, accuracies, color=ACCENT, linewidth=1.1)
         sizes = [12 + 180 * part["rows"] / total for part in filled]
         axes.scatter(confidences, accuracies, s=sizes, color=ACCENT, linewidths=0, alpha=0.75)
-        axes.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal", xlabel="confidence", ylabel="accuracy")
+        axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal", xlabel="confidence", ylabel="accuracy")
         return _inline(figure, title=title)
 
 

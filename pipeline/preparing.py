@@ -19,6 +19,8 @@ LINE_BREAKS = "\r\n|\r|\u0085"
 # C0 and C1 controls but tab and newline, and the byte order mark. Joiners and direction marks carry meaning: kept.
 CONTROLS = "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x{9f}\\x{feff}]"
 
+_NOTHING = pa.scalar("", pa.large_string())
+
 logger = logging.getLogger(__name__)
 
 
@@ -110,10 +112,10 @@ def _empty(frame: pd.DataFrame) -> pd.Series:
 
 def _joined(texts: list[pa.Array]) -> pd.Series:
     """Return the cleaned texts, several columns joined by a blank where they are not empty."""
-    if len(texts) == 1:
-        return pd.Series(clean(texts[0]).to_pandas())
-    kept = [pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.large_string()), text) for text in texts]
-    joined = pc.binary_join_element_wise(*kept, pa.scalar(" ", pa.large_string()), null_handling="skip")
+    joined = texts[0]
+    for text in texts[1:]:
+        blank = pc.if_else(pc.and_(pc.not_equal(joined, ""), pc.not_equal(text, "")), " ", "")
+        joined = pc.binary_join_element_wise(joined, blank.cast(pa.large_string()), text, _NOTHING)
     return pd.Series(clean(joined).to_pandas())
 
 

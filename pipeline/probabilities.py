@@ -32,9 +32,9 @@ def probabilities_of(
     rows = predictions.rows
     chosen = (rows["split"] == split).to_numpy()
     if repeat is not None:
-        chosen &= (rows["repeat"] == repeat).to_numpy()
+        chosen = chosen & (rows["repeat"] == repeat).to_numpy()
     if fold is not None:
-        chosen &= (rows["fold"] == fold).to_numpy()
+        chosen = chosen & (rows["fold"] == fold).to_numpy()
     place = {row_id: position for position, row_id in enumerate(row_ids)}
     positions = rows.loc[chosen, "row_id"].map(place)
     wanted = positions.notna().to_numpy()

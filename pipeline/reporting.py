@@ -54,7 +54,7 @@ def render(
             task,
             found,
             audit=audit[task],
-            submitted=submission["tasks"][task],
+            submission=submission,
             histories=histories,
             texts=texts.get(task, {}),
         )
@@ -63,7 +63,7 @@ def render(
     template = _environment().get_template(TEMPLATE.name)
     return template.render(
         tasks=tasks,
-        training=_training(histories),
+        training=_training(histories, versions=versions),
         last_runs=last_runs,
         submission=submission,
         params=params,
@@ -108,12 +108,13 @@ def _short_components(value: Any) -> Any:
     return [_short_components(item) for item in value] if isinstance(value, list) else value
 
 
-def cautions(found: dict[str, Any], *, units: dict[str, list[dict[str, Any]]]) -> list[str]:
+def cautions(found: dict[str, Any], *, units: dict[str, list[dict[str, Any]]], submitted: str) -> list[str]:
     """Return what of one task's scores and training should make a reader stop, most serious first.
 
     Args:
         found: one task of scores.json.
         units: encoder name -> the records of its units of this task.
+        submitted: `ensemble`, or the model whose predictions were submitted.
     """
     estimate, baseline, holdout = found["estimate"], found["baseline"], found["holdout"]
     chosen = next(model for model in found["models"] if model["name"] == found["chosen"])
@@ -125,14 +126,17 @@ def cautions(found: dict[str, Any], *, units: dict[str, list[dict[str, Any]]]) -
         )
     if baseline is not None and not _surely_better(estimate, baseline, higher_is_better=found["higher_is_better"]):
         said.append(
-            f"The estimate's interval ({_score(estimate['low'])} to {_score(estimate['high'])}) reaches "
+            f"The estimate's interval ({_score(estimate['low'])} to {_score(estimate['high'])}) does not lie clear of "
             f"the baseline's {_score(baseline)}: the models may be no better than it."
         )
     if (gain := chosen["gain"]) and gain["low"] is not None and gain["low"] <= 0:
         said.append(
-            f"The gain of {found['chosen']} over {found['best_single']}, {_signed(gain['value'])} "
-            f"({_signed(gain['low'])} to {_signed(gain['high'])}), is not significant."
+            f"The gain of {found['chosen']} over {found['best_single']} is {_signed(gain['value'])} "
+            f"({_signed(gain['low'])} to {_signed(gain['high'])}): "
+            + ("a loss." if gain["high"] < 0 else "not significant.")
         )
+    if submitted != "ensemble":
+        said.append(f"The submission holds the predictions of {submitted}; the estimate is that of the ensemble.")
     for encoder, own in units.items():
         rows, truncated = sum(unit["n_rows"] for unit in own), sum(unit["n_truncated"] for unit in own)
         if rows and truncated / rows >= TRUNCATED_RATIO:
@@ -184,7 +188,7 @@ def _task(
     found: dict[str, Any],
     *,
     audit: dict[str, Any],
-    submitted: dict[str, Any],
+    submission: dict[str, Any],
     histories: dict[str, Any],
     texts: dict[str, Any],
 ) -> dict[str, Any]:
@@ -198,12 +202,12 @@ def _task(
         **found,
         "name": name,
         "audit": audit,
-        "submitted": submitted,
+        "submitted": submission["tasks"][name],
         "models": models,
-        "metric_names": list(found["estimate"]["metrics"]),
+        "metric_names": [metric for metric in found["estimate"]["metrics"] if metric != found["metric"]],
         "best": next(model for model in models if model["name"] == found["best_single"]),
         "ensemble": next(model for model in models if model["name"] == found["chosen"]),
-        "cautions": cautions(found, units=units) + data_cautions(audit),
+        "cautions": cautions(found, units=units, submitted=submission["model"]) + data_cautions(audit),
         "score_plot": Markup(plotting.scores(name, found, models)),
         "gain_plot": Markup(plotting.gains(name, found, models)),
         "curves": [_curve(name, encoder, own) for encoder, own in units.items() if any(unit["steps"] for unit in own)],
@@ -235,8 +239,8 @@ def _curve(task: str, encoder: str, units: list[dict[str, Any]]) -> dict[str, An
     return {"encoder": encoder, "svg": Markup(plotting.losses(task, encoder, units)), "folds": folds}
 
 
-def _training(histories: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return one line per encoder: its units, rows, truncated rows, seconds, speed and numerics."""
+def _training(histories: dict[str, dict[str, Any]], *, versions: dict[str, str]) -> list[dict[str, Any]]:
+    """Return one line per encoder: units, rows, truncated rows, seconds, speed, and numerics besides the versions."""
     return [
         {
             "encoder": encoder,
@@ -245,15 +249,17 @@ def _training(histories: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
             "truncated": sum(unit["n_truncated"] for unit in units),
             "seconds": sum(unit["seconds"] for unit in units),
             "speed": statistics.median(unit["tokens_per_second"] for unit in units),
-            "numerics": list(dict.fromkeys(_flat(unit.get("numerics") or {}) for unit in units)),
+            "numerics": list(dict.fromkeys(_difference(unit["numerics"], versions) for unit in units)),
         }
         for encoder, history in histories.items()
         if (units := history["units"])
     ]
 
 
-def _flat(values: dict[str, Any]) -> str:
-    return ", ".join(f"{key} {values[key]}" for key in sorted(values) if values[key] is not None)
+def _difference(numerics: dict[str, Any], versions: dict[str, str]) -> str:
+    return ", ".join(
+        f"{key} {value}" for key, value in numerics.items() if value is not None and value != versions.get(key)
+    )
 
 
 def _environment() -> Environment:

@@ -1,7 +1,7 @@
 """Training rows -> the fold manifest: stratified by label, clusters of related rows always whole.
 
-Folds by scikit-learn's StratifiedGroupKFold and StratifiedKFold. Rows are put in the order of their ids first, so the
-plan does not depend on the order of the file.
+Clusters are placed by scikit-learn's StratifiedGroupKFold; rows of their own, which would take it minutes, then
+fill the folds. Rows are put in the order of their ids first, so the plan does not depend on the order of the file.
 """
 
 import logging
@@ -15,9 +15,6 @@ from pipeline.artifacts import FOLDS_COLUMNS, HOLDOUT_FOLD, Table
 from pipeline.exceptions import ParamsError
 from pipeline.near_duplicates import cluster_texts, connect
 from pipeline.reproducibility import derive_seed
-
-# Placing a cluster costs Python time, so beyond this many singletons per class the rest is split as plain rows.
-SINGLETONS_PER_CLASS = 1000
 
 logger = logging.getLogger(__name__)
 
@@ -65,55 +62,71 @@ def related_rows(rows: pd.DataFrame, near: np.ndarray, *, group_pairs: bool) -> 
     both = pd.concat([rows["text"], rows["text_pair"]], ignore_index=True).fillna("")
     codes = cluster_texts(pa.array(both, pa.large_string()), similarity=None)
     codes[both.str.strip().to_numpy() == ""] = -1
-    return connect(near, groups, codes[: len(rows)], codes[len(rows) :])
+    # Every row stands twice, once per sentence, so that a sentence links rows on whichever side it occurs.
+    return connect(np.tile(np.arange(len(rows)), 2), np.tile(near, 2), np.tile(groups, 2), codes)[: len(rows)]
 
 
 def _draw_holdout(strata: np.ndarray, cluster: np.ndarray, *, ratio: float, seed: int) -> np.ndarray:
     """Return which rows are held out: whole clusters, each class near its share.
 
-    Clusters come in random order, large ones first; one is taken when it brings the classes nearer to their shares.
+    Clusters of several rows come in random order, large ones first, and one is taken when it brings the classes nearer
+    to their share of such rows; then rows of their own fill each class up.
     """
     counts = _counts(strata, cluster)
-    target = ratio * counts.sum(axis=0)
     taken = np.zeros(len(counts), bool)
     if ratio == 0:
         return taken[cluster]
     shuffled = np.random.default_rng(seed).permutation(len(counts))
     sizes = counts.sum(axis=1)
     several = shuffled[sizes[shuffled] > 1]
+    target = ratio * counts[several].sum(axis=0)
     total = np.zeros(counts.shape[1])
     for number in several[np.argsort(-sizes[several], kind="stable")]:
         if ((total + counts[number] - target) ** 2).sum() < ((total - target) ** 2).sum():
             taken[number] = True
             total += counts[number]
     singles = shuffled[sizes[shuffled] == 1]
-    for label in range(counts.shape[1]):
-        wanted = max(0, round(target[label] - total[label]))
-        taken[singles[counts[singles, label] == 1][:wanted]] = True
+    for label, wanted in enumerate(ratio * counts.sum(axis=0) - total):
+        taken[singles[counts[singles, label] == 1][: max(0, round(wanted))]] = True
     return taken[cluster]
 
 
 def _split(strata: np.ndarray, cluster: np.ndarray, *, n_splits: int, seed: int) -> np.ndarray:
-    """Return the fold of each row. Large clusters are placed first, then rows of their own even the folds out."""
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+    """Return the fold of each row.
 
-    fold = np.empty(len(strata), np.int64)
-    placed = np.bincount(cluster)[cluster] > 1
-    shuffled = np.random.default_rng(seed).permutation(np.flatnonzero(~placed))
-    for label in np.unique(strata):
-        own = shuffled[strata[shuffled] == label]
-        # The rest divides evenly among the folds.
-        n_rest = max(0, len(own) - SINGLETONS_PER_CLASS) // n_splits * n_splits
-        placed[own[n_rest:]] = True
-    first, rest = np.flatnonzero(placed), np.flatnonzero(~placed)
+    Clusters of several rows go first, with a few rows of their own (the library wants n_splits rows per class); the
+    others then even out what the clusters left uneven.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    fold = np.full(len(strata), HOLDOUT_FOLD, np.int64)
+    first = np.bincount(cluster)[cluster] > 1
+    shuffled = np.random.default_rng(seed).permutation(np.flatnonzero(~first))
+    by_class = {label: shuffled[strata[shuffled] == label] for label in np.unique(strata)}
+    for own in by_class.values():
+        first[own[:n_splits]] = True
+    placed = np.flatnonzero(first)
     grouped = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
-    for number, (_, scored) in enumerate(grouped.split(first, strata[first], cluster[first])):
-        fold[first[scored]] = number
-    if len(rest):
-        plain = StratifiedKFold(n_splits, shuffle=True, random_state=seed)
-        for number, (_, scored) in enumerate(plain.split(rest, strata[rest])):
-            fold[rest[scored]] = number
+    for number, (_, scored) in enumerate(grouped.split(placed, strata[placed], cluster[placed])):
+        fold[placed[scored]] = number
+    for label, own in by_class.items():
+        filled = np.bincount(fold[placed][strata[placed] == label], minlength=n_splits)
+        rest = own[n_splits:]
+        fold[rest] = _even_out(filled, np.bincount(fold[fold >= 0], minlength=n_splits), n_rows=len(rest))
     return fold
+
+
+def _even_out(filled: np.ndarray, sizes: np.ndarray, *, n_rows: int) -> np.ndarray:
+    """Return a fold for each of `n_rows`, always the one with the fewest rows of the class.
+
+    Equally filled folds take turns, the smallest fold first.
+
+    >>> _even_out(np.array([3, 0, 1]), np.array([3, 9, 9]), n_rows=4).tolist()
+    [1, 2, 1, 2]
+    """
+    smallest_first = np.argsort(sizes, kind="stable")
+    levels = np.add.outer(np.arange(n_rows), filled[smallest_first])
+    return smallest_first[np.argsort(levels, axis=None, kind="stable")[:n_rows] % len(sizes)]
 
 
 def _counts(strata: np.ndarray, cluster: np.ndarray) -> np.ndarray:

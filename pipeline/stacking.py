@@ -73,6 +73,12 @@ class Ensemble:
     holdout: np.ndarray  # (H, C)
     test: np.ndarray  # (T, C)
 
+    def state(self, members: Members) -> dict[str, Any]:
+        """Return, as JSON, all that predicting with the chosen rung needs."""
+        decision = None if self.plan.decision is None else asdict(self.plan.decision)
+        own = {"rung": self.chosen, "decision": decision, "state": self.fitted[self.chosen].state()}
+        return own | {"members": members.names, "labels": members.labels}
+
 
 def gather_members(members: Mapping[str, Predictions], *, table: Table, folds: Folds, task: str) -> Members:
     """Join the members' predictions by row id, in the order of the table and of `members`.

@@ -1,7 +1,7 @@
 """From one model's test predictions to the file that the competition accepts; nothing is published unchecked.
 
-The checks that every format shares stand here: they read what a file says and compare it with the sample submission
-and with the test file, because the organisers' own files may disagree.
+The checks that every format shares stand here: they compare what a file says with the sample submission and with the
+test file, because the organisers' own files may disagree.
 """
 
 import logging
@@ -18,6 +18,7 @@ from pipeline import artifacts
 from pipeline.contracts import Format
 from pipeline.exceptions import DataError, ParamsError
 from pipeline.params import Params
+from pipeline.probabilities import probabilities_of
 
 logger = logging.getLogger(__name__)
 
@@ -46,16 +47,30 @@ def common_format(params: Params) -> Format:
     for name, component in zip(names, formats, strict=True):
         if component != formats[0]:
             raise ParamsError(
-                f"tasks.{name}.submission.format: must be that of task {names[0]!r} ({formats[0].name} {formats[0].options}), "
-                f"got {component.name} {component.options}. Name the same format and options in all tasks."
+                f"tasks.{name}.submission.format: must be that of task {names[0]!r} "
+                f"({formats[0].name} {formats[0].options}), got {component.name} {component.options}. "
+                "Name the same format and options in all tasks."
             )
     form: Format = formats[0].build()
     return form
 
 
-def submission_frame(
-    row_ids: Sequence[str], probabilities: np.ndarray, labels: Sequence[str]
-) -> pd.DataFrame:
+def frame_of_tests(predictions: artifacts.Predictions, table: artifacts.Table) -> pd.DataFrame:
+    """Return the submission frame of a model's test rows, in the order of the test file.
+
+    Raises:
+        DataError: if the model knows other labels than the table, or a test row has no prediction.
+    """
+    if predictions.labels != table.labels[predictions.task]:
+        raise DataError(
+            f"predictions of {predictions.model}: must have the labels {table.labels[predictions.task]} "
+            f"of task {predictions.task}, got {predictions.labels}. Run dvc repro."
+        )
+    row_ids = table.select(predictions.task, "test")["row_id"].tolist()
+    return submission_frame(row_ids, probabilities_of(predictions, "test", row_ids), predictions.labels)
+
+
+def submission_frame(row_ids: Sequence[str], probabilities: np.ndarray, labels: Sequence[str]) -> pd.DataFrame:
     """Return `row_id`, `label` (the most probable one) and a column `probability:<label>` per label.
 
     Args:
@@ -63,12 +78,10 @@ def submission_frame(
         probabilities: float array (N, C).
         labels: the C labels in order.
 
-    >>> submission_frame(["7"], np.array([[0.25, 0.75]]), ["no", "yes"]).iloc[0].tolist()
-    ['7', 'yes', 0.25, 0.75]
+    >>> submission_frame(["7"], np.array([[0.25, 0.75]]), ["no", "yes"])["label"].tolist()
+    ['yes']
     """
-    frame = pd.DataFrame(
-        {"row_id": list(row_ids), "label": [labels[index] for index in probabilities.argmax(axis=1)]}
-    )
+    frame = pd.DataFrame({"row_id": list(row_ids), "label": [labels[index] for index in probabilities.argmax(axis=1)]})
     values = pd.DataFrame(probabilities, columns=[PROBABILITY + label for label in labels])
     return pd.concat([frame, values], axis=1)
 
@@ -98,10 +111,8 @@ def publish(
     return path, artifacts.verify(path)
 
 
-def summary(
-    model: str, predictions: dict[str, pd.DataFrame], manifest: str, path: Path, digest: str
-) -> dict[str, Any]:
-    """Return what was submitted: path, digest, model, and per task the rows and how often each label stands."""
+def summary(model: str, predictions: dict[str, pd.DataFrame], manifest: str, path: Path, digest: str) -> dict[str, Any]:
+    """Return what was submitted: file, model, and per task the rows and how often each label stands."""
     tasks = {}
     for task, frame in predictions.items():
         counts = Counter(frame["label"])
@@ -128,8 +139,9 @@ def ordered_ids(
     only_test = _missing(test_ids, sample_ids)
     if only_sample or only_test:
         raise DataError(
-            f"{sample}: must have the ids of the test file of task {task} ({len(test_ids)} rows), got {len(sample_ids)} rows; "
-            f"only in the sample: {_examples(only_sample)}; only in the test file: {_examples(only_test)}. "
+            f"{sample}: must have the ids of the test file of task {task} ({len(test_ids)} rows), "
+            f"got {len(sample_ids)} rows; only in the sample: {_examples(only_sample)}; "
+            f"only in the test file: {_examples(only_test)}. "
             "Download both again, and correct columns.id or the file that is out of date."
         )
     return list(sample_ids)
@@ -150,14 +162,10 @@ def check_ids(found: Sequence[str], expected: Sequence[str], *, where: str) -> N
         )
     for position, (got, wanted) in enumerate(zip(found, expected, strict=True)):
         if got != wanted:
-            raise DataError(
-                f"{where}: row {position + 1} must have id {wanted!r}, got {got!r}. Keep the wanted order."
-            )
+            raise DataError(f"{where}: row {position + 1} must have id {wanted!r}, got {got!r}. Keep the wanted order.")
 
 
-def check_labels(
-    found: Sequence[str], expected: Sequence[str], allowed: Sequence[str], *, where: str
-) -> None:
+def check_labels(found: Sequence[str], expected: Sequence[str], allowed: Sequence[str], *, where: str) -> None:
     """Check the labels of a submission, one per row; a constant one only warns.
 
     Raises:
@@ -166,7 +174,7 @@ def check_labels(
     for position, (got, wanted) in enumerate(zip(found, expected, strict=True)):
         if got not in allowed:
             raise DataError(
-                f"{where}: row {position + 1} must have one of the labels {list(allowed)}, got {got!r}. Write names."
+                f"{where}: row {position + 1} must have a label of {list(allowed)}, got {got!r}. Write names."
             )
         if got != wanted:
             raise DataError(
@@ -188,23 +196,17 @@ def decode_strictly(content: bytes, *, where: str) -> str:
     'id,label\\n'
 
     Raises:
-        DataError: if it is empty, not UTF-8, has a byte-order mark or carriage returns, or ends within a line.
+        DataError: if it is empty, not UTF-8, has a byte-order mark or carriage returns, or is cut off.
     """
     if not content.strip():
         raise DataError(f"{where}: must hold rows, got an empty file. Run dvc repro submit.")
     if content.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")) or b"\0" in content:
-        raise DataError(
-            f"{where}: must be UTF-8 without a byte-order mark, got the bytes {content[:4].hex(' ')}. Save it so."
-        )
+        raise DataError(f"{where}: must be UTF-8 without a byte-order mark, got {content[:4].hex(' ')}. Save it so.")
     if b"\r" in content:
         line = content[: content.index(b"\r")].count(b"\n") + 1
-        raise DataError(
-            f"{where}: lines must end with \\n alone, got a carriage return in line {line}. Save it with Unix line ends."
-        )
+        raise DataError(f"{where}: lines must end with \\n, got a carriage return in line {line}. Use Unix line ends.")
     if not content.endswith(b"\n"):
-        raise DataError(
-            f"{where}: must end with a line end, got {content[-20:]!r} (cut off?). Run dvc repro submit."
-        )
+        raise DataError(f"{where}: must end with a line end, got {content[-20:]!r} (cut off?). Run dvc repro submit.")
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -221,9 +223,7 @@ def _missing(wanted: Sequence[str], among: Sequence[str]) -> list[str]:
 def _refuse_repeated(ids: Sequence[str], where: str) -> None:
     twice = [row_id for row_id, count in Counter(ids).items() if count > 1]
     if twice:
-        raise DataError(
-            f"{where}: each id must stand once, got several times: {_examples(twice)}. Remove the copies."
-        )
+        raise DataError(f"{where}: each id must stand once, got several times: {_examples(twice)}. Remove the copies.")
 
 
 def _examples(ids: Sequence[str]) -> str:

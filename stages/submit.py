@@ -5,8 +5,7 @@ from pathlib import Path
 from pipeline import artifacts
 from pipeline.exceptions import exit_on_error
 from pipeline.params import load_params
-from pipeline.probabilities import probabilities_of
-from pipeline.submitting import common_format, path_of_model, publish, submission_frame, summary
+from pipeline.submitting import common_format, frame_of_tests, path_of_model, publish, summary
 
 
 def main() -> None:
@@ -19,11 +18,7 @@ def main() -> None:
         frames, samples = {}, {}
         for name, task in params.tasks.items():
             path = path_of_model(params.submit.model, name, baselines=list(params.baselines))
-            predictions = artifacts.read_predictions(path, manifest=manifest)
-            row_ids = table.select(name, "test")["row_id"].tolist()
-            frames[name] = submission_frame(
-                row_ids, probabilities_of(predictions, "test", row_ids), predictions.labels
-            )
+            frames[name] = frame_of_tests(artifacts.read_predictions(path, manifest=manifest), table)
             samples[name] = Path(task.submission.sample) if task.submission.sample else None
         path, digest = publish(form, frames, samples, artifacts.SUBMIT)
         report = summary(params.submit.model, frames, manifest, path, digest)

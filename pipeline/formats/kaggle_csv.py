@@ -1,7 +1,7 @@
 """The submission of Kaggle, DrivenData and most leaderboards: a CSV of ids with labels or probabilities.
 
-Ids, their order and the header are those of the organiser's sample file; without one, those of the test file and the
-options. The dialect is RFC 4180 (https://www.rfc-editor.org/rfc/rfc4180) with Unix line ends, in UTF-8 without a mark.
+Ids, their order and the header are those of the organiser's sample file; without one, those of the test file and
+the options. The dialect is RFC 4180 (https://www.rfc-editor.org/rfc/rfc4180) with Unix line ends, in UTF-8.
 """
 
 import csv
@@ -34,16 +34,14 @@ def build(
 
 @dataclass(frozen=True)
 class KaggleCsv:
-    """A CSV with one row per test row: id and label, id and one probability, or id and a probability per label."""
+    """One row per test row: id and label, id and one probability, or id and a probability per label."""
 
     values: str
     id_column: str
     label_column: str
     file_name: str
 
-    def write(
-        self, predictions: dict[str, pd.DataFrame], samples: dict[str, Path | None], folder: Path
-    ) -> Path:
+    def write(self, predictions: dict[str, pd.DataFrame], samples: dict[str, Path | None], folder: Path) -> Path:
         """Write the submission of the only task and return its path.
 
         Raises:
@@ -56,9 +54,7 @@ class KaggleCsv:
         write_atomically(path, buffer.getvalue().encode("utf-8"))
         return path
 
-    def check(
-        self, path: Path, predictions: dict[str, pd.DataFrame], samples: dict[str, Path | None]
-    ) -> None:
+    def check(self, path: Path, predictions: dict[str, pd.DataFrame], samples: dict[str, Path | None]) -> None:
         """Read the file back and compare it with the sample and the predictions.
 
         Raises:
@@ -67,20 +63,14 @@ class KaggleCsv:
         header, expected = self._content(predictions, samples)
         found = _read(path.read_bytes(), str(path))
         if found[0] != header:
-            raise DataError(
-                f"{path}: must have the columns {header}, got {found[0]}. Names, case and order must be these."
-            )
+            raise DataError(f"{path}: must have the columns {header}, got {found[0]}. Run dvc repro submit.")
         for line, row in enumerate(found[1:], start=2):
             if len(row) != len(header):
-                raise DataError(
-                    f"{path}: record {line} must have {len(header)} fields, got {len(row)}: {row}. Run dvc repro submit."
-                )
+                raise DataError(f"{path}: line {line} must have {len(header)} fields, got {row}. Run dvc repro submit.")
         check_ids([row[0] for row in found[1:]], [row[0] for row in expected], where=str(path))
         if self.values == "labels":
             allowed = labels_of(next(iter(predictions.values())))
-            check_labels(
-                [row[1] for row in found[1:]], [row[1] for row in expected], allowed, where=str(path)
-            )
+            check_labels([row[1] for row in found[1:]], [row[1] for row in expected], allowed, where=str(path))
         else:
             _check_probabilities(found[1:], expected, str(path))
 
@@ -96,22 +86,15 @@ class KaggleCsv:
         task, frame = next(iter(predictions.items()))
         sample = samples.get(task)
         sample_rows = None if sample is None else _read_sample(sample)
-        header, columns = self._columns(
-            labels_of(frame), sample, None if sample_rows is None else sample_rows[0]
-        )
+        header, columns = self._columns(labels_of(frame), sample, None if sample_rows is None else sample_rows[0])
         sample_ids = None if sample_rows is None else [row[0] for row in sample_rows[1:]]
         ids = ordered_ids(frame["row_id"].tolist(), sample_ids, task=task, sample=sample)
         values = frame.set_index("row_id")[columns].loc[ids]
         # repr of a float is the shortest text that reads back as the same number.
-        rows = [
-            [row_id, *map(_text, row)]
-            for row_id, row in zip(ids, values.itertuples(index=False), strict=True)
-        ]
+        rows = [[row_id, *map(_text, row)] for row_id, row in zip(ids, values.itertuples(index=False), strict=True)]
         return header, rows
 
-    def _columns(
-        self, labels: list[str], sample: Path | None, header: list[str] | None
-    ) -> tuple[list[str], list[str]]:
+    def _columns(self, labels: list[str], sample: Path | None, header: list[str] | None) -> tuple[list[str], list[str]]:
         """Return the file's header and the prediction columns that fill what follows the id."""
         several = self.values == "probabilities" and len(labels) > 2
         if header is None:
@@ -119,15 +102,14 @@ class KaggleCsv:
         where = f"{sample}: with {self.values} of {len(labels)} labels"
         if self.values == "labels":
             if len(header) != 2:
-                raise DataError(
-                    f"{where} must have two columns, got {header}. Set values: probabilities if these are wanted."
-                )
+                raise DataError(f"{where} must have two columns, got {header}. Did you want values: probabilities?")
             return header, ["label"]
         if len(header) == 2 and not several:
             return header, [PROBABILITY + labels[1]]
         if sorted(header[1:]) != sorted(labels):
             raise DataError(
-                f"{where} must have the labels {labels} after the id, got {header[1:]}. Set values or task.labels to match."
+                f"{where} must have the labels {labels} after the id, got {header[1:]}. "
+                "Correct submission.format.values or labels."
             )
         return header, [PROBABILITY + label for label in header[1:]]
 
@@ -154,7 +136,7 @@ def _read_sample(path: Path) -> list[list[str]]:
     widths = {len(row) for row in rows}
     if len(rows) < 2 or len(widths) != 1 or widths == {1}:
         raise DataError(
-            f"{path}: must have a header and rows of at least two equal columns, got {rows[:2]}. Download it again."
+            f"{path}: must have a header and rows of two or more columns, got {rows[:2]}. Download it again."
         )
     return rows
 
@@ -164,18 +146,12 @@ def _check_probabilities(found: list[list[str]], expected: list[list[str]], wher
         try:
             numbers = [float(value) for value in row[1:]]
         except ValueError as error:
-            raise DataError(
-                f"{where}: line {line} must hold numbers, got {row[1:]}. Run dvc repro submit."
-            ) from error
+            raise DataError(f"{where}: line {line} must hold numbers, got {row[1:]}. Run dvc repro submit.") from error
         if not all(math.isfinite(number) and 0 <= number <= 1 for number in numbers):
-            raise DataError(
-                f"{where}: line {line} must hold probabilities in [0, 1], got {row[1:]}. Check the model's predictions."
-            )
+            raise DataError(f"{where}: line {line} must hold probabilities in [0, 1], got {row[1:]}. Check the model.")
         if len(numbers) > 1 and abs(math.fsum(numbers) - 1) > TOLERANCE:
             raise DataError(
-                f"{where}: line {line} must sum to 1 within {TOLERANCE}, got {math.fsum(numbers)}. Check the predictions."
+                f"{where}: line {line} must sum to 1 within {TOLERANCE}, got {math.fsum(numbers)}. Check the model."
             )
         if numbers != [float(value) for value in wanted[1:]]:
-            raise DataError(
-                f"{where}: line {line} must be the prediction {wanted[1:]}, got {row[1:]}. Run dvc repro submit."
-            )
+            raise DataError(f"{where}: line {line} was predicted as {wanted[1:]}, got {row[1:]}. Run dvc repro submit.")

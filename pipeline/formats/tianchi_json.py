@@ -1,7 +1,7 @@
 """The submission of Tianchi's multi-task contests: a zip with one file of JSON lines per task.
 
-Each line is `{"id": "0", "label": "Anger"}`, both as text. Form: the generalisation contest of Tianchi and CLUE, 2020
-(`<task>_predict.json`, as https://www.cluebenchmarks.com asks for). Timestamps are fixed, so equal predictions give equal bytes.
+Each line is `{"id": "0", "label": "Anger"}`, both as text. Form: the generalisation contest of Tianchi and CLUE,
+2020 (`<task>_predict.json`). Timestamps are fixed, so equal predictions give equal bytes.
 """
 
 import io
@@ -33,9 +33,7 @@ class TianchiJson:
     file_names: dict[str, str]
     file_name: str
 
-    def write(
-        self, predictions: dict[str, pd.DataFrame], samples: dict[str, Path | None], folder: Path
-    ) -> Path:
+    def write(self, predictions: dict[str, pd.DataFrame], samples: dict[str, Path | None], folder: Path) -> Path:
         """Write the zip of all tasks and return its path.
 
         Raises:
@@ -52,9 +50,7 @@ class TianchiJson:
         write_atomically(path, _zip(contents))
         return path
 
-    def check(
-        self, path: Path, predictions: dict[str, pd.DataFrame], samples: dict[str, Path | None]
-    ) -> None:
+    def check(self, path: Path, predictions: dict[str, pd.DataFrame], samples: dict[str, Path | None]) -> None:
         """Read the zip back and compare every line with the sample and the predictions.
 
         Raises:
@@ -93,13 +89,9 @@ def _pairs(frame: pd.DataFrame, sample: Path | None, task: str) -> list[tuple[st
     sample_ids = None
     if sample is not None:
         try:
-            sample_ids = [
-                row_id for row_id, _ in _read_lines(sample.read_text(encoding="utf-8-sig"), str(sample))
-            ]
+            sample_ids = [row_id for row_id, _ in _read_lines(sample.read_text(encoding="utf-8-sig"), str(sample))]
         except (OSError, UnicodeDecodeError) as error:
-            raise DataError(
-                f"{sample}: must be JSON lines in UTF-8, got: {error}. Download it again."
-            ) from error
+            raise DataError(f"{sample}: must be JSON lines in UTF-8, got: {error}. Download it again.") from error
     ids = ordered_ids(frame["row_id"].tolist(), sample_ids, task=task, sample=sample)
     label_of = dict(zip(frame["row_id"], frame["label"], strict=True))
     return [(row_id, label_of[row_id]) for row_id in ids]
@@ -113,7 +105,7 @@ def _read_lines(text: str, where: str) -> list[tuple[str, str]]:
             row = json.loads(content)
         except json.JSONDecodeError as error:
             raise DataError(
-                f"{where}: line {line} must be a JSON object, got {content[:60]!r}. Run dvc repro submit."
+                f"{where}: line {line} must be a JSON object, got {content[:60]!r}. Correct it or make the file again."
             ) from error
         if (
             not isinstance(row, dict)
@@ -121,7 +113,7 @@ def _read_lines(text: str, where: str) -> list[tuple[str, str]]:
             or not all(isinstance(row[key], str) for key in KEYS)
         ):
             raise DataError(
-                f'{where}: line {line} must be {{"id": text, "label": text}}, got {content[:60]}. Run dvc repro submit.'
+                f'{where}: line {line} must be {{"id": text, "label": text}}, got {content[:60]}. Correct it.'
             )
         pairs.append((row["id"], row["label"]))
     return pairs

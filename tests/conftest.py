@@ -1,0 +1,109 @@
+"""Fixtures of all tests: seeds, small texts, and a small competition that runs through the real graph."""
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+PARAMS = """\
+competition: tiny
+seed: 7
+tasks:
+  intent:
+    kind: multiclass
+    metric: accuracy
+    train: data/tiny/train.csv
+    test: data/tiny/test.csv
+    columns: {id: id, text: synthetic_text, label: label}
+    submission: {format: kaggle_csv, sample: data/tiny/sample_submission.csv}
+folds: {n_splits: 2}
+training: {epochs: 1, batch_size: 16, learning_rate: 1e-3, checkpoint_seconds: 0.001}
+encoders:
+  bert:
+    source: {name: from_config, architecture: bert, vocab_size: 300, hidden_size: 16, n_layers: 1, n_heads: 2}
+    max_length: 24
+  electra:
+    source: {name: from_config, architecture: electra, vocab_size: 300, hidden_size: 16, n_layers: 1, n_heads: 2}
+    max_length: 24
+    head: {name: text_cnn, n_filters: 8}
+baselines: {tfidf: tfidf_logistic}
+stack: {ladder: [mean, logistic], n_bootstrap: 50}
+run: {backend: sequential, device: cpu}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    random.seed(0)
+    np.random.seed(0)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the repository's code with a tiny competition, in which `dvc repro` is run for real."""
+
+    folder: Path
+
+    def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the project; its output is kept."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        variables = {**os.environ, "PATH": path, "PYTHONPATH": str(self.folder), **environment}
+        return subprocess.run(command, cwd=self.folder, env=variables, capture_output=True, text=True, timeout=280)
+
+    def repro(self, *arguments: str, **environment: str) -> list[str]:
+        """Run `dvc repro` and return the stages that were executed (not those restored from a cache)."""
+        done = self.run("dvc", "repro", *arguments, **environment)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")]
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        """Replace a text that must stand in a file."""
+        path = self.folder / file
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+    def submission(self) -> bytes:
+        """Return the bytes of the submission."""
+        return (self.folder / "out" / "submit" / "submission.csv").read_bytes()
+
+    def clone(self, folder: Path) -> "Project":
+        """Return a copy, with everything that was computed."""
+        shutil.copytree(self.folder, folder)
+        return Project(folder)
+
+
+def make_project(folder: Path) -> Project:
+    """Lay out the repository's code and a generated competition of 100 rows in a folder."""
+    from pipeline.demo import generate
+
+    for name in ("pipeline", "stages"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("dvc.yaml", ".dvcignore"):
+        shutil.copyfile(ROOT / name, folder / name)
+    (folder / "params.yaml").write_text(PARAMS, encoding="utf-8")
+    generate(folder / "data" / "tiny", seed=3, n_train=100, n_test=30)
+    project = Project(folder)
+    assert project.run("dvc", "init", "--no-scm", "-q").returncode == 0
+    with (folder / ".dvc" / "config").open("a", encoding="utf-8") as config:
+        config.write((ROOT / ".dvc" / "config").read_text(encoding="utf-8"))
+    return project
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A tiny competition that went through all stages; not to be changed: tests that edit take a `clone`."""
+    project = make_project(tmp_path_factory.mktemp("finished") / "project")
+    stages = project.repro()
+    assert "finetune@bert" in stages and "report" in stages
+    return project

@@ -1,0 +1,165 @@
+"""From stored predictions to a published submission: joined by row id, checked, and never half-written."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import artifacts
+from pipeline.exceptions import DataError, ParamsError
+from pipeline.formats import kaggle_csv
+from pipeline.params import load_params
+from pipeline.submitting import (
+    common_format,
+    frame_of_tests,
+    ordered_ids,
+    path_of_model,
+    publish,
+    submission_frame,
+    summary,
+)
+
+LABELS = ["no", "yes"]
+FRAMES = {"main": submission_frame(["b", "a"], np.array([[0.9, 0.1], [0.2, 0.8]]), LABELS)}
+TABLE = artifacts.Table(
+    pd.DataFrame(
+        [("t0", "main", "train", "x", None, "no", None), *((i, "main", "test", "y", None, None, None) for i in "bca")],
+        columns=artifacts.TABLE_COLUMNS,
+    ),
+    {"main": LABELS},
+)
+
+
+def predictions_of(ids: str, *, logits: list[list[float]], labels: list[str] = LABELS) -> artifacts.Predictions:
+    """Return test predictions of two folds: `ids` gives the order of the rows in both."""
+    rows = pd.DataFrame(
+        [(i, "main", "test", 0, fold) for fold in (0, 1) for i in ids], columns=artifacts.PREDICTION_COLUMNS
+    )
+    return artifacts.Predictions("m", "main", labels, rows, np.array(logits, np.float32), "digest", "recipe", 1)
+
+
+def test_labels_are_the_argmax_of_the_mean_of_the_folds_probabilities_joined_by_row_id() -> None:
+    logits = [[0, 9], [9, 0], [0, 0], [0, 9], [9, 0], [0, 1]]  # a, b, c in fold 0, then in fold 1
+    frame = frame_of_tests(predictions_of("abc", logits=logits), TABLE)
+    assert frame["row_id"].tolist() == ["b", "c", "a"]
+    assert frame["label"].tolist() == ["no", "yes", "yes"]
+    assert frame["probability:yes"][1] == pytest.approx((0.5 + 1 / (1 + np.exp(-1))) / 2)
+
+
+def test_a_test_row_without_a_prediction_is_refused() -> None:
+    with pytest.raises(DataError, match="1 test rows of task main have none, first 'c'"):
+        frame_of_tests(predictions_of("ab", logits=[[0, 1]] * 4), TABLE)
+
+
+def test_predictions_with_other_labels_than_the_table_are_refused() -> None:
+    with pytest.raises(DataError, match=r"must have the labels \['no', 'yes'\] of task main, got \['yes', 'no'\]"):
+        frame_of_tests(predictions_of("abc", logits=[[0, 1]] * 6, labels=["yes", "no"]), TABLE)
+
+
+@pytest.mark.parametrize(
+    ("model", "folder"), [("ensemble", "stack/ensemble"), ("tfidf", "baseline/tfidf"), ("bert", "finetune/bert")]
+)
+def test_the_ensemble_and_every_kind_of_member_can_be_submitted(model: str, folder: str) -> None:
+    assert path_of_model(model, "main", baselines=["tfidf"]) == Path("out") / folder / "main.parquet"
+
+
+def test_a_published_submission_has_its_digest_beside_it(tmp_path: Path) -> None:
+    path, digest = publish(kaggle_csv.build(), FRAMES, {}, tmp_path / "submit")
+    assert path.read_text() == "id,label\nb,no\na,yes\n"
+    assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert sorted(file.name for file in path.parent.iterdir()) == ["submission.csv", "submission.csv.sha256"]
+
+
+class Spoiling(kaggle_csv.KaggleCsv):
+    """A format whose writer loses the end of the file."""
+
+    def write(self, predictions: dict[str, pd.DataFrame], samples: dict[str, Path | None], folder: Path) -> Path:
+        path = super().write(predictions, samples, folder)
+        path.write_bytes(path.read_bytes()[:-4])
+        return path
+
+
+def test_no_submission_stays_when_the_check_fails_not_even_an_earlier_one(tmp_path: Path) -> None:
+    publish(kaggle_csv.build(), FRAMES, {}, tmp_path)
+    with pytest.raises(DataError, match="must end with a line end"):
+        publish(Spoiling("labels", "id", "label", "submission.csv"), FRAMES, {}, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_published_when_the_sample_disagrees(tmp_path: Path) -> None:
+    sample = tmp_path / "sample.csv"
+    sample.write_text("id,label\na,no\nz,no\n")
+    with pytest.raises(DataError, match=r"only in the sample: 1 \('z'\); only in the test file: 1 \('b'\)"):
+        publish(kaggle_csv.build(), FRAMES, {"main": sample}, tmp_path / "submit")
+    assert list((tmp_path / "submit").iterdir()) == []
+
+
+def test_an_error_shows_the_first_examples_only() -> None:
+    with pytest.raises(DataError, match=r"only in the test file: 9 \('0', '1', '2', …\)"):
+        ordered_ids([str(i) for i in range(10)], ["9"], task="main", sample=Path("s.csv"))
+
+
+def test_the_summary_counts_labels_that_nobody_got() -> None:
+    frames = {"main": FRAMES["main"].iloc[:1]}
+    report = summary("bert", frames, "manifest", Path("out/submit/submission.csv"), "digest")
+    assert report["tasks"] == {"main": {"rows": 1, "labels": {"no": 1, "yes": 0}}}
+    assert (report["model"], report["manifest"], report["sha256"]) == ("bert", "manifest", "digest")
+
+
+def write_params(folder: Path, *, formats: tuple[str, ...] = ("kaggle_csv",), model: str = "tfidf") -> None:
+    tasks = "".join(
+        f"  {name}: {{kind: binary, metric: accuracy, train: train.csv, test: test.csv, submission: {{format: {form}}}}}\n"
+        for name, form in zip(("main", "other"), formats, strict=False)
+    )
+    text = f"competition: c\ntasks:\n{tasks}baselines: {{tfidf: tfidf_logistic}}\nsubmit: {{model: {model}}}\n"
+    (folder / "params.yaml").write_text(text)
+    for name in ("train.csv", "test.csv"):
+        (folder / name).touch()
+
+
+@pytest.mark.parametrize("second", ["tianchi_json", "{name: kaggle_csv, values: probabilities}"])
+def test_tasks_with_different_formats_are_refused(second: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path, formats=("kaggle_csv", second))
+    with pytest.raises(
+        ParamsError, match=r"tasks\.other\.submission\.format: must be that of task 'main' \(kaggle_csv"
+    ):
+        common_format(load_params())
+
+
+def run_stage(folder: Path) -> subprocess.CompletedProcess[str]:
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-m", "stages.submit"]
+    environment = {"PYTHONPATH": str(root), "PATH": "/usr/bin:/bin"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_stage_writes_the_submission_and_its_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path)
+    artifacts.write_table(TABLE)
+    artifacts.write_folds(pd.DataFrame([("t0", "main", 0, 0, 0)], columns=artifacts.FOLDS_COLUMNS))
+    manifest = artifacts.read_folds().digest
+    made = predictions_of("abc", logits=[[0, 9], [9, 0], [0, 1]] * 2)
+    made = artifacts.Predictions(**{**made.__dict__, "manifest": manifest})
+    artifacts.write_predictions(made, artifacts.predictions_path("baseline", "tfidf", "main"))
+    result = run_stage(tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert (artifacts.SUBMIT / "submission.csv").read_text() == "id,label\nb,no\nc,yes\na,yes\n"
+    report = artifacts.read_json(artifacts.SUBMIT / "submission.json")
+    assert report["tasks"]["main"]["labels"] == {"no": 1, "yes": 2}
+    assert report["manifest"] == manifest
+
+    # Other folds: the stage must refuse the old predictions with the exit code of data errors.
+    artifacts.write_folds(pd.DataFrame([("t0", "main", 0, 1, 0)], columns=artifacts.FOLDS_COLUMNS))
+    shutil.rmtree(artifacts.SUBMIT)
+    result = run_stage(tmp_path)
+    assert result.returncode == 3
+    assert "was made from the fold manifest" in json.loads(Path("out/last_error.json").read_text())["message"]
+    assert not artifacts.SUBMIT.exists()

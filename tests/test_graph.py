@@ -1,0 +1,85 @@
+"""The graph as DVC runs it: each kind of edit reruns exactly the stages that it must, and nothing is computed twice."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.conftest import ROOT, Project
+
+AFTER_FINETUNE = {"stack", "submit", "report"}
+
+
+@pytest.fixture(scope="module")
+def editable(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return finished.clone(tmp_path_factory.mktemp("edits") / "project")
+
+
+def test_commands_are_one_simple_command_and_no_out_switches_the_run_cache_off() -> None:
+    stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    for name, stage in stages.items():
+        stage = stage.get("do", stage)
+        assert re.fullmatch(r"python -m stages\.\w+( \$\{key\})?", stage["cmd"]), name
+        assert all(isinstance(out, str) for out in stage["outs"]), name
+
+
+def test_nothing_changed_runs_nothing(editable: Project) -> None:
+    assert editable.repro() == []
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "expected"),
+    [
+        ("params.yaml", "device: cpu}", "device: cpu, n_workers: 1}", set()),
+        ("pipeline/training.py", "import logging", "# a comment\nimport logging", {"recipes"}),
+        ("pipeline/losses/focal.py", "(1 - log", "(1.0 - log", {"recipes"}),
+        ("params.yaml", "[mean, logistic]", "[mean]", {"recipes", *AFTER_FINETUNE}),
+        (
+            "params.yaml",
+            "    max_length: 24\n    head",
+            "    learning_rate: 2e-3\n    max_length: 24\n    head",
+            {"recipes", "finetune@electra", *AFTER_FINETUNE},
+        ),
+    ],
+    ids=["run-section", "comment", "unused-loss", "stacker", "one-encoders-rate"],
+)
+def test_an_edit_reruns_exactly_what_it_reaches(
+    editable: Project, file: str, old: str, new: str, expected: set[str]
+) -> None:
+    editable.edit(file, old, new)
+    ran = set(editable.repro())
+    # submit does not depend on how the ensemble was made: it may come out the same
+    assert ran - {"submit"} == expected - {"submit"}
+
+
+def test_a_new_encoder_trains_only_itself(editable: Project) -> None:
+    encoder = "\n  third:\n    source: {name: from_config, vocab_size: 300, hidden_size: 16, n_layers: 1, n_heads: 2}\n    max_length: 24\n"
+    editable.edit("params.yaml", "\nbaselines:", f"{encoder}baselines:")
+    ran = editable.repro()
+    assert [stage for stage in ran if stage.startswith("finetune")] == ["finetune@third"]
+
+
+def test_a_param_changed_and_changed_back_computes_no_unit_again(editable: Project) -> None:
+    editable.edit("params.yaml", "batch_size: 16", "batch_size: 20")
+    assert "finetune@bert" in editable.repro("finetune@bert")
+    editable.edit("params.yaml", "batch_size: 20", "batch_size: 16")
+    (editable.folder / "dvc.lock").unlink()  # without DVC's memory the units are still found
+    editable.repro("--no-run-cache", "finetune@bert")
+    record = json.loads((editable.folder / ".stitchfold/last_run/finetune-bert.json").read_text(encoding="utf-8"))
+    assert (record["computed"], record["reused"]) == (0, 2)
+
+
+def test_metrics_plots_and_experiments_work(editable: Project) -> None:
+    assert "estimate" in editable.run("dvc", "metrics", "show").stdout
+    assert editable.run("dvc", "plots", "show", "-o", "plots").returncode == 0
+    assert "finetune@bert" in editable.run("dvc", "dag").stdout
+
+
+def test_each_weight_lies_on_disk_once(finished: Project) -> None:
+    weights = list(Path(finished.folder).rglob("model.safetensors"))
+    assert len(weights) == 2 * 4, "in the store and under out/, for two encoders of two folds"
+    assert len({path.stat().st_ino for path in weights}) == 4
+    inodes = {path.stat().st_ino for path in (finished.folder / ".dvc" / "cache").rglob("*") if path.is_file()}
+    assert {path.stat().st_ino for path in weights} <= inodes
