@@ -128,30 +128,27 @@ def run_units(jobs: list[tuple[Unit, Work, dict[str, Any]]], *, run: "Run", stag
 
 def _attempt(jobs: list[tuple[Unit, Work, dict[str, Any]]], run: "Run") -> list[PipelineError]:
     """Run units until all are finished or failed; start again those that a dead worker took down."""
-    for attempt in range(run.max_retries + 1):
-        tasks = [
-            joblib.delayed(_run_unit)(*job, device=run.device, threads=run.threads_per_worker) for job in jobs
-        ]
-        n_workers = min(worker_count(run), len(jobs))
-        backend = run.backend if n_workers > 1 else "sequential"
+    n_workers = worker_count(run)
+    backend = run.backend if n_workers > 1 else "sequential"
+    n_deaths = 0
+    while True:
+        tasks = [joblib.delayed(_run_unit)(*job, device=run.device, threads=run.threads_per_worker) for job in jobs]
         try:
-            parallel = joblib.Parallel(
-                n_jobs=n_workers, backend=backend, return_as="generator_unordered", batch_size=1
-            )
+            parallel = joblib.Parallel(n_jobs=n_workers, backend=backend, return_as="generator_unordered", batch_size=1)
             return [error for error in parallel(tasks) if error is not None]
-        except TerminatedWorkerError as error:
+        except TerminatedWorkerError as error:  # one death fails the whole call; what is finished lies in the store
             code = stop_requested()
             if code:
                 return [InterruptedRun("interrupted; run dvc repro to continue.", code)]
-            jobs = [job for job in jobs if not job[0].is_finished()]
+            n_before, jobs = len(jobs), [job for job in jobs if not job[0].is_finished()]
+            n_deaths = n_deaths + 1 if len(jobs) == n_before else 1
             names = ", ".join(job[0].name for job in jobs)
-            log.warning("a worker died (attempt %d of %d): %s", attempt + 1, run.max_retries + 1, error)
-            if attempt == run.max_retries:
+            log.warning("a worker died; trying again: %s", names)
+            if n_deaths > run.max_retries:
                 raise MachineError(
-                    f"{names}: a worker process died {attempt + 1} times, often for want of memory. "
-                    "Lower run.n_workers or training.tokens_per_micro_batch and run dvc repro; finished units are kept."
+                    f"{names}: a worker process died {n_deaths} times, often for want of memory. Lower run.n_workers "
+                    "or training.tokens_per_micro_batch and run dvc repro; finished units are kept."
                 ) from error
-    raise AssertionError("unreachable")
 
 
 def worker_count(run: "Run") -> int:

@@ -118,12 +118,16 @@ def connect(*keys: np.ndarray) -> np.ndarray:
 
 
 def _join(component: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Return the components after linking pairs of rows; only components that a pair touches cost anything."""
     if not pairs.shape[1]:
         return component
-    n = int(component.max()) + 1
-    left, right = component[pairs]
-    graph = csr_array((np.ones(len(left), np.int8), (left, right)), shape=(n, n))
-    return connected_components(graph, directed=False)[1].astype(np.int64)[component]
+    touched, places = np.unique(component[pairs], return_inverse=True)
+    left, right = places.reshape(pairs.shape)
+    graph = csr_array((np.ones(len(left), np.int8), (left, right)), shape=(len(touched), len(touched)))
+    merged = connected_components(graph, directed=False)[1]
+    renamed = np.arange(int(component.max()) + 1)
+    renamed[touched] = touched[np.unique(merged, return_index=True)[1]][merged]
+    return renamed[component]
 
 
 def _rows_per_band(similarity: float) -> int:

@@ -102,7 +102,7 @@ def _uncompressed(path: Path) -> tuple[str, bytes]:
             with gzip.open(path) as file:
                 return path.stem, _read_capped(file, path.stat().st_size, path)
         return path.name, path.read_bytes()
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, NotImplementedError, zlib.error, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: cannot be read: {error}. Fetch the file again or correct the path.") from error
 
 

@@ -4,6 +4,8 @@ Source: Efron & Tibshirani, An Introduction to the Bootstrap, 1993, ch. 13 (perc
 Differs from the book: clusters (near-duplicates, groups) are drawn instead of rows.
 """
 
+import csv
+import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -68,18 +70,6 @@ class ProbabilityMetric:
         return self.from_weights(labels, probabilities, weights)
 
 
-def f1_of_confusion(counts: np.ndarray) -> np.ndarray:
-    """Return the F1 of every label, shape (..., C), for counts (..., C, C).
-
-    It is 0 where a label neither occurs nor is predicted.
-
-    >>> f1_of_confusion(np.array([[3.0, 1.0, 0.0], [0.0, 4.0, 0.0], [0.0, 0.0, 0.0]])).round(3).tolist()
-    [0.857, 0.889, 0.0]
-    """
-    total = counts.sum(axis=-1) + counts.sum(axis=-2)
-    return ratio(2 * np.diagonal(counts, axis1=-2, axis2=-1), total)
-
-
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """Return the quotient of two arrays, 0 where the denominator is 0.
 
@@ -129,12 +119,10 @@ def bootstrap_scores(
     """Return scores (candidates, n_resamples): all candidates under the same resamples, so that differences are paired.
 
     Args:
-        labels: int array (N,).
+        labels, clusters: arrays (N,); rows of one cluster are drawn together.
         candidates: probabilities (N, C), one array per model.
         metric: what scores them.
-        clusters: array (N,); rows that share a value are drawn together.
-        n_resamples: how many bootstrap resamples.
-        seed: of the resamples.
+        n_resamples, seed: of the bootstrap.
     """
     chunks = cluster_weights(clusters, n_resamples=n_resamples, seed=seed)
     return np.concatenate(
@@ -257,15 +245,11 @@ def score_models(
     better than the reference whatever way the metric points, and None for the reference itself.
 
     Args:
-        labels: int array (N,).
+        labels, folds, clusters: arrays (N,), (R, N), (N,).
         models: out-of-fold probabilities (R, N, C), one array per model.
-        folds: int array (R, N).
-        clusters: array (N,).
-        metric: the task's metric.
-        report_metrics: every metric to report, by name.
+        metric, report_metrics: the task's metric, and every metric to report by name.
         reference: position of the model the others are compared with.
-        n_resamples: bootstrap resamples.
-        seed: of the bootstrap.
+        n_resamples, seed: of the bootstrap.
     """
     means = [model.mean(axis=0) for model in models]
     scores = [metric.score(labels, mean) for mean in means]
@@ -281,13 +265,33 @@ def score_models(
         gain = interval(sign * (score - scores[reference]), sign * (resampled[position] - resampled[reference]))
         records.append({
             "score": score,
-            "folds": by_fold,
-            "mean": float(np.nanmean(by_fold)),
-            "std": float(np.nanstd(by_fold, ddof=1)),
             "low": own.low,
             "high": own.high,
             "standard_error": own.standard_error,
+            "folds": by_fold,
+            "mean": float(np.nanmean(by_fold)),
+            "std": float(np.nanstd(by_fold, ddof=1)),
             "metrics": {name: other.score(labels, means[position]) for name, other in report_metrics.items()},
             "gain": None if position == reference else asdict(gain),
         })  # fmt: skip
     return records
+
+
+def plot_tables(tasks: dict[str, Any]) -> dict[str, str]:
+    """Return csv texts for `dvc plots`: the confusion (a line per row), the filled calibration bins, the scores."""
+    tables: dict[str, list[Sequence[Any]]] = {
+        "confusion": [("task", "actual", "predicted")],
+        "calibration": [("task", "confidence", "accuracy", "rows")],
+        "scores": [("task", "model", "score", "low", "high")],
+    }
+    for task, one in tasks.items():
+        for (true, predicted), count in np.ndenumerate(one["confusion"]):
+            tables["confusion"] += [(task, one["labels"][true], one["labels"][predicted])] * count
+        bins = [found for found in one["calibration"] if found["rows"]]
+        tables["calibration"] += [(task, found["confidence"], found["accuracy"], found["rows"]) for found in bins]
+        models = [*one["models"], {"name": "ensemble", **one["estimate"]}]
+        tables["scores"] += [(task, found["name"], found["score"], found["low"], found["high"]) for found in models]
+    texts = {name: io.StringIO() for name in tables}
+    for name, rows in tables.items():
+        csv.writer(texts[name], lineterminator="\n").writerows(rows)
+    return {name: text.getvalue() for name, text in texts.items()}

@@ -10,27 +10,19 @@ scored fold too; its prediction for that row never saw the row's own label.
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from pipeline import components, scoring
 from pipeline.artifacts import HOLDOUT_FOLD, Folds, Predictions, Table
 from pipeline.contracts import Metric, Stacker
 from pipeline.deciding import Plan, cross_fit, cross_fit_plan, decide, make_plan, own_folds
 from pipeline.exceptions import DataError
 from pipeline.probabilities import probabilities_of
 from pipeline.reproducibility import derive_seed
-from pipeline.scoring import (
-    Interval,
-    calibration_bins,
-    confusion,
-    error_agreement,
-    hardest_rows,
-    score_models,
-    score_once,
-    unseen_interval,
-)
 
 logger = logging.getLogger(__name__)
 SMALLEST = 1e-12
@@ -161,12 +153,13 @@ def build_ensemble(
 
     Args:
         members: of one task.
-        ladder: rungs by name, simplest first. With one member only the first is tried.
+        ladder: rungs by name, simplest first. With one member it is just its mean.
         metric: of the task.
         tune: whether to tune the decision.
         seed: of the bootstraps that choose.
     """
-    ladder = dict(list(ladder.items())[: 1 if len(members.names) < 2 else None])
+    if len(members.names) < 2:
+        ladder = {"mean": partial(components.load("stackers", "mean"), metric=metric, seed=seed)}
     labels, clusters = members.train.labels, members.train.clusters
     if members.folds.max() < 2:
         logger.warning("task %s: two folds leave nothing to choose on: the first rung is used, untuned.", members.task)
@@ -200,10 +193,8 @@ def ensemble_predictions(members: Members, ensemble: Ensemble, *, manifest: str,
     for repeat, folds in enumerate(members.folds):
         parts.append(pd.DataFrame({"row_id": members.train.ids, "split": "oof", "repeat": repeat, "fold": folds}))
         values.append(ensemble.out_of_fold[repeat])
-    for split, ids, block in (
-        ("holdout", members.holdout.ids, ensemble.holdout),
-        ("test", members.test_ids, ensemble.test),
-    ):
+    whole = (("holdout", members.holdout.ids, ensemble.holdout), ("test", members.test_ids, ensemble.test))
+    for split, ids, block in whole:
         parts.append(pd.DataFrame({"row_id": ids, "split": split, "repeat": 0, "fold": HOLDOUT_FOLD}))
         values.append(block)
     rows = pd.concat([part for part in parts if len(part)], ignore_index=True).assign(task=members.task)
@@ -224,33 +215,29 @@ def describe_ensemble(
     """Return one task's part of scores.json.
 
     Args:
-        members: what the ensemble was made from.
-        ensemble: what was made.
+        members, ensemble: what it was made from, and what was made.
         kinds: `encoder` or `baseline` by member name.
         metric_name: the one of `metrics` that decides.
         metrics: every metric to report, by name.
-        n_bootstrap: resamples for the intervals.
-        seed: of the bootstrap.
+        n_bootstrap, seed: of the intervals.
     """
-    labels, metric, names = members.train.labels, metrics[metric_name], members.names
+    metric, names = metrics[metric_name], members.names
     singles = [members.out_of_fold[:, :, position] for position in range(len(names))]
     sign = 1 if metric.higher_is_better else -1
-    single_scores = [sign * metric.score(labels, one.mean(axis=0)) for one in singles]
+    single_scores = [sign * metric.score(members.train.labels, one.mean(axis=0)) for one in singles]
     best = int(np.argmax(np.nan_to_num(single_scores, nan=-np.inf)))
     baselines = [score for name, score in zip(names, single_scores, strict=True) if kinds[name] == "baseline"]
     options: dict[str, Any] = {"metric": metric, "n_resamples": n_bootstrap, "seed": derive_seed(seed, members.task)}
-    records = score_models(
-        labels, [*singles, *ensemble.rungs.values(), ensemble.out_of_fold], folds=members.folds,
+    records = scoring.score_models(
+        members.train.labels, [*singles, *ensemble.rungs.values(), ensemble.out_of_fold], folds=members.folds,
         clusters=members.train.clusters, report_metrics=metrics, reference=best, **options,
     )  # fmt: skip
     heads = [{"name": name, "kind": kinds[name]} for name in names]
     heads += [{"name": name, "kind": "rung"} for name in ensemble.rungs]
-    final, counts = ensemble.out_of_fold.mean(axis=0), {"n_train": len(labels), "n_test": len(members.test_ids)}
-    return {
+    outside, counts = members.holdout, {"n_train": len(members.train.ids), "n_test": len(members.test_ids)}
+    return counts | _diagnostics(members, ensemble.out_of_fold.mean(axis=0), singles) | {
         "metric": metric_name,
         "higher_is_better": metric.higher_is_better,
-        "labels": members.labels,
-        **counts,
         "models": [head | record for head, record in zip(heads, records[:-1], strict=True)],
         "best_single": names[best],
         "baseline": sign * max(baselines) if baselines else None,
@@ -262,18 +249,26 @@ def describe_ensemble(
             for name, stacker in ensemble.fitted.items()
             if (shares := stacker.weights()) is not None
         },
-        "agreement": {"names": names, "values": error_agreement(labels, [one.mean(axis=0) for one in singles])},
-        "confusion": confusion(labels, final.argmax(axis=1), n_outputs=len(members.labels)).tolist(),
-        "calibration": calibration_bins(labels, final),
-        "hardest": hardest_rows(labels, final, row_ids=members.train.ids, names=members.labels),
-        "holdout": score_once(members.holdout.labels, ensemble.holdout, clusters=members.holdout.clusters, **options),
+        "holdout": scoring.score_once(outside.labels, ensemble.holdout, clusters=outside.clusters, **options),
+    }  # fmt: skip
+
+
+def _diagnostics(members: Members, final: np.ndarray, singles: list[np.ndarray]) -> dict[str, Any]:
+    labels, names = members.train.labels, members.labels
+    agreement = scoring.error_agreement(labels, [one.mean(axis=0) for one in singles])
+    return {
+        "labels": names,
+        "agreement": {"names": members.names, "values": agreement},
+        "confusion": scoring.confusion(labels, final.argmax(axis=1), n_outputs=len(names)).tolist(),
+        "calibration": scoring.calibration_bins(labels, final),
+        "hardest": scoring.hardest_rows(labels, final, row_ids=members.train.ids, names=names),
     }
 
 
 def _estimate_record(record: dict[str, Any], *, n_train: int, n_test: int) -> dict[str, Any]:
     kept = {name: record[name] for name in ("score", "low", "high", "standard_error", "metrics")}
-    score = Interval(record["score"], record["low"], record["high"], record["standard_error"])
-    low, high = unseen_interval(score, n_train=n_train, n_test=n_test)
+    score = scoring.Interval(record["score"], record["low"], record["high"], record["standard_error"])
+    low, high = scoring.unseen_interval(score, n_train=n_train, n_test=n_test)
     return kept | {"test_low": low, "test_high": high}
 
 

@@ -22,7 +22,7 @@ def build(
     max_length: int,
     seed: int,
     architecture: str = "bert",
-    tokenizer: Literal["wordpiece", "bpe", "unigram"] = "wordpiece",
+    tokenizer: Literal["bpe", "byte_bpe"] = "bpe",
     vocab_size: int = 8000,
     hidden_size: int = 128,
     n_layers: int = 2,
@@ -36,7 +36,9 @@ def build(
         max_length: tokens per text that the positions must hold.
         seed: of the initial weights.
         architecture: a model type of transformers, such as bert, electra, deberta-v2 or roformer.
-        tokenizer: wordpiece and unigram split Chinese by character; bpe works on bytes and knows no unknown token.
+        tokenizer: bpe over lower-cased words, Chinese split by character; byte_bpe over bytes, which knows no unknown
+            token. (The library's WordPiece and Unigram trainers give another vocabulary in every process: a killed
+            run could not be resumed.)
         vocab_size: at most so many tokens.
         hidden_size: width of the states.
         n_layers: number of layers.
@@ -71,23 +73,16 @@ def build(
 
 def _train_tokenizer(texts: Sequence[str], kind: str, vocab_size: int) -> PreTrainedTokenizerFast:
     common: dict[str, Any] = {"vocab_size": vocab_size, "special_tokens": SPECIAL, "show_progress": False}
-    if kind == "wordpiece":
-        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    if kind == "bpe":
+        tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
         tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        tokenizer.decoder = decoders.WordPiece()
-        trainer: Any = trainers.WordPieceTrainer(min_frequency=2, **common)
-    elif kind == "bpe":
+        trainer = trainers.BpeTrainer(min_frequency=2, **common)
+    else:
         tokenizer = Tokenizer(models.BPE())
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
         tokenizer.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(min_frequency=2, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), **common)
-    else:
-        tokenizer = Tokenizer(models.Unigram())
-        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-        tokenizer.decoder = decoders.Metaspace()
-        trainer = trainers.UnigramTrainer(unk_token="[UNK]", **common)
     tokenizer.train_from_iterator(texts, trainer)
     ids = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing(

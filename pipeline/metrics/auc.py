@@ -29,11 +29,12 @@ def auc_of_weights(labels: np.ndarray, probabilities: np.ndarray, weights: np.nd
 
 
 def _area(positive: np.ndarray, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    order = np.argsort(values, kind="stable")
-    # Rows of equal value form one step of the curve.
-    starts = np.flatnonzero(np.diff(values[order], prepend=-np.inf) != 0)
-    gains = np.add.reduceat(weights[:, order] * positive[order], starts, axis=1)  # (R, steps)
-    losses = np.add.reduceat(weights[:, order] * ~positive[order], starts, axis=1)
-    ordered = (gains * (losses.cumsum(axis=1) - losses / 2)).sum(axis=1)
-    pairs = gains.sum(axis=1) * losses.sum(axis=1)
+    negatives, own = np.flatnonzero(~positive), values[positive]
+    negatives = negatives[np.argsort(values[negatives], kind="stable")]
+    below = np.zeros((len(weights), len(negatives) + 1))
+    np.cumsum(weights[:, negatives], axis=1, out=below[:, 1:])  # weight of the first n negatives
+    first, last = (np.searchsorted(values[negatives], own, side=side) for side in ("left", "right"))
+    gains = weights[:, positive]
+    ordered = (gains * (below[:, first] + below[:, last])).sum(axis=1) / 2  # a tie counts half
+    pairs = gains.sum(axis=1) * below[:, -1]
     return np.divide(ordered, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)

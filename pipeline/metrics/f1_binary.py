@@ -1,7 +1,8 @@
 """F1 of the second label, the positive one: harmonic mean of its precision and recall."""
 
 from pipeline.exceptions import ParamsError
-from pipeline.scoring import ConfusionMetric, f1_of_confusion
+from pipeline.metrics.f1_macro import f1_of_confusion
+from pipeline.scoring import ConfusionMetric
 
 
 def build(*, n_outputs: int) -> ConfusionMetric:

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from pipeline.scoring import ConfusionMetric, f1_of_confusion, ratio
+from pipeline.metrics.f1_macro import f1_of_confusion
+from pipeline.scoring import ConfusionMetric, ratio
 
 
 def build(*, n_outputs: int) -> ConfusionMetric:

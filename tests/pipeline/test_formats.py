@@ -1,7 +1,9 @@
 """Submission formats: what the competition accepts is written, and every way to spoil it is refused."""
 
+import csv
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -45,7 +47,9 @@ def line_moved(text: str) -> str:
 
 
 def columns_swapped(text: str) -> str:
-    return "".join(",".join(reversed(line.rsplit(",", 1))) + "\n" for line in text.splitlines())
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows(row[::-1] for row in csv.reader(io.StringIO(text)))
+    return buffer.getvalue()
 
 
 COMMON = {
@@ -137,6 +141,39 @@ def test_a_spoilt_file_of_probabilities_is_refused(name: str, tmp_path: Path) ->
     spoil(path, {**COMMON, **PROBABILITY_MUTATIONS}[name])
     with pytest.raises(DataError, match=r"submission\.csv: "):
         form.check(path, {"main": FRAME}, {"main": None})
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("byte_order_mark", "must be UTF-8 without a byte-order mark, got ef bb bf 69. Save it so"),
+        ("carriage_returns", "got a carriage return in line 1. Use Unix line ends"),
+        ("cut_in_last_line", "(cut off?)"),
+        ("column_order", "must have the columns ['id', 'label'], got ['label', 'id']"),
+        ("semicolons", "must have the columns ['id', 'label'], got ['id;label']"),
+        ("blank_line", "line 4 must have 2 fields, got []"),
+        ("order_of_rows", "row 1 must have id '007', got '1e5'"),
+        ("duplicate_id", "each id must stand once, got several times: 1 ('12')"),
+        ("id_cast_to_int", "missing: 1 ('007'); unknown: 1 ('7')"),
+        ("missing_last_row", "must have the 5 wanted ids, got 4 rows; missing: 1 ('9007199254740993')"),
+        ("label_index", "row 3 must have a label of ['bad, really', 'good', 'so-so'], got '2'"),
+        ("another_valid_label", "row 3 was predicted as 'so-so', got 'good'"),
+    ],
+)
+def test_the_error_says_what_is_wrong_and_where(name: str, message: str, tmp_path: Path) -> None:
+    form = kaggle_csv.build()
+    path = form.write({"main": FRAME}, {}, tmp_path)
+    spoil(path, {**COMMON, **LABEL_MUTATIONS}[name])
+    with pytest.raises(DataError, match=re.escape(message)):
+        form.check(path, {"main": FRAME}, {})
+
+
+def test_predictions_that_do_not_sum_to_one_are_refused_on_reading_back(tmp_path: Path) -> None:
+    frame = FRAME.assign(**{"probability:good": FRAME["probability:good"] + 2e-6})
+    form = kaggle_csv.build(values="probabilities")
+    path = form.write({"main": frame}, {}, tmp_path)
+    with pytest.raises(DataError, match=r"line 2 must sum to 1 within 1e-06, got 1\.000002"):
+        form.check(path, {"main": frame}, {})
 
 
 def test_labels_are_written_in_the_form_of_the_sample(tmp_path: Path) -> None:
@@ -333,6 +370,15 @@ def test_a_spoilt_zip_is_refused(name: str, tmp_path: Path) -> None:
     path.write_bytes(ZIP_MUTATIONS[name](contents))
     with pytest.raises(DataError, match=r"submission\.zip"):
         form.check(path, TASKS, {})
+
+
+def test_a_value_that_is_no_text_is_named_with_its_line(tmp_path: Path) -> None:
+    form = tianchi_json.build()
+    path = form.write({"first": FRAME}, {}, tmp_path)
+    lines = [json.dumps({"id": int(i) if i == "12" else i, "label": "good"}) + "\n" for i in IDS]
+    path.write_bytes(archive_of({"first_predict.json": "".join(lines)}))
+    with pytest.raises(DataError, match=r'line 3 must be \{"id": text, "label": text\}, got \{"id": 12'):
+        form.check(path, {"first": FRAME}, {})
 
 
 def test_each_task_is_a_file_of_json_lines_with_text_values(tmp_path: Path) -> None:

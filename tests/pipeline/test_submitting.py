@@ -114,7 +114,8 @@ def test_the_summary_counts_labels_that_nobody_got() -> None:
 
 def write_params(folder: Path, *, formats: tuple[str, ...] = ("kaggle_csv",), model: str = "tfidf") -> None:
     tasks = "".join(
-        f"  {name}: {{kind: binary, metric: accuracy, train: train.csv, test: test.csv, submission: {{format: {form}}}}}\n"
+        f"  {name}: {{kind: binary, metric: accuracy, train: train.csv, test: test.csv, "
+        f"submission: {{format: {form}}}}}\n"
         for name, form in zip(("main", "other"), formats, strict=False)
     )
     text = f"competition: c\ntasks:\n{tasks}baselines: {{tfidf: tfidf_logistic}}\nsubmit: {{model: {model}}}\n"

@@ -1,0 +1,37 @@
+"""Small texts, tables and encoders built from configuration, shared by the tests."""
+
+from typing import Any
+
+import pandas as pd
+
+from pipeline.artifacts import Folds, Table
+from pipeline.params import Encoder
+
+TEXTS = [f"the {size} {animal} {verb} 天气{mood}" for size in ("big", "small") for animal in ("cat", "dog", "owl")
+         for verb in ("runs", "sleeps") for mood in ("很好", "不好")]
+
+
+def encoder(training: dict[str, Any] | None = None, **source: Any) -> Encoder:
+    """Return the settings of a one-layer encoder."""
+    small = {"vocab_size": 200, "hidden_size": 16, "n_layers": 1, "n_heads": 2, **source}
+    settings = {"max_length": 16, "batch_size": 8, "epochs": 2, "learning_rate": 1e-3, **(training or {})}
+    return Encoder.model_validate({"source": {"name": "from_config", **small}, **settings})
+
+
+def frame(n: int = 24) -> pd.DataFrame:
+    """Return n rows as a fold job has them: the label says whether the weather is good."""
+    texts = [TEXTS[i % len(TEXTS)] for i in range(n)]
+    labels = [int("很好" in text) for text in texts]
+    return pd.DataFrame({"text": texts, "text_pair": None, "label": labels, "cluster": range(n)})
+
+
+def table_and_folds(n_train: int = 32, n_test: int = 8, n_splits: int = 2) -> tuple[Table, Folds]:
+    """Return a binary table and a fold manifest in which fold = row number modulo `n_splits`."""
+    rows = frame(n_train + n_test)
+    ids = [f"{i:03d}" for i in range(len(rows))]
+    splits = ["train"] * n_train + ["test"] * n_test
+    labels = rows["label"].astype(str).where(pd.Series(splits) == "train", None)
+    table = rows.assign(row_id=ids, task="weather", split=splits, label=labels, group=None)
+    plan = {"row_id": ids[:n_train], "task": "weather", "repeat": 0, "cluster": range(n_train)}
+    folds = pd.DataFrame(plan).assign(fold=[i % n_splits for i in range(n_train)])
+    return Table(table.drop(columns="cluster"), {"weather": ["0", "1"]}), Folds(folds, "f" * 64)

@@ -1,0 +1,186 @@
+"""What every component of every folder must keep: tried on whatever is found there."""
+
+import ast
+
+import pytest
+import torch
+
+from pipeline import components
+
+KINDS = (
+    "encoders",
+    "poolings",
+    "heads",
+    "losses",
+    "optimizers",
+    "schedules",
+    "baselines",
+    "stackers",
+    "metrics",
+    "formats",
+)
+EVERY = [(kind, name) for kind in KINDS for name in components.available(kind)]
+SIZE, N_LAYERS, N_OUTPUTS = 12, 3, 5
+
+
+def of_kind(kind: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("name", components.available(kind))
+
+
+def hidden_states(seed: int = 0) -> tuple[torch.Tensor, ...]:
+    generator = torch.Generator().manual_seed(seed)
+    return tuple(torch.randn(4, 7, SIZE, generator=generator, requires_grad=True) for _ in range(N_LAYERS + 1))
+
+
+@pytest.fixture
+def mask() -> torch.Tensor:
+    return torch.tensor([[1] * 7, [1] * 4 + [0] * 3, [1] + [0] * 6, [1] * 2 + [0] * 5])
+
+
+@pytest.mark.parametrize(("kind", "name"), EVERY)
+def test_a_component_says_what_it_is_and_types_its_options(kind: str, name: str) -> None:
+    tree = components.source(kind, name)
+    assert ast.get_docstring(tree), "a module docstring"
+    build = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "build")
+    assert ast.get_docstring(build) and build.returns is not None
+    assert not build.args.args, "everything is keyword-only"
+    assert all(argument.annotation is not None for argument in build.args.kwonlyargs)
+
+
+@of_kind("poolings")
+def test_a_pooling_gives_one_finite_vector_and_ignores_padding(name: str, mask: torch.Tensor) -> None:
+    pooling = components.load("poolings", name)(hidden_size=SIZE, n_layers=N_LAYERS)
+    states = hidden_states()
+    pooled = pooling(states, mask)
+    assert pooled.shape == (4, SIZE) and pooled.dtype == torch.float32
+    changed = tuple(torch.where(mask.unsqueeze(-1) == 1, state, 99.0) for state in states)
+    torch.testing.assert_close(pooling(changed, mask), pooled)
+    pooled.sum().backward()
+    used = [state.grad for state in states if state.grad is not None]
+    assert used and all(torch.isfinite(grad).all() for grad in used)
+
+
+@of_kind("poolings")
+def test_a_pooling_stays_finite_on_padding_only(name: str, mask: torch.Tensor) -> None:
+    pooling = components.load("poolings", name)(hidden_size=SIZE, n_layers=N_LAYERS)
+    assert torch.isfinite(pooling(hidden_states(), torch.zeros_like(mask))).all()
+
+
+@of_kind("poolings")
+def test_a_pooling_gives_a_row_the_same_vector_alone_as_in_a_batch(name: str, mask: torch.Tensor) -> None:
+    pooling = components.load("poolings", name)(hidden_size=SIZE, n_layers=N_LAYERS)
+    states = hidden_states()
+    alone = pooling(tuple(state[1:2, :4] for state in states), mask[1:2, :4])
+    torch.testing.assert_close(alone, pooling(states, mask)[1:2])
+
+
+def head_inputs(name: str, mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    states = hidden_states()[-1]
+    return (states.mean(dim=1),) if components.constant("heads", name, "READS") == "vector" else (states, mask)
+
+
+@of_kind("heads")
+def test_a_head_gives_logits_finite_gradients_and_the_same_result_for_the_same_seed(
+    name: str, mask: torch.Tensor
+) -> None:
+    assert components.constant("heads", name, "READS") in ("vector", "tokens")
+    results = []
+    for _ in range(2):
+        torch.manual_seed(1)
+        head = components.load("heads", name)(input_size=SIZE, n_outputs=N_OUTPUTS)
+        logits = head(*head_inputs(name, mask))
+        logits.sum().backward()
+        results.append(logits)
+    assert results[0].shape == (4, N_OUTPUTS)
+    assert torch.equal(*results)
+    assert all(torch.isfinite(p.grad).all() for p in head.parameters() if p.grad is not None)
+    other = components.load("heads", name)(input_size=SIZE, n_outputs=N_OUTPUTS)
+    other.load_state_dict(head.state_dict())
+    inputs = head_inputs(name, mask)
+    assert torch.equal(other.eval()(*inputs), head.eval()(*inputs))
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in components.available("heads") if components.constant("heads", name, "READS") == "tokens"]
+)
+def test_a_token_head_ignores_what_stands_at_masked_positions(name: str, mask: torch.Tensor) -> None:
+    head = components.load("heads", name)(input_size=SIZE, n_outputs=N_OUTPUTS).eval()
+    states = hidden_states()[-1].detach()
+    changed = torch.where(mask.unsqueeze(-1) == 1, states, 99.0)
+    torch.testing.assert_close(head(changed, mask), head(states, mask))
+    torch.testing.assert_close(head(states[1:2, :4], mask[1:2, :4]), head(states, mask)[1:2])
+    assert torch.isfinite(head(states, torch.zeros_like(mask))).all()
+
+
+@of_kind("losses")
+def test_a_loss_is_one_finite_value_per_row_that_learning_lowers(name: str) -> None:
+    loss = components.load("losses", name)(n_outputs=N_OUTPUTS)
+    logits = torch.randn(6, N_OUTPUTS, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    labels = torch.tensor([0, 1, 2, 3, 4, 0])
+    losses = loss(logits, labels)
+    assert losses.shape == (6,) and (losses >= 0).all()
+    losses.sum().backward()
+    assert torch.isfinite(logits.grad).all()
+    assert loss(logits.detach() - 0.1 * logits.grad, labels).sum() < losses.sum()
+
+
+def test_cross_entropy_equals_torch_and_focal_with_gamma_zero() -> None:
+    logits, labels = torch.randn(6, 3), torch.tensor([0, 1, 2, 0, 1, 2])
+    expected = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+    torch.testing.assert_close(components.load("losses", "cross_entropy")(n_outputs=3)(logits, labels), expected)
+    torch.testing.assert_close(components.load("losses", "focal")(n_outputs=3, gamma=0.0)(logits, labels), expected)
+
+
+def test_focal_loss_of_a_worked_number() -> None:
+    logits = torch.tensor([[0.8, 0.2]]).log()  # p = 0.8: (1 - 0.8)^2 * -ln 0.8
+    value = components.load("losses", "focal")(n_outputs=2, gamma=2.0)(logits, torch.tensor([0]))
+    torch.testing.assert_close(value, torch.tensor([0.04 * 0.22314355]))
+
+
+@of_kind("optimizers")
+def test_an_optimizer_takes_each_groups_rate_and_resumes_from_its_state(name: str) -> None:
+    build = components.load("optimizers", name)
+
+    def steps(n: int, weights: torch.nn.Parameter, state: dict | None = None) -> dict:
+        optimizer = build(parameter_groups=[{"params": [weights], "lr": 0.1, "weight_decay": 0.0}])
+        if state is not None:
+            optimizer.load_state_dict(state)
+        for _ in range(n):
+            optimizer.zero_grad()
+            (weights**2).sum().backward()
+            optimizer.step()
+        return optimizer.state_dict()
+
+    whole, parts = torch.nn.Parameter(torch.ones(3)), torch.nn.Parameter(torch.ones(3))
+    steps(5, whole)
+    steps(3, parts, steps(2, parts))
+    assert torch.equal(whole, parts) and (whole.abs() < 1).all()
+
+
+@of_kind("schedules")
+@pytest.mark.parametrize(("n_steps", "n_warmup_steps"), [(10, 3), (10, 0), (1, 0), (5, 5)])
+def test_a_schedule_stays_between_zero_and_one_and_rises_only_while_warming_up(
+    name: str, n_steps: int, n_warmup_steps: int
+) -> None:
+    factor = components.load("schedules", name)(n_steps=n_steps, n_warmup_steps=n_warmup_steps)
+    values = [factor(step) for step in range(n_steps)]
+    assert all(0 < value <= 1 for value in values)
+    after = values[n_warmup_steps:]
+    assert after == sorted(after, reverse=True)
+    assert values[:n_warmup_steps] == sorted(values[:n_warmup_steps])
+
+
+@pytest.mark.parametrize("name", ["linear", "cosine"])
+def test_schedules_equal_those_of_transformers(name: str) -> None:
+    from transformers import get_scheduler
+
+    n_steps, n_warmup_steps = 20, 5
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    reference = get_scheduler(name, optimizer, n_warmup_steps, n_steps)
+    factor = components.load("schedules", name)(n_steps=n_steps, n_warmup_steps=n_warmup_steps)
+    for step in range(n_steps):
+        # Ours warms up from 1 / n instead of 0, so that no step is wasted.
+        if step >= n_warmup_steps:
+            assert factor(step) == pytest.approx(reference.get_last_lr()[0])
+        optimizer.step()
+        reference.step()
