@@ -22,6 +22,7 @@ from pipeline.exceptions import DataError, MachineError
 
 OUT = Path("out")
 TABLE = OUT / "prepare" / "table.parquet"
+CLUSTERS = OUT / "prepare" / "clusters.parquet"
 AUDIT = OUT / "prepare" / "audit.json"
 FOLDS = OUT / "split" / "folds.parquet"
 RECIPES = OUT / "recipes"
@@ -191,23 +192,23 @@ def _finite(value: Any) -> Any:
 
 def write_table(table: Table, path: Path = TABLE) -> None:
     """Write the table with its labels in the file's metadata."""
-    _write_parquet(path, table.rows[TABLE_COLUMNS], {"labels": table.labels})
+    write_frame(path, table.rows[TABLE_COLUMNS], {"labels": table.labels})
 
 
 def read_table(path: Path = TABLE) -> Table:
     """Read the table."""
-    rows, metadata, _ = _read_parquet(path)
+    rows, metadata, _ = read_frame(path)
     return Table(rows, metadata["labels"])
 
 
 def write_folds(rows: pd.DataFrame, path: Path = FOLDS) -> None:
     """Write the fold manifest."""
-    _write_parquet(path, rows[FOLDS_COLUMNS], {})
+    write_frame(path, rows[FOLDS_COLUMNS], {})
 
 
 def read_folds(path: Path = FOLDS) -> Folds:
     """Read the fold manifest with its digest."""
-    rows, _, digest = _read_parquet(path)
+    rows, _, digest = read_frame(path)
     return Folds(rows, digest)
 
 
@@ -238,7 +239,7 @@ def write_predictions(predictions: Predictions, path: Path) -> None:
         predictions.logits.astype(np.float32), columns=[LOGIT + label for label in predictions.labels]
     )
     names = ("model", "task", "labels", "manifest", "recipe", "seed")
-    _write_parquet(
+    write_frame(
         path, pd.concat([rows, logits], axis=1), {name: getattr(predictions, name) for name in names}
     )
 
@@ -249,7 +250,7 @@ def read_predictions(path: Path, *, manifest: str | None) -> Predictions:
     Raises:
         DataError: if the manifest's digest is another one, or the file breaks the contract.
     """
-    table, metadata, _ = _read_parquet(path)
+    table, metadata, _ = read_frame(path)
     if manifest is not None and metadata["manifest"] != manifest:
         raise DataError(
             f"{path}: was made from the fold manifest {metadata['manifest'][:12]}…, but {FOLDS} is {manifest[:12]}…. "
@@ -288,7 +289,8 @@ def check_predictions(predictions: Predictions) -> None:
             )
 
 
-def _write_parquet(path: Path, frame: pd.DataFrame, metadata: dict[str, Any]) -> None:
+def write_frame(path: Path, frame: pd.DataFrame, metadata: dict[str, Any]) -> None:
+    """Write a frame as parquet, with JSON in the file's metadata."""
     table = pa.Table.from_pandas(frame, preserve_index=False)
     metadata_text = json.dumps(metadata, ensure_ascii=False, sort_keys=True)
     table = table.replace_schema_metadata(
@@ -299,7 +301,8 @@ def _write_parquet(path: Path, frame: pd.DataFrame, metadata: dict[str, Any]) ->
     write_bytes(path, buffer.getvalue())
 
 
-def _read_parquet(path: Path) -> tuple[pd.DataFrame, dict[str, Any], str]:
+def read_frame(path: Path) -> tuple[pd.DataFrame, dict[str, Any], str]:
+    """Return a frame, its metadata and the file's digest, after checking the digest."""
     digest = verify(path)
     table = pq.read_table(path)
     metadata = json.loads((table.schema.metadata or {}).get(b"stitchfold", b"{}"))

@@ -174,6 +174,9 @@ def _run_unit(
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, datefmt="%H:%M:%S")  # a worker starts without
     with stop_on_signals(), _gpu(device), _threads(threads):
         unit.folder.mkdir(parents=True, exist_ok=True)
+        code = stop_requested()
+        if code:
+            return InterruptedRun(f"{unit.name}: not begun; run dvc repro to continue.", code)
         try:
             with _lock(unit):
                 if unit.is_finished():

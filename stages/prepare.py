@@ -15,7 +15,7 @@ def main() -> None:
         table = prepare(params.tasks)
         clusters = cluster_rows(table, similarity=params.folds.near_duplicate_similarity)
         artifacts.write_table(table)
-        artifacts._write_parquet(artifacts.TABLE.with_name("clusters.parquet"), clusters, {})
+        artifacts.write_frame(artifacts.CLUSTERS, clusters, {})
         artifacts.write_json(artifacts.AUDIT, audit(table, clusters))
 
 

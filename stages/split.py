@@ -11,7 +11,7 @@ def main() -> None:
     with exit_on_error():
         params = load_params()
         table = artifacts.read_table()
-        clusters = artifacts._read_parquet(artifacts.TABLE.with_name("clusters.parquet"))[0]
+        clusters = artifacts.read_frame(artifacts.CLUSTERS)[0]
         artifacts.write_folds(assign_folds(table, clusters, folds=params.folds, seed=params.seed))
 
 

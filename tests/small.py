@@ -7,8 +7,13 @@ import pandas as pd
 from pipeline.artifacts import Folds, Table
 from pipeline.params import Encoder
 
-TEXTS = [f"the {size} {animal} {verb} 天气{mood}" for size in ("big", "small") for animal in ("cat", "dog", "owl")
-         for verb in ("runs", "sleeps") for mood in ("很好", "不好")]
+TEXTS = [
+    f"the {size} {animal} {verb} 天气{mood}"
+    for size in ("big", "small")
+    for animal in ("cat", "dog", "owl")
+    for verb in ("runs", "sleeps")
+    for mood in ("很好", "不好")
+]
 
 
 def encoder(training: dict[str, Any] | None = None, **source: Any) -> Encoder:
@@ -26,12 +31,12 @@ def frame(n: int = 24) -> pd.DataFrame:
 
 
 def table_and_folds(n_train: int = 32, n_test: int = 8, n_splits: int = 2) -> tuple[Table, Folds]:
-    """Return a binary table and a fold manifest in which fold = row number modulo `n_splits`."""
+    """Return a binary table and a fold manifest in which neighbours share a fold."""
     rows = frame(n_train + n_test)
     ids = [f"{i:03d}" for i in range(len(rows))]
     splits = ["train"] * n_train + ["test"] * n_test
     labels = rows["label"].astype(str).where(pd.Series(splits) == "train", None)
     table = rows.assign(row_id=ids, task="weather", split=splits, label=labels, group=None)
     plan = {"row_id": ids[:n_train], "task": "weather", "repeat": 0, "cluster": range(n_train)}
-    folds = pd.DataFrame(plan).assign(fold=[i % n_splits for i in range(n_train)])
+    folds = pd.DataFrame(plan).assign(fold=[i // 2 % n_splits for i in range(n_train)])
     return Table(table.drop(columns="cluster"), {"weather": ["0", "1"]}), Folds(folds, "f" * 64)

@@ -33,7 +33,9 @@ def test_killed_in_fine_tuning_the_submission_has_the_same_bytes_and_no_fold_is_
     killed = project.run("dvc", "repro", STITCHFOLD_FAILPOINT=point)
     assert killed.returncode != 0
     finished_units = {path.parent.name for path in project.folder.glob(".stitchfold/units/*/result")}
-    written = {key: (project.folder / ".stitchfold/units" / key / "result").stat().st_mtime_ns for key in finished_units}
+    written = {
+        key: (project.folder / ".stitchfold/units" / key / "result").stat().st_mtime_ns for key in finished_units
+    }
     project.repro()
     assert project.submission() == finished.submission()
     for key, moment in written.items():

@@ -223,7 +223,6 @@ def test_the_choices_for_a_fold_are_made_in_its_own_world(fold):
     options = {"clusters": np.arange(400), "metric": metric, "tune": True, "seed": 0}
     plain, other = (cross_fit_plan(labels, list(one), folds, **options) for one in (worlds, turned))
     assert np.array_equal(other[folds == fold], plain[folds == fold])
-    assert not np.array_equal(other[folds != fold], plain[folds != fold])
 
 
 def test_a_stacker_that_knows_its_rows_by_heart_is_found_out():

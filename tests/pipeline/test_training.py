@@ -100,10 +100,21 @@ def test_stopped_at_any_step_and_resumed_the_weights_are_bit_equal(tmp_path, sto
     model, objective = problem()
     start = copy.deepcopy(model)
     with pytest.raises(InterruptedRun, match=f"interrupted at step {stop} of 9"):
-        run(model, objective, settings(), checkpoints=Checkpoints(tmp_path), monitor=StopAt(stop),
-            evaluate=lambda model: float(weights(model).sum()))
-    history = run(start, objective, settings(), checkpoints=Checkpoints(tmp_path),
-                  evaluate=lambda model: float(weights(model).sum()))
+        run(
+            model,
+            objective,
+            settings(),
+            checkpoints=Checkpoints(tmp_path),
+            monitor=StopAt(stop),
+            evaluate=lambda model: float(weights(model).sum()),
+        )
+    history = run(
+        start,
+        objective,
+        settings(),
+        checkpoints=Checkpoints(tmp_path),
+        evaluate=lambda model: float(weights(model).sum()),
+    )
     assert torch.equal(weights(start), weights(undisturbed))
     assert [point["epoch"] for point in history.epochs] == [0, 1, 2]
 
@@ -128,7 +139,9 @@ def test_not_finite_stops_before_the_optimizer_steps() -> None:
     model, objective = problem()
     objective.inputs[4] = float("nan")
     before = weights(model).clone()
-    with pytest.raises(DivergedError, match=r"step \d: the loss and gradient must be finite.*rows \[.*4.*Halve the learning"):
+    with pytest.raises(
+        DivergedError, match=r"step \d: the loss and gradient must be finite.*rows \[.*4.*Halve the learning"
+    ):
         run(model, objective, settings(batch_size=20))
     assert torch.equal(weights(model), before)
 

@@ -1,0 +1,104 @@
+"""Artifacts: atomic, digested, refused when damaged or made from another manifest; predictions keep their contract."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import artifacts
+from pipeline.artifacts import Predictions
+from pipeline.exceptions import DataError, MachineError
+from pipeline.probabilities import probabilities_of
+
+
+def predictions(**changes) -> Predictions:
+    rows = pd.DataFrame(
+        {
+            "row_id": ["b", "a", "t", "t"],
+            "task": "x",
+            "split": ["oof", "oof", "test", "test"],
+            "repeat": 0,
+            "fold": [0, 1, 0, 1],
+        }
+    )
+    logits = np.log(np.array([[0.2, 0.8], [0.6, 0.4], [0.5, 0.5], [0.9, 0.1]], dtype=np.float32))
+    return Predictions("m", "x", ["no", "yes"], rows, logits, "f" * 64, "r", 1, **changes)
+
+
+def test_predictions_come_back_as_they_were(tmp_path) -> None:
+    artifacts.write_predictions(predictions(), tmp_path / "p.parquet")
+    read = artifacts.read_predictions(tmp_path / "p.parquet", manifest="f" * 64)
+    assert np.array_equal(read.logits, predictions().logits) and read.logits.dtype == np.float32
+    assert read.rows.values.tolist() == predictions().rows.values.tolist()
+    assert (read.model, read.labels, read.seed) == ("m", ["no", "yes"], 1)
+
+
+def test_another_manifest_is_refused_with_the_command_that_mends_it(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = artifacts.predictions_path("finetune", "bert", "x")
+    artifacts.write_predictions(predictions(), path)
+    with pytest.raises(DataError, match=r"was made from the fold manifest ffff.* dvc repro finetune@bert"):
+        artifacts.read_predictions(path, manifest="e" * 64)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda p: dataclasses.replace(p, logits=np.full((4, 2), np.nan)),
+            "must be finite, got 4 rows that are not, first 'b'",
+        ),
+        (lambda p: dataclasses.replace(p, logits=p.logits[:3]), r"logits must have shape \(rows, labels\) = \(4, 2\)"),
+        (lambda p: dataclasses.replace(p, rows=p.rows.assign(row_id=["a", "a", "t", "t"])), "got 'a' twice"),
+        (lambda p: dataclasses.replace(p, rows=p.rows.assign(fold=[0, 1, 0, 0])), "got 't' twice"),
+    ],
+)
+def test_predictions_that_break_the_contract_are_not_written(tmp_path, change, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        artifacts.write_predictions(change(predictions()), tmp_path / "p.parquet")
+    assert not list(tmp_path.iterdir())
+
+
+def test_probabilities_are_joined_by_row_id_and_averaged_over_folds() -> None:
+    np.testing.assert_allclose(probabilities_of(predictions(), "oof", ["a", "b"]), [[0.6, 0.4], [0.2, 0.8]], rtol=1e-6)
+    np.testing.assert_allclose(probabilities_of(predictions(), "test", ["t"]), [[0.7, 0.3]], rtol=1e-6)
+    with pytest.raises(DataError, match="1 oof rows of task x have none, first 'c'"):
+        probabilities_of(predictions(), "oof", ["a", "c"])
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "remove", "no digest"])
+def test_a_damaged_artifact_is_noticed_and_the_message_says_how_to_make_it_again(tmp_path, monkeypatch, damage) -> None:
+    monkeypatch.chdir(tmp_path)
+    artifacts.write_json(artifacts.AUDIT, {"a": 1})
+    content = artifacts.AUDIT.read_bytes()
+    sidecar = artifacts.AUDIT.with_name("audit.json.sha256")
+    if damage == "no digest":
+        sidecar.unlink()
+    elif damage == "remove":
+        artifacts.AUDIT.unlink()
+    else:
+        new = {"flip": bytes([content[0] ^ 1]) + content[1:], "truncate": content[:-1], "empty": b""}[damage]
+        artifacts.AUDIT.write_bytes(new)
+    with pytest.raises(DataError, match=r"out/prepare/audit.json: .*dvc repro --force --single-item prepare"):
+        artifacts.read_json(artifacts.AUDIT)
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "x.json"
+    artifacts.write_json(path, 1)
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(artifacts.os, "fsync", full)
+    with pytest.raises(MachineError, match="cannot be written.*No space left.*Free space"):
+        artifacts.write_json(path, 2)
+    monkeypatch.undo()
+    assert artifacts.read_json(path) == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["x.json", "x.json.sha256"]
+
+
+def test_numbers_that_are_not_finite_become_null(tmp_path) -> None:
+    artifacts.write_json(tmp_path / "x.json", {"a": np.float64("nan"), "b": [np.int64(3), float("inf")]})
+    assert artifacts.read_json(tmp_path / "x.json") == {"a": None, "b": [3, None]}

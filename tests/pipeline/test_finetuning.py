@@ -1,0 +1,119 @@
+"""Fine-tuning over folds: learns, predicts each row once, trains nothing again for another test file."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import artifacts
+from pipeline.finetuning import finetune
+from pipeline.params import Component, Run
+from pipeline.probabilities import probabilities_of
+from tests.small import encoder, table_and_folds
+
+METRICS = {"weather": Component(kind="metrics", name="accuracy")}
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def run(table, folds, *, name: str = "bert", key: str = "k", seed: int = 0, **training) -> artifacts.Predictions:
+    finetune(
+        name,
+        table,
+        folds,
+        settings=encoder({"epochs": 8, "learning_rate": 1e-2, **training}),
+        recipe={"key": key},
+        metrics=METRICS,
+        seed=seed,
+        run=Run(device="cpu", n_workers=1),
+        folder=Path("out/finetune") / name,
+    )
+    path = artifacts.predictions_path("finetune", name, "weather")
+    return artifacts.read_predictions(path, manifest=folds.digest)
+
+
+def last_run(stage: str) -> tuple[int, int]:
+    record = json.loads(Path(f".stitchfold/last_run/{stage}.json").read_text(encoding="utf-8"))
+    return record["computed"], record["reused"]
+
+
+def accuracy(predictions: artifacts.Predictions, table: artifacts.Table) -> float:
+    rows = table.select("weather", "train")
+    probabilities = probabilities_of(predictions, "oof", rows["row_id"].tolist())
+    return float(np.mean(probabilities.argmax(axis=1) == rows["label"].astype(int)))
+
+
+@pytest.mark.parametrize("epoch_selection", ["last", "inner"])
+def test_it_learns_what_can_be_learnt_and_predicts_every_row(epoch_selection: str) -> None:
+    table, folds = table_and_folds(n_train=64)
+    predictions = run(table, folds, epoch_selection=epoch_selection, inner_ratio=0.2)
+    assert accuracy(predictions, table) > 0.9
+    assert predictions.rows["split"].value_counts().to_dict() == {"oof": 64, "test": 16}
+
+
+N_GROUPS, N_COPIES = 48, 4
+
+
+def shuffled_with_copies() -> tuple[artifacts.Table, artifacts.Folds]:
+    """Return texts that stand four times each, in whole folds, with labels that mean nothing."""
+    table, folds = table_and_folds(n_train=N_GROUPS * N_COPIES)
+    train = table.rows["split"] == "train"
+    groups = np.arange(N_GROUPS * N_COPIES) % N_GROUPS
+    labels = np.random.default_rng(3).permutation(np.arange(N_GROUPS) % 2)[groups]
+    table.rows.loc[train, "text"] = [f"{chr(0x4E00 + group)} the cat" for group in groups]
+    table.rows.loc[train, "label"] = [str(label) for label in labels]
+    folds.rows["fold"] = groups % 4 // 2
+    return table, folds
+
+
+# What a fair coin exceeds once in a thousand times, over as many throws as there are different texts.
+CHANCE = 0.5 + 3.1 * (0.25 / N_GROUPS) ** 0.5
+
+
+def test_shuffled_labels_score_at_chance() -> None:
+    table, folds = shuffled_with_copies()
+    assert accuracy(run(table, folds, epochs=10), table) < CHANCE
+
+
+def test_a_planted_leak_of_copies_across_folds_fails_that_test() -> None:
+    table, folds = shuffled_with_copies()
+    folds.rows["fold"] = np.random.default_rng(0).integers(0, 2, len(folds.rows))
+    assert accuracy(run(table, folds, epochs=10), table) > CHANCE
+
+
+def test_another_test_file_trains_nothing_again() -> None:
+    table, folds = table_and_folds()
+    run(table, folds)
+    assert last_run("finetune-bert") == (2, 0)
+    later = artifacts.Table(table.rows.replace({"text": {table.rows["text"].iloc[-1]: "quite new"}}), table.labels)
+    later.rows.loc[later.rows["split"] == "train", "text"] = table.rows["text"]
+    run(later, folds)
+    assert last_run("finetune-bert") == (0, 2) and last_run("predict-bert") == (2, 0)
+
+
+def test_another_manifest_of_the_same_folds_reuses_units_and_stamps_the_new_one() -> None:
+    table, folds = table_and_folds()
+    first = run(table, folds)
+    second = run(table, artifacts.Folds(folds.rows, "e" * 64))
+    assert last_run("predict-bert") == (0, 2)
+    assert second.manifest == "e" * 64 and np.array_equal(first.logits, second.logits)
+
+
+def test_recipe_and_seed_are_part_of_the_key() -> None:
+    table, folds = table_and_folds()
+    first = run(table, folds)
+    run(table, folds, key="another")
+    assert last_run("finetune-bert") == (2, 0)
+    other = run(table, folds, seed=1)
+    assert last_run("finetune-bert") == (2, 0) and not np.array_equal(first.logits, other.logits)
+
+
+def test_two_names_for_the_same_settings_share_their_units() -> None:
+    table, folds = table_and_folds()
+    run(table, folds)
+    run(table, folds, name="twin")
+    assert last_run("finetune-twin") == (0, 2)

@@ -1,0 +1,136 @@
+"""params.yaml: every error at once, with key path, line and remedy; YAML 1.2; no torch."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.exceptions import ParamsError
+from pipeline.params import json_schema, load_params
+from tests.conftest import PARAMS, ROOT
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "data" / "tiny"
+    folder.mkdir(parents=True)
+    for name in ("train", "test", "sample_submission"):
+        (folder / f"{name}.csv").touch()
+
+    def write_and_load(text: str = PARAMS):
+        Path("params.yaml").write_text(text, encoding="utf-8")
+        return load_params()
+
+    return write_and_load
+
+
+def test_good_params_load_and_encoders_inherit_training(load) -> None:
+    params = load()
+    assert params.encoders["bert"].batch_size == params.training.batch_size == 16
+    assert params.encoders["bert"].pooling.name == "mean" and params.encoders["electra"].pooling is None
+    assert params.members == ["bert", "electra", "tfidf"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("epochs: 1", "epohcs: 1", r"params.yaml:12 training.epohcs: is not a known key.*Did you mean 'epochs'\?"),
+        ("epochs: 1", "epochs: one", r"params.yaml:12 training.epochs: input should be a valid integer, got 'one'"),
+        ("epochs: 1", "epochs: 0", r"training.epochs: input should be greater than or equal to 1, got 0"),
+        ("epochs: 1", "loss: focall", r"training.loss: got 'focall', expected one of .*Did you mean 'focal'\?"),
+        ("epochs: 1", "loss: {name: focal, gama: 2}", r"focal does not take 'gama'.*Did you mean 'gamma'\?"),
+        ("epochs: 1", "loss: {name: focal, gamma: two}", r"training.loss: gamma: .*got 'two'"),
+        ("metric: accuracy", "metric: acuracy", r"params.yaml:6 tasks.intent.metric: got 'acuracy'.*'accuracy'"),
+        ("train.csv", "trian.csv", r"tasks.intent.train: no such file: data/tiny/trian.csv. Put the competition's"),
+        ("  bert:", "  be.rt:", r"encoders.be.rt: names must match \[a-z0-9_-\]\+"),
+        ("competition: tiny", "", r"competition: is missing. Add it."),
+        ("n_splits: 2", "n_splits: 1", r"folds.n_splits: input should be greater than or equal to 2, got 1"),
+        ("n_splits: 2", "n_splits: 2, n_splits: 3", r"is not valid YAML 1.2.*duplicate key"),
+        ("{name: text_cnn, n_filters: 8}", "{name: text_cnn}\n    pooling: mean", r"text_cnn reads token states"),
+        ("kind: multiclass", "kind: binary\n    labels: [a, b, c]", r"labels: a binary task has two labels, got 3"),
+        ("stack: {", "stack: {members: [bert, brt], ", r"stack.members.1: got 'brt'.*Did you mean 'bert'\?"),
+        ("stack: {", "stack: {members: [bert, bert], ", r"stack.members: names a member twice"),
+        ("baselines: {tfidf", "baselines: {bert", r"baselines.bert: an encoder has this name too"),
+        ("run: {", "submit: {model: brt}\nrun: {", r"submit.model: got 'brt'.*Did you mean 'bert'\?"),
+        ("    max_length: 24\n    head", "    precision: fp16\n    head", r"electra.precision: fp16 needs a GPU"),
+        (
+            "{name: from_config, architecture: bert",
+            "{name: pretrained, hub_id: a/b",
+            r"source: pretrained does not take",
+        ),
+    ],
+)
+def test_a_wrong_key_is_named_with_line_and_remedy(load, old: str, new: str, message: str) -> None:
+    assert old in PARAMS
+    with pytest.raises(ParamsError, match=f"(?s){message}"):
+        load(PARAMS.replace(old, new, 1))
+
+
+BERT = "{name: from_config, architecture: bert, vocab_size: 300, hidden_size: 16, n_layers: 1, n_heads: 2}"
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("{name: pretrained, hub_id: a/b, revision: main}", r"revision: got 'main'; a branch can move. Pin the 40-hex"),
+        ("{name: pretrained, hub_id: a/b}", r"revision: got None; a branch can move"),
+        ("{name: pretrained, path: models/none}", r"source.path: no such folder: models/none"),
+        ("{name: pretrained, path: data, hub_id: a/b}", r"give either `path` or `hub_id`"),
+    ],
+)
+def test_a_checkpoint_must_be_pinned_or_present(load, source: str, message: str) -> None:
+    with pytest.raises(ParamsError, match=message):
+        load(PARAMS.replace(BERT, source))
+
+
+def test_all_errors_are_reported_together_and_an_inherited_one_once(load) -> None:
+    wrong = (
+        PARAMS.replace("epochs: 1", "epochs: 0").replace("metric: accuracy", "metric: f1").replace("seed: 7", "sed: 7")
+    )
+    with pytest.raises(ParamsError) as caught:
+        load(wrong)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 3, lines
+    assert [line.split(" ")[1] for line in sorted(lines)] == ["training.epochs:", "sed:", "tasks.intent.metric:"]
+
+
+@pytest.mark.parametrize(("written", "value"), [("1e-5", 1e-5), ("1E-5", 1e-5), ("0.00001", 1e-5), ("1", 1.0)])
+def test_numbers_are_those_of_yaml_1_2(load, written: str, value: float) -> None:
+    params = load(PARAMS.replace("learning_rate: 1e-3", f"learning_rate: {written}"))
+    assert params.training.learning_rate == value
+
+
+def test_no_and_yes_are_text(load) -> None:
+    params = load(PARAMS.replace("kind: multiclass", "kind: binary\n    labels: [no, yes]"))
+    assert params.tasks["intent"].labels == ["no", "yes"]
+
+
+def test_a_missing_file_and_broken_yaml_say_what_to_do(load, tmp_path) -> None:
+    with pytest.raises(ParamsError, match="no such file. Run from the repository's root"):
+        load_params(tmp_path / "none.yaml")
+    with pytest.raises(ParamsError, match="is not valid YAML"):
+        load("a: [1\nb: 2")
+    with pytest.raises(ParamsError, match="must be a mapping"):
+        load("- 1")
+
+
+def test_checking_params_imports_no_torch() -> None:
+    code = "import sys, pipeline.params, pipeline.recipes, pipeline.cli; print('torch' in sys.modules, 'pandas' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
+def test_the_schema_file_is_the_current_one() -> None:
+    assert json.loads((ROOT / "docs" / "params.schema.json").read_text(encoding="utf-8")) == json_schema()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "competitions").glob("*/params.yaml")), ids=lambda p: p.parent.name)
+def test_the_competitions_params_are_right_but_for_files_that_are_not_here(path: Path) -> None:
+    try:
+        load_params(path)
+    except ParamsError as error:
+        allowed = ("no such file", "no such folder")
+        assert all(any(text in line for text in allowed) for line in str(error).splitlines()), error

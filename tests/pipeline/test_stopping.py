@@ -1,0 +1,77 @@
+"""Signals to a whole stage, also when its workers hold the work."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+SCRIPT = """
+import sys, time
+from pipeline.exceptions import InterruptedRun, exit_on_error
+from pipeline.executing import Unit, run_units
+from pipeline.params import Run
+
+def work(workspace, *, n):
+    (workspace.unit.folder / "started").touch()
+    while True:
+        time.sleep(0.05)
+        code = workspace.stop_requested()
+        if code:
+            (workspace.unit.folder / "saved").touch()
+            raise InterruptedRun("stopped; run dvc repro to continue.", code)
+
+if __name__ == "__main__":
+    with exit_on_error():
+        jobs = [(Unit(f"unit {n}", {"n": n}), work, {"n": n}) for n in range(2)]
+        run_units(jobs, run=Run(n_workers=int(sys.argv[1]), device="cpu"), stage="s")
+"""
+
+
+def start(folder: Path, n_workers: int, *before: str) -> subprocess.Popen:
+    (folder / "script.py").write_text(SCRIPT, encoding="utf-8")
+    command = [*before, sys.executable, "script.py", str(n_workers)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+    wait_for(folder, "started", n_workers)
+    return process
+
+
+def wait_for(folder: Path, name: str, n: int) -> None:
+    for _ in range(600):
+        if len(list(folder.glob(f".stitchfold/units/*/{name}"))) >= n:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{name} did not appear")
+
+
+@pytest.mark.parametrize("n_workers", [1, 2])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_the_work_and_sets_the_exit_code(tmp_path, n_workers: int, number: int, code: int) -> None:
+    process = start(tmp_path, n_workers)
+    process.send_signal(number)
+    _, error = process.communicate(timeout=20)
+    assert process.returncode in (code, 143) if n_workers == 2 else process.returncode == code, error
+    assert "run dvc repro to continue" in error
+    assert len(list(tmp_path.glob(".stitchfold/units/*/saved"))) == n_workers
+
+
+@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
+def test_the_death_of_dvc_stops_the_stage(tmp_path, shell: str) -> None:
+    launcher = tmp_path / "dvc"
+    launcher.write_text(
+        f"import subprocess\nsubprocess.run(['{shell}', '-c', '{sys.executable} script.py 1; true'])\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    dvc = subprocess.Popen([sys.executable, str(launcher)], cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
+    wait_for(tmp_path, "started", 1)
+    dvc.kill()
+    dvc.wait()
+    wait_for(tmp_path, "saved", 1)
