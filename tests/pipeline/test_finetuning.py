@@ -50,7 +50,7 @@ def accuracy(predictions: artifacts.Predictions, table: artifacts.Table) -> floa
 @pytest.mark.parametrize("epoch_selection", ["last", "inner"])
 def test_it_learns_what_can_be_learnt_and_predicts_every_row(epoch_selection: str) -> None:
     table, folds = table_and_folds(n_train=64)
-    predictions = run(table, folds, epoch_selection=epoch_selection, inner_ratio=0.2)
+    predictions = run(table, folds, epochs=16, epoch_selection=epoch_selection, inner_ratio=0.2)
     assert accuracy(predictions, table) > 0.9
     assert predictions.rows["split"].value_counts().to_dict() == {"oof": 64, "test": 16}
 
