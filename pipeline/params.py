@@ -145,7 +145,7 @@ class Folds(Section):
     stratify: bool = True
     group_pairs: bool = False
     """For pairs of texts: rows that share a sentence share a fold."""
-    near_duplicate_similarity: Annotated[float, Field(gt=0, le=1)] | None = 0.85
+    near_duplicate_similarity: Annotated[float, Field(gt=0, le=1)] | None
     """Jaccard similarity of character shingles from which texts are near-duplicates; None looks for exact ones only."""
     holdout_ratio: Ratio = 0.0
     """Share of the training rows that no model and no choice ever sees: an untouched check of the estimate."""
@@ -246,17 +246,17 @@ class Run(Section):
 
 
 class Params(Section):
-    """The whole of params.yaml."""
+    """The whole of params.yaml. DVC tracks each section but `run`, so each must be there, if only as `{}`."""
 
     competition: Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")]
-    seed: int = 42
+    seed: int
     tasks: Annotated[dict[str, Task], Field(min_length=1)]
-    folds: Folds = Folds()
-    training: Training = Training()
-    encoders: dict[str, Encoder] = {}
-    baselines: dict[str, component("baselines")] = {}  # type: ignore[valid-type]
-    stack: Stack = Stack()
-    submit: Submit = Submit()
+    folds: Folds
+    training: Training
+    encoders: dict[str, Encoder]
+    baselines: dict[str, component("baselines")]  # type: ignore[valid-type]
+    stack: Stack
+    submit: Submit
     run: Run = Run()
 
     @cached_property
@@ -378,7 +378,7 @@ def _problem(item: dict[str, Any], location: tuple[Any, ...]) -> str:
     if item["type"] == "extra_forbidden":
         return f"is not a known key. {_expected(location[-1], _fields_at(location[:-1]))}"
     if item["type"] == "missing":
-        return "is missing. Add it."
+        return "is missing. Add it; a section without settings is written `{}`, since DVC tracks it."
     if item["type"] in ("component", "contradiction"):
         return str(item["msg"])
     got = "" if isinstance(item["input"], dict) else f", got {item['input']!r}"

@@ -26,7 +26,7 @@ tasks:
     test: data/tiny/test.csv
     columns: {id: id, text: synthetic_text, label: label}
     submission: {format: kaggle_csv, sample: data/tiny/sample_submission.csv}
-folds: {n_splits: 2}
+folds: {n_splits: 2, near_duplicate_similarity: 0.85}
 training: {epochs: 1, batch_size: 16, learning_rate: 1e-3, checkpoint_seconds: 0.001}
 encoders:
   bert:
@@ -38,6 +38,7 @@ encoders:
     head: {name: text_cnn, n_filters: 8}
 baselines: {tfidf: tfidf_logistic}
 stack: {ladder: [mean, logistic], n_bootstrap: 50}
+submit: {}
 run: {backend: sequential, device: cpu}
 """
 

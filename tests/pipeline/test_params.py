@@ -46,7 +46,7 @@ def test_good_params_load_and_encoders_inherit_training(load) -> None:
         ("metric: accuracy", "metric: acuracy", r"params.yaml:6 tasks.intent.metric: got 'acuracy'.*'accuracy'"),
         ("train.csv", "trian.csv", r"tasks.intent.train: no such file: data/tiny/trian.csv. Put the competition's"),
         ("  bert:", "  be.rt:", r"encoders.be.rt: names must match \[a-z0-9_-\]\+"),
-        ("competition: tiny", "", r"competition: is missing. Add it."),
+        ("competition: tiny", "", r"competition: is missing. Add it"),
         ("n_splits: 2", "n_splits: 1", r"folds.n_splits: input should be greater than or equal to 2, got 1"),
         ("n_splits: 2", "n_splits: 2, n_splits: 3", r"is not valid YAML 1.2.*duplicate key"),
         ("{name: text_cnn, n_filters: 8}", "{name: text_cnn}\n    pooling: mean", r"text_cnn reads token states"),
@@ -54,7 +54,7 @@ def test_good_params_load_and_encoders_inherit_training(load) -> None:
         ("stack: {", "stack: {members: [bert, brt], ", r"stack.members.1: got 'brt'.*Did you mean 'bert'\?"),
         ("stack: {", "stack: {members: [bert, bert], ", r"stack.members: names a member twice"),
         ("baselines: {tfidf", "baselines: {bert", r"baselines.bert: an encoder has this name too"),
-        ("run: {", "submit: {model: brt}\nrun: {", r"submit.model: got 'brt'.*Did you mean 'bert'\?"),
+        ("submit: {}", "submit: {model: brt}", r"submit.model: got 'brt'.*Did you mean 'bert'\?"),
         ("    max_length: 24\n    head", "    precision: fp16\n    head", r"electra.precision: fp16 needs a GPU"),
         (
             "{name: from_config, architecture: bert",
