@@ -239,9 +239,7 @@ def write_predictions(predictions: Predictions, path: Path) -> None:
         predictions.logits.astype(np.float32), columns=[LOGIT + label for label in predictions.labels]
     )
     names = ("model", "task", "labels", "manifest", "recipe", "seed")
-    write_frame(
-        path, pd.concat([rows, logits], axis=1), {name: getattr(predictions, name) for name in names}
-    )
+    write_frame(path, pd.concat([rows, logits], axis=1), {name: getattr(predictions, name) for name in names})
 
 
 def read_predictions(path: Path, *, manifest: str | None) -> Predictions:
@@ -293,9 +291,7 @@ def write_frame(path: Path, frame: pd.DataFrame, metadata: dict[str, Any]) -> No
     """Write a frame as parquet, with JSON in the file's metadata."""
     table = pa.Table.from_pandas(frame, preserve_index=False)
     metadata_text = json.dumps(metadata, ensure_ascii=False, sort_keys=True)
-    table = table.replace_schema_metadata(
-        {**(table.schema.metadata or {}), b"stitchfold": metadata_text.encode()}
-    )
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"stitchfold": metadata_text.encode()})
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     write_bytes(path, buffer.getvalue())

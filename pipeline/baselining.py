@@ -24,9 +24,7 @@ def fit_and_predict(
     fields: dict[str, Any],
 ) -> None:
     """Fit a baseline on a fold's training rows and write its predictions into the workspace's result."""
-    seed = derive_seed(
-        fields["seed"], fields["task"], int(predicted["repeat"].iloc[0]), int(predicted["fold"].iloc[0])
-    )
+    seed = derive_seed(fields["seed"], fields["task"], int(predicted["repeat"].iloc[0]), int(predicted["fold"].iloc[0]))
     model = baseline.build(n_outputs=len(fields["labels"]), seed=seed)
     model.fit(fitted, fitted["label"].to_numpy())
     logits = model.predict_log_probabilities(predicted)
@@ -51,8 +49,7 @@ def run_baseline(
     run_units(units, run=run, stage=f"baseline-{name}")
     finished = [unit for unit, *_ in units]
     return {
-        task: gather_predictions(finished, jobs, model=name, task=task, manifest=folds.digest)
-        for task in table.labels
+        task: gather_predictions(finished, jobs, model=name, task=task, manifest=folds.digest) for task in table.labels
     }
 
 

@@ -94,11 +94,7 @@ def _budgets(first: int, second: int, budget: int) -> tuple[int, int]:
     ((6, 0), (4, 2), (4, 3))
     """
     shorter = min(first, second, budget // 2)
-    return (
-        (min(first, budget - shorter), shorter)
-        if first >= second
-        else (shorter, min(second, budget - shorter))
-    )
+    return (min(first, budget - shorter), shorter) if first >= second else (shorter, min(second, budget - shorter))
 
 
 def epoch_batches(lengths: np.ndarray, *, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
@@ -136,7 +132,5 @@ def collate(encoded: Encoded, rows: np.ndarray) -> dict[str, torch.Tensor]:
             np.where(mask, encoded.input_ids[positions], encoded.pad_token_id).astype(np.int64)
         ),
         "attention_mask": torch.from_numpy(mask.astype(np.int64)),
-        "token_type_ids": torch.from_numpy(
-            np.where(mask, encoded.token_type_ids[positions], 0).astype(np.int64)
-        ),
+        "token_type_ids": torch.from_numpy(np.where(mask, encoded.token_type_ids[positions], 0).astype(np.int64)),
     }

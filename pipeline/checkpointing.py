@@ -43,9 +43,7 @@ def publish_folder(temporary: Path, final: Path) -> None:
         sync_folder(final.parent)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise MachineError(
-            f"{final}: cannot be written: {error}. Free space and run dvc repro again."
-        ) from error
+        raise MachineError(f"{final}: cannot be written: {error}. Free space and run dvc repro again.") from error
 
 
 def is_whole(folder: Path) -> bool:
@@ -114,9 +112,7 @@ class Checkpoints:
 def _split(tree: Any, name: str, tensors: dict[str, torch.Tensor]) -> Any:
     """Move the tensors of a tree into `tensors` and leave their names; dict keys keep their type."""
     if isinstance(tree, torch.Tensor):
-        tensors[name] = (
-            tree.detach().cpu().contiguous().clone()
-        )  # shared weights would be refused by safetensors
+        tensors[name] = tree.detach().cpu().contiguous().clone()  # shared weights would be refused by safetensors
         return {"tensor": name}
     if isinstance(tree, dict):
         return {"dict": [[key, _split(value, f"{name}/{key}", tensors)] for key, value in tree.items()]}

@@ -54,13 +54,9 @@ def options(kind: str, name: str) -> dict[str, Any]:
 
     They are the keyword-only arguments of its `build` that have a default; the others are given by the code.
     """
-    build = next(
-        node for node in source(kind, name).body if isinstance(node, ast.FunctionDef) and node.name == "build"
-    )
+    build = next(node for node in source(kind, name).body if isinstance(node, ast.FunctionDef) and node.name == "build")
     pairs = zip(build.args.kwonlyargs, build.args.kw_defaults, strict=True)
-    return {
-        argument.arg: _simple_type(argument.annotation) for argument, default in pairs if default is not None
-    }
+    return {argument.arg: _simple_type(argument.annotation) for argument, default in pairs if default is not None}
 
 
 def constant(kind: str, name: str, constant_name: str) -> Any:

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-    HiddenStates = tuple[
-        torch.Tensor, ...
-    ]  # L + 1 float tensors of shape (B, T, H): embeddings, then each layer
+    HiddenStates = tuple[torch.Tensor, ...]  # L + 1 float tensors of shape (B, T, H): embeddings, then each layer
 
 
 @dataclass(frozen=True)
@@ -134,17 +132,13 @@ class BuildMetric(Protocol):
 class Format(Protocol):
     """A form of submission file."""
 
-    def write(
-        self, predictions: dict[str, "pd.DataFrame"], samples: dict[str, Path | None], folder: Path
-    ) -> Path:
+    def write(self, predictions: dict[str, "pd.DataFrame"], samples: dict[str, Path | None], folder: Path) -> Path:
         """Write the submission of all tasks into a folder and return its path.
 
         `predictions` holds per task, in the order of the test file, `row_id`, `label` (text) and `probability:<label>`.
         """
 
-    def check(
-        self, path: Path, predictions: dict[str, "pd.DataFrame"], samples: dict[str, Path | None]
-    ) -> None:
+    def check(self, path: Path, predictions: dict[str, "pd.DataFrame"], samples: dict[str, Path | None]) -> None:
         """Read the file back from disk and raise `DataError` on anything that the competition would refuse."""
 
 

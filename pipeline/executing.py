@@ -167,9 +167,7 @@ def gpu_count(device: str) -> int:
     return torch.cuda.device_count()
 
 
-def _run_unit(
-    unit: Unit, work: Work, arguments: dict[str, Any], *, device: str, threads: int
-) -> PipelineError | None:
+def _run_unit(unit: Unit, work: Work, arguments: dict[str, Any], *, device: str, threads: int) -> PipelineError | None:
     """Compute a unit in this process and publish its result; errors are returned, so that they end no other unit."""
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, datefmt="%H:%M:%S")  # a worker starts without
     with stop_on_signals(), _gpu(device), _threads(threads):
@@ -219,9 +217,7 @@ def _lock(unit: Unit) -> Iterator[None]:
                 except BlockingIOError:
                     code = stop_requested()
                     if code:
-                        raise InterruptedRun(
-                            "interrupted while waiting; run dvc repro to continue.", code
-                        ) from None
+                        raise InterruptedRun("interrupted while waiting; run dvc repro to continue.", code) from None
                     time.sleep(0.2)
         file.truncate(0)
         file.write(f"{os.getpid()} since {time.strftime('%H:%M:%S')}")

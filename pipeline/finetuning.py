@@ -17,8 +17,8 @@ from torch import nn
 from pipeline import artifacts
 from pipeline.artifacts import Folds, Predictions, Table
 from pipeline.batching import Encoded, collate, encode, micro_batches
-from pipeline.executing import Unit, link_folder, run_units
 from pipeline.exceptions import DivergedError
+from pipeline.executing import Unit, link_folder, run_units
 from pipeline.folding import FoldJob, fold_jobs, gather_predictions, rows_digest
 from pipeline.modelling import TextClassifier, build_classifier, load_classifier, save_classifier
 from pipeline.parameter_groups import parameter_groups
@@ -80,9 +80,7 @@ def train_fold(
         seed: of everything random.
     """
     texts = [*rows["text"], *rows["text_pair"].dropna()]
-    parts = settings.source.build(
-        texts=texts, max_length=settings.max_length, seed=derive_seed(seed, "encoder")
-    )
+    parts = settings.source.build(texts=texts, max_length=settings.max_length, seed=derive_seed(seed, "encoder"))
     model = build_classifier(
         parts,
         pooling=settings.pooling,
@@ -194,9 +192,7 @@ def predict_logits(
     return ordered
 
 
-def _inner_split(
-    rows: pd.DataFrame, settings: "Encoder", seed: int
-) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+def _inner_split(rows: pd.DataFrame, settings: "Encoder", seed: int) -> tuple[pd.DataFrame, pd.DataFrame | None]:
     """Return the rows to fit and, where the epoch is chosen, the rows that choose it; clusters stay whole."""
     if settings.epoch_selection == "last":
         return rows, None

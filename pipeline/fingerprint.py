@@ -18,7 +18,17 @@ PACKAGES = ("pipeline", "stages")
 # What decides where and how safely work runs, never what comes out; params are tracked by value.
 NOT_FOLLOWED = {
     f"pipeline.{name}"
-    for name in ("params", "exceptions", "executing", "checkpointing", "progress", "stopping", "failpoints")
+    for name in (
+        "params",
+        "params_yaml",
+        "params_checks",
+        "exceptions",
+        "executing",
+        "checkpointing",
+        "progress",
+        "stopping",
+        "failpoints",
+    )
 }
 Definition = tuple[str, str]
 
@@ -74,15 +84,10 @@ def _module(name: str) -> Module:
             definitions.setdefault(node.name, []).append(node)
         elif isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            for target in (
-                part for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)
-            ):
-                definitions.setdefault(target.id, []).append(node)
-        elif (
-            not isinstance(node, ast.Import | ast.ImportFrom)
-            and not _is_docstring(node)
-            and not _only_types(node)
-        ):
+            for part in (part for target in targets for part in ast.walk(target)):
+                if isinstance(part, ast.Name):
+                    definitions.setdefault(part.id, []).append(node)
+        elif not isinstance(node, ast.Import | ast.ImportFrom) and not _is_docstring(node) and not _only_types(node):
             always.append(node)
     return Module(definitions, dict(_imports(tree.body)), always)
 
@@ -132,11 +137,7 @@ def _without_docstrings(node: ast.stmt) -> ast.stmt:
 
 
 def _is_docstring(node: ast.stmt) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def _only_types(node: ast.stmt) -> bool:

@@ -37,25 +37,17 @@ def fold_jobs(table: Table, folds: Folds) -> list[FoldJob]:
     jobs = []
     for task, labels in table.labels.items():
         train_rows, test = table.select(task, "train"), table.select(task, "test")
-        train_rows = train_rows.assign(
-            label=train_rows["label"].map({label: i for i, label in enumerate(labels)})
-        )
+        train_rows = train_rows.assign(label=train_rows["label"].map({label: i for i, label in enumerate(labels)}))
         for repeat in sorted(folds.rows.loc[folds.rows["task"] == task, "repeat"].unique()):
             plan = folds.select(task, repeat)
-            rows = train_rows.merge(
-                plan[["row_id", "fold", "cluster"]], on="row_id", how="left", validate="1:1"
-            )
+            rows = train_rows.merge(plan[["row_id", "fold", "cluster"]], on="row_id", how="left", validate="1:1")
             if rows["fold"].isna().any():
-                raise DataError(
-                    f"{artifacts.FOLDS}: knows fewer rows than {artifacts.TABLE}. Run dvc repro split."
-                )
+                raise DataError(f"{artifacts.FOLDS}: knows fewer rows than {artifacts.TABLE}. Run dvc repro split.")
             holdout = rows[rows["fold"] == artifacts.HOLDOUT_FOLD]
             for fold in sorted(set(plan["fold"]) - {artifacts.HOLDOUT_FOLD}):
                 fitted = rows[(rows["fold"] != fold) & (rows["fold"] != artifacts.HOLDOUT_FOLD)]
                 named = {"oof": rows[rows["fold"] == fold], "test": test, "holdout": holdout}
-                predicted = pd.concat(
-                    [part.assign(split=split) for split, part in named.items()], ignore_index=True
-                )
+                predicted = pd.concat([part.assign(split=split) for split, part in named.items()], ignore_index=True)
                 predicted = predicted.assign(repeat=int(repeat), fold=int(fold))
                 columns = [*artifacts.PREDICTION_COLUMNS, "text", "text_pair"]
                 fitted = fitted[["text", "text_pair", "label", "cluster"]].reset_index(drop=True)
@@ -65,14 +57,10 @@ def fold_jobs(table: Table, folds: Folds) -> list[FoldJob]:
 
 def rows_digest(rows: pd.DataFrame) -> str:
     """Return a digest of a frame's columns and values."""
-    return digest(
-        {name: rows[name].astype(object).where(rows[name].notna(), None).tolist() for name in rows.columns}
-    )
+    return digest({name: rows[name].astype(object).where(rows[name].notna(), None).tolist() for name in rows.columns})
 
 
-def gather_predictions(
-    units: list[Unit], jobs: list[FoldJob], *, model: str, task: str, manifest: str
-) -> Predictions:
+def gather_predictions(units: list[Unit], jobs: list[FoldJob], *, model: str, task: str, manifest: str) -> Predictions:
     """Return one task's predictions of all folds, from the units that hold them, as one."""
     parts = [
         artifacts.read_predictions(unit.result / artifacts.UNIT_PREDICTIONS, manifest=None)

@@ -15,8 +15,6 @@ from pipeline.contracts import EncoderParts
 
 if TYPE_CHECKING:
     from pipeline.params import Component
-    from transformers import PreTrainedTokenizerFast
-
 WEIGHTS = "model.safetensors"
 READOUT = "readout.json"
 
@@ -24,10 +22,11 @@ READOUT = "readout.json"
 class Readout(nn.Module):
     """From hidden states to logits: a pooling and a head that reads a vector, or a head that reads tokens."""
 
-    def __init__(self, pooling: nn.Module | None, head: nn.Module) -> None:
+    def __init__(self, pooling: nn.Module | None, head: nn.Module, spec: dict[str, Any]) -> None:
         super().__init__()
         self.pooling = pooling
         self.head = head
+        self.spec = spec
 
     def forward(self, hidden_states: tuple[torch.Tensor, ...], attention_mask: torch.Tensor) -> torch.Tensor:
         if self.pooling is None:
@@ -38,7 +37,10 @@ class Readout(nn.Module):
 class TextClassifier(nn.Module):
     """A backbone and a readout."""
 
-    def __init__(self, backbone: nn.Module, readout: Readout) -> None:
+    backbone: Any
+    readout: Readout
+
+    def __init__(self, backbone: Any, readout: Readout) -> None:
         super().__init__()
         self.backbone = backbone
         self.readout = readout
@@ -47,9 +49,7 @@ class TextClassifier(nn.Module):
     def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """Return logits (B, C) for a batch of `input_ids`, `attention_mask` and `token_type_ids` (B, T)."""
         inputs = {name: tensor for name, tensor in batch.items() if name in self.accepted}
-        hidden_states = self.backbone(
-            **inputs, output_hidden_states=True
-        ).hidden_states  # (L + 1) x (B, T, H)
+        hidden_states = self.backbone(**inputs, output_hidden_states=True).hidden_states  # (L + 1) x (B, T, H)
         return self.readout(hidden_states, batch["attention_mask"])  # (B, C)
 
 
@@ -64,13 +64,11 @@ def build_classifier(
         "head": [head.name, head.options],
         "pooling": [pooling.name, pooling.options] if pooling else None,
     }
-    return TextClassifier(
-        backbone, _build_readout(spec, config.hidden_size, config.num_hidden_layers, n_outputs)
-    )
+    return TextClassifier(backbone, _build_readout(spec, config.hidden_size, config.num_hidden_layers, n_outputs))
 
 
-def _encoder_half(model: Any) -> nn.Module:
-    half: nn.Module = model.get_encoder() if model.config.is_encoder_decoder else model
+def _encoder_half(model: Any) -> Any:
+    half = model.get_encoder() if model.config.is_encoder_decoder else model
     return half
 
 
@@ -81,12 +79,10 @@ def _build_readout(spec: dict[str, Any], hidden_size: int, n_layers: int, n_outp
         pooling = components.load("poolings", name)(hidden_size=hidden_size, n_layers=n_layers, **options)
     name, options = spec["head"]
     head = components.load("heads", name)(input_size=hidden_size, n_outputs=n_outputs, **options)
-    readout = Readout(pooling, head)
-    readout.spec = {**spec, "n_outputs": n_outputs}
-    return readout
+    return Readout(pooling, head, {**spec, "n_outputs": n_outputs})
 
 
-def save_classifier(model: TextClassifier, tokenizer: "PreTrainedTokenizerFast", folder: Path) -> None:
+def save_classifier(model: TextClassifier, tokenizer: Any, folder: Path) -> None:
     """Write weights (safetensors), configuration, tokenizer and readout into a folder."""
     save_model(model, str(folder / WEIGHTS))
     model.backbone.config.save_pretrained(folder)
@@ -94,7 +90,7 @@ def save_classifier(model: TextClassifier, tokenizer: "PreTrainedTokenizerFast",
     (folder / READOUT).write_text(json.dumps(model.readout.spec, indent=1), encoding="utf-8")
 
 
-def load_classifier(folder: Path) -> tuple[TextClassifier, "PreTrainedTokenizerFast"]:
+def load_classifier(folder: Path) -> tuple[TextClassifier, Any]:
     """Load what `save_classifier` wrote."""
     config = AutoConfig.from_pretrained(folder)
     backbone = _encoder_half(AutoModel.from_config(config, dtype=torch.float32))

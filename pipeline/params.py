@@ -3,8 +3,6 @@
 Read as YAML 1.2, as DVC reads it (`1e-5` is a number, `no` is text, a repeated key is an error). Imports no torch.
 """
 
-import difflib
-import re
 import warnings
 from functools import cached_property
 from pathlib import Path
@@ -20,14 +18,13 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import PydanticCustomError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from pipeline import components
 from pipeline.exceptions import ParamsError
+from pipeline.params_checks import Problem, check_files, check_names, check_together
+from pipeline.params_yaml import dotted, expected, line_of, plain, read_yaml
 
 PARAMS_FILE = Path("params.yaml")
-NAME = re.compile(r"[a-z0-9_-]+")
 Ratio = Annotated[float, Field(ge=0, lt=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -62,14 +59,12 @@ def component(kind: str) -> Any:
         options = dict(value) if isinstance(value, dict) else {"name": value}
         name = options.pop("name", None)
         if name not in components.available(kind):
-            raise PydanticCustomError(
-                "component", "{text}", {"text": _expected(name, components.available(kind))}
-            )
+            raise PydanticCustomError("component", "{text}", {"text": expected(name, components.available(kind))})
         known = components.options(kind, name)
         wrong = []
         for key, option in options.items():
             if key not in known:
-                wrong.append(f"{name} does not take {key!r}. {_expected(key, known)}")
+                wrong.append(f"{name} does not take {key!r}. {expected(key, known)}")
                 continue
             try:
                 TypeAdapter(known[key]).validate_python(option, strict=True)
@@ -79,7 +74,7 @@ def component(kind: str) -> Any:
             raise PydanticCustomError("component", "{text}", {"text": "; ".join(wrong)})
         return Component(kind=kind, name=name, options=options)
 
-    schema = {
+    schema: dict[str, Any] = {
         "anyOf": [
             {"enum": list(components.available(kind))},
             {
@@ -89,9 +84,7 @@ def component(kind: str) -> Any:
             },
         ]
     }
-    return Annotated[
-        Component, BeforeValidator(parse), Field(json_schema_extra={"component": kind, **schema})
-    ]
+    return Annotated[Component, BeforeValidator(parse), Field(json_schema_extra={"component": kind, **schema})]
 
 
 class Columns(Section):
@@ -205,7 +198,7 @@ class Encoder(Training):
         if self.pooling is not None and components.constant("heads", self.head.name, "READS") == "tokens":
             raise PydanticCustomError(
                 "contradiction",
-                "pooling: head {head} reads token states and takes no pooling. Remove `pooling` or choose head linear or mlp",
+                "pooling: head {head} reads token states and takes no pooling. Remove it, or choose head linear or mlp",
                 {"head": self.head.name},
             )
         return self
@@ -271,38 +264,34 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
     Raises:
         ParamsError: with every problem found, one a line: `file:line key.path: problem`.
     """
-    raw = _read_yaml(path)
-    plain = _plain(raw)
-    inherited = plain.get("training") if isinstance(plain.get("training"), dict) else {}
-    encoders = plain.get("encoders")
-    own: dict[str, set[str]] = {}
-    if isinstance(encoders, dict):
-        own = {name: set(encoder) for name, encoder in encoders.items() if isinstance(encoder, dict)}
-        known = {key: value for key, value in inherited.items() if key in Training.model_fields}
-        plain["encoders"] = {n: {**known, **e} if isinstance(e, dict) else e for n, e in encoders.items()}
-    problems: list[tuple[tuple[Any, ...], str]] = []
+    raw = read_yaml(path, sections=list(Params.model_fields))
+    values = plain(raw)
+    own = _inherit_training(values)
+    problems: list[Problem] = []
     params = None
     try:
-        params = Params.model_validate(plain)
+        params = Params.model_validate(values)
     except ValidationError as error:
         for item in error.errors(include_url=False):
-            location = tuple(
-                part for part in item["loc"] if not (isinstance(part, str) and part.startswith("function-"))
-            )
-            if (
-                len(location) > 2
-                and location[0] == "encoders"
-                and location[2] not in own.get(str(location[1]), {location[2]})
-            ):
-                if location[2] in inherited:
-                    continue  # already reported under training
-            problems.append((location, _problem(dict(item), location)))
-    problems += _cross_check(params, plain)
-    if problems:
-        lines = [f"{path}:{_line(raw, location)} {_dotted(location)}: {text}" for location, text in problems]
+            location = tuple(part for part in item["loc"] if not str(part).startswith("function-"))
+            inherited = location[0] == "encoders" and len(location) > 2 and location[2] not in own[str(location[1])]
+            if not inherited or item["type"] == "missing":  # what is inherited was reported under training
+                problems.append((location, _problem(dict(item), location)))
+    problems += [*check_names(values), *check_files(values), *(check_together(params) if params else ())]
+    if params is None or problems:
+        lines = [f"{path}:{line_of(raw, location)} {dotted(location)}: {text}" for location, text in problems]
         raise ParamsError("\n".join(dict.fromkeys(lines)))
-    assert params is not None
     return params
+
+
+def _inherit_training(values: dict[str, Any]) -> dict[str, set[str]]:
+    """Give every encoder the keys of `training` that it does not set; return the keys that each one sets itself."""
+    training, encoders = values.get("training"), values.get("encoders")
+    if not isinstance(encoders, dict):
+        return {}
+    known = {key: value for key, value in (training or {}).items() if key in Training.model_fields}
+    values["encoders"] = {name: {**known, **own} if isinstance(own, dict) else own for name, own in encoders.items()}
+    return {str(name): set(own) if isinstance(own, dict) else set() for name, own in encoders.items()}
 
 
 def json_schema() -> dict[str, Any]:
@@ -323,60 +312,9 @@ def _component_schemas(node: Any) -> Any:
     return [_component_schemas(value) for value in node] if isinstance(node, list) else node
 
 
-def _read_yaml(path: Path) -> Any:
-    try:
-        raw = YAML(typ="rt").load(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError as error:
-        raise ParamsError(
-            f"{path}: no such file. Run from the repository's root, or copy one from competitions/."
-        ) from error
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path}: is not valid YAML 1.2. {error}") from error
-    if not isinstance(raw, dict):
-        raise ParamsError(
-            f"{path}: must be a mapping with the sections {list(Params.model_fields)}, got {type(raw).__name__}."
-        )
-    return raw
-
-
-def _plain(value: Any) -> Any:
-    """Return ruamel's round-trip values as plain Python ones."""
-    if isinstance(value, dict):
-        return {_plain(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    for base in (bool, int, float, str):
-        if isinstance(value, base):
-            return base(value)
-    return value
-
-
-def _line(raw: Any, location: tuple[Any, ...]) -> int:
-    """Return the 1-based line of a key, or of its nearest parent."""
-    line, node = 1, raw
-    for part in location:
-        try:
-            position = node.lc.key(part) if isinstance(node, dict) else node.lc.item(part)
-            line, node = position[0] + 1, node[part]
-        except (AttributeError, KeyError, IndexError, TypeError):
-            break
-    return line
-
-
-def _dotted(location: tuple[Any, ...]) -> str:
-    return ".".join(str(part) for part in location) or "(top level)"
-
-
-def _expected(value: Any, known: Any) -> str:
-    close = difflib.get_close_matches(str(value), list(known), n=1)
-    return f"got {value!r}, expected one of {sorted(known)}." + (
-        f" Did you mean {close[0]!r}?" if close else ""
-    )
-
-
 def _problem(item: dict[str, Any], location: tuple[Any, ...]) -> str:
     if item["type"] == "extra_forbidden":
-        return f"is not a known key. {_expected(location[-1], _fields_at(location[:-1]))}"
+        return f"is not a known key. {expected(location[-1], _fields_at(location[:-1]))}"
     if item["type"] == "missing":
         return "is missing. Add it; a section without settings is written `{}`, since DVC tracks it."
     if item["type"] in ("component", "contradiction"):
@@ -393,97 +331,6 @@ def _fields_at(location: tuple[Any, ...]) -> list[str]:
             current = current.model_fields[part].annotation
         elif get_args(current):
             current = get_args(current)[-1]
-        if (
-            get_args(current)
-            and isinstance(get_args(current)[0], type)
-            and issubclass(get_args(current)[0], BaseModel)
-        ):
+        if get_args(current) and isinstance(get_args(current)[0], type) and issubclass(get_args(current)[0], BaseModel):
             current = get_args(current)[0]
     return list(current.model_fields) if isinstance(current, type) and issubclass(current, BaseModel) else []
-
-
-def _cross_check(params: Params | None, plain: dict[str, Any]) -> list[tuple[tuple[Any, ...], str]]:
-    """Return what only several keys together, or the file system, can show to be wrong."""
-    problems: list[tuple[tuple[Any, ...], str]] = []
-    for section in ("tasks", "encoders", "baselines"):
-        for name in plain.get(section) or {}:
-            if not (isinstance(name, str) and NAME.fullmatch(name)):
-                problems.append(
-                    ((section, name), "names must match [a-z0-9_-]+, or DVC cannot address them. Rename it.")
-                )
-    for name, task in (plain.get("tasks") or {}).items() if isinstance(plain.get("tasks"), dict) else ():
-        sample = (
-            task.get("submission", {}).get("sample")
-            if isinstance(task, dict) and isinstance(task.get("submission", {}), dict)
-            else None
-        )
-        files = (
-            {("train",): task.get("train"), ("test",): task.get("test"), ("submission", "sample"): sample}
-            if isinstance(task, dict)
-            else {}
-        )
-        for key, file in files.items():
-            if isinstance(file, str) and not Path(file).is_file():
-                problems.append(
-                    (
-                        ("tasks", name, *key),
-                        f"no such file: {file}. Put the competition's files there or correct the path.",
-                    )
-                )
-    if params is None:
-        return problems
-    problems += _cross_check_models(params)
-    for name, task in params.tasks.items():
-        if task.kind == "binary" and task.labels is not None and len(task.labels) != 2:
-            problems.append(
-                (
-                    ("tasks", name, "labels"),
-                    f"a binary task has two labels, got {len(task.labels)}. Set kind: multiclass.",
-                )
-            )
-    return problems
-
-
-def _cross_check_models(params: Params) -> list[tuple[tuple[Any, ...], str]]:
-    problems: list[tuple[tuple[Any, ...], str]] = []
-    known = [*params.encoders, *params.baselines]
-    for name in sorted(set(params.encoders) & set(params.baselines)):
-        problems.append((("baselines", name), "an encoder has this name too. Rename one of them."))
-    for position, name in enumerate(params.stack.members or []):
-        if name not in known:
-            problems.append((("stack", "members", position), _expected(name, known)))
-    if len(set(params.members)) != len(params.members):
-        problems.append((("stack", "members"), "names a member twice. Remove one."))
-    if not params.members:
-        problems.append((("encoders",), "there is no model: add an encoder or a baseline."))
-    if params.submit.model not in ("ensemble", *params.members):
-        problems.append((("submit", "model"), _expected(params.submit.model, ["ensemble", *params.members])))
-    for name, encoder in params.encoders.items():
-        problems += [
-            (("encoders", name, "source", *key), text)
-            for key, text in _source_problems(encoder.source.options)
-        ]
-        if encoder.precision in ("bf16", "fp16") and params.run.device == "cpu":
-            problems.append(
-                (
-                    ("encoders", name, "precision"),
-                    f"{encoder.precision} needs a GPU, but run.device is cpu. Use auto or fp32.",
-                )
-            )
-    return problems
-
-
-def _source_problems(options: dict[str, Any]) -> list[tuple[tuple[str, ...], str]]:
-    """Return what is wrong with the place a pre-trained encoder comes from."""
-    if "path" in options and "hub_id" in options:
-        return [(("hub_id",), "give either `path` or `hub_id`, not both.")]
-    if "path" in options and not Path(options["path"]).is_dir():
-        return [(("path",), f"no such folder: {options['path']}. Put the model there or correct the path.")]
-    if "hub_id" in options and not re.fullmatch(r"[0-9a-f]{40}", str(options.get("revision", ""))):
-        return [
-            (
-                ("revision",),
-                f"got {options.get('revision')!r}; a branch can move. Pin the 40-hex commit of {options['hub_id']}.",
-            )
-        ]
-    return []

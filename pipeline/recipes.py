@@ -41,9 +41,7 @@ def stage_recipe(params: Params, stage: str) -> dict[str, Any]:
         "stack": [params.stack, params.tasks],
         "submit": params.tasks,
     }
-    return {
-        "code": code_digests([(f"stages.{stage}", "main"), *_starts(named_components(sections.get(stage)))])
-    }
+    return {"code": code_digests([(f"stages.{stage}", "main"), *_starts(named_components(sections.get(stage)))])}
 
 
 def settings_of(settings: Encoder) -> dict[str, Any]:
@@ -75,15 +73,11 @@ def _source_digest(options: dict[str, Any]) -> dict[str, str]:
         name, _, inner = options["package"].partition("/")
         spec = importlib.util.find_spec(name)
         folder = (
-            Path(spec.submodule_search_locations[0]) / inner
-            if spec and spec.submodule_search_locations
-            else Path()
+            Path(spec.submodule_search_locations[0]) / inner if spec and spec.submodule_search_locations else Path()
         )
     if folder == Path():
         return {}
-    files = sorted(
-        path for path in folder.iterdir() if path.suffix in (".json", ".txt", ".model", ".safetensors")
-    )
+    files = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".txt", ".model", ".safetensors"))
     digests = {}
     for path in files:
         with path.open("rb") as file:

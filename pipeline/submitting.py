@@ -55,6 +55,31 @@ def common_format(params: Params) -> Format:
     return form
 
 
+def frames_and_samples(
+    params: Params, table: artifacts.Table, manifest: str
+) -> tuple[dict[str, pd.DataFrame], dict[str, Path | None]]:
+    """Return per task the submission frame of the model that params choose, and the sample submission."""
+    frames, samples = {}, {}
+    for name, task in params.tasks.items():
+        path = path_of_model(params.submit.model, name, baselines=list(params.baselines))
+        frames[name] = frame_of_tests(artifacts.read_predictions(path, manifest=manifest), table)
+        samples[name] = Path(task.submission.sample) if task.submission.sample else None
+    return frames, samples
+
+
+def validate_submission(params: Params) -> Path:
+    """Check the published submission once more, from disk, and return its path.
+
+    Raises:
+        DataError: if it is damaged, or the competition would refuse it.
+    """
+    path = Path(artifacts.read_json(artifacts.SUBMIT / "submission.json")["path"])
+    artifacts.verify(path)
+    frames, samples = frames_and_samples(params, artifacts.read_table(), artifacts.verify(artifacts.FOLDS))
+    common_format(params).check(path, frames, samples)
+    return path
+
+
 def frame_of_tests(predictions: artifacts.Predictions, table: artifacts.Table) -> pd.DataFrame:
     """Return the submission frame of a model's test rows, in the order of the test file.
 

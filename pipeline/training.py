@@ -33,8 +33,9 @@ log = logging.getLogger(__name__)
 class Objective(Protocol):
     """What is trained: rows to batches, batches to a summed loss and its weight."""
 
-    lengths: np.ndarray
-    """Tokens of each training row (N,)."""
+    @property
+    def lengths(self) -> np.ndarray:
+        """Return the tokens of each training row (N,)."""
 
     def batch(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
         """Return the tensors of some rows."""
@@ -69,9 +70,7 @@ class History:
 
 def accelerator_for(precision: str, device: str) -> Accelerator:
     """Return an Accelerator for `auto`, `fp32`, `bf16` or `fp16` on `auto`, `cpu` or `cuda`."""
-    AcceleratorState._reset_state(
-        reset_partial_state=True
-    )  # a worker runs units of several precisions in turn
+    AcceleratorState._reset_state(reset_partial_state=True)  # a worker runs units of several precisions in turn
     on_cpu = device == "cpu" or not torch.cuda.is_available()
     if precision == "auto":
         precision = "bf16" if not on_cpu and torch.cuda.is_bf16_supported() else "fp32"
@@ -187,8 +186,8 @@ class _Loop:
         # With fp16 an infinite gradient is the scaler's business: it skips the step and lowers its scale.
         if not np.isfinite(loss) or (self.accelerator.scaler is None and not bool(torch.isfinite(norm))):
             raise DivergedError(
-                f"step {self.step}: the loss and gradient must be finite, got loss {loss} and gradient norm {float(norm)} at "
-                f"learning rate {self.optimizer.param_groups[-1]['lr']:.1e}, rows {sorted(rows.tolist())}. "
+                f"step {self.step}: the loss and gradient must be finite, got loss {loss} and gradient norm {float(norm)} "
+                f"at learning rate {self.optimizer.param_groups[-1]['lr']:.1e}, rows {sorted(rows.tolist())}. "
                 "Halve the learning rate, or use precision fp32 or bf16."
             )
         self.optimizer.step()
@@ -205,9 +204,7 @@ class _Loop:
         total = torch.zeros((), device=self.accelerator.device)
         for number, part in enumerate(parts):
             torch.manual_seed(derive_seed(self.seed, "dropout", self.step, number))
-            batch = {
-                name: tensor.to(self.accelerator.device, non_blocking=True) for name, tensor in part.items()
-            }
+            batch = {name: tensor.to(self.accelerator.device, non_blocking=True) for name, tensor in part.items()}
             with self.accelerator.autocast():
                 loss = self.objective.loss_sum(self.model, batch) / weight
             self.accelerator.backward(loss)
@@ -220,13 +217,12 @@ class _Loop:
             raise error
         if self.token_budget <= longest:
             raise MachineError(
-                f"step {self.step}: out of memory with a single row of {longest} tokens. Lower max_length, or set gradient_checkpointing."
+                f"step {self.step}: out of memory with a single row of {longest} tokens. Lower max_length, "
+                "or set gradient_checkpointing."
             ) from error
         self.token_budget = self.history.token_budget = max(self.token_budget // 2, longest)
         torch.cuda.empty_cache()
-        log.warning(
-            "step %d: out of memory; going on with %d tokens per micro-batch", self.step, self.token_budget
-        )
+        log.warning("step %d: out of memory; going on with %d tokens per micro-batch", self.step, self.token_budget)
 
     def record(self, epoch: int, loss: float, n_tokens: int) -> None:
         self.step += 1
@@ -236,9 +232,7 @@ class _Loop:
         if len(self.window) >= -(-self.n_steps // CURVE_POINTS) or self.step == self.n_steps:
             rate = self.optimizer.param_groups[-1]["lr"]
             mean = sum(self.window) / len(self.window)
-            self.history.steps.append(
-                {"step": self.step, "epoch": epoch, "loss": mean, "learning_rate": rate}
-            )
+            self.history.steps.append({"step": self.step, "epoch": epoch, "loss": mean, "learning_rate": rate})
             self.window = []
         if self.monitor is not None:
             speed = self.tokens_since_start / (time.monotonic() - self.started_at)
@@ -247,14 +241,10 @@ class _Loop:
     def end_epoch(self, epoch: int, evaluate: Callable[[nn.Module], float] | None) -> None:
         score = None if evaluate is None else evaluate(self.model)
         losses = [point["loss"] for point in self.history.steps if point["epoch"] == epoch]
-        self.history.epochs.append(
-            {"epoch": epoch, "loss": float(np.mean(losses or [np.nan])), "inner_score": score}
-        )
+        self.history.epochs.append({"epoch": epoch, "loss": float(np.mean(losses or [np.nan])), "inner_score": score})
         if score is not None:
             if self.best is None or score > self.best["score"]:
-                weights = {
-                    name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()
-                }
+                weights = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
                 self.best = {"score": score, "weights": weights}
             if self.monitor is not None:
                 self.monitor.progress(score=score)
@@ -267,9 +257,7 @@ class _Loop:
             self.checkpoints.save(self.step, self.state())
             self.saved_at = time.monotonic()
         if code:
-            raise InterruptedRun(
-                f"interrupted at step {self.step} of {self.n_steps}; run dvc repro to continue.", code
-            )
+            raise InterruptedRun(f"interrupted at step {self.step} of {self.n_steps}; run dvc repro to continue.", code)
 
     def count_seconds(self) -> None:
         now = time.monotonic()
@@ -300,6 +288,4 @@ class _Loop:
         self.optimizer.load_state_dict(state["optimizer"])
         if state["scaler"] is not None and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
-        log.info(
-            "resumed at step %d of %d (%.0f %%)", self.step, self.n_steps, 100 * self.step / self.n_steps
-        )
+        log.info("resumed at step %d of %d (%.0f %%)", self.step, self.n_steps, 100 * self.step / self.n_steps)

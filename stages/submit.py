@@ -1,28 +1,21 @@
-"""Write the chosen model's test predictions as the file that the competition accepts."""
-
-from pathlib import Path
+"""Stage `submit`: the chosen model's test predictions -> out/submit, the file that the competition accepts, checked."""
 
 from pipeline import artifacts
 from pipeline.exceptions import exit_on_error
 from pipeline.params import load_params
-from pipeline.submitting import common_format, frame_of_tests, path_of_model, publish, summary
+from pipeline.submitting import common_format, frames_and_samples, publish, summary
 
 
 def main() -> None:
-    """Run the stage."""
+    """Write the submission."""
     with exit_on_error():
         params = load_params()
         form = common_format(params)
-        table = artifacts.read_table()
         manifest = artifacts.verify(artifacts.FOLDS)
-        frames, samples = {}, {}
-        for name, task in params.tasks.items():
-            path = path_of_model(params.submit.model, name, baselines=list(params.baselines))
-            frames[name] = frame_of_tests(artifacts.read_predictions(path, manifest=manifest), table)
-            samples[name] = Path(task.submission.sample) if task.submission.sample else None
+        frames, samples = frames_and_samples(params, artifacts.read_table(), manifest)
         path, digest = publish(form, frames, samples, artifacts.SUBMIT)
-        report = summary(params.submit.model, frames, manifest, path, digest)
-        artifacts.write_json(artifacts.SUBMIT / "submission.json", report)
+        record = summary(params.submit.model, frames, manifest, path, digest)
+        artifacts.write_json(artifacts.SUBMIT / "submission.json", record)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,9 @@ def build(
     try:
         model = AutoModel.from_config(AutoConfig.for_model(architecture, **settings), dtype=torch.float32)
     except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError) as error:
-        raise ParamsError(f"source: cannot build {architecture!r} from its configuration: {error}. Correct the options.") from error
+        raise ParamsError(
+            f"source: cannot build {architecture!r} from its configuration: {error}. Correct the options."
+        ) from error
     return EncoderParts(model, trained)
 
 

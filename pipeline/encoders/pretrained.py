@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from transformers import AutoModel, AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
 from pipeline.contracts import EncoderParts
 from pipeline.exceptions import ParamsError
@@ -43,15 +44,20 @@ def build(
     if origin is None:
         raise ParamsError("source: pretrained needs one of `path`, `hub_id` or `package`. Add it.")
     options: dict[str, Any] = {"revision": revision} if revision else {}
+    transformers_logging.disable_progress_bar()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(origin, **options)
+        tokenizer: Any = AutoTokenizer.from_pretrained(origin, **options)
         # transformers 5 keeps the checkpoint's own type unless told: half-precision weights must be trained as float32.
         model = AutoModel.from_pretrained(origin, use_safetensors=True, dtype=torch.float32, **options)
     except (OSError, ValueError) as error:
-        raise ParamsError(f"source: cannot load {origin}: {error}. Put the model there, or check its name and commit.") from error
+        raise ParamsError(
+            f"source: cannot load {origin}: {error}. Put the model there, or check its name and commit."
+        ) from error
     positions = getattr(model.config, "max_position_embeddings", None)
     if positions and 0 < positions < max_length:
-        raise ParamsError(f"max_length: must be at most {positions}, the positions of {origin}, got {max_length}. Lower it.")
+        raise ParamsError(
+            f"max_length: must be at most {positions}, the positions of {origin}, got {max_length}. Lower it."
+        )
     return EncoderParts(model, tokenizer)
 
 

@@ -27,7 +27,9 @@ class BiLstm(nn.Module):
         # Packing needs a length of at least 1; the mask below hides what a row of padding only gives.
         lengths = attention_mask.sum(dim=1).clamp(min=1).cpu()
         packed = nn.utils.rnn.pack_padded_sequence(states, lengths, batch_first=True, enforce_sorted=False)
-        outputs, _ = nn.utils.rnn.pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=states.shape[1])
+        outputs, _ = nn.utils.rnn.pad_packed_sequence(
+            self.lstm(packed)[0], batch_first=True, total_length=states.shape[1]
+        )
         reduced = [masked_mean(outputs, attention_mask), self.largest((outputs,), attention_mask)]  # 2 x (B, 2F)
         return self.classify(torch.cat(reduced, dim=-1))  # (B, C)
 

@@ -75,10 +75,13 @@ BERT = "{name: from_config, architecture: bert, vocab_size: 300, hidden_size: 16
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("{name: pretrained, hub_id: a/b, revision: main}", r"revision: got 'main'; a branch can move. Pin the 40-hex"),
-        ("{name: pretrained, hub_id: a/b}", r"revision: got None; a branch can move"),
+        ("{name: pretrained, hub_id: a/b, revision: main}", r"revision: got 'main'. A branch can move: pin the 40-hex"),
+        ("{name: pretrained, hub_id: a/b}", r"revision: got None. A branch can move"),
         ("{name: pretrained, path: models/none}", r"source.path: no such folder: models/none"),
-        ("{name: pretrained, path: data, hub_id: a/b}", r"give either `path` or `hub_id`"),
+        (
+            "{name: pretrained, path: data, hub_id: a/b}",
+            r"needs one of path, hub_id or package, got \['path', 'hub_id'\]",
+        ),
     ],
 )
 def test_a_checkpoint_must_be_pinned_or_present(load, source: str, message: str) -> None:
@@ -88,13 +91,19 @@ def test_a_checkpoint_must_be_pinned_or_present(load, source: str, message: str)
 
 def test_all_errors_are_reported_together_and_an_inherited_one_once(load) -> None:
     wrong = (
-        PARAMS.replace("epochs: 1", "epochs: 0").replace("metric: accuracy", "metric: f1").replace("seed: 7", "sed: 7")
+        PARAMS.replace("epochs: 1", "epochs: 0")
+        .replace("metric: accuracy", "metric: f1")
+        .replace("{n_splits", "{n_splts")
     )
     with pytest.raises(ParamsError) as caught:
         load(wrong)
     lines = str(caught.value).splitlines()
     assert len(lines) == 3, lines
-    assert [line.split(" ")[1] for line in sorted(lines)] == ["training.epochs:", "sed:", "tasks.intent.metric:"]
+    assert sorted(line.split(" ")[1] for line in lines) == [
+        "folds.n_splts:",
+        "tasks.intent.metric:",
+        "training.epochs:",
+    ]
 
 
 @pytest.mark.parametrize(("written", "value"), [("1e-5", 1e-5), ("1E-5", 1e-5), ("0.00001", 1e-5), ("1", 1.0)])
@@ -118,7 +127,7 @@ def test_a_missing_file_and_broken_yaml_say_what_to_do(load, tmp_path) -> None:
 
 
 def test_checking_params_imports_no_torch() -> None:
-    code = "import sys, pipeline.params, pipeline.recipes, pipeline.cli; print('torch' in sys.modules, 'pandas' in sys.modules)"
+    code = "import sys, pipeline.params, pipeline.recipes, pipeline.cli; print(*(m in sys.modules for m in ('torch', 'pandas')))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.split() == ["False", "False"]
 

@@ -118,7 +118,10 @@ def write_params(folder: Path, *, formats: tuple[str, ...] = ("kaggle_csv",), mo
         f"submission: {{format: {form}}}}}\n"
         for name, form in zip(("main", "other"), formats, strict=False)
     )
-    text = f"competition: c\ntasks:\n{tasks}baselines: {{tfidf: tfidf_logistic}}\nsubmit: {{model: {model}}}\n"
+    text = (
+        f"competition: c\nseed: 1\ntasks:\n{tasks}folds: {{near_duplicate_similarity: null}}\ntraining: {{}}\n"
+        f"encoders: {{}}\nbaselines: {{tfidf: tfidf_logistic}}\nstack: {{}}\nsubmit: {{model: {model}}}\n"
+    )
     (folder / "params.yaml").write_text(text)
     for name in ("train.csv", "test.csv"):
         (folder / name).touch()
