@@ -3,11 +3,7 @@
 Run from the repository's root: python benchmarks/prepare_split.py. Writes benchmarks/results/prepare_split.json.
 """
 
-import datetime
-import importlib.metadata
-import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -16,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from recording import ROOT, record
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULT = ROOT / "benchmarks" / "results" / "prepare_split.json"
 SIZES = (100_000, 1_000_000)
 TARGETS = {"peak_gib_at_most": 2.0, "time_ratio_at_most": 12.0}
 PARAMS = """
@@ -26,7 +21,13 @@ competition: benchmark
 tasks:
   demo:
     {kind: multiclass, metric: accuracy, train: train.csv, test: test.csv, columns: {id: id, text: text, label: label}}
+seed: 0
+folds: {near_duplicate_similarity: 0.85}
+training: {}
+encoders: {}
 baselines: {tfidf_logistic: tfidf_logistic}
+stack: {}
+submit: {}
 """
 
 
@@ -79,28 +80,14 @@ def main() -> None:
                 net = {key: used[key] - idle[key] for key in ("wall_seconds", "cpu_seconds")}
                 figures.setdefault(stage, {})[str(n_rows)] = {**net, "peak_gib": used["peak_gib"]}
     small, large = map(str, SIZES)
-    result = {
-        "date": datetime.date.today().isoformat(),
-        "machine": {"cpu": _cpu_model(), "cores": os.cpu_count(), "python": platform.python_version()},
-        "versions": {
-            n: importlib.metadata.version(n) for n in ("numpy", "pandas", "pyarrow", "scikit-learn", "datasketch")
-        },
-        "targets": TARGETS,
-        "stages": figures,
-        "peak_gib": max(stage[large]["peak_gib"] for stage in figures.values()),
-        "time_ratio": {
-            kind: {name: stage[large][kind] / stage[small][kind] for name, stage in figures.items()}
-            for kind in ("wall_seconds", "cpu_seconds")
-        },
+    ratios = {
+        kind: {name: stage[large][kind] / stage[small][kind] for name, stage in figures.items()}
+        for kind in ("wall_seconds", "cpu_seconds")
     }
-    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(result, indent=1))
-
-
-def _cpu_model() -> str:
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    peak = max(stage[large]["peak_gib"] for stage in figures.values())
+    libraries = ("numpy", "pandas", "pyarrow", "scikit-learn", "datasketch")
+    measured = {"stages": figures, "peak_gib": peak, "time_ratio": ratios}
+    record("prepare_split", figures=measured, targets=TARGETS, libraries=libraries)
 
 
 if __name__ == "__main__":

@@ -96,8 +96,8 @@ def make_project(folder: Path) -> Project:
     generate(folder / "data" / "tiny", seed=3, n_train=100, n_test=30)
     project = Project(folder)
     assert project.run("dvc", "init", "--no-scm", "-q").returncode == 0
-    with (folder / ".dvc" / "config").open("a", encoding="utf-8") as config:
-        config.write((ROOT / ".dvc" / "config").read_text(encoding="utf-8"))
+    config = (ROOT / ".dvc" / "config").read_text(encoding="utf-8").replace("[core]", "[core]\n    no_scm = true")
+    (folder / ".dvc" / "config").write_text(config.replace("autostage = true", ""), encoding="utf-8")
     return project
 
 

@@ -127,7 +127,8 @@ def test_a_missing_file_and_broken_yaml_say_what_to_do(load, tmp_path) -> None:
 
 
 def test_checking_params_imports_no_torch() -> None:
-    code = "import sys, pipeline.params, pipeline.recipes, pipeline.cli; print(*(m in sys.modules for m in ('torch', 'pandas')))"
+    modules = "pipeline.params, pipeline.recipes, pipeline.cli"
+    code = f"import sys, {modules}; print(*(name in sys.modules for name in ('torch', 'pandas')))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.split() == ["False", "False"]
 
