@@ -40,7 +40,6 @@ def run_stitchfold(epochs: int) -> dict[str, float]:
     from pipeline.finetuning import HISTORY, encode_rows, predict_logits, train_fold
     from pipeline.modelling import load_classifier
     from pipeline.params import Encoder, Run
-    from pipeline.training import accelerator_for
 
     fitted, scored = fold()
     values = {"max_length": MAX_LENGTH, "batch_size": BATCH_SIZE, "learning_rate": LEARNING_RATE, "epochs": epochs}
@@ -51,8 +50,7 @@ def run_stitchfold(epochs: int) -> dict[str, float]:
     run_units([(unit, train_fold, arguments)], run=run, stage="benchmark")
     history = json.loads((unit.result / HISTORY).read_text(encoding="utf-8"))
     model, tokenizer = load_classifier(unit.result)
-    accelerator = accelerator_for("auto", "auto")
-    logits = predict_logits(model.to(accelerator.device), encode_rows(tokenizer, scored, settings), 8192, accelerator)
+    logits = predict_logits(model, encode_rows(tokenizer, scored, settings), 8192)
     return outcome(len(fitted) * epochs / history["seconds"], logits.argmax(axis=1), scored)
 
 

@@ -159,12 +159,19 @@ def worker_count(run: "Run") -> int:
 
 
 def gpu_count(device: str) -> int:
-    """Return how many GPUs a run may use, without starting CUDA in this process."""
+    """Return how many GPUs a run may use, without starting CUDA in this process.
+
+    Raises:
+        MachineError: if `device` is cuda and there is none.
+    """
     if device == "cpu":
         return 0
     import torch
 
-    return torch.cuda.device_count()
+    found = torch.cuda.device_count()
+    if device == "cuda" and found == 0:
+        raise MachineError("run.device: cuda needs a GPU, found none. Set it to auto or cpu.")
+    return found
 
 
 def _run_unit(unit: Unit, work: Work, arguments: dict[str, Any], *, device: str, threads: int) -> PipelineError | None:

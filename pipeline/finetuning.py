@@ -5,6 +5,7 @@ change to what is predicted, trains nothing again.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,8 +27,6 @@ from pipeline.reproducibility import derive_seed, numerics
 from pipeline.training import accelerator_for, train
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
-
     from pipeline.executing import Workspace
     from pipeline.params import Component, Encoder, Run
 
@@ -101,14 +100,7 @@ def train_fold(
     )
     evaluate = None
     if inner is not None and metric is not None:
-        evaluate = _evaluation(
-            encode_rows(parts.tokenizer, inner, settings),
-            inner,
-            n_outputs,
-            settings,
-            metric,
-            workspace.device,
-        )
+        evaluate = _evaluation(encode_rows(parts.tokenizer, inner, settings), inner, n_outputs, settings, metric)
     history = train(
         model,
         Classification(encoded, labels, settings.loss.build(n_outputs=n_outputs)),
@@ -145,9 +137,9 @@ def predict_fold(
     classifier, tokenizer = load_classifier(model)
     accelerator = accelerator_for(settings.precision, workspace.device)
     classifier.to(accelerator.device)
-    logits = predict_logits(
-        classifier, encode_rows(tokenizer, rows, settings), settings.tokens_per_micro_batch, accelerator
-    )
+    encoded = encode_rows(tokenizer, rows, settings)
+    with accelerator.autocast():
+        logits = predict_logits(classifier, encoded, settings.tokens_per_micro_batch)
     artifacts.write_predictions(
         Predictions(rows=rows, logits=logits, **predictions), workspace.result / artifacts.UNIT_PREDICTIONS
     )
@@ -165,9 +157,7 @@ def encode_rows(tokenizer: Any, rows: pd.DataFrame, settings: "Encoder") -> Enco
     )
 
 
-def predict_logits(
-    model: TextClassifier, encoded: Encoded, tokens_per_micro_batch: int, accelerator: "Accelerator"
-) -> np.ndarray:
+def predict_logits(model: TextClassifier, encoded: Encoded, tokens_per_micro_batch: int) -> np.ndarray:
     """Return logits, float32 (N, C), in the order of the rows.
 
     Raises:
@@ -176,11 +166,12 @@ def predict_logits(
     parts: list[np.ndarray] = []
     logits: list[torch.Tensor] = []
     model.eval()
-    with torch.inference_mode(), accelerator.autocast():
+    device = next(model.parameters()).device
+    with torch.inference_mode():
         for part in micro_batches(
             np.arange(len(encoded.lengths)), encoded.lengths, token_budget=tokens_per_micro_batch
         ):
-            batch = {name: tensor.to(accelerator.device) for name, tensor in collate(encoded, part).items()}
+            batch = {name: tensor.to(device) for name, tensor in collate(encoded, part).items()}
             logits.append(model(batch).float().cpu())
             parts.append(part)
     ordered = np.empty((len(encoded.lengths), logits[0].shape[1]), dtype=np.float32)
@@ -204,21 +195,15 @@ def _inner_split(rows: pd.DataFrame, settings: "Encoder", seed: int) -> tuple[pd
 
 
 def _evaluation(
-    encoded: Encoded,
-    inner: pd.DataFrame,
-    n_outputs: int,
-    settings: "Encoder",
-    metric: "Component",
-    device: str,
-) -> Any:
+    encoded: Encoded, inner: pd.DataFrame, n_outputs: int, settings: "Encoder", metric: "Component"
+) -> Callable[[Any], float]:
     """Return the function that scores a model on the inner rows, higher is better."""
     scorer = metric.build(n_outputs=n_outputs)
     labels = inner["label"].to_numpy(np.int64)
     sign = 1 if scorer.higher_is_better else -1
 
-    def evaluate(model: nn.Module) -> float:
-        accelerator = accelerator_for(settings.precision, device)
-        logits = predict_logits(model, encoded, settings.tokens_per_micro_batch, accelerator)  # type: ignore[arg-type]
+    def evaluate(model: Any) -> float:
+        logits = predict_logits(model, encoded, settings.tokens_per_micro_batch)
         probabilities = torch.from_numpy(logits).double().softmax(dim=1).numpy()
         return float(sign * scorer.score(labels, probabilities))
 

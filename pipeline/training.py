@@ -17,7 +17,7 @@ from accelerate.state import AcceleratorState
 from torch import nn
 
 from pipeline.batching import epoch_batches, micro_batches
-from pipeline.exceptions import DivergedError, InterruptedRun, MachineError
+from pipeline.exceptions import DivergedError, InterruptedRun, MachineError, ParamsError
 from pipeline.failpoints import failpoint
 from pipeline.reproducibility import derive_seed
 
@@ -112,7 +112,10 @@ def train(
     """
     accelerator = accelerator_for(settings.precision, device)
     if settings.gradient_checkpointing:
-        model.backbone.gradient_checkpointing_enable()  # type: ignore[union-attr, operator]
+        try:
+            model.backbone.gradient_checkpointing_enable()  # type: ignore[union-attr, operator]
+        except ValueError as error:
+            raise ParamsError(f"gradient_checkpointing: {error} Set it to false for this encoder.") from error
     optimizer = settings.optimizer.build(parameter_groups=parameter_groups)
     model, optimizer = accelerator.prepare(model, optimizer)
     loop = _Loop(model, optimizer, objective, accelerator, settings, seed, monitor, checkpoints)

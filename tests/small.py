@@ -1,5 +1,6 @@
 """Small texts, tables and encoders built from configuration, shared by the tests."""
 
+import random
 from typing import Any
 
 import pandas as pd
@@ -7,13 +8,9 @@ import pandas as pd
 from pipeline.artifacts import Folds, Table
 from pipeline.params import Encoder
 
-TEXTS = [
-    f"the {size} {animal} {verb} 天气{mood}"
-    for size in ("big", "small")
-    for animal in ("cat", "dog", "owl")
-    for verb in ("runs", "sleeps")
-    for mood in ("很好", "不好")
-]
+WORDS = "the big small old cat dog owl runs sleeps sings near under river house 今天 昨天 公园".split()
+RANDOM = random.Random(0)
+TEXTS = [f"{' '.join(RANDOM.choices(WORDS, k=6))} 天气{('不好', '很好')[i % 2]}" for i in range(240)]
 
 
 def encoder(training: dict[str, Any] | None = None, **source: Any) -> Encoder:

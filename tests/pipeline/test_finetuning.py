@@ -25,7 +25,7 @@ def run(table, folds, *, name: str = "bert", key: str = "k", seed: int = 0, **tr
         name,
         table,
         folds,
-        settings=encoder({"epochs": 8, "learning_rate": 1e-2, **training}),
+        settings=encoder({"epochs": 8, "learning_rate": 5e-3, "head_learning_rate": 1e-2, **training}),
         recipe={"key": key},
         metrics=METRICS,
         seed=seed,
@@ -49,10 +49,10 @@ def accuracy(predictions: artifacts.Predictions, table: artifacts.Table) -> floa
 
 @pytest.mark.parametrize("epoch_selection", ["last", "inner"])
 def test_it_learns_what_can_be_learnt_and_predicts_every_row(epoch_selection: str) -> None:
-    table, folds = table_and_folds(n_train=64)
-    predictions = run(table, folds, epochs=16, epoch_selection=epoch_selection, inner_ratio=0.2)
-    assert accuracy(predictions, table) > 0.9
-    assert predictions.rows["split"].value_counts().to_dict() == {"oof": 64, "test": 16}
+    table, folds = table_and_folds(n_train=120)
+    predictions = run(table, folds, epochs=30, epoch_selection=epoch_selection, inner_ratio=0.2)
+    assert accuracy(predictions, table) > 0.8
+    assert predictions.rows["split"].value_counts().to_dict() == {"oof": 120, "test": 16}
 
 
 N_GROUPS, N_COPIES = 48, 4
