@@ -18,7 +18,7 @@ from torch import nn
 from pipeline import artifacts
 from pipeline.artifacts import Folds, Predictions, Table
 from pipeline.batching import Encoded, collate, encode, micro_batches
-from pipeline.exceptions import DivergedError
+from pipeline.exceptions import DivergedError, InterruptedRun
 from pipeline.executing import Unit, link_folder, run_units
 from pipeline.folding import FoldJob, fold_jobs, gather_predictions, rows_digest
 from pipeline.modelling import TextClassifier, build_classifier, load_classifier, save_classifier
@@ -29,6 +29,7 @@ from pipeline.training import accelerator_for, train
 if TYPE_CHECKING:
     from pipeline.executing import Workspace
     from pipeline.params import Component, Encoder, Run
+    from pipeline.training import Monitor
 
 HISTORY = "history.json"
 
@@ -139,7 +140,7 @@ def predict_fold(
     classifier.to(accelerator.device)
     encoded = encode_rows(tokenizer, rows, settings)
     with accelerator.autocast():
-        logits = predict_logits(classifier, encoded, settings.tokens_per_micro_batch)
+        logits = predict_logits(classifier, encoded, settings.tokens_per_micro_batch, monitor=workspace)
     artifacts.write_predictions(
         Predictions(rows=rows, logits=logits, **predictions), workspace.result / artifacts.UNIT_PREDICTIONS
     )
@@ -157,16 +158,20 @@ def encode_rows(tokenizer: Any, rows: pd.DataFrame, settings: "Encoder") -> Enco
     )
 
 
-def predict_logits(model: TextClassifier, encoded: Encoded, tokens_per_micro_batch: int) -> np.ndarray:
+def predict_logits(
+    model: TextClassifier, encoded: Encoded, tokens_per_micro_batch: int, *, monitor: "Monitor | None" = None
+) -> np.ndarray:
     """Return logits, float32 (N, C), in the order of the rows.
 
     Raises:
         DivergedError: if a logit is not finite.
+        InterruptedRun: if the monitor asked to stop.
     """
     parts: list[np.ndarray] = []
     logits: list[torch.Tensor] = []
     model.eval()
     device = next(model.parameters()).device
+    n_done = 0
     with torch.inference_mode():
         for part in micro_batches(
             np.arange(len(encoded.lengths)), encoded.lengths, token_budget=tokens_per_micro_batch
@@ -174,6 +179,11 @@ def predict_logits(model: TextClassifier, encoded: Encoded, tokens_per_micro_bat
             batch = {name: tensor.to(device) for name, tensor in collate(encoded, part).items()}
             logits.append(model(batch).float().cpu())
             parts.append(part)
+            if monitor is not None:
+                n_done += len(part)
+                monitor.progress(step=n_done, n_steps=len(encoded.lengths))
+                if code := monitor.stop_requested():
+                    raise InterruptedRun("interrupted while predicting; run dvc repro to continue.", code)
     ordered = np.empty((len(encoded.lengths), logits[0].shape[1]), dtype=np.float32)
     ordered[np.concatenate(parts)] = torch.cat(logits).numpy()
     if not np.isfinite(ordered).all():

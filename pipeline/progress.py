@@ -92,11 +92,14 @@ BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} {postfix}"
 
 
 def _describe_unit(noted: dict[str, float], left: float | None) -> str:
-    score = f" score {noted['score']:.4f}" if "score" in noted else ""
-    return (
-        f"step {noted['step']}/{noted['n_steps']} loss {noted['loss']:.3f}{score} "
-        f"{noted['tokens_per_second']:,.0f} tokens/s {_duration(left)} left"
-    )
+    """Say how far a unit is; a unit that predicts has no loss.
+
+    >>> _describe_unit({"step": 3, "n_steps": 9, "loss": 0.5, "tokens_per_second": 1200.0}, 60.0)
+    'step 3/9 loss 0.500 1,200 tokens/s 1m00s left'
+    """
+    forms = {"loss": " loss {:.3f}", "score": " score {:.4f}", "tokens_per_second": " {:,.0f} tokens/s"}
+    known = "".join(form.format(noted[name]) for name, form in forms.items() if name in noted)
+    return f"step {noted['step']:.0f}/{noted['n_steps']:.0f}{known} {_duration(left)} left"
 
 
 def _duration(seconds: float | None) -> str:
