@@ -24,7 +24,7 @@ tasks:
 seed: 0
 folds: {near_duplicate_similarity: 0.85}
 training: {}
-encoders: {}
+encoders: {unused: {source: from_config}}
 baselines: {tfidf_logistic: tfidf_logistic}
 stack: {}
 submit: {}

@@ -46,7 +46,8 @@ def run_baseline(
     """Return a baseline's predictions per task, out-of-fold and for the test rows."""
     jobs = fold_jobs(table, folds)
     units = [_unit(name, job, table, folds, baseline, recipe, seed) for job in jobs]
-    run_units(units, run=run, stage=f"baseline-{name}")
+    # No baseline computes on a GPU: it must not wait for one.
+    run_units(units, run=run.model_copy(update={"device": "cpu"}), stage=f"baseline-{name}")
     finished = [unit for unit, *_ in units]
     return {
         task: gather_predictions(finished, jobs, model=name, task=task, manifest=folds.digest) for task in table.labels

@@ -65,8 +65,9 @@ def set_aside(folder: Path) -> None:
 class Checkpoints:
     """The checkpoints of one unit: trees of dicts, lists, numbers, strings and tensors, by step."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, name: str = "") -> None:
         self.folder = folder
+        self.name = name or str(folder)
 
     def save(self, step: int, state: dict[str, Any]) -> None:
         """Write a checkpoint; the one before the last is removed only when the new one is whole."""

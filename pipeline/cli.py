@@ -50,16 +50,24 @@ def show() -> None:
     from pipeline import artifacts
 
     with exit_on_error():
-        scores = artifacts.read_json(artifacts.SCORES)["tasks"]
+        scores, metrics = artifacts.read_json(artifacts.SCORES)["tasks"], artifacts.read_json(artifacts.METRICS)
         for task, found in scores.items():
-            typer.echo(f"\n{task}: {found['metric']}, out-of-fold")
+            typer.echo(f"\n{task}: {found['metric']}, out-of-fold, 95 % interval")
             for model in found["models"]:
-                typer.echo(f"  {model['name']:<16} {model['score']:.4f}  [{model['low']:.4f}, {model['high']:.4f}]")
-            estimate = found["estimate"]
-            typer.echo(f"  ensemble ({found['chosen']}): {estimate['score']:.4f}")
+                interval = f"[{model['low']:.4f}, {model['high']:.4f}]"
+                typer.echo(f"  {model['kind']:<9}{model['name']:<18}{model['score']:.4f}  {interval}")
+            estimate, tuned = found["estimate"], (found["decision"] or {}).get("used")
+            how = f"{found['chosen']}{', decision tuned' if tuned else ''}; chosen anew for every fold"
+            typer.echo(f"  estimate of the ensemble ({how}): {estimate['score']:.4f}")
             typer.echo(f"  expected on the test rows: {estimate['test_low']:.4f} to {estimate['test_high']:.4f}")
+        if len(scores) > 1:
+            low, high = metrics["low"], metrics["high"]
+            typer.echo(
+                f"\nmean over tasks: {metrics['estimate']:.4f}, expected on the test rows {low:.4f} to {high:.4f}"
+            )
         submission = artifacts.read_json(artifacts.SUBMIT / "submission.json")
-        typer.echo(f"\nsubmission  {submission['path']}\nreport      {artifacts.REPORT / 'report.html'}")
+        typer.echo(f"\nsubmission  {submission['path']} (predictions of {submission['model']})")
+        typer.echo(f"report      {artifacts.REPORT / 'report.html'}")
 
 
 @app.command()

@@ -61,6 +61,7 @@ def exit_on_error() -> Iterator[None]:
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, datefmt="%H:%M:%S")
     try:
         yield
+        LAST_ERROR.unlink(missing_ok=True)
     except PipelineError as error:
         stage = os.environ.get("DVC_STAGE", Path(sys.argv[0]).stem)
         print(f"\n{type(error).__name__} in {stage}\n{error}", file=sys.stderr, flush=True)

@@ -115,8 +115,8 @@ def run_units(jobs: list[tuple[Unit, Work, dict[str, Any]]], *, run: "Run", stag
     with stop_on_signals(), Watcher([job[0] for job in open_jobs], stage=stage):
         errors = _attempt(open_jobs, run) if open_jobs else []
     if errors:
-        interrupted = [error for error in errors if isinstance(error, InterruptedRun)]
-        raise (interrupted or errors)[0]
+        code = stop_requested()
+        raise InterruptedRun("\n".join(map(str, errors)), code) if code else errors[0]
     record = {
         "stage": stage,
         "computed": len(open_jobs),
@@ -201,7 +201,7 @@ def _compute(unit: Unit, work: Work, arguments: dict[str, Any], device: str) -> 
     )
     temporary = unit.folder / f".result.{os.getpid()}"
     temporary.mkdir()
-    workspace = Workspace(unit, temporary, device, Checkpoints(unit.folder / "checkpoints"))
+    workspace = Workspace(unit, temporary, device, Checkpoints(unit.folder / "checkpoints", name=unit.name))
     work(workspace, **arguments)
     publish_folder(temporary, unit.result)
     workspace.checkpoints.remove()
@@ -244,7 +244,8 @@ def _gpu(device: str) -> Iterator[None]:
     STORE.mkdir(parents=True, exist_ok=True)
     while True:
         for number in range(n_gpus):
-            with (STORE / f"gpu-{number}.lock").open("w") as file:
+            # By its own id: numbers depend on CUDA_VISIBLE_DEVICES.
+            with (STORE / f"gpu-{torch.cuda.get_device_properties(number).uuid}.lock").open("w") as file:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:

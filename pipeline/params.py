@@ -64,7 +64,7 @@ def component(kind: str) -> Any:
         wrong = []
         for key, option in options.items():
             if key not in known:
-                wrong.append(f"{name} does not take {key!r}. {expected(key, known)}")
+                wrong.append(f"{name} does not take this option: {expected(key, known)}")
                 continue
             try:
                 TypeAdapter(known[key]).validate_python(option, strict=True)
@@ -246,7 +246,7 @@ class Params(Section):
     tasks: Annotated[dict[str, Task], Field(min_length=1)]
     folds: Folds
     training: Training
-    encoders: dict[str, Encoder]
+    encoders: Annotated[dict[str, Encoder], Field(min_length=1)]
     baselines: dict[str, component("baselines")]  # type: ignore[valid-type]
     stack: Stack
     submit: Submit
@@ -314,9 +314,10 @@ def _component_schemas(node: Any) -> Any:
 
 def _problem(item: dict[str, Any], location: tuple[Any, ...]) -> str:
     if item["type"] == "extra_forbidden":
-        return f"is not a known key. {expected(location[-1], _fields_at(location[:-1]))}"
+        return f"is not a known key: {expected(location[-1], _fields_at(location[:-1]))}"
     if item["type"] == "missing":
-        return "is missing. Add it; a section without settings is written `{}`, since DVC tracks it."
+        remedy = ", if only as `{}`: DVC tracks every section but `run`" if len(location) == 1 else ""
+        return f"is missing. Add it{remedy}."
     if item["type"] in ("component", "contradiction"):
         return str(item["msg"])
     got = "" if isinstance(item["input"], dict) else f", got {item['input']!r}"

@@ -31,7 +31,9 @@ def stop_on_signals() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, _request) for number in (signal.SIGTERM, signal.SIGINT)}
+    # Ctrl-C reaches the whole group, and a worker hears of it from its stage: two requests would end it at once.
+    on_interrupt = signal.SIG_IGN if _is_worker() else _request
+    before = {n: signal.signal(n, act) for n, act in ((signal.SIGTERM, _request), (signal.SIGINT, on_interrupt))}
     _watch_parent()
     try:
         yield
@@ -66,9 +68,13 @@ def _watch_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def _is_worker() -> bool:
+    return "loky" in " ".join(sys.orig_argv)
+
+
 def _master() -> psutil.Process | None:
     """Return the nearest `dvc` above this process, or in a worker its parent; None when there is neither."""
-    if "loky" in " ".join(sys.orig_argv):
+    if _is_worker():
         return psutil.Process().parent()
     for ancestor in psutil.Process().parents():
         if any(os.path.basename(word) == "dvc" for word in ancestor.cmdline()[:3]):

@@ -282,8 +282,7 @@ class _Loop:
         }
 
     def resume(self) -> None:
-        state = self.checkpoints.load() if self.checkpoints is not None else None
-        if state is None:
+        if self.checkpoints is None or (state := self.checkpoints.load()) is None:
             return
         self.step, self.token_budget, self.window = state["step"], state["token_budget"], state["window"]
         self.history, self.best = History(**state["history"]), state["best"]
@@ -291,4 +290,5 @@ class _Loop:
         self.optimizer.load_state_dict(state["optimizer"])
         if state["scaler"] is not None and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
-        log.info("resumed at step %d of %d (%.0f %%)", self.step, self.n_steps, 100 * self.step / self.n_steps)
+        share = 100 * self.step / self.n_steps
+        log.info("%s: resumed at step %d of %d (%.0f %%)", self.checkpoints.name, self.step, self.n_steps, share)

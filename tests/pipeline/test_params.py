@@ -37,11 +37,15 @@ def test_good_params_load_and_encoders_inherit_training(load) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("epochs: 1", "epohcs: 1", r"params.yaml:12 training.epohcs: is not a known key.*Did you mean 'epochs'\?"),
+        ("epochs: 1", "epohcs: 1", r"params.yaml:12 training.epohcs: is not a known key: .*Did you mean 'epochs'\?"),
         ("epochs: 1", "epochs: one", r"params.yaml:12 training.epochs: input should be a valid integer, got 'one'"),
         ("epochs: 1", "epochs: 0", r"training.epochs: input should be greater than or equal to 1, got 0"),
         ("epochs: 1", "loss: focall", r"training.loss: got 'focall', expected one of .*Did you mean 'focal'\?"),
-        ("epochs: 1", "loss: {name: focal, gama: 2}", r"focal does not take 'gama'.*Did you mean 'gamma'\?"),
+        (
+            "epochs: 1",
+            "loss: {name: focal, gama: 2}",
+            r"focal does not take this option: got 'gama'.*Did you mean 'gamma'\?",
+        ),
         ("epochs: 1", "loss: {name: focal, gamma: two}", r"training.loss: gamma: .*got 'two'"),
         ("metric: accuracy", "metric: acuracy", r"params.yaml:6 tasks.intent.metric: got 'acuracy'.*'accuracy'"),
         ("train.csv", "trian.csv", r"tasks.intent.train: no such file: data/tiny/trian.csv. Put the competition's"),
@@ -59,7 +63,7 @@ def test_good_params_load_and_encoders_inherit_training(load) -> None:
         (
             "{name: from_config, architecture: bert",
             "{name: pretrained, hub_id: a/b",
-            r"source: pretrained does not take",
+            r"source: pretrained does not take this option",
         ),
     ],
 )

@@ -475,11 +475,15 @@ def test_the_summary_is_the_mean_over_tasks_with_errors_in_quadrature():
 
 PARAMS = """
 competition: small
+training: {}
+encoders: {unused: {source: from_config}}
+submit: {}
 seed: 5
 tasks:
   news: {kind: binary, metric: f1_macro, report_metrics: [accuracy, auc], train: raw.csv, test: raw.csv}
 baselines: {model0: tfidf_logistic, model1: tfidf_logistic, model2: tfidf_logistic}
-stack: {n_bootstrap: 50}
+stack: {members: [model0, model1, model2], n_bootstrap: 50}
+folds: {near_duplicate_similarity: null}
 """
 
 

@@ -37,7 +37,9 @@ def start(folder: Path, n_workers: int, *before: str) -> subprocess.Popen:
     (folder / "script.py").write_text(SCRIPT, encoding="utf-8")
     command = [*before, sys.executable, "script.py", str(n_workers)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     wait_for(folder, "started", n_workers)
     return process
 
@@ -55,10 +57,20 @@ def wait_for(folder: Path, name: str, n: int) -> None:
 def test_a_signal_saves_the_work_and_sets_the_exit_code(tmp_path, n_workers: int, number: int, code: int) -> None:
     process = start(tmp_path, n_workers)
     process.send_signal(number)
-    _, error = process.communicate(timeout=20)
-    assert process.returncode in (code, 143) if n_workers == 2 else process.returncode == code, error
+    check_stopped(process, tmp_path, n_workers, code)
+
+
+def test_ctrl_c_which_reaches_stage_and_workers_at_once_saves_the_work_too(tmp_path) -> None:
+    process = start(tmp_path, 2)
+    os.killpg(process.pid, signal.SIGINT)
+    check_stopped(process, tmp_path, 2, 130)
+
+
+def check_stopped(process: subprocess.Popen, folder: Path, n_workers: int, code: int) -> None:
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == code, error
     assert "run dvc repro to continue" in error
-    assert len(list(tmp_path.glob(".stitchfold/units/*/saved"))) == n_workers
+    assert len(list(folder.glob(".stitchfold/units/*/saved"))) == n_workers
 
 
 @pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
