@@ -9,7 +9,7 @@ NEEDS_CPU_BUILD := $(shell command -v nvidia-smi >/dev/null 2>&1 || { [ "$$(unam
 TORCH ?= torch==$(TORCH_VERSION)$(if $(NEEDS_CPU_BUILD),+cpu)
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all check format schema minilm clean-demo help
+.PHONY: demo test test-all check format schema minilm help
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'

@@ -20,7 +20,11 @@ PARAMS = """
 competition: benchmark
 tasks:
   demo:
-    {kind: multiclass, metric: accuracy, train: train.csv, test: test.csv, columns: {id: id, text: text, label: label}}
+    kind: multiclass
+    metric: accuracy
+    train: data/benchmark/train.csv
+    test: data/benchmark/test.csv
+    columns: {id: id, text: text, label: label}
 seed: 0
 folds: {near_duplicate_similarity: 0.85}
 training: {}
@@ -36,6 +40,7 @@ def write_competition(folder: Path, *, n_rows: int, seed: int) -> None:
     generator = np.random.default_rng(seed)
     letters = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz", np.uint8)
     words = [bytes(generator.choice(letters, size)).decode() for size in generator.integers(3, 10, 20_000)]
+    (folder / "data" / "benchmark").mkdir(parents=True)
     (folder / "params.yaml").write_text(PARAMS, encoding="utf-8")
     texts: list[str] = []
     for kind, chosen in zip(generator.random(n_rows), generator.integers(0, len(words), (n_rows, 24)), strict=True):
@@ -47,7 +52,7 @@ def write_competition(folder: Path, *, n_rows: int, seed: int) -> None:
     labels = generator.integers(0, 5, n_rows)
     n_test = n_rows // 10
     for name, rows, header in (("train", range(n_test, n_rows), "id,text,label"), ("test", range(n_test), "id,text")):
-        with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="\n") as file:
+        with (folder / "data" / "benchmark" / f"{name}.csv").open("w", encoding="utf-8", newline="\n") as file:
             print(header, file=file)
             file.writelines(f"{i},{texts[i]}" + (f",class{labels[i]}\n" if name == "train" else "\n") for i in rows)
 

@@ -66,7 +66,7 @@ def _unit(
     depends_on = {
         "step": "baseline",
         "baseline": baseline.model_dump(),
-        "code": recipe["code"],
+        "code": recipe["units"][name],
         "fitted": rows_digest(job.fitted),
         "predicted": rows_digest(job.predicted),
         "labels": table.labels[job.task],

@@ -53,6 +53,7 @@ def encode(
     ids: list[np.ndarray] = []
     types: list[np.ndarray] = []
     n_truncated = 0
+    pad = int(tokenizer.pad_token_id or 0)
     for start in range(0, len(texts), TOKENIZE_ROWS):
         chunk = slice(start, start + TOKENIZE_ROWS)
         pairs = None if text_pairs is None else list(text_pairs[chunk])
@@ -63,6 +64,8 @@ def encode(
         for row in range(len(batch["input_ids"])):
             row_ids = np.array(batch["input_ids"][row], dtype=np.int32)
             row_types = np.array(batch["token_type_ids"][row], dtype=np.int8)
+            if len(row_ids) == 0:  # an empty text, and a tokenizer that adds nothing of its own
+                row_ids, row_types = np.array([pad], dtype=np.int32), np.zeros(1, dtype=np.int8)
             if len(row_ids) > max_length:
                 kept = _kept(batch, row, max_length, truncation)
                 row_ids, row_types = row_ids[kept], row_types[kept]
@@ -70,7 +73,6 @@ def encode(
             ids.append(row_ids)
             types.append(row_types)
     starts = np.concatenate([[0], np.cumsum([len(row) for row in ids], dtype=np.int64)])
-    pad = int(tokenizer.pad_token_id or 0)
     return Encoded(np.concatenate(ids), np.concatenate(types), starts, pad, n_truncated)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from pipeline.artifacts import sha256_of, sync_folder, write_atomically
@@ -80,7 +81,7 @@ class Checkpoints:
             save_file(tensors, temporary / "tensors.safetensors")
             failpoint("checkpoint")
             (temporary / "state.json").write_text(json.dumps(skeleton), encoding="utf-8")
-        except OSError as error:
+        except (OSError, SafetensorError) as error:
             shutil.rmtree(temporary, ignore_errors=True)
             raise MachineError(
                 f"{self.folder}: cannot write a checkpoint: {error}. Free space and run dvc repro again."

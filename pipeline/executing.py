@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import joblib
-import psutil
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from pipeline.artifacts import write_atomically
@@ -131,23 +131,28 @@ def _attempt(jobs: list[tuple[Unit, Work, dict[str, Any]]], run: "Run") -> list[
     n_workers = worker_count(run)
     backend = run.backend if n_workers > 1 else "sequential"
     n_deaths = 0
+    failed: dict[str, PipelineError] = {}
     while True:
         tasks = [joblib.delayed(_run_unit)(*job, device=run.device, threads=run.threads_per_worker) for job in jobs]
         try:
             parallel = joblib.Parallel(n_jobs=n_workers, backend=backend, return_as="generator_unordered", batch_size=1)
-            return [error for error in parallel(tasks) if error is not None]
+            for key, error in parallel(tasks):
+                if error is not None:
+                    failed[key] = error
+            return list(failed.values())
         except TerminatedWorkerError as error:  # one death fails the whole call; what is finished lies in the store
             code = stop_requested()
             if code:
                 return [InterruptedRun("interrupted; run dvc repro to continue.", code)]
-            n_before, jobs = len(jobs), [job for job in jobs if not job[0].is_finished()]
+            still_open = [job for job in jobs if job[0].key not in failed and not job[0].is_finished()]
+            n_before, jobs = len(jobs), still_open
             n_deaths = n_deaths + 1 if len(jobs) == n_before else 1
             names = ", ".join(job[0].name for job in jobs)
             log.warning("a worker died; trying again: %s", names)
             if n_deaths > run.max_retries:
                 raise MachineError(
                     f"{names}: a worker process died {n_deaths} times, often for want of memory. Lower run.n_workers "
-                    "or training.tokens_per_micro_batch and run dvc repro; finished units are kept."
+                    "and run dvc repro; finished units are kept."
                 ) from error
 
 
@@ -155,7 +160,7 @@ def worker_count(run: "Run") -> int:
     """Return how many units run at once: one per GPU, or one per `threads_per_worker` cores."""
     if run.n_workers is not None:
         return run.n_workers
-    return gpu_count(run.device) or max(1, len(psutil.Process().cpu_affinity()) // run.threads_per_worker)
+    return gpu_count(run.device) or max(1, joblib.cpu_count() // run.threads_per_worker)
 
 
 def gpu_count(device: str) -> int:
@@ -174,22 +179,25 @@ def gpu_count(device: str) -> int:
     return found
 
 
-def _run_unit(unit: Unit, work: Work, arguments: dict[str, Any], *, device: str, threads: int) -> PipelineError | None:
-    """Compute a unit in this process and publish its result; errors are returned, so that they end no other unit."""
+def _run_unit(
+    unit: Unit, work: Work, arguments: dict[str, Any], *, device: str, threads: int
+) -> tuple[str, PipelineError | None]:
+    """Compute a unit in this process and publish its result; return its key and its error, so that it ends no other."""
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, datefmt="%H:%M:%S")  # a worker starts without
     with stop_on_signals(), _gpu(device), _threads(threads):
         unit.folder.mkdir(parents=True, exist_ok=True)
         code = stop_requested()
         if code:
-            return InterruptedRun(f"{unit.name}: not begun; run dvc repro to continue.", code)
+            return unit.key, InterruptedRun(f"{unit.name}: not begun; run dvc repro to continue.", code)
         try:
             with _lock(unit):
-                if unit.is_finished():
-                    return None  # somebody else computed it while we waited
-                _compute(unit, work, arguments, device)
+                if not unit.is_finished():  # somebody else may have computed it while we waited
+                    _compute(unit, work, arguments, device)
         except PipelineError as error:
-            return type(error)(f"{unit.name}: {error}", *error.args[1:])
-    return None
+            return unit.key, type(error)(f"{unit.name}: {error}", *error.args[1:])
+        except Exception:  # a fault of the program or a library: the other units go on all the same
+            return unit.key, PipelineError(f"{unit.name}: failed unexpectedly.\n{traceback.format_exc()}")
+    return unit.key, None
 
 
 def _compute(unit: Unit, work: Work, arguments: dict[str, Any], device: str) -> None:
@@ -251,7 +259,10 @@ def _gpu(device: str) -> Iterator[None]:
                 except BlockingIOError:
                     continue
                 torch.cuda.set_device(number)
-                yield
+                try:
+                    yield
+                finally:
+                    torch.cuda.empty_cache()  # the next unit of this worker may get another GPU
                 return
         time.sleep(0.2)
 

@@ -24,7 +24,7 @@ from pipeline.folding import FoldJob, fold_jobs, gather_predictions, rows_digest
 from pipeline.modelling import TextClassifier, build_classifier, load_classifier, save_classifier
 from pipeline.parameter_groups import parameter_groups
 from pipeline.reproducibility import derive_seed, numerics
-from pipeline.training import accelerator_for, train
+from pipeline.training import accelerator_for, is_out_of_memory, train
 
 if TYPE_CHECKING:
     from pipeline.executing import Workspace
@@ -167,30 +167,40 @@ def predict_logits(
         DivergedError: if a logit is not finite.
         InterruptedRun: if the monitor asked to stop.
     """
-    parts: list[np.ndarray] = []
-    logits: list[torch.Tensor] = []
     model.eval()
-    device = next(model.parameters()).device
-    n_done = 0
-    with torch.inference_mode():
-        for part in micro_batches(
-            np.arange(len(encoded.lengths)), encoded.lengths, token_budget=tokens_per_micro_batch
-        ):
-            batch = {name: tensor.to(device) for name, tensor in collate(encoded, part).items()}
-            logits.append(model(batch).float().cpu())
-            parts.append(part)
-            if monitor is not None:
-                n_done += len(part)
-                monitor.progress(step=n_done, n_steps=len(encoded.lengths))
-                if code := monitor.stop_requested():
-                    raise InterruptedRun("interrupted while predicting; run dvc repro to continue.", code)
-    ordered = np.empty((len(encoded.lengths), logits[0].shape[1]), dtype=np.float32)
-    ordered[np.concatenate(parts)] = torch.cat(logits).numpy()
+    try:
+        order, logits = _forward(model, encoded, tokens_per_micro_batch, monitor)
+    except RuntimeError as error:
+        longest = int(encoded.lengths.max())
+        if not is_out_of_memory(error) or tokens_per_micro_batch <= longest:
+            raise
+        torch.cuda.empty_cache()
+        return predict_logits(model, encoded, max(tokens_per_micro_batch // 2, longest), monitor=monitor)
+    ordered = np.empty_like(logits)
+    ordered[order] = logits
     if not np.isfinite(ordered).all():
         raise DivergedError(
             "predictions: logits must be finite, got NaN or infinity. Lower the learning rate, or use precision fp32."
         )
     return ordered
+
+
+def _forward(
+    model: nn.Module, encoded: Encoded, token_budget: int, monitor: "Monitor | None"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows in the order in which they were predicted, and their logits."""
+    device = next(model.parameters()).device
+    n_rows, parts, logits = len(encoded.lengths), [], []
+    with torch.inference_mode():
+        for part in micro_batches(np.arange(n_rows), encoded.lengths, token_budget=token_budget):
+            batch = {name: tensor.to(device) for name, tensor in collate(encoded, part).items()}
+            logits.append(model(batch).float().cpu())
+            parts.append(part)
+            if monitor is not None:
+                monitor.progress(step=sum(map(len, parts)), n_steps=n_rows)
+                if code := monitor.stop_requested():
+                    raise InterruptedRun("interrupted while predicting; run dvc repro to continue.", code)
+    return np.concatenate(parts), torch.cat(logits).numpy()
 
 
 def _inner_split(rows: pd.DataFrame, settings: "Encoder", seed: int) -> tuple[pd.DataFrame, pd.DataFrame | None]:
@@ -239,13 +249,14 @@ def finetune(
         table: the rows.
         folds: the fold manifest.
         settings: the encoder's resolved settings.
-        recipe: its recipe, whose `key` stands for settings and code.
+        recipe: its recipe, whose `train` and `predict` stand for settings and code.
         metrics: per task the metric.
         seed: of the whole run.
         run: where the units run.
         folder: where `<task>.parquet`, `history.json` and `models/` go.
     """
     jobs = fold_jobs(table, folds)
+    inner = settings.epoch_selection == "inner"
     training: list[Any] = []
     predicting: list[Any] = []
     for job in jobs:
@@ -253,18 +264,19 @@ def finetune(
         job_seed = derive_seed(seed, job.task, job.repeat, job.fold)
         depends_on = {
             "step": "finetune",
-            "recipe": recipe["key"],
-            "rows": rows_digest(job.fitted),
+            "recipe": recipe["train"],
+            "rows": rows_digest(job.fitted if inner else job.fitted.drop(columns="cluster")),
             "labels": labels,
-            "metric": metrics[job.task].model_dump() if settings.epoch_selection == "inner" else None,
+            "metric": metrics[job.task].model_dump() if inner else None,
             "seed": job_seed,
             "numerics": numerics(run.device, run.threads_per_worker),
         }
         unit = Unit(f"{encoder}/{job.name}", depends_on)
         arguments = {"rows": job.fitted, "n_outputs": len(labels), "settings": settings, "seed": job_seed}
         training.append((unit, train_fold, {**arguments, "metric": metrics[job.task]}))
-        fields = {"model": encoder, "task": job.task, "labels": labels, "recipe": recipe["key"], "seed": seed}
-        depends_on = {"step": "predict", "model": unit.key, "rows": rows_digest(job.predicted)}
+        fields = {"model": encoder, "task": job.task, "labels": labels, "recipe": recipe["train"], "seed": seed}
+        depends_on = {"step": "predict", "model": unit.key, "code": recipe["predict"]}
+        depends_on["rows"] = rows_digest(job.predicted)
         arguments = {"model": unit.result, "rows": job.predicted, "settings": settings}
         arguments["predictions"] = {**fields, "manifest": folds.digest}
         predicting.append((Unit(f"{encoder}/{job.name}/predict", depends_on), predict_fold, arguments))

@@ -89,7 +89,17 @@ def _module(name: str) -> Module:
                     definitions.setdefault(part.id, []).append(node)
         elif not isinstance(node, ast.Import | ast.ImportFrom) and not _is_docstring(node) and not _only_types(node):
             always.append(node)
-    return Module(definitions, dict(_imports(tree.body)), always)
+    parts = [part for node in tree.body if not _only_types(node) for part in _outside_definitions(node)]
+    return Module(definitions, dict(_imports(parts)), always)
+
+
+def _outside_definitions(node: ast.stmt) -> Iterator[ast.stmt]:
+    """Yield a statement and those inside it that run on import, such as the branches of a `try`."""
+    yield node
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.stmt):
+                yield from _outside_definitions(child)
 
 
 def _path(module_name: str) -> Path:
@@ -107,8 +117,8 @@ def _imports(nodes: list[ast.stmt]) -> Iterator[tuple[str, Definition]]:
                 yield alias.asname or alias.name, target
         elif isinstance(node, ast.Import):
             for alias in node.names:
-                if alias.name.split(".")[0] in PACKAGES and alias.asname:
-                    yield alias.asname, (alias.name, "")
+                if alias.name.split(".")[0] in PACKAGES:
+                    raise ValueError(f"import {alias.name}: write `from ... import ...`, which can be followed.")
 
 
 def _references(node: ast.stmt, module: Module, module_name: str) -> Iterator[Definition]:

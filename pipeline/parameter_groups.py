@@ -30,12 +30,12 @@ def parameter_groups(
     n_layers = max((_layer(name) for name in names), default=0)
     rates: dict[int, float] = {n_layers + 1: head_learning_rate or 10 * learning_rate}
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
-    parameters = [(_layer(name, n_layers), parameter) for name, parameter in backbone.named_parameters()]
-    parameters += [(n_layers + 1, parameter) for parameter in readout.parameters()]
-    for depth, parameter in parameters:
+    parameters = [(_layer(name, n_layers), name, parameter) for name, parameter in backbone.named_parameters()]
+    parameters += [(n_layers + 1, name, parameter) for name, parameter in readout.named_parameters()]
+    for depth, full_name, parameter in parameters:
         if not parameter.requires_grad:
             continue
-        decays = parameter.ndim > 1
+        decays = parameter.ndim > 1 and "bias" not in full_name  # xlnet and t5 have biases of two dimensions
         rate = rates.setdefault(depth, learning_rate * layer_decay ** (n_layers - depth))
         name = f"depth {depth}, {'decayed' if decays else 'not decayed'}"
         group = {"name": name, "params": [], "lr": rate, "weight_decay": weight_decay if decays else 0.0}

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pipeline.params import Encoder, Params, Task
 
 NAME = re.compile(r"[a-z0-9_-]+")
+RESERVED = {"ensemble", "scores"}
 Problem = tuple[tuple[Any, ...], str]
 
 
@@ -31,7 +32,15 @@ def check_files(values: dict[str, Any]) -> Iterator[Problem]:
         places = {("train",): task, ("test",): task, ("submission", "sample"): submission}
         for key, holder in places.items():
             file = holder.get(key[-1]) if isinstance(holder, dict) else None
-            if isinstance(file, str) and not Path(file).is_file():
+            if not isinstance(file, str):
+                continue
+            watched = Path("data") / str(values.get("competition"))
+            if not Path(file).is_relative_to(watched) or ".." in Path(file).parts:
+                yield (
+                    ("tasks", name, *key),
+                    f"must lie in {watched}/, which DVC watches, got {file}. Move the file there.",
+                )
+            elif not Path(file).is_file():
                 remedy = "Put the competition's files there or correct the path."
                 yield ("tasks", name, *key), f"no such file: {file}. {remedy}"
 
@@ -50,6 +59,9 @@ def check_together(params: "Params") -> Iterator[Problem]:
         yield ("encoders",), "there is no model. Add an encoder or a baseline."
     if params.submit.model not in ("ensemble", *params.members):
         yield ("submit", "model"), expected(params.submit.model, ["ensemble", *params.members])
+    for section, names in (("encoders", params.encoders), ("baselines", params.baselines), ("tasks", params.tasks)):
+        for name in sorted(RESERVED & set(names)):
+            yield (section, name), "this name is taken by a file of the pipeline. Rename it."
     for name, task in params.tasks.items():
         yield from ((("tasks", name, *key), text) for key, text in _check_task(task))
     for name, encoder in params.encoders.items():
@@ -72,6 +84,11 @@ def _check_encoder(encoder: "Encoder", device: str) -> Iterator[Problem]:
     origins = [key for key in ("path", "hub_id", "package") if options.get(key)]
     if len(origins) != 1:
         yield ("source",), f"needs one of path, hub_id or package, got {origins or 'none'}. Give exactly one."
+    elif origins == ["path"] and not Path(options["path"]).is_relative_to("models"):
+        yield (
+            ("source", "path"),
+            f"must lie in models/, which DVC watches, got {options['path']}. Move the folder there.",
+        )
     elif origins == ["path"] and not Path(options["path"]).is_dir():
         yield ("source", "path"), f"no such folder: {options['path']}. Put the model there or correct the path."
     elif origins == ["hub_id"] and not re.fullmatch(r"[0-9a-f]{40}", str(options.get("revision"))):

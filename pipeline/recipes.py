@@ -17,31 +17,47 @@ from pipeline.reproducibility import digest
 
 # How often a checkpoint is written changes nothing that comes out.
 NOT_IN_KEY = {"checkpoint_seconds"}
-UNIT_STARTS = [("pipeline.finetuning", "train_fold"), ("pipeline.finetuning", "predict_fold")]
+TRAIN_START = ("pipeline.finetuning", "train_fold")
+PREDICT_START = ("pipeline.finetuning", "predict_fold")
 
 
 def encoder_recipe(params: Params, name: str) -> dict[str, Any]:
-    """Return an encoder's recipe; its `key` stands for all that its units depend on besides data, seed and machine."""
+    """Return an encoder's recipe.
+
+    `train` and `predict` stand for all that a unit of training or prediction depends on besides rows, seed and machine.
+    """
     settings = params.encoders[name]
     used = list(named_components(settings))
-    if settings.epoch_selection == "inner":
+    metrics = {}
+    if settings.epoch_selection == "inner":  # only then a metric has a say in training
         used += [task.metric for task in params.tasks.values()]
-    code = code_digests([*UNIT_STARTS, *_starts(used)])
-    dumped = settings_of(settings)
-    source = _source_digest(settings.source.options)
-    key = digest({"settings": dumped, "code": code, "source": source})
-    stage = digest(code_digests([("stages.finetune", "main")]))
-    return {"key": key, "settings": dumped, "source": source, "code": code, "stage": stage}
+        metrics = {name: task.metric.model_dump() for name, task in params.tasks.items()}
+    training, predicting = (code_digests([start, *_starts(used)]) for start in (TRAIN_START, PREDICT_START))
+    recipe = {"settings": settings_of(settings), "source": _source_digest(settings.source.options), "metrics": metrics}
+    return {
+        **recipe,
+        "train": digest({**recipe, "code": training}),
+        "predict": digest(predicting),
+        "code": {**training, **predicting},
+        "stage": digest(code_digests([("stages.finetune", "main")])),
+    }
 
 
 def stage_recipe(params: Params, stage: str) -> dict[str, Any]:
-    """Return the digests of the code of a stage and of the components that it may load."""
+    """Return the digests of the code of a stage and of the components that it may load; of each baseline by itself."""
     sections: dict[str, Any] = {
         "baseline": params.baselines,
         "stack": [params.stack, params.tasks],
         "submit": params.tasks,
     }
-    return {"code": code_digests([(f"stages.{stage}", "main"), *_starts(named_components(sections.get(stage)))])}
+    starts = [(f"stages.{stage}", "main"), *_starts(named_components(sections.get(stage)))]
+    if stage == "stack":
+        starts.append(("pipeline.stackers.mean", "build"))  # the ladder of a single member
+    recipe: dict[str, Any] = {"code": code_digests(starts)}
+    if stage == "baseline":
+        fit = ("pipeline.baselining", "fit_and_predict")
+        recipe["units"] = {name: digest(code_digests([fit, *_starts([one])])) for name, one in params.baselines.items()}
+    return recipe
 
 
 def settings_of(settings: Encoder) -> dict[str, Any]:

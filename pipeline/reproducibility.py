@@ -5,7 +5,7 @@ import importlib.metadata
 import json
 from typing import Any
 
-VERSIONED = ("torch", "transformers", "tokenizers", "accelerate", "numpy", "scikit-learn", "lightgbm")
+VERSIONED = ("torch", "transformers", "tokenizers", "accelerate", "numpy", "scipy", "scikit-learn", "lightgbm")
 
 
 def digest(value: Any) -> str:

@@ -1,7 +1,8 @@
 """When to stop: SIGTERM, SIGINT, or the death of the process that this one works for.
 
-A training step asks `stop_requested()`; the first signal lets it finish the step and write a checkpoint, the second ends
-the process at once. A stage notices when the `dvc` above it is gone, a worker when its stage is.
+A training step asks `stop_requested()`; the first signal lets it finish the step and write a checkpoint, a second one,
+more than two seconds later, ends the process at once. A stage notices when the `dvc` above it is gone, a worker when
+its stage is.
 """
 
 import os
@@ -10,14 +11,16 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 import psutil
 
 _requested: int | None = None
+_requested_at = 0.0
 _watching = False
 POLL_SECONDS = 1.0
+SECOND_REQUEST_SECONDS = 2.0
 
 
 def stop_requested() -> int | None:
@@ -43,13 +46,17 @@ def stop_on_signals() -> Iterator[None]:
 
 
 def _request(number: int, frame: FrameType | None) -> None:
-    global _requested
+    global _requested, _requested_at
     if _requested is not None:
-        os._exit(_requested)
-    _requested = 128 + number
+        # A group's signal and the one handed on by the stage are one request; who means it sends another later.
+        if time.monotonic() - _requested_at > SECOND_REQUEST_SECONDS:
+            os._exit(_requested)
+        return
+    _requested, _requested_at = 128 + number, time.monotonic()
     for child in psutil.Process().children():
-        if "loky" in " ".join(child.cmdline()):
-            child.send_signal(signal.SIGTERM)
+        with suppress(psutil.Error):
+            if "loky" in " ".join(child.cmdline()):
+                child.send_signal(signal.SIGTERM)
 
 
 def _watch_parent() -> None:
@@ -63,7 +70,8 @@ def _watch_parent() -> None:
     def watch() -> None:
         while master.is_running() and master.status() != psutil.STATUS_ZOMBIE:
             time.sleep(POLL_SECONDS)
-        os.kill(os.getpid(), signal.SIGTERM)
+        if _requested is None:  # a signal to the whole group ends dvc too
+            os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
 

@@ -15,6 +15,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import nn
+from transformers import PreTrainedModel
 
 from pipeline.batching import epoch_batches, micro_batches
 from pipeline.exceptions import DivergedError, InterruptedRun, MachineError, ParamsError
@@ -72,6 +73,8 @@ def accelerator_for(precision: str, device: str) -> Accelerator:
     """Return an Accelerator for `auto`, `fp32`, `bf16` or `fp16` on `auto`, `cpu` or `cuda`."""
     AcceleratorState._reset_state(reset_partial_state=True)  # a worker runs units of several precisions in turn
     on_cpu = device == "cpu" or not torch.cuda.is_available()
+    if on_cpu and precision in ("bf16", "fp16"):
+        raise ParamsError(f"precision: {precision} needs a GPU, and there is none. Use auto or fp32.")
     if precision == "auto":
         precision = "bf16" if not on_cpu and torch.cuda.is_bf16_supported() else "fp32"
     return Accelerator(cpu=on_cpu, mixed_precision="no" if precision == "fp32" else precision)
@@ -113,7 +116,9 @@ def train(
     accelerator = accelerator_for(settings.precision, device)
     if settings.gradient_checkpointing:
         try:
-            model.backbone.gradient_checkpointing_enable()  # type: ignore[union-attr, operator]
+            for module in model.modules():
+                if isinstance(module, PreTrainedModel):
+                    module.gradient_checkpointing_enable()
         except ValueError as error:
             raise ParamsError(f"gradient_checkpointing: {error} Set it to false for this encoder.") from error
     optimizer = settings.optimizer.build(parameter_groups=parameter_groups)
@@ -128,6 +133,16 @@ def train(
         model.load_state_dict(loop.best["weights"])
     loop.count_seconds()
     return loop.history
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Return whether an error says that a device's memory ran out, in any of the ways in which torch tells it.
+
+    >>> is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")), is_out_of_memory(RuntimeError("shapes"))
+    (True, False)
+    """
+    said = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in said or "alloc_failed" in said
 
 
 class _Loop:
@@ -216,7 +231,7 @@ class _Loop:
 
     def halve_budget(self, error: RuntimeError, longest: int) -> None:
         """After running out of memory take smaller micro-batches: same rows, same steps, same rates."""
-        if not isinstance(error, torch.OutOfMemoryError) and "out of memory" not in str(error).lower():
+        if not is_out_of_memory(error):
             raise error
         if self.token_budget <= longest:
             raise MachineError(
@@ -245,7 +260,7 @@ class _Loop:
         score = None if evaluate is None else evaluate(self.model)
         losses = [point["loss"] for point in self.history.steps if point["epoch"] == epoch]
         self.history.epochs.append({"epoch": epoch, "loss": float(np.mean(losses or [np.nan])), "inner_score": score})
-        if score is not None:
+        if score is not None and np.isfinite(score):  # a metric may be undefined on few inner rows
             if self.best is None or score > self.best["score"]:
                 weights = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
                 self.best = {"score": score, "weights": weights}

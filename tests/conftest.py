@@ -90,6 +90,8 @@ def make_project(folder: Path) -> Project:
 
     for name in ("pipeline", "stages"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "models").mkdir()
+    (folder / "models" / "README.md").touch()
     for name in ("dvc.yaml", ".dvcignore"):
         shutil.copyfile(ROOT / name, folder / name)
     (folder / "params.yaml").write_text(PARAMS, encoding="utf-8")

@@ -26,7 +26,7 @@ def run(table, folds, *, name: str = "bert", key: str = "k", seed: int = 0, **tr
         table,
         folds,
         settings=encoder({"epochs": 8, "learning_rate": 5e-3, "head_learning_rate": 1e-2, **training}),
-        recipe={"key": key},
+        recipe={"train": key, "predict": "p"},
         metrics=METRICS,
         seed=seed,
         run=Run(device="cpu", n_workers=1),

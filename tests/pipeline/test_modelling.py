@@ -45,8 +45,11 @@ def test_every_trainable_parameter_is_in_one_group_and_norms_and_biases_do_not_d
         weight_decay=0.1,
     )
     assert sum(len(group["params"]) for group in groups) == sum(p.requires_grad for p in model.parameters())
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
     for group in groups:
-        assert all((parameter.ndim > 1) == (group["weight_decay"] > 0) for parameter in group["params"])
+        for parameter in group["params"]:
+            decays = parameter.ndim > 1 and "bias" not in names[id(parameter)]
+            assert decays == (group["weight_decay"] > 0), names[id(parameter)]
     rates = {group["name"].split(",")[0]: group["lr"] for group in groups}
     top = max(int(name.split()[1]) for name in rates) - 1
     assert rates[f"depth {top + 1}"] == 5.0

@@ -51,6 +51,9 @@ def test_good_params_load_and_encoders_inherit_training(load) -> None:
         ("train.csv", "trian.csv", r"tasks.intent.train: no such file: data/tiny/trian.csv. Put the competition's"),
         ("  bert:", "  be.rt:", r"encoders.be.rt: names must match \[a-z0-9_-\]\+"),
         ("competition: tiny", "", r"competition: is missing. Add it"),
+        ("data/tiny/train.csv", "train.csv", r"tasks.intent.train: must lie in data/tiny/, which DVC watches"),
+        ("data/tiny/test.csv", "data/tiny/../x.csv", r"tasks.intent.test: must lie in data/tiny/"),
+        ("baselines: {tfidf", "baselines: {ensemble", r"baselines.ensemble: this name is taken"),
         ("n_splits: 2", "n_splits: 1", r"folds.n_splits: input should be greater than or equal to 2, got 1"),
         ("n_splits: 2", "n_splits: 2, n_splits: 3", r"is not valid YAML 1.2.*duplicate key"),
         ("{name: text_cnn, n_filters: 8}", "{name: text_cnn}\n    pooling: mean", r"text_cnn reads token states"),
@@ -81,6 +84,7 @@ BERT = "{name: from_config, architecture: bert, vocab_size: 300, hidden_size: 16
     [
         ("{name: pretrained, hub_id: a/b, revision: main}", r"revision: got 'main'. A branch can move: pin the 40-hex"),
         ("{name: pretrained, hub_id: a/b}", r"revision: got None. A branch can move"),
+        ("{name: pretrained, path: elsewhere}", r"source.path: must lie in models/, which DVC watches"),
         ("{name: pretrained, path: models/none}", r"source.path: no such folder: models/none"),
         (
             "{name: pretrained, path: data, hub_id: a/b}",

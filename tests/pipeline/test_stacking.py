@@ -480,7 +480,7 @@ encoders: {unused: {source: from_config}}
 submit: {}
 seed: 5
 tasks:
-  news: {kind: binary, metric: f1_macro, report_metrics: [accuracy, auc], train: raw.csv, test: raw.csv}
+  news: {kind: binary, metric: f1_macro, report_metrics: [accuracy, auc], train: data/small/raw.csv, test: data/small/raw.csv}
 baselines: {model0: tfidf_logistic, model1: tfidf_logistic, model2: tfidf_logistic}
 stack: {members: [model0, model1, model2], n_bootstrap: 50}
 folds: {near_duplicate_similarity: null}
@@ -491,7 +491,8 @@ folds: {near_duplicate_similarity: null}
 def repository(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text(PARAMS)
-    (tmp_path / "raw.csv").touch()
+    (tmp_path / "data" / "small").mkdir(parents=True)
+    (tmp_path / "data" / "small" / "raw.csv").touch()
     table, folds, members = competition(holdout=20)
     artifacts.write_table(table)
     artifacts.write_folds(folds.rows)

@@ -23,6 +23,7 @@ def work(workspace, *, n):
         time.sleep(0.05)
         code = workspace.stop_requested()
         if code:
+            time.sleep(1)  # as long as a checkpoint may take
             (workspace.unit.folder / "saved").touch()
             raise InterruptedRun("stopped; run dvc repro to continue.", code)
 
@@ -60,10 +61,11 @@ def test_a_signal_saves_the_work_and_sets_the_exit_code(tmp_path, n_workers: int
     check_stopped(process, tmp_path, n_workers, code)
 
 
-def test_ctrl_c_which_reaches_stage_and_workers_at_once_saves_the_work_too(tmp_path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_that_reaches_stage_and_workers_at_once_saves_the_work_too(tmp_path, number: int, code: int) -> None:
     process = start(tmp_path, 2)
-    os.killpg(process.pid, signal.SIGINT)
-    check_stopped(process, tmp_path, 2, 130)
+    os.killpg(process.pid, number)
+    check_stopped(process, tmp_path, 2, code)
 
 
 def check_stopped(process: subprocess.Popen, folder: Path, n_workers: int, code: int) -> None:

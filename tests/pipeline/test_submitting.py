@@ -114,7 +114,7 @@ def test_the_summary_counts_labels_that_nobody_got() -> None:
 
 def write_params(folder: Path, *, formats: tuple[str, ...] = ("kaggle_csv",), model: str = "tfidf") -> None:
     tasks = "".join(
-        f"  {name}: {{kind: binary, metric: accuracy, train: train.csv, test: test.csv, "
+        f"  {name}: {{kind: binary, metric: accuracy, train: data/c/train.csv, test: data/c/test.csv, "
         f"submission: {{format: {form}}}}}\n"
         for name, form in zip(("main", "other"), formats, strict=False)
     )
@@ -125,7 +125,8 @@ def write_params(folder: Path, *, formats: tuple[str, ...] = ("kaggle_csv",), mo
     )
     (folder / "params.yaml").write_text(text)
     for name in ("train.csv", "test.csv"):
-        (folder / name).touch()
+        (folder / "data" / "c").mkdir(parents=True, exist_ok=True)
+        (folder / "data" / "c" / name).touch()
 
 
 @pytest.mark.parametrize("second", ["tianchi_json", "{name: kaggle_csv, values: probabilities}"])
