@@ -3,6 +3,7 @@
 Same model (the packaged MiniLM-L6), rows, batch size, length limit, epochs and threads; each contestant in a fresh
 process. The peer runs with its defaults and with its grouping by length. Needs data/disaster_tweets and `make minilm`.
 Run from the repository's root: python benchmarks/training.py [epochs]. Writes benchmarks/results/training.json.
+BENCHMARK_ROWS takes only the first rows, BENCHMARK_THREADS another number of threads than 2.
 """
 
 import json
@@ -29,7 +30,7 @@ def fold() -> tuple[Any, Any]:
 
     rows = pd.read_csv(ROOT / "data" / "disaster_tweets" / "train.csv", dtype=str, keep_default_na=False)
     rows = pd.DataFrame({"text": rows["text"], "text_pair": None, "label": rows["target"].astype(int)})
-    rows["cluster"] = range(len(rows))
+    rows = rows.head(int(os.environ.get("BENCHMARK_ROWS", len(rows)))).assign(cluster=0)
     scored = rows.index % 5 == 0
     return rows[~scored].reset_index(drop=True), rows[scored].reset_index(drop=True)
 
