@@ -6,6 +6,17 @@ from scipy.special import softmax
 from pipeline.artifacts import Predictions
 from pipeline.exceptions import DataError
 
+FLOOR = 1e-6  # a probability of exactly zero must not drown the other columns
+
+
+def log_columns(probabilities: np.ndarray) -> np.ndarray:
+    """Return the log-probabilities of all models side by side, (N, M * C) for probabilities (N, M, C).
+
+    >>> log_columns(np.array([[[1.0, 0.0]]])).round(1).tolist()
+    [[0.0, -13.8]]
+    """
+    return np.log(probabilities.clip(FLOOR, 1)).reshape(len(probabilities), -1)
+
 
 def probabilities_of(
     predictions: Predictions,

@@ -10,8 +10,7 @@ import numpy as np
 
 from pipeline.contracts import Metric
 from pipeline.exceptions import ParamsError
-
-SMALLEST = 1e-6
+from pipeline.probabilities import log_columns
 
 
 @dataclass
@@ -26,7 +25,7 @@ class LightGbm:
         """Fit on probabilities (N, M, C) and int labels (N,)."""
         import lightgbm
 
-        columns = _columns(probabilities)
+        columns = log_columns(probabilities)
         # Sums of floats depend on their order: sorted rows make the trees independent of the order they come in.
         order = np.lexsort((labels, *columns.T))
         n_outputs = probabilities.shape[2]
@@ -41,7 +40,7 @@ class LightGbm:
         import lightgbm
 
         booster = lightgbm.Booster(model_str=self.fitted["model"])
-        return np.asarray(booster.predict(_columns(probabilities), num_threads=1))
+        return np.asarray(booster.predict(log_columns(probabilities), num_threads=1))
 
     def weights(self) -> list[float] | None:
         """Return each model's share of the gain of all splits, or None if there is no split."""
@@ -55,10 +54,6 @@ class LightGbm:
     def load_state(self, state: dict[str, Any]) -> None:
         """Take what `state` returned."""
         self.fitted = state
-
-
-def _columns(probabilities: np.ndarray) -> np.ndarray:
-    return np.log(probabilities.clip(SMALLEST, 1)).reshape(len(probabilities), -1)  # (N, M * C)
 
 
 def build(

@@ -11,6 +11,7 @@ from scipy.special import softmax
 
 from pipeline.contracts import Metric
 from pipeline.exceptions import ParamsError
+from pipeline.probabilities import log_columns
 
 SMALLEST = 1e-6
 
@@ -26,7 +27,7 @@ class Logistic:
         """Fit on probabilities (N, M, C) and int labels (N,)."""
         from sklearn.linear_model import LogisticRegression
 
-        columns = _columns(probabilities)
+        columns = log_columns(probabilities)
         center, scale = columns.mean(axis=0), columns.std(axis=0)
         scale[scale < SMALLEST] = 1.0
         present = np.unique(labels)
@@ -42,7 +43,7 @@ class Logistic:
 
     def predict(self, probabilities: np.ndarray) -> np.ndarray:
         """Return probabilities (N, C) for probabilities (N, M, C)."""
-        columns = (_columns(probabilities) - self.fitted["center"]) / self.fitted["scale"]
+        columns = (log_columns(probabilities) - self.fitted["center"]) / self.fitted["scale"]
         known = softmax(columns @ np.transpose(self.fitted["coefficients"]) + self.fitted["intercepts"], axis=1)
         result = probabilities.mean(axis=1)
         present = self.fitted["present"]
@@ -62,10 +63,6 @@ class Logistic:
     def load_state(self, state: dict[str, Any]) -> None:
         """Take what `state` returned."""
         self.fitted = state
-
-
-def _columns(probabilities: np.ndarray) -> np.ndarray:
-    return np.log(probabilities.clip(SMALLEST, 1)).reshape(len(probabilities), -1)  # (N, M * C)
 
 
 def build(*, metric: Metric, seed: int, inverse_penalty: float = 0.01) -> Logistic:

@@ -5,40 +5,21 @@ given, so a test set is ranked within itself, and the shares of the labels are l
 tuned decision, or loses to the plain mean on the ladder.
 """
 
-from typing import Any
-
 import numpy as np
 from scipy.stats import rankdata
 
 from pipeline.contracts import Metric
+from pipeline.stackers.mean import Mean
 
 
-class RankMean:
+class RankMean(Mean):
     """The mean of the models' ranks, made to sum to 1 over the labels."""
-
-    n_models = 0
-
-    def fit(self, probabilities: np.ndarray, labels: np.ndarray) -> None:
-        """Note the number of models of probabilities (N, M, C)."""
-        self.n_models = probabilities.shape[1]
 
     def predict(self, probabilities: np.ndarray) -> np.ndarray:
         """Return probabilities (N, C) for probabilities (N, M, C), ranked among these N rows; ties share their mean."""
         ranks = rankdata(probabilities, axis=0) / (len(probabilities) + 1)  # (N, M, C)
-        mean = ranks.mean(axis=1)
+        mean = super().predict(ranks)
         return mean / mean.sum(axis=1, keepdims=True)
-
-    def weights(self) -> list[float]:
-        """Return equal shares."""
-        return [1 / self.n_models] * self.n_models
-
-    def state(self) -> dict[str, Any]:
-        """Return the number of models."""
-        return {"n_models": self.n_models}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Take what `state` returned."""
-        self.n_models = state["n_models"]
 
 
 def build(*, metric: Metric, seed: int) -> RankMean:
