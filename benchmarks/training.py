@@ -52,7 +52,7 @@ def run_stitchfold(epochs: int) -> dict[str, float]:
     history = json.loads((unit.result / HISTORY).read_text(encoding="utf-8"))
     model, tokenizer = load_classifier(unit.result)
     logits = predict_logits(model, encode_rows(tokenizer, scored, settings), 8192)
-    return outcome(len(fitted) * epochs / history["seconds"], logits.argmax(axis=1), scored)
+    return outcome(len(fitted) * epochs / history["seconds"], logits.argmax(axis=1), scored["label"].to_numpy())
 
 
 def run_trainer(epochs: int, *, grouped: bool) -> dict[str, float]:
@@ -89,13 +89,14 @@ def run_trainer(epochs: int, *, grouped: bool) -> dict[str, float]:
     )
     trainer = Trainer(model, arguments, train_dataset=examples(fitted), processing_class=tokenizer)
     speed = trainer.train().metrics["train_samples_per_second"]
-    return outcome(speed, trainer.predict(examples(scored)).predictions.argmax(axis=1), scored)
+    scores = trainer.predict(examples(scored))  # grouping by length shuffles these rows too: labels come with them
+    return outcome(speed, scores.predictions.argmax(axis=1), scores.label_ids)
 
 
-def outcome(rows_per_second: float, predicted: Any, scored: Any) -> dict[str, float]:
+def outcome(rows_per_second: float, predicted: Any, labels: Any) -> dict[str, float]:
     """Return throughput, accuracy and its standard error."""
-    accuracy = float((predicted == scored["label"].to_numpy()).mean())
-    error = math.sqrt(accuracy * (1 - accuracy) / len(scored))
+    accuracy = float((predicted == labels).mean())
+    error = math.sqrt(accuracy * (1 - accuracy) / len(labels))
     return {"rows_per_second": rows_per_second, "accuracy": accuracy, "standard_error": error}
 
 

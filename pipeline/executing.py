@@ -184,7 +184,7 @@ def _run_unit(
 ) -> tuple[str, PipelineError | None]:
     """Compute a unit in this process and publish its result; return its key and its error, so that it ends no other."""
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, datefmt="%H:%M:%S")  # a worker starts without
-    with stop_on_signals(), _gpu(device), _threads(threads):
+    with stop_on_signals(), _gpu(device), _numerics(threads, on_gpu=gpu_count(device) > 0):
         unit.folder.mkdir(parents=True, exist_ok=True)
         code = stop_requested()
         if code:
@@ -268,15 +268,17 @@ def _gpu(device: str) -> Iterator[None]:
 
 
 @contextmanager
-def _threads(n_threads: int) -> Iterator[None]:
-    """Fix torch's threads: their number changes the bits of a result."""
+def _numerics(n_threads: int, *, on_gpu: bool) -> Iterator[None]:
+    """Fix what changes the bits of a result: torch's threads, and on a GPU the choice of kernels."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     import torch
 
     before = torch.get_num_threads()
     torch.set_num_threads(n_threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.use_deterministic_algorithms(on_gpu, warn_only=True)
+    # A debugging aid that costs time.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
         yield
     finally:

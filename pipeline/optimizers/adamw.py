@@ -12,4 +12,5 @@ def build(
     *, parameter_groups: list[dict[str, Any]], beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8
 ) -> torch.optim.Optimizer:
     """Return the optimizer; each group brings its `lr` and `weight_decay`."""
-    return torch.optim.AdamW(parameter_groups, betas=(beta1, beta2), eps=epsilon)
+    # Fused: one pass over each weight instead of several, on a CPU too, where large embeddings make steps slow.
+    return torch.optim.AdamW(parameter_groups, betas=(beta1, beta2), eps=epsilon, fused=True)
