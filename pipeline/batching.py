@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 import torch
@@ -16,20 +16,47 @@ TOKENIZE_ROWS = 1000
 WINDOW_BATCHES = 50
 
 
+class Inputs(Protocol):
+    """Rows that become padded batches."""
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Return the tokens of each row (N,)."""
+
+    def batch(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
+        """Return the tensors that the model's forward takes, for rows (B,)."""
+
+
 @dataclass(frozen=True)
 class Encoded:
-    """Token ids of N rows, one after another: row i is `input_ids[starts[i]:starts[i + 1]]`."""
+    """Token ids of N rows, one after another: row i is `input_ids[starts[i]:starts[i + 1]]`.
+
+    `spans` (tokens, 2) says which characters of its row a token stands for, as [start, end) on the row's axis: one place
+    for the special tokens before the text, the text's characters, one place for the special tokens after it; of a pair the
+    second text and one more place follow. None where the tokenizer gives no offsets.
+    """
 
     input_ids: np.ndarray
     token_type_ids: np.ndarray
     starts: np.ndarray
     pad_token_id: int
     n_truncated: int
+    spans: np.ndarray | None
 
     @property
     def lengths(self) -> np.ndarray:
         """Tokens of each row (N,), special tokens included."""
         return np.diff(self.starts)
+
+    def batch(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
+        """Return `input_ids`, `attention_mask` and `token_type_ids`, int64 (B, T), padded on the right to the longest row."""
+        mask, positions = padded_positions(self.starts, rows)
+        ids = np.where(mask, self.input_ids[positions], self.pad_token_id)
+        return {
+            "input_ids": torch.from_numpy(ids.astype(np.int64)),
+            "attention_mask": torch.from_numpy(mask.astype(np.int64)),
+            "token_type_ids": torch.from_numpy(np.where(mask, self.token_type_ids[positions], 0).astype(np.int64)),
+        }
 
 
 def encode(
@@ -52,6 +79,7 @@ def encode(
     """
     ids: list[np.ndarray] = []
     types: list[np.ndarray] = []
+    spans: list[np.ndarray] = []
     n_truncated = 0
     pad = int(tokenizer.pad_token_id or 0)
     for start in range(0, len(texts), TOKENIZE_ROWS):
@@ -59,26 +87,57 @@ def encode(
         pairs = None if text_pairs is None else list(text_pairs[chunk])
         # Special tokens written out in a text, such as "[SEP]", are split like any other characters.
         batch = tokenizer(
-            list(texts[chunk]), pairs, return_token_type_ids=True, split_special_tokens=True, verbose=False
+            list(texts[chunk]),
+            pairs,
+            return_token_type_ids=True,
+            return_special_tokens_mask=True,
+            return_offsets_mapping=tokenizer.is_fast,
+            split_special_tokens=True,
+            verbose=False,
         )
         for row in range(len(batch["input_ids"])):
             row_ids = np.array(batch["input_ids"][row], dtype=np.int32)
             row_types = np.array(batch["token_type_ids"][row], dtype=np.int8)
+            sequences = _sequences(tokenizer, batch, row, texts[start + row])
             if len(row_ids) == 0:  # an empty text, and a tokenizer that adds nothing of its own
-                row_ids, row_types = np.array([pad], dtype=np.int32), np.zeros(1, dtype=np.int8)
+                row_ids, row_types, sequences = np.array([pad], np.int32), np.zeros(1, np.int8), np.array([-1])
+            if tokenizer.is_fast:
+                offsets = np.array(batch["offset_mapping"][row] or [(0, 0)], dtype=np.int32)
+                spans.append(_spans(offsets, sequences, len(texts[start + row]), len(pairs[row]) if pairs else 0))
             if len(row_ids) > max_length:
-                kept = _kept(batch, row, max_length, truncation)
+                kept = _kept(sequences, max_length, truncation)
                 row_ids, row_types = row_ids[kept], row_types[kept]
+                spans[-1:] = [one[kept] for one in spans[-1:]]
                 n_truncated += 1
             ids.append(row_ids)
             types.append(row_types)
     starts = np.concatenate([[0], np.cumsum([len(row) for row in ids], dtype=np.int64)])
-    return Encoded(np.concatenate(ids), np.concatenate(types), starts, pad, n_truncated)
+    all_spans = np.concatenate(spans) if spans else None
+    return Encoded(np.concatenate(ids), np.concatenate(types), starts, pad, n_truncated, all_spans)
 
 
-def _kept(batch: "BatchEncoding", row: int, max_length: int, truncation: str) -> np.ndarray:
+def _sequences(tokenizer: "PreTrainedTokenizerFast", batch: "BatchEncoding", row: int, text: str) -> np.ndarray:
+    """Return for each token 0 or 1, the text it comes from, or -1 for a special token."""
+    if tokenizer.is_fast:
+        return np.array([-1 if sequence is None else sequence for sequence in batch.sequence_ids(row)], dtype=np.int8)
+    body = np.array(batch["special_tokens_mask"][row], dtype=np.int8) == 0
+    return np.where(body, np.cumsum(body) > len(tokenizer.tokenize(text)), -1).astype(np.int8)
+
+
+def _spans(offsets: np.ndarray, sequences: np.ndarray, n_first: int, n_second: int) -> np.ndarray:
+    """Return offsets (tokens, 2) within each text as spans on the row's axis (see `Encoded`).
+
+    >>> _spans(np.array([[0, 0], [0, 2], [0, 0], [0, 1], [0, 0]]), np.array([-1, 0, -1, 1, -1]), 2, 1).tolist()
+    [[0, 1], [1, 3], [3, 4], [4, 5], [5, 6]]
+    """
+    spans = offsets + 1 + (sequences == 1)[:, None] * (1 + n_first)
+    # A special token stands before the first text, after the first or after the second.
+    places = np.array([0, 1 + n_first, 2 + n_first + n_second])[np.maximum.accumulate(sequences) + 1]
+    return np.where((sequences == -1)[:, None], places[:, None] + [0, 1], spans).astype(np.int32)
+
+
+def _kept(sequences: np.ndarray, max_length: int, truncation: str) -> np.ndarray:
     """Return the positions of a too long row that stay: all special tokens, and of each body what the policy keeps."""
-    sequences = np.array([-1 if sequence is None else sequence for sequence in batch.sequence_ids(row)])
     kept = sequences == -1
     bodies = [np.flatnonzero(sequences == sequence) for sequence in (0, 1)]
     budgets = _budgets(len(bodies[0]), len(bodies[1]), max_length - int(kept.sum()))
@@ -123,16 +182,9 @@ def micro_batches(rows: np.ndarray, lengths: np.ndarray, *, token_budget: int) -
         start += size
 
 
-def collate(encoded: Encoded, rows: np.ndarray) -> dict[str, torch.Tensor]:
-    """Return `input_ids`, `attention_mask` and `token_type_ids`, int64 (B, T), padded on the right to the longest row."""
-    lengths = encoded.lengths[rows]
+def padded_positions(starts: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return, for rows of ragged tokens, the mask (B, T) of what is no padding and each place (B, T), 0 in padding."""
+    lengths = np.diff(starts)[rows]
     columns = np.arange(lengths.max())
     mask = columns < lengths[:, None]  # (B, T)
-    positions = np.where(mask, encoded.starts[rows][:, None] + columns, 0)
-    return {
-        "input_ids": torch.from_numpy(
-            np.where(mask, encoded.input_ids[positions], encoded.pad_token_id).astype(np.int64)
-        ),
-        "attention_mask": torch.from_numpy(mask.astype(np.int64)),
-        "token_type_ids": torch.from_numpy(np.where(mask, encoded.token_type_ids[positions], 0).astype(np.int64)),
-    }
+    return mask, np.where(mask, starts[rows][:, None] + columns, 0)

@@ -30,16 +30,16 @@ def available(kind: str) -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in (ROOT / kind).glob("*.py") if path.stem != "__init__"))
 
 
-def load(kind: str, name: str) -> Callable[..., Any]:
-    """Import `pipeline/<kind>/<name>.py` and return its `build`.
+def load(kind: str, name: str, function: str = "build") -> Callable[..., Any]:
+    """Import `pipeline/<kind>/<name>.py` and return its `build`, or another of its functions.
 
     Raises:
         ParamsError: if there is no such file.
     """
     if name not in available(kind):
         raise ParamsError(f"{kind}: got {name!r}, expected one of {list(available(kind))}.")
-    build: Callable[..., Any] = importlib.import_module(f"pipeline.{kind}.{name}").build
-    return build
+    found: Callable[..., Any] = getattr(importlib.import_module(f"pipeline.{kind}.{name}"), function)
+    return found
 
 
 @cache

@@ -34,6 +34,15 @@ class BuildEncoder(Protocol):
     def __call__(self, *, texts: Sequence[str], max_length: int, seed: int) -> EncoderParts: ...
 
 
+class RestoreEncoder(Protocol):
+    """`encoders/`, function `restore`: make both again from the folder to which the configuration and tokenizer were saved.
+
+    The weights may be anything: they are loaded afterwards.
+    """
+
+    def __call__(self, *, folder: Path) -> EncoderParts: ...
+
+
 class BuildPooling(Protocol):
     """`poolings/`: a module (hidden_states, attention_mask (B, T)) -> (B, H). A row of padding only gives finite values."""
 

@@ -17,11 +17,11 @@ from torch import nn
 
 from pipeline import artifacts
 from pipeline.artifacts import Folds, Predictions, Table
-from pipeline.batching import Encoded, collate, encode, micro_batches
+from pipeline.batching import Encoded, Inputs, encode, micro_batches
 from pipeline.exceptions import DivergedError, InterruptedRun
 from pipeline.executing import Unit, link_folder, run_units
 from pipeline.folding import FoldJob, fold_jobs, gather_predictions, rows_digest
-from pipeline.modelling import TextClassifier, build_classifier, load_classifier, save_classifier
+from pipeline.modelling import build_classifier, load_classifier, save_classifier
 from pipeline.parameter_groups import parameter_groups
 from pipeline.reproducibility import derive_seed, numerics
 from pipeline.training import accelerator_for, is_out_of_memory, train
@@ -36,20 +36,20 @@ HISTORY = "history.json"
 
 @dataclass(frozen=True)
 class Classification:
-    """The objective of fine-tuning: a loss per row over padded batches."""
+    """The objective of fine-tuning and stitching: a loss per row over padded batches."""
 
-    encoded: Encoded
+    inputs: Inputs
     labels: torch.Tensor
     loss: Any
 
     @property
     def lengths(self) -> np.ndarray:
         """Tokens of each row (N,)."""
-        return self.encoded.lengths
+        return self.inputs.lengths
 
     def batch(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
         """Return the padded rows with their labels (B,)."""
-        return {**collate(self.encoded, rows), "labels": self.labels[torch.from_numpy(rows)]}
+        return {**self.inputs.batch(rows), "labels": self.labels[torch.from_numpy(rows)]}
 
     def weight(self, batch: dict[str, torch.Tensor]) -> float:
         """Return the number of rows."""
@@ -88,7 +88,7 @@ def train_fold(
         n_outputs=n_outputs,
         seed=derive_seed(seed, "readout"),
     )
-    fitted, inner = _inner_split(rows, settings, seed)
+    fitted, inner = inner_split(rows, settings, seed)
     encoded = encode_rows(parts.tokenizer, fitted, settings)
     labels = torch.tensor(fitted["label"].tolist())
     groups = parameter_groups(
@@ -113,7 +113,7 @@ def train_fold(
         monitor=workspace,
         evaluate=evaluate,
     )
-    save_classifier(model.cpu(), parts.tokenizer, workspace.result)
+    save_classifier(model.cpu(), parts.tokenizer, workspace.result, source=settings.source.name)
     record = {**asdict(history), "n_rows": len(fitted), "n_truncated": encoded.n_truncated}
     (workspace.result / HISTORY).write_text(json.dumps(record), encoding="utf-8")
 
@@ -159,7 +159,7 @@ def encode_rows(tokenizer: Any, rows: pd.DataFrame, settings: "Encoder") -> Enco
 
 
 def predict_logits(
-    model: TextClassifier, encoded: Encoded, tokens_per_micro_batch: int, *, monitor: "Monitor | None" = None
+    model: nn.Module, inputs: Inputs, tokens_per_micro_batch: int, *, monitor: "Monitor | None" = None
 ) -> np.ndarray:
     """Return logits, float32 (N, C), in the order of the rows.
 
@@ -169,13 +169,13 @@ def predict_logits(
     """
     model.eval()
     try:
-        order, logits = _forward(model, encoded, tokens_per_micro_batch, monitor)
+        order, logits = _forward(model, inputs, tokens_per_micro_batch, monitor)
     except RuntimeError as error:
-        longest = int(encoded.lengths.max())
+        longest = int(inputs.lengths.max())
         if not is_out_of_memory(error) or tokens_per_micro_batch <= longest:
             raise
         torch.cuda.empty_cache()
-        return predict_logits(model, encoded, max(tokens_per_micro_batch // 2, longest), monitor=monitor)
+        return predict_logits(model, inputs, max(tokens_per_micro_batch // 2, longest), monitor=monitor)
     ordered = np.empty_like(logits)
     ordered[order] = logits
     if not np.isfinite(ordered).all():
@@ -186,14 +186,14 @@ def predict_logits(
 
 
 def _forward(
-    model: nn.Module, encoded: Encoded, token_budget: int, monitor: "Monitor | None"
+    model: nn.Module, inputs: Inputs, token_budget: int, monitor: "Monitor | None"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows in the order in which they were predicted, and their logits."""
     device = next(model.parameters()).device
-    n_rows, parts, logits = len(encoded.lengths), [], []
+    n_rows, parts, logits = len(inputs.lengths), [], []
     with torch.inference_mode():
-        for part in micro_batches(np.arange(n_rows), encoded.lengths, token_budget=token_budget):
-            batch = {name: tensor.to(device) for name, tensor in collate(encoded, part).items()}
+        for part in micro_batches(np.arange(n_rows), inputs.lengths, token_budget=token_budget):
+            batch = {name: tensor.to(device) for name, tensor in inputs.batch(part).items()}
             logits.append(model(batch).float().cpu())
             parts.append(part)
             if monitor is not None:
@@ -203,8 +203,11 @@ def _forward(
     return np.concatenate(parts), torch.cat(logits).numpy()
 
 
-def _inner_split(rows: pd.DataFrame, settings: "Encoder", seed: int) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-    """Return the rows to fit and, where the epoch is chosen, the rows that choose it; clusters stay whole."""
+def inner_split(rows: pd.DataFrame, settings: "Encoder", seed: int) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """Return the rows to fit and, where the epoch is chosen, the rows that choose it; clusters stay whole.
+
+    A function of the rows, the settings and the fold's seed: all encoders of a fold with one `inner_ratio` spare the same.
+    """
     if settings.epoch_selection == "last":
         return rows, None
     from sklearn.model_selection import GroupShuffleSplit

@@ -54,7 +54,8 @@ def code_digests(starts: Iterable[Definition]) -> dict[str, str]:
     found: dict[str, str] = {}
     waiting = list(starts)
     for module_name, name in waiting:
-        if name not in _module(module_name).definitions:
+        module = _module(module_name)
+        if name not in module.definitions and name not in module.imports:
             raise KeyError(f"{module_name} defines no {name}")
     while waiting:
         module_name, name = waiting.pop()

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors.torch import load_model, save_model
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from pipeline import components
 from pipeline.contracts import EncoderParts
@@ -58,21 +57,22 @@ def build_classifier(
 ) -> TextClassifier:
     """Put a new readout, a function of the seed, on an encoder."""
     torch.manual_seed(seed)
-    backbone = _encoder_half(parts.model)
+    backbone = encoder_half(parts.model)
     config = backbone.config.get_text_config()
     spec = {
         "head": [head.name, head.options],
         "pooling": [pooling.name, pooling.options] if pooling else None,
     }
-    return TextClassifier(backbone, _build_readout(spec, config.hidden_size, config.num_hidden_layers, n_outputs))
+    return TextClassifier(backbone, build_readout(spec, config.hidden_size, config.num_hidden_layers, n_outputs))
 
 
-def _encoder_half(model: Any) -> Any:
-    half = model.get_encoder() if model.config.is_encoder_decoder else model
-    return half
+def encoder_half(model: Any) -> Any:
+    """Return the encoder of an encoder-decoder such as bart, any other model as it is."""
+    return model.get_encoder() if model.config.is_encoder_decoder else model
 
 
-def _build_readout(spec: dict[str, Any], hidden_size: int, n_layers: int, n_outputs: int) -> Readout:
+def build_readout(spec: dict[str, Any], hidden_size: int, n_layers: int, n_outputs: int) -> Readout:
+    """Return a readout with new weights from its description: `pooling` and `head`, each a name and options, or None."""
     pooling = None
     if spec["pooling"] is not None:
         name, options = spec["pooling"]
@@ -82,21 +82,29 @@ def _build_readout(spec: dict[str, Any], hidden_size: int, n_layers: int, n_outp
     return Readout(pooling, head, {**spec, "n_outputs": n_outputs})
 
 
-def save_classifier(model: TextClassifier, tokenizer: Any, folder: Path) -> None:
-    """Write weights (safetensors), configuration, tokenizer and readout into a folder."""
+def save_classifier(model: TextClassifier, tokenizer: Any, folder: Path, *, source: str) -> None:
+    """Write weights (safetensors), configuration, tokenizer and readout into a folder.
+
+    Args:
+        model: what is saved.
+        tokenizer: what belongs to it.
+        folder: where to.
+        source: the component of `encoders/` that made the backbone and can restore it.
+    """
     save_model(model, str(folder / WEIGHTS))
     model.backbone.config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    (folder / READOUT).write_text(json.dumps(model.readout.spec, indent=1), encoding="utf-8")
+    spec = {"source": source, **model.readout.spec}
+    (folder / READOUT).write_text(json.dumps(spec, indent=1), encoding="utf-8")
 
 
 def load_classifier(folder: Path) -> tuple[TextClassifier, Any]:
     """Load what `save_classifier` wrote."""
-    config = AutoConfig.from_pretrained(folder)
-    backbone = _encoder_half(AutoModel.from_config(config, dtype=torch.float32))
     spec = json.loads((folder / READOUT).read_text(encoding="utf-8"))
-    text_config = config.get_text_config()
-    readout = _build_readout(spec, text_config.hidden_size, text_config.num_hidden_layers, spec["n_outputs"])
+    parts: EncoderParts = components.load("encoders", spec.pop("source"), "restore")(folder=folder)
+    backbone = encoder_half(parts.model)
+    config = backbone.config.get_text_config()
+    readout = build_readout(spec, config.hidden_size, config.num_hidden_layers, spec["n_outputs"])
     model = TextClassifier(backbone, readout)
     load_model(model, str(folder / WEIGHTS))
-    return model.eval(), AutoTokenizer.from_pretrained(folder)
+    return model.eval(), parts.tokenizer

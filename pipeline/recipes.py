@@ -79,7 +79,8 @@ def named_components(value: Any) -> Iterator[Component]:
 
 
 def _starts(used: Any) -> list[Definition]:
-    return sorted({(f"pipeline.{component.kind}.{component.name}", "build") for component in used})
+    starts = {(f"pipeline.{component.kind}.{component.name}", "build") for component in used}
+    return sorted(starts | {(module, "restore") for module, _ in starts if module.startswith("pipeline.encoders.")})
 
 
 def _source_digest(options: dict[str, Any]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from pipeline.contracts import EncoderParts
@@ -58,6 +58,13 @@ def build(
         raise ParamsError(
             f"max_length: must be at most {positions}, the positions of {origin}, got {max_length}. Lower it."
         )
+    return EncoderParts(model, tokenizer)
+
+
+def restore(*, folder: Path) -> EncoderParts:
+    """Return a model of a saved configuration, its weights still to be loaded, and the tokenizer saved beside it."""
+    model = AutoModel.from_config(AutoConfig.from_pretrained(folder), dtype=torch.float32)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     return EncoderParts(model, tokenizer)
 
 

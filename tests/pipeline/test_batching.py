@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.batching import collate, encode, epoch_batches, micro_batches
+from pipeline.batching import encode, epoch_batches, micro_batches
 from tests.small import TEXTS, encoder
 
 LENGTHS = st.lists(st.integers(3, 200), min_size=1, max_size=300).map(np.array)
@@ -75,9 +75,9 @@ def test_a_very_long_text_is_truncated_in_linear_time(tokenizer) -> None:
     assert encoded.lengths.tolist() == [32]
 
 
-def test_collate_pads_on_the_right_to_the_longest_row(tokenizer) -> None:
+def test_a_batch_pads_on_the_right_to_the_longest_row(tokenizer) -> None:
     encoded = encode(tokenizer, ["cat", "the big dog runs"], None, max_length=32, truncation="head")
-    batch = collate(encoded, np.array([1, 0]))
+    batch = encoded.batch(np.array([1, 0]))
     assert batch["attention_mask"].sum(dim=1).tolist() == encoded.lengths[[1, 0]].tolist()
     assert batch["input_ids"].shape == (2, encoded.lengths.max())
     assert (batch["input_ids"][batch["attention_mask"] == 0] == encoded.pad_token_id).all()

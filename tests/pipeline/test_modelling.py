@@ -6,7 +6,6 @@ import sys
 import pytest
 import torch
 
-from pipeline.batching import collate
 from pipeline.exceptions import ParamsError
 from pipeline.finetuning import encode_rows
 from pipeline.modelling import build_classifier, load_classifier, save_classifier
@@ -21,11 +20,11 @@ def test_every_family_saves_and_loads_to_the_same_logits(architecture: str, tmp_
     settings = encoder(architecture=architecture)
     parts = settings.source.build(texts=TEXTS, max_length=16, seed=0)
     model = build_classifier(parts, pooling=settings.pooling, head=settings.head, n_outputs=3, seed=1)
-    batch = collate(encode_rows(parts.tokenizer, frame(), settings), torch.arange(6).numpy())
+    batch = encode_rows(parts.tokenizer, frame(), settings).batch(torch.arange(6).numpy())
     logits = model(batch)
     assert logits.shape == (6, 3)
     logits.sum().backward()
-    save_classifier(model, parts.tokenizer, tmp_path)
+    save_classifier(model, parts.tokenizer, tmp_path, source="from_config")
     loaded, tokenizer = load_classifier(tmp_path)
     assert torch.equal(loaded(batch), model.eval()(batch))
     assert tokenizer(TEXTS[0])["input_ids"] == parts.tokenizer(TEXTS[0])["input_ids"]
