@@ -59,6 +59,16 @@ class BuildHead(Protocol):
     def __call__(self, *, input_size: int, n_outputs: int) -> "torch.nn.Module": ...
 
 
+class BuildFusion(Protocol):
+    """`fusions/`: a module (states, attention_mask (B, T)) -> (B, T, F), with F as its attribute `output_size: int`.
+
+    `states` are two or more float tensors (B, T, H_i), H_i as in `sizes`: sides aligned to the tokens of the first one, the
+    frame. What stands at masked positions must not change the others. A row of padding only gives finite values.
+    """
+
+    def __call__(self, *, sizes: Sequence[int]) -> "torch.nn.Module": ...
+
+
 class BuildLoss(Protocol):
     """`losses/`: a function (logits (B, C), labels (B,) int64) -> losses (B,), one >= 0 per row; the loop averages them."""
 

@@ -18,17 +18,18 @@ from torch import nn
 from pipeline import artifacts
 from pipeline.artifacts import Folds, Predictions, Table
 from pipeline.batching import Encoded, Inputs, encode, micro_batches
+from pipeline.checkpointing import MANIFEST
 from pipeline.exceptions import DivergedError, InterruptedRun
 from pipeline.executing import Unit, link_folder, run_units
 from pipeline.folding import FoldJob, fold_jobs, gather_predictions, rows_digest
 from pipeline.modelling import build_classifier, load_classifier, save_classifier
 from pipeline.parameter_groups import parameter_groups
-from pipeline.reproducibility import derive_seed, numerics
+from pipeline.reproducibility import derive_seed, digest, numerics
 from pipeline.training import accelerator_for, is_out_of_memory, train
 
 if TYPE_CHECKING:
     from pipeline.executing import Workspace
-    from pipeline.params import Component, Encoder, Run
+    from pipeline.params import Component, Encoder, Run, Training
     from pipeline.training import Monitor
 
 HISTORY = "history.json"
@@ -233,6 +234,12 @@ def _evaluation(
     return evaluate
 
 
+def model_digest(folder: Path) -> str:
+    """Return the digest of a published model's files; its history, which holds times, is left out."""
+    files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    return digest({name: one for name, one in files.items() if name != HISTORY})
+
+
 def finetune(
     encoder: str,
     table: Table,
@@ -259,7 +266,6 @@ def finetune(
         folder: where `<task>.parquet`, `history.json` and `models/` go.
     """
     jobs = fold_jobs(table, folds)
-    inner = settings.epoch_selection == "inner"
     training: list[Any] = []
     predicting: list[Any] = []
     for job in jobs:
@@ -268,9 +274,9 @@ def finetune(
         depends_on = {
             "step": "finetune",
             "recipe": recipe["train"],
-            "rows": rows_digest(job.fitted if inner else job.fitted.drop(columns="cluster")),
+            "rows": trained_rows_digest(job, settings),
             "labels": labels,
-            "metric": metrics[job.task].model_dump() if inner else None,
+            "metric": metrics[job.task].model_dump() if settings.epoch_selection == "inner" else None,
             "seed": job_seed,
             "numerics": numerics(run.device, run.threads_per_worker),
         }
@@ -288,6 +294,11 @@ def finetune(
     _collect(folder, jobs, [unit for unit, *_ in training], [unit for unit, *_ in predicting], table, folds)
 
 
+def trained_rows_digest(job: FoldJob, settings: "Training") -> str:
+    """Return the digest of the rows that a fold's model trains on; clusters matter only where some rows are spared."""
+    return rows_digest(job.fitted if settings.epoch_selection == "inner" else job.fitted.drop(columns="cluster"))
+
+
 def _collect(
     folder: Path, jobs: list[FoldJob], trained: list[Unit], predicted: list[Unit], table: Table, folds: Folds
 ) -> None:
@@ -301,5 +312,6 @@ def _collect(
         record = json.loads((unit.result / HISTORY).read_text(encoding="utf-8"))
         record["tokens_per_second"] = record["n_tokens"] / max(record["seconds"], 1e-9)
         names = {"task": job.task, "repeat": job.repeat, "fold": job.fold, "key": unit.key}
-        history.append({**names, **record, "numerics": unit.depends_on["numerics"]})
+        trained = {"rows": unit.depends_on["rows"], "model": model_digest(unit.result)}
+        history.append({**names, **trained, **record, "numerics": unit.depends_on["numerics"]})
     artifacts.write_json(folder / HISTORY, {"units": history})

@@ -20,6 +20,8 @@ NOT_FOLLOWED = {
     f"pipeline.{name}"
     for name in (
         "params",
+        "params_base",
+        "params_stitch",
         "params_yaml",
         "params_checks",
         "exceptions",

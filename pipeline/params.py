@@ -8,83 +8,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from pipeline import components
 from pipeline.exceptions import ParamsError
+from pipeline.params_base import Component as Component
+from pipeline.params_base import PositiveInt, Ratio, Section, Training, component
 from pipeline.params_checks import Problem, check_files, check_names, check_together
+from pipeline.params_stitch import Stitch
 from pipeline.params_yaml import dotted, expected, line_of, plain, read_yaml
 
 PARAMS_FILE = Path("params.yaml")
-Ratio = Annotated[float, Field(ge=0, lt=1)]
-PositiveInt = Annotated[int, Field(ge=1)]
-PositiveFloat = Annotated[float, Field(gt=0)]
-
-
-class Section(BaseModel):
-    """A section of params.yaml: unknown keys and silent conversions are errors."""
-
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, validate_default=True, use_attribute_docstrings=True
-    )
-
-
-class Component(Section):
-    """A component by name, with the options its `build` takes."""
-
-    kind: str
-    name: str
-    options: dict[str, Any] = {}
-
-    def build(self, **arguments: Any) -> Any:
-        """Build the component from its options and the arguments that the code gives."""
-        return components.load(self.kind, self.name)(**arguments, **self.options)
-
-
-def component(kind: str) -> Any:
-    """Return the type of a key that names a component: `linear`, or `{name: linear, dropout: 0.1}`."""
-
-    def parse(value: Any) -> Any:
-        if isinstance(value, Component):
-            return value
-        options = dict(value) if isinstance(value, dict) else {"name": value}
-        name = options.pop("name", None)
-        if name not in components.available(kind):
-            raise PydanticCustomError("component", "{text}", {"text": expected(name, components.available(kind))})
-        known = components.options(kind, name)
-        wrong = []
-        for key, option in options.items():
-            if key not in known:
-                wrong.append(f"{name} does not take this option: {expected(key, known)}")
-                continue
-            try:
-                TypeAdapter(known[key]).validate_python(option, strict=True)
-            except ValidationError as error:
-                wrong.append(f"{key}: {error.errors()[0]['msg'].lower()}, got {option!r}")
-        if wrong:
-            raise PydanticCustomError("component", "{text}", {"text": "; ".join(wrong)})
-        return Component(kind=kind, name=name, options=options)
-
-    schema: dict[str, Any] = {
-        "anyOf": [
-            {"enum": list(components.available(kind))},
-            {
-                "type": "object",
-                "required": ["name"],
-                "properties": {"name": {"enum": list(components.available(kind))}},
-            },
-        ]
-    }
-    return Annotated[Component, BeforeValidator(parse), Field(json_schema_extra={"component": kind, **schema})]
 
 
 class Columns(Section):
@@ -114,7 +49,7 @@ class Task(Section):
 
     kind: Literal["binary", "multiclass"]
     metric: component("metrics")  # type: ignore[valid-type]
-    report_metrics: list[component("metrics")] = []  # type: ignore[valid-type]
+    report_metrics: list[component("metrics")] = Field(default=[])  # type: ignore[valid-type]
     """Further metrics to report beside the one that decides."""
     train: str
     test: str
@@ -142,35 +77,6 @@ class Folds(Section):
     """Jaccard similarity of character shingles from which texts are near-duplicates; None looks for exact ones only."""
     holdout_ratio: Ratio = 0.0
     """Share of the training rows that no model and no choice ever sees: an untouched check of the estimate."""
-
-
-class Training(Section):
-    """How a model is trained. `training:` holds the defaults, every encoder may override each key."""
-
-    epochs: PositiveInt = 3
-    epoch_selection: Literal["last", "inner"] = "last"
-    """`last` keeps the last epoch; `inner` the best one on a part of the training rows. Never the scored fold."""
-    inner_ratio: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
-    batch_size: PositiveInt = 32
-    """Rows per optimizer step, whatever the memory."""
-    tokens_per_micro_batch: PositiveInt = 8192
-    """Padded tokens per forward pass; halved when memory runs out."""
-    learning_rate: PositiveFloat = 5e-5
-    head_learning_rate: PositiveFloat | None = None
-    """Rate of the pooling and the head; None is ten times `learning_rate`."""
-    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Each layer further from the head learns at this share of the rate of the one above it."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    max_grad_norm: PositiveFloat = 1.0
-    loss: component("losses") = "cross_entropy"  # type: ignore[valid-type]
-    optimizer: component("optimizers") = "adamw"  # type: ignore[valid-type]
-    schedule: component("schedules") = "linear"  # type: ignore[valid-type]
-    warmup_ratio: Ratio = 0.1
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """`auto` is bf16 on a GPU that has it, fp32 elsewhere."""
-    gradient_checkpointing: bool = False
-    checkpoint_seconds: PositiveFloat = 60.0
-    """Time between checkpoints. Changes nothing that comes out."""
 
 
 class Encoder(Training):
@@ -208,7 +114,7 @@ class Stack(Section):
     """How out-of-fold predictions become one ensemble."""
 
     members: list[str] | None = None
-    """Encoders and baselines to stack; None takes all of them in the order of params.yaml."""
+    """Encoders, stitched models and baselines to stack; None takes all of them in the order of params.yaml."""
     ladder: list[component("stackers")] = Field(  # type: ignore[valid-type]
         default=["mean", "rank_mean", "greedy", "logistic", "lightgbm"], min_length=1
     )
@@ -247,15 +153,23 @@ class Params(Section):
     folds: Folds
     training: Training
     encoders: Annotated[dict[str, Encoder], Field(min_length=1)]
+    stitch: Stitch
     baselines: dict[str, component("baselines")]  # type: ignore[valid-type]
     stack: Stack
     submit: Submit
     run: Run = Run()
 
     @cached_property
+    def stages(self) -> dict[str, str]:
+        """The stage that makes each model, by the model's name, in their fixed order."""
+        stitched = self.stitch.models(list(self.encoders))
+        made = {"finetune": list(self.encoders), "stitch": list(stitched), "baseline": list(self.baselines)}
+        return {name: stage for stage, names in made.items() for name in names}
+
+    @cached_property
     def members(self) -> list[str]:
         """Names of the models that are stacked, in their fixed order."""
-        return self.stack.members if self.stack.members is not None else [*self.encoders, *self.baselines]
+        return self.stack.members if self.stack.members is not None else list(self.stages)
 
 
 def load_params(path: Path = PARAMS_FILE) -> Params:
@@ -274,8 +188,10 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
     except ValidationError as error:
         for item in error.errors(include_url=False):
             location = tuple(part for part in item["loc"] if not str(part).startswith("function-"))
-            inherited = location[0] == "encoders" and len(location) > 2 and location[2] not in own[str(location[1])]
-            if not inherited or item["type"] == "missing":  # what is inherited was reported under training
+            # What is inherited was reported under training.
+            depth = {"encoders": 2, "stitch": 1}.get(str(location[0]), len(location))
+            inherited = len(location) > depth and location[depth] not in own.get(location[:depth], {location[depth]})
+            if not inherited or item["type"] == "missing":
                 problems.append((location, _problem(dict(item), location)))
     problems += [*check_names(values), *check_files(values), *(check_together(params) if params else ())]
     if params is None or problems:
@@ -284,14 +200,17 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
     return params
 
 
-def _inherit_training(values: dict[str, Any]) -> dict[str, set[str]]:
-    """Give every encoder the keys of `training` that it does not set; return the keys that each one sets itself."""
-    training, encoders = values.get("training"), values.get("encoders")
-    if not isinstance(encoders, dict):
-        return {}
-    known = {key: value for key, value in (training or {}).items() if key in Training.model_fields}
-    values["encoders"] = {name: {**known, **own} if isinstance(own, dict) else own for name, own in encoders.items()}
-    return {str(name): set(own) if isinstance(own, dict) else set() for name, own in encoders.items()}
+def _inherit_training(values: dict[str, Any]) -> dict[tuple[Any, ...], set[str]]:
+    """Give every encoder and `stitch` the keys of `training` that they do not set; return those that each sets itself."""
+    known = {key: value for key, value in (values.get("training") or {}).items() if key in Training.model_fields}
+    encoders = values["encoders"] if isinstance(values.get("encoders"), dict) else {}
+    sections: dict[tuple[Any, ...], Any] = {("encoders", name): section for name, section in encoders.items()}
+    sections["stitch",] = values.get("stitch")
+    sections = {place: section for place, section in sections.items() if isinstance(section, dict)}
+    own = {place: set(section) for place, section in sections.items()}
+    for section in sections.values():
+        section.update({**known, **section})
+    return own
 
 
 def json_schema() -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.params_yaml import expected
 
 if TYPE_CHECKING:
-    from pipeline.params import Encoder, Params, Task
+    from pipeline.params import Encoder, Params, Stitch, Task
 
 NAME = re.compile(r"[a-z0-9_-]+")
 RESERVED = {"ensemble", "scores"}
@@ -17,11 +17,13 @@ Problem = tuple[tuple[Any, ...], str]
 
 def check_names(values: dict[str, Any]) -> Iterator[Problem]:
     """Yield the names that DVC could not address; `values` need not be right otherwise."""
-    for section in ("tasks", "encoders", "baselines"):
-        names = values.get(section)
+    stitch = values.get("stitch")
+    places: dict[tuple[str, ...], Any] = {(name,): values.get(name) for name in ("tasks", "encoders", "baselines")}
+    places["stitch", "heads"] = stitch.get("heads") if isinstance(stitch, dict) else None
+    for place, names in places.items():
         for name in names if isinstance(names, dict) else ():
             if not (isinstance(name, str) and NAME.fullmatch(name)):
-                yield (section, name), "names must match [a-z0-9_-]+, or DVC cannot address them. Rename it."
+                yield (*place, name), "names must match [a-z0-9_-]+, or DVC cannot address them. Rename it."
 
 
 def check_files(values: dict[str, Any]) -> Iterator[Problem]:
@@ -47,7 +49,7 @@ def check_files(values: dict[str, Any]) -> Iterator[Problem]:
 
 def check_together(params: "Params") -> Iterator[Problem]:
     """Yield the contradictions between keys that are each right by themselves."""
-    known = [*params.encoders, *params.baselines]
+    known = list(params.stages)
     for name in sorted(set(params.encoders) & set(params.baselines)):
         yield ("baselines", name), "an encoder has this name too. Rename one of them."
     for position, name in enumerate(params.stack.members or []):
@@ -64,6 +66,7 @@ def check_together(params: "Params") -> Iterator[Problem]:
             yield (section, name), "this name is taken by a file of the pipeline. Rename it."
     for name, task in params.tasks.items():
         yield from ((("tasks", name, *key), text) for key, text in _check_task(task))
+    yield from ((("stitch", *key), text) for key, text in check_stitch(params.stitch, params.encoders))
     for name, encoder in params.encoders.items():
         yield from ((("encoders", name, *key), text) for key, text in _check_encoder(encoder, params.run.device))
 
@@ -75,12 +78,55 @@ def _check_task(task: "Task") -> Iterator[Problem]:
         yield ("metric",), "f1_binary is for two labels. Take f1_macro, or set kind: binary."
 
 
+def check_stitch(stitch: "Stitch", encoders: "dict[str, Encoder]") -> Iterator[Problem]:
+    """Yield what is wrong with the stitched pairs, given the encoders."""
+    pairs = stitch.pairs if isinstance(stitch.pairs, list) else []
+    for position, pair in enumerate(pairs):
+        for name in pair:
+            if name not in encoders:
+                yield ("pairs", position), expected(name, encoders)
+        if len(set(pair)) != len(pair):
+            yield ("pairs", position), f"must name different encoders, got {pair}. Remove it."
+        if any(set(pair) == set(other) for other in pairs[:position]):
+            yield ("pairs", position), f"names {pair} a second time. Remove it."
+    n_pairs = len(encoders) * (len(encoders) - 1) // 2
+    if not isinstance(stitch.pairs, list | str) and stitch.pairs.best > n_pairs:
+        yield ("pairs", "best"), f"must be at most {n_pairs}, the pairs of {len(encoders)} encoders. Lower it."
+    groups = [group if group is not None else list(encoders) for group in stitch.groups(list(encoders)).values()]
+    outside = [group for group in groups if stitch.tokenizer not in ("best", *group)]
+    if outside or (stitch.tokenizer != "best" and not isinstance(stitch.pairs, list | str)):
+        yield ("tokenizer",), f"must be best or an encoder of every pair, got {stitch.tokenizer}. Set it to best."
+    if stitch.unfreeze and (stitch.features != "online" or stitch.base != "finetuned"):
+        yield ("unfreeze",), "layers that learn have no fixed states. Set features: online and base: finetuned."
+    if stitch.head_rows == "held_out":
+        names = sorted({name for group in groups for name in group if name in encoders})
+        ways = {(encoders[name].epoch_selection, encoders[name].inner_ratio) for name in names}
+        if len(ways) > 1 or any(selection != "inner" for selection, _ in ways):
+            yield (
+                ("head_rows",),
+                f"held_out takes the rows that {names} spared: give them epoch_selection: inner and one inner_ratio.",
+            )
+
+
 def _check_encoder(encoder: "Encoder", device: str) -> Iterator[Problem]:
     if encoder.precision in ("bf16", "fp16") and device == "cpu":
         yield ("precision",), f"{encoder.precision} needs a GPU, but run.device is cpu. Use auto or fp32."
-    if encoder.source.name != "pretrained":
+    if encoder.source.name == "word_vectors":
+        yield from _check_vectors(encoder.source.options.get("path"))
+    elif encoder.source.name == "pretrained":
+        yield from _check_checkpoint(encoder.source.options)
+
+
+def _check_vectors(path: str | None) -> Iterator[Problem]:
+    if path is None:
         return
-    options = encoder.source.options
+    if not Path(path).is_relative_to("models") or ".." in Path(path).parts:
+        yield ("source", "path"), f"must lie in models/, which DVC watches, got {path}. Move the file there."
+    elif not Path(path).is_file():
+        yield ("source", "path"), f"no such file: {path}. Put the vectors there or correct the path."
+
+
+def _check_checkpoint(options: dict[str, Any]) -> Iterator[Problem]:
     origins = [key for key in ("path", "hub_id", "package") if options.get(key)]
     if len(origins) != 1:
         yield ("source",), f"needs one of path, hub_id or package, got {origins or 'none'}. Give exactly one."

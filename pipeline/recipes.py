@@ -4,6 +4,7 @@ A stage depends on its recipe instead of on folders of code, so only what reache
 """
 
 import hashlib
+import importlib.metadata
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from pipeline import components
+from pipeline.exceptions import ParamsError
 from pipeline.fingerprint import Definition, code_digests
 from pipeline.params import Component, Encoder, Params
 from pipeline.reproducibility import digest
@@ -19,6 +22,7 @@ from pipeline.reproducibility import digest
 NOT_IN_KEY = {"checkpoint_seconds"}
 TRAIN_START = ("pipeline.finetuning", "train_fold")
 PREDICT_START = ("pipeline.finetuning", "predict_fold")
+STATES_START = ("pipeline.features", "extract")
 
 
 def encoder_recipe(params: Params, name: str) -> dict[str, Any]:
@@ -33,7 +37,7 @@ def encoder_recipe(params: Params, name: str) -> dict[str, Any]:
         used += [task.metric for task in params.tasks.values()]
         metrics = {name: task.metric.model_dump() for name, task in params.tasks.items()}
     training, predicting = (code_digests([start, *_starts(used)]) for start in (TRAIN_START, PREDICT_START))
-    recipe = {"settings": settings_of(settings), "source": _source_digest(settings.source.options), "metrics": metrics}
+    recipe = {"settings": settings_of(settings), "source": _source_digest(settings.source), "metrics": metrics}
     return {
         **recipe,
         "train": digest({**recipe, "code": training}),
@@ -47,6 +51,7 @@ def stage_recipe(params: Params, stage: str) -> dict[str, Any]:
     """Return the digests of the code of a stage and of the components that it may load; of each baseline by itself."""
     sections: dict[str, Any] = {
         "baseline": params.baselines,
+        "stitch": [params.stitch, params.tasks],
         "stack": [params.stack, params.tasks],
         "submit": params.tasks,
     }
@@ -54,9 +59,28 @@ def stage_recipe(params: Params, stage: str) -> dict[str, Any]:
     if stage == "stack":
         starts.append(("pipeline.stackers.mean", "build"))  # the ladder of a single member
     recipe: dict[str, Any] = {"code": code_digests(starts)}
+    if stage == "stitch":
+        recipe |= _stitch_digests(params)
     if stage == "baseline":
         fit = ("pipeline.baselining", "fit_and_predict")
         recipe["units"] = {name: digest(code_digests([fit, *_starts([one])])) for name, one in params.baselines.items()}
+    return recipe
+
+
+def _stitch_digests(params: Params) -> dict[str, dict[str, str]]:
+    """Return the digests of the code that computes each encoder's states and that trains and applies each head."""
+    states = {
+        name: digest(code_digests([STATES_START, *_starts(named_components(settings))]))
+        for name, settings in params.encoders.items()
+    }
+    settings = params.stitch
+    metrics = [task.metric for task in params.tasks.values()] if settings.epoch_selection == "inner" else []
+    common = list(named_components([settings.fusion, settings.loss, settings.optimizer, settings.schedule, *metrics]))
+    recipe: dict[str, dict[str, str]] = {"states": states, "train": {}, "predict": {}}
+    for name, head in settings.heads.items():
+        used = _starts([*common, head, *filter(None, [settings.pooling_of(head)])])
+        recipe["train"][name] = digest(code_digests([("pipeline.stitched_training", "train_stitched"), *used]))
+        recipe["predict"][name] = digest(code_digests([("pipeline.stitched_training", "predict_stitched"), *used]))
     return recipe
 
 
@@ -83,8 +107,17 @@ def _starts(used: Any) -> list[Definition]:
     return sorted(starts | {(module, "restore") for module, _ in starts if module.startswith("pipeline.encoders.")})
 
 
-def _source_digest(options: dict[str, Any]) -> dict[str, str]:
-    """Return the digests of the files of a local checkpoint; a hub checkpoint is named by its commit."""
+def _source_digest(source: Component) -> dict[str, str]:
+    """Return the digests of the files of a local checkpoint, or of a single file; a hub checkpoint is named by its commit.
+
+    Beside them stand the versions of the libraries that only this source uses: its `LIBRARIES`.
+    """
+    options, digests = source.options, {}
+    for library in components.constant(source.kind, source.name, "LIBRARIES") or ():
+        try:
+            digests[library] = importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError as error:
+            raise ParamsError(f"source: {source.name} needs {library}. `pip install {library}`.") from error
     folder = Path(options.get("path") or "")
     if options.get("package"):
         name, _, inner = options["package"].partition("/")
@@ -93,9 +126,9 @@ def _source_digest(options: dict[str, Any]) -> dict[str, str]:
             Path(spec.submodule_search_locations[0]) / inner if spec and spec.submodule_search_locations else Path()
         )
     if folder == Path():
-        return {}
-    files = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".txt", ".model", ".safetensors"))
-    digests = {}
+        return digests
+    read = (".json", ".txt", ".model", ".safetensors")
+    files = [folder] if folder.is_file() else sorted(path for path in folder.iterdir() if path.suffix in read)
     for path in files:
         with path.open("rb") as file:
             digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()

@@ -26,16 +26,6 @@ PROBABILITY = "probability:"
 N_EXAMPLES = 3
 
 
-def path_of_model(model: str, task: str, *, baselines: Sequence[str]) -> Path:
-    """Return where the predictions of the ensemble or of one member lie.
-
-    >>> str(path_of_model("tfidf", "main", baselines=["tfidf"]))
-    'out/baseline/tfidf/main.parquet'
-    """
-    stage = "stack" if model == "ensemble" else "baseline" if model in baselines else "finetune"
-    return artifacts.predictions_path(stage, model, task)
-
-
 def common_format(params: Params) -> Format:
     """Build the one format of all tasks.
 
@@ -61,7 +51,9 @@ def frames_and_samples(
     """Return per task the submission frame of the model that params choose, and the sample submission."""
     frames, samples = {}, {}
     for name, task in params.tasks.items():
-        path = path_of_model(params.submit.model, name, baselines=list(params.baselines))
+        model = params.submit.model
+        stage = "stack" if model == "ensemble" else params.stages[model]
+        path = artifacts.predictions_path(stage, model, name)
         frames[name] = frame_of_tests(artifacts.read_predictions(path, manifest=manifest), table)
         samples[name] = Path(task.submission.sample) if task.submission.sample else None
     return frames, samples

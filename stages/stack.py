@@ -11,6 +11,8 @@ from pipeline.params import Params, load_params
 from pipeline.scoring import plot_tables
 from pipeline.stacking import build_ensemble, describe_ensemble, ensemble_predictions, gather_members, summarise
 
+KINDS = {"finetune": "encoder", "stitch": "stitched", "baseline": "baseline"}
+
 
 def main() -> None:
     """Stack every task; the scores are written when all tasks are done."""
@@ -28,9 +30,9 @@ def main() -> None:
 def stack(name: str, params: Params, *, table: artifacts.Table, folds: artifacts.Folds) -> dict[str, Any]:
     """Write one task's ensemble and its predictions; return its scores."""
     task, seed = params.tasks[name], params.seed
-    kinds = {member: "encoder" if member in params.encoders else "baseline" for member in params.members}
-    stages = {"encoder": "finetune", "baseline": "baseline"}
-    paths = {member: artifacts.predictions_path(stages[kind], member, name) for member, kind in kinds.items()}
+    stages = {member: params.stages[member] for member in params.members}
+    kinds = {member: KINDS[stage] for member, stage in stages.items()}
+    paths = {member: artifacts.predictions_path(stage, member, name) for member, stage in stages.items()}
     predictions = {member: artifacts.read_predictions(path, manifest=folds.digest) for member, path in paths.items()}
     members = gather_members(predictions, table=table, folds=folds, task=name)
     metrics = {one.name: one.build(n_outputs=len(members.labels)) for one in [task.metric, *task.report_metrics]}

@@ -11,6 +11,7 @@ KINDS = (
     "encoders",
     "poolings",
     "heads",
+    "fusions",
     "losses",
     "optimizers",
     "schedules",
@@ -110,6 +111,74 @@ def test_a_token_head_ignores_what_stands_at_masked_positions(name: str, mask: t
     torch.testing.assert_close(head(changed, mask), head(states, mask))
     torch.testing.assert_close(head(states[1:2, :4], mask[1:2, :4]), head(states, mask)[1:2])
     assert torch.isfinite(head(states, torch.zeros_like(mask))).all()
+
+
+def sides_of(sizes: list[int]) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(4, 7, size, generator=generator, requires_grad=True) for size in sizes]
+
+
+every_fusion = pytest.mark.parametrize(
+    ("name", "sizes"), [(name, sizes) for name in components.available("fusions") for sizes in ([12, 8], [8, 12, 8])]
+)
+
+
+@every_fusion
+def test_a_fusion_gives_one_state_per_token_and_every_side_and_parameter_learns(
+    name: str, sizes: list[int], mask: torch.Tensor
+) -> None:
+    fusion = components.load("fusions", name)(sizes=sizes)
+    sides = sides_of(sizes)
+    fused = fusion(sides, mask)
+    assert isinstance(fusion.output_size, int)
+    assert fused.shape == (4, 7, fusion.output_size) and fused.dtype == torch.float32
+    (fused**2).mean().backward()
+    for tensor in (*sides, *fusion.parameters()):
+        assert torch.isfinite(tensor.grad).all() and (tensor.grad != 0).any()
+
+
+@every_fusion
+def test_a_fusion_has_the_same_weights_for_the_same_seed_and_loads_what_it_saved(
+    name: str, sizes: list[int], mask: torch.Tensor
+) -> None:
+    def build(seed: int) -> torch.nn.Module:
+        torch.manual_seed(seed)
+        return components.load("fusions", name)(sizes=sizes).eval()
+
+    fusion, same, other = build(1), build(1), build(2)
+    expected = fusion(sides_of(sizes), mask)
+    assert torch.equal(same(sides_of(sizes), mask), expected)
+    other.load_state_dict(fusion.state_dict())
+    assert torch.equal(other(sides_of(sizes), mask), expected)
+
+
+@every_fusion
+def test_a_fusion_keeps_masked_positions_away_from_the_others(name: str, sizes: list[int], mask: torch.Tensor) -> None:
+    fusion = components.load("fusions", name)(sizes=sizes).eval()
+    sides, tokens = sides_of(sizes), mask == 1
+    fused = fusion(sides, mask)
+    changed = [torch.where(tokens.unsqueeze(-1), side, 99.0) for side in sides]
+    torch.testing.assert_close(fusion(changed, mask)[tokens], fused[tokens])
+    torch.testing.assert_close(fusion([side[1:2, :4] for side in sides], mask[1:2, :4]), fused[1:2, :4])
+
+
+@every_fusion
+def test_a_fusion_and_its_gradients_stay_finite_on_padding_only(
+    name: str, sizes: list[int], mask: torch.Tensor
+) -> None:
+    fusion = components.load("fusions", name)(sizes=sizes)
+    sides = sides_of(sizes)
+    fused = fusion(sides, torch.zeros_like(mask))
+    fused.sum().backward()
+    assert torch.isfinite(fused).all()
+    assert all(torch.isfinite(tensor.grad).all() for tensor in (*sides, *fusion.parameters()))
+
+
+@every_fusion
+def test_a_fusion_takes_half_precision(name: str, sizes: list[int], mask: torch.Tensor) -> None:
+    fusion = components.load("fusions", name)(sizes=sizes).to(torch.bfloat16)
+    fused = fusion([side.to(torch.bfloat16) for side in sides_of(sizes)], mask)
+    assert fused.dtype == torch.bfloat16 and torch.isfinite(fused).all()
 
 
 @of_kind("losses")

@@ -19,7 +19,7 @@ def test_the_submission_is_valid_and_complete(finished: Project) -> None:
 def test_every_training_row_is_out_of_fold_once_in_every_prediction_table(finished: Project) -> None:
     n_rows = len(pd.read_csv(finished.folder / "data/tiny/train.csv"))
     tables = sorted((finished.folder / "out").glob("*/*/intent.parquet"))
-    assert {path.parent.name for path in tables} == {"bert", "electra", "tfidf", "ensemble"}
+    assert {path.parent.name for path in tables} == {"bert", "electra", "bert+electra+cnn", "tfidf", "ensemble"}
     for path in tables:
         oof = pd.read_parquet(path).query("split == 'oof'")
         assert len(oof) == n_rows and oof["row_id"].is_unique, path

@@ -9,7 +9,8 @@ from ruamel.yaml import YAML
 
 from tests.conftest import ROOT, Project
 
-AFTER_FINETUNE = {"stack", "submit", "report"}
+AFTER_STITCH = {"stack", "submit", "report"}
+AFTER_FINETUNE = {"stitch", *AFTER_STITCH}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,8 @@ def test_nothing_changed_runs_nothing(editable: Project) -> None:
         ("pipeline/training.py", '"""The training loop, written once', '"""The loop, written once', {"recipes"}),
         ("models/README.md", "", "new weights for nobody", {"recipes"}),
         ("pipeline/losses/focal.py", "(1 - log", "(1.0 - log", {"recipes"}),
-        ("params.yaml", "[mean, logistic]", "[rank_mean, logistic]", {"recipes", *AFTER_FINETUNE}),
+        ("params.yaml", "[mean, logistic]", "[rank_mean, logistic]", {"recipes", *AFTER_STITCH}),
+        ("params.yaml", "n_filters: 4}", "n_filters: 5}", {"recipes", *AFTER_FINETUNE}),
         (
             "params.yaml",
             "    max_length: 24\n    head",
@@ -45,7 +47,16 @@ def test_nothing_changed_runs_nothing(editable: Project) -> None:
             {"recipes", "finetune@electra", *AFTER_FINETUNE},
         ),
     ],
-    ids=["run-section", "comment", "docstring", "unused-checkpoint", "unused-loss", "stacker", "one-encoders-rate"],
+    ids=[
+        "run-section",
+        "comment",
+        "docstring",
+        "unused-checkpoint",
+        "unused-loss",
+        "stacker",
+        "head",
+        "one-encoders-rate",
+    ],
 )
 def test_an_edit_reruns_exactly_what_it_reaches(
     editable: Project, file: str, old: str, new: str, expected: set[str]
@@ -80,7 +91,7 @@ def test_metrics_plots_and_experiments_work(editable: Project) -> None:
 
 def test_each_weight_lies_on_disk_once(finished: Project) -> None:
     weights = list(Path(finished.folder).rglob("model.safetensors"))
-    assert len(weights) == 2 * 4, "in the store and under out/, for two encoders of two folds"
-    assert len({path.stat().st_ino for path in weights}) == 4
+    assert len(weights) == 2 * 6, "in the store and under out/, for two encoders and a stitched model of two folds"
+    assert len({path.stat().st_ino for path in weights}) == 6
     inodes = {path.stat().st_ino for path in (finished.folder / ".dvc" / "cache").rglob("*") if path.is_file()}
     assert {path.stat().st_ino for path in weights} <= inodes

@@ -14,26 +14,34 @@ from pipeline.poolings.mean import masked_mean
 READS = "tokens"
 
 
-class BiLstm(nn.Module):
-    """Reads the tokens in both directions, padding left out."""
+def read_both_ways(layer: nn.RNNBase, states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    """Return the outputs (B, T, 2F) of a bidirectional layer over (B, T, H), padding on the right left out.
 
-    def __init__(self, input_size: int, n_outputs: int, hidden_size: int, dropout: float) -> None:
+    Masked positions get zeros; of a row of padding only the first position gets what stands there.
+    """
+    lengths = attention_mask.sum(dim=1).clamp(min=1).cpu()  # packing needs at least 1
+    packed = nn.utils.rnn.pack_padded_sequence(states, lengths, batch_first=True, enforce_sorted=False)
+    return nn.utils.rnn.pad_packed_sequence(layer(packed)[0], batch_first=True, total_length=states.shape[1])[0]
+
+
+class BiRecurrent(nn.Module):
+    """Reads the tokens in both directions with LSTM or GRU cells."""
+
+    def __init__(
+        self, cell: type[nn.LSTM | nn.GRU], input_size: int, n_outputs: int, hidden_size: int, dropout: float
+    ) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(input_size, hidden_size, batch_first=True, bidirectional=True)
+        # Called `lstm` whatever the cell: that name is in the files of models trained before there was a choice.
+        self.lstm = cell(input_size, hidden_size, batch_first=True, bidirectional=True)
         self.largest = MaxPooling()
         self.classify = nn.Sequential(nn.Dropout(dropout), nn.Linear(4 * hidden_size, n_outputs))
 
     def forward(self, states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        # Packing needs a length of at least 1; the mask below hides what a row of padding only gives.
-        lengths = attention_mask.sum(dim=1).clamp(min=1).cpu()
-        packed = nn.utils.rnn.pack_padded_sequence(states, lengths, batch_first=True, enforce_sorted=False)
-        outputs, _ = nn.utils.rnn.pad_packed_sequence(
-            self.lstm(packed)[0], batch_first=True, total_length=states.shape[1]
-        )
+        outputs = read_both_ways(self.lstm, states, attention_mask)  # (B, T, 2F)
         reduced = [masked_mean(outputs, attention_mask), self.largest((outputs,), attention_mask)]  # 2 x (B, 2F)
         return self.classify(torch.cat(reduced, dim=-1))  # (B, C)
 
 
 def build(*, input_size: int, n_outputs: int, hidden_size: int = 128, dropout: float = 0.2) -> nn.Module:
     """Return the head (B, T, H), mask (B, T) -> logits (B, C). Padding must be on the right."""
-    return BiLstm(input_size, n_outputs, hidden_size, dropout)
+    return BiRecurrent(nn.LSTM, input_size, n_outputs, hidden_size, dropout)

@@ -30,8 +30,9 @@ def load(tmp_path, monkeypatch):
 def test_good_params_load_and_encoders_inherit_training(load) -> None:
     params = load()
     assert params.encoders["bert"].batch_size == params.training.batch_size == 16
+    assert params.stitch.batch_size == 16
     assert params.encoders["bert"].pooling.name == "mean" and params.encoders["electra"].pooling is None
-    assert params.members == ["bert", "electra", "tfidf"]
+    assert params.members == ["bert", "electra", "bert+electra+cnn", "tfidf"]
 
 
 @pytest.mark.parametrize(
@@ -61,6 +62,32 @@ def test_good_params_load_and_encoders_inherit_training(load) -> None:
         ("stack: {", "stack: {members: [bert, brt], ", r"stack.members.1: got 'brt'.*Did you mean 'bert'\?"),
         ("stack: {", "stack: {members: [bert, bert], ", r"stack.members: names a member twice"),
         ("baselines: {tfidf", "baselines: {bert", r"baselines.bert: an encoder has this name too"),
+        (
+            "stitch: {",
+            "stitch: {pairs: [[bert, brt]], ",
+            r"params.yaml:\d+ stitch.pairs.0: got 'brt'.*Did you mean 'bert'\?",
+        ),
+        ("stitch: {", "stitch: {pairs: [[bert, bert]], ", r"stitch.pairs.0: must name different encoders"),
+        ("stitch: {", "stitch: {pairs: [[bert]], ", r"stitch.pairs"),
+        (
+            "stitch: {",
+            "stitch: {pairs: [[bert, electra], [electra, bert]], ",
+            r"stitch.pairs.1: names .* a second time",
+        ),
+        ("stitch: {", "stitch: {pairs: {best: 2}, ", r"stitch.pairs.best: must be at most 1, the pairs of 2 encoders"),
+        (
+            "stitch: {",
+            "stitch: {tokenizer: brt, ",
+            r"stitch.tokenizer: must be best or an encoder of every pair, got brt",
+        ),
+        (
+            "stitch: {",
+            "stitch: {unfreeze: 1, ",
+            r"stitch.unfreeze: layers that learn have no fixed states. Set features",
+        ),
+        ("stitch: {", "stitch: {head_rows: held_out, ", r"stitch.head_rows: held_out takes the rows that .* spared"),
+        ("stitch: {", "stitch: {epohcs: 2, ", r"stitch.epohcs: is not a known key: .*Did you mean 'epochs'\?"),
+        ("{cnn: {name", "{c+n: {name", r"stitch.heads.c\+n: names must match"),
         ("submit: {}", "submit: {model: brt}", r"submit.model: got 'brt'.*Did you mean 'bert'\?"),
         ("    max_length: 24\n    head", "    precision: fp16\n    head", r"electra.precision: fp16 needs a GPU"),
         (

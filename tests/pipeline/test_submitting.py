@@ -19,7 +19,6 @@ from pipeline.submitting import (
     common_format,
     frame_of_tests,
     ordered_ids,
-    path_of_model,
     publish,
     submission_frame,
     summary,
@@ -60,13 +59,6 @@ def test_a_test_row_without_a_prediction_is_refused() -> None:
 def test_predictions_with_other_labels_than_the_table_are_refused() -> None:
     with pytest.raises(DataError, match=r"must have the labels \['no', 'yes'\] of task main, got \['yes', 'no'\]"):
         frame_of_tests(predictions_of("abc", logits=[[0, 1]] * 6, labels=["yes", "no"]), TABLE)
-
-
-@pytest.mark.parametrize(
-    ("model", "folder"), [("ensemble", "stack/ensemble"), ("tfidf", "baseline/tfidf"), ("bert", "finetune/bert")]
-)
-def test_the_ensemble_and_every_kind_of_member_can_be_submitted(model: str, folder: str) -> None:
-    assert path_of_model(model, "main", baselines=["tfidf"]) == Path("out") / folder / "main.parquet"
 
 
 def test_a_published_submission_has_its_digest_beside_it(tmp_path: Path) -> None:

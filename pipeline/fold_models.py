@@ -1,0 +1,86 @@
+"""What fine-tuning left for a fold, checked: each encoder's model of this very fold, and how much its states will take."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline import artifacts
+from pipeline.checkpointing import is_whole
+from pipeline.exceptions import DataError
+from pipeline.features import BYTES_PER_VALUE, Base
+from pipeline.finetuning import HISTORY, inner_split, model_digest, trained_rows_digest
+from pipeline.folding import FoldJob
+from pipeline.reproducibility import derive_seed
+
+if TYPE_CHECKING:
+    from pipeline.params import Encoder
+    from pipeline.params import Stitch as Settings
+
+WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")
+
+
+def read_history(folder: Path) -> list[dict[str, Any]]:
+    """Return what fine-tuning recorded in an encoder's folder of each task, repeat and fold."""
+    units: list[dict[str, Any]] = artifacts.read_json(folder / HISTORY)["units"]
+    return units
+
+
+def fold_base(
+    encoder: Path,
+    job: FoldJob,
+    history: list[dict[str, Any]],
+    *,
+    encoder_settings: "Encoder",
+    settings: "Settings",
+    code: str,
+    seed: int,
+) -> Base:
+    """Return an encoder of one fold, after checking that its model is whole and was trained on this fold's rows.
+
+    Args:
+        encoder: the folder in which fine-tuning left it, called by its name.
+        job: the fold.
+        history: of the encoder, as `read_history` returns it.
+        encoder_settings: of the encoder.
+        settings: of stitching.
+        code: the digest of the code that computes states.
+        seed: of the whole run.
+
+    Raises:
+        DataError: if the model is missing, damaged, or another fold's.
+    """
+    folder = encoder / "models" / job.name
+    again = f"Run dvc repro --force --single-item finetune@{encoder.name}"
+    place = (job.task, job.repeat, job.fold)
+    record = next((one for one in history if (one["task"], one["repeat"], one["fold"]) == place), None)
+    if record is None or not folder.is_dir():
+        raise DataError(f"{folder}: the fold's model is missing. {again}")
+    if not is_whole(folder):
+        raise DataError(f"{folder}: the fold's model does not match its manifest (damaged, or edited). {again}")
+    digest = model_digest(folder)
+    if record["rows"] != trained_rows_digest(job, encoder_settings) or record["model"] != digest:
+        raise DataError(
+            f"{folder}: must be the model that never saw fold {job.fold} of this fold manifest, got one of another fold or "
+            f"manifest: its heads would be scored on rows it knows. {again}"
+        )
+    fresh = None
+    if settings.base == "pretrained":
+        texts = [*job.fitted["text"], *job.fitted["text_pair"].dropna()]
+        fresh = (texts, derive_seed(seed, job.task, job.repeat, job.fold))
+    return Base(
+        encoder.name, encoder_settings, folder, digest, code, settings.layers, settings.without_offsets, fresh
+    )  # fmt: skip
+
+
+def states_bytes(base: Base, history: list[dict[str, Any]], n_rows: int) -> int:
+    """Return about how many bytes the states of rows take, from the tokens that training counted."""
+    record = next(one for one in history if one["model"] == base.digest)
+    tokens_per_row = record["n_tokens"] / (record["n_rows"] * len(record["epochs"]))
+    config = json.loads((base.model / "config.json").read_text(encoding="utf-8"))
+    width = next((config[name] for name in WIDTHS if isinstance(config.get(name), int)), 1024)
+    return round(BYTES_PER_VALUE * width * tokens_per_row * n_rows)
+
+
+def spared_rows(job: FoldJob, settings: "Encoder", seed: int) -> Any:
+    """Return the rows that `epoch_selection: inner` held out from a fold's encoders."""
+    return inner_split(job.fitted, settings, derive_seed(seed, job.task, job.repeat, job.fold))[1]

@@ -1,0 +1,69 @@
+"""Heads that are made of other parts equal those parts put together; recurrent heads keep their names and numbers."""
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline import components
+
+SIZE, N_OUTPUTS = 6, 3
+
+
+def build(name: str, **options: object) -> nn.Module:
+    torch.manual_seed(0)
+    return components.load("heads", name)(input_size=SIZE, n_outputs=N_OUTPUTS, **options).eval()
+
+
+@pytest.fixture
+def states() -> torch.Tensor:
+    return torch.randn(3, 5, SIZE, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def mask() -> torch.Tensor:
+    return torch.tensor([[1] * 5, [1] * 2 + [0] * 3, [1] * 4 + [0]])
+
+
+def one_by_one(layer: nn.Module, states: torch.Tensor, mask: torch.Tensor) -> list[torch.Tensor]:
+    """The outputs (tokens, 2F) of each row, read alone and without its padding."""
+    return [layer(row[: int(n)])[0] for row, n in zip(states, mask.sum(dim=1), strict=True)]
+
+
+@pytest.mark.parametrize(("name", "cell"), [("bilstm", nn.LSTM), ("bigru", nn.GRU)])
+def test_a_recurrent_head_is_the_mean_and_maximum_of_its_cells_outputs(
+    name: str, cell: type[nn.RNNBase], states: torch.Tensor, mask: torch.Tensor
+) -> None:
+    head = build(name, hidden_size=4)
+    assert isinstance(head.lstm, cell) and head.lstm.hidden_size == 4
+    outputs = one_by_one(head.lstm, states, mask)
+    reduced = torch.stack([torch.cat([row.mean(dim=0), row.amax(dim=0)]) for row in outputs])
+    torch.testing.assert_close(head(states, mask), head.classify(reduced))
+
+
+@pytest.mark.parametrize(("name", "cell"), [("bilstm", nn.LSTM), ("bigru", nn.GRU)])
+def test_a_recurrent_heads_weights_keep_their_names_and_the_order_of_their_making(
+    name: str, cell: type[nn.RNNBase]
+) -> None:
+    torch.manual_seed(0)
+    layer = cell(SIZE, 4, batch_first=True, bidirectional=True)
+    classify = nn.Linear(16, N_OUTPUTS)
+    expected = {f"lstm.{key}": weights for key, weights in layer.state_dict().items()}
+    expected |= {f"classify.1.{key}": weights for key, weights in classify.state_dict().items()}
+    found = build(name, hidden_size=4).state_dict()
+    assert list(found) == list(expected)
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+def test_lstm_cnn_is_the_text_cnn_over_the_outputs_of_an_lstm(states: torch.Tensor, mask: torch.Tensor) -> None:
+    head = build("lstm_cnn", hidden_size=4, widths=[2, 3], n_filters=5)
+    cnn = components.load("heads", "text_cnn")(input_size=8, n_outputs=N_OUTPUTS, widths=[2, 3], n_filters=5).eval()
+    cnn.load_state_dict(head.cnn.state_dict())
+    outputs = nn.utils.rnn.pad_sequence(one_by_one(head.lstm, states, mask), batch_first=True)
+    torch.testing.assert_close(head(states, mask), cnn(outputs, mask))
+
+
+def test_the_attention_head_is_attention_pooling_and_the_linear_head(states: torch.Tensor, mask: torch.Tensor) -> None:
+    head = build("attention", attention_size=4)
+    pooling = components.load("poolings", "attention")(hidden_size=SIZE, n_layers=1, attention_size=4)
+    pooling.load_state_dict(head.pooling.state_dict())
+    torch.testing.assert_close(head(states, mask), head.classify(pooling((states,), mask)))
