@@ -11,7 +11,9 @@ import numpy as np
 
 from pipeline import artifacts
 from pipeline.artifacts import Folds, Predictions, Table
+from pipeline.exceptions import ParamsError
 from pipeline.finetuning import finetune
+from pipeline.params_yaml import expected
 from pipeline.probabilities import probabilities_of
 from pipeline.recipes import encoder_recipe, stage_recipe
 from pipeline.reproducibility import derive_seed
@@ -34,20 +36,30 @@ HEAD_VARIANTS: dict[str, dict[str, str]] = {
 log = logging.getLogger(__name__)
 
 
-def ablate_stitch(params: "Params", table: Table, folds: Folds, *, variants: list[str]) -> dict[str, Path]:
+def ablate_stitch(
+    params: "Params", table: Table, folds: Folds, *, variants: list[str] | None = None
+) -> dict[str, Path]:
     """Stitch all pairs in every variant, score the mean of the stitched models out-of-fold, and write a table per task.
 
     Args:
         params: the competition's; `stitch.head_rows` and `stitch.base` are replaced by each variant's.
         table: the rows.
         folds: the fold manifest.
-        variants: keys of `HEAD_VARIANTS`; the reference is always among them.
+        variants: keys of `HEAD_VARIANTS`, None for all; the reference is always among them.
 
     Returns:
         The path of each task's table, JSON.
+
+    Raises:
+        ParamsError: if a variant is unknown or there is no pair.
     """
+    for name in variants or ():
+        if name not in HEAD_VARIANTS:
+            raise ParamsError(f"variants: {expected(name, HEAD_VARIANTS)}")
+    if not params.stitch.models(list(params.encoders)):
+        raise ParamsError("stitch.pairs: there is no pair to compare. Add encoders or pairs.")
     blends: dict[str, dict[str, np.ndarray]] = {task: {} for task in table.labels}
-    for variant in dict.fromkeys([REFERENCE, *variants]):
+    for variant in dict.fromkeys([REFERENCE, *(variants or HEAD_VARIANTS)]):
         log.info("ablate: %s", variant)
         encoders, stitched = _predictions_of(variant, params, table, folds)
         for task in table.labels:

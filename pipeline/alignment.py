@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from pipeline.batching import Encoded, _kept, _spans, padded_positions
+from pipeline.batching import Encoded, kept_tokens, padded_positions, row_spans
 from pipeline.segmenting import HAN
 
 # How a text is cut, finest first: characters, words with each Chinese character by itself, words. Blanks are pieces too,
@@ -230,7 +230,7 @@ def word_spans(
         row_ids = encoded.input_ids[encoded.starts[row] : encoded.starts[row + 1]]
         full_ids, sequences, full_spans = _full_row(tokenizer, both, known)
         cut = len(row_ids) < len(full_ids)
-        kept = _kept(sequences, len(row_ids), truncation) if cut else np.arange(len(full_ids))
+        kept = kept_tokens(sequences, len(row_ids), truncation) if cut else np.arange(len(full_ids))
         body = sequences[kept] != -1
         if len(kept) != len(row_ids) or (full_ids[kept] != row_ids)[body].any():
             raise ValueError(
@@ -249,7 +249,7 @@ def _full_row(tokenizer: Any, both: list[str], known: PieceIds) -> tuple[np.ndar
     ids, offsets = np.zeros(len(special), np.int32), np.zeros((len(special), 2), np.int32)
     ids[~special] = list(chain.from_iterable(body))
     offsets[~special] = np.concatenate([_offsets(text, one, known) for text, one in zip(both, body, strict=True)])
-    return ids, sequences, _spans(offsets, sequences, len(both[0]), len("".join(both[1:])))
+    return ids, sequences, row_spans(offsets, sequences, len(both[0]), len("".join(both[1:])))
 
 
 def _ids(tokenizer: Any, text: str) -> list[int]:

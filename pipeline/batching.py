@@ -103,9 +103,9 @@ def encode(
                 row_ids, row_types, sequences = np.array([pad], np.int32), np.zeros(1, np.int8), np.array([-1])
             if tokenizer.is_fast:
                 offsets = np.array(batch["offset_mapping"][row] or [(0, 0)], dtype=np.int32)
-                spans.append(_spans(offsets, sequences, len(texts[start + row]), len(pairs[row]) if pairs else 0))
+                spans.append(row_spans(offsets, sequences, len(texts[start + row]), len(pairs[row]) if pairs else 0))
             if len(row_ids) > max_length:
-                kept = _kept(sequences, max_length, truncation)
+                kept = kept_tokens(sequences, max_length, truncation)
                 row_ids, row_types = row_ids[kept], row_types[kept]
                 spans[-1:] = [one[kept] for one in spans[-1:]]
                 n_truncated += 1
@@ -121,13 +121,15 @@ def _sequences(tokenizer: "PreTrainedTokenizerFast", batch: "BatchEncoding", row
     if tokenizer.is_fast:
         return np.array([-1 if sequence is None else sequence for sequence in batch.sequence_ids(row)], dtype=np.int8)
     body = np.array(batch["special_tokens_mask"][row], dtype=np.int8) == 0
-    return np.where(body, np.cumsum(body) > len(tokenizer.tokenize(text)), -1).astype(np.int8)
+    return np.where(body, np.cumsum(body) > len(tokenizer.tokenize(text, split_special_tokens=True)), -1).astype(
+        np.int8
+    )
 
 
-def _spans(offsets: np.ndarray, sequences: np.ndarray, n_first: int, n_second: int) -> np.ndarray:
+def row_spans(offsets: np.ndarray, sequences: np.ndarray, n_first: int, n_second: int) -> np.ndarray:
     """Return offsets (tokens, 2) within each text as spans on the row's axis (see `Encoded`).
 
-    >>> _spans(np.array([[0, 0], [0, 2], [0, 0], [0, 1], [0, 0]]), np.array([-1, 0, -1, 1, -1]), 2, 1).tolist()
+    >>> row_spans(np.array([[0, 0], [0, 2], [0, 0], [0, 1], [0, 0]]), np.array([-1, 0, -1, 1, -1]), 2, 1).tolist()
     [[0, 1], [1, 3], [3, 4], [4, 5], [5, 6]]
     """
     spans = offsets + 1 + (sequences == 1)[:, None] * (1 + n_first)
@@ -136,7 +138,7 @@ def _spans(offsets: np.ndarray, sequences: np.ndarray, n_first: int, n_second: i
     return np.where((sequences == -1)[:, None], places[:, None] + [0, 1], spans).astype(np.int32)
 
 
-def _kept(sequences: np.ndarray, max_length: int, truncation: str) -> np.ndarray:
+def kept_tokens(sequences: np.ndarray, max_length: int, truncation: str) -> np.ndarray:
     """Return the positions of a too long row that stay: all special tokens, and of each body what the policy keeps."""
     kept = sequences == -1
     bodies = [np.flatnonzero(sequences == sequence) for sequence in (0, 1)]

@@ -1,4 +1,4 @@
-"""The command `stitchfold`: check params, print their schema, make the demo's data, show and validate what came out."""
+"""The command `stitchfold`: check params, print their schema, make the demo's data, show, validate, export what came out."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +8,8 @@ import typer
 from pipeline.exceptions import exit_on_error
 
 app = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+ablate = typer.Typer(help="Does a choice pay? Compare on the same folds and seeds.", no_args_is_help=True)
+app.add_typer(ablate, name="ablate")
 ParamsOption = Annotated[Path, typer.Option("--params", help="The params file.")]
 
 
@@ -48,18 +50,12 @@ def demo(folder: Annotated[Path, typer.Argument()] = Path("data/demo")) -> None:
 def show() -> None:
     """Print the scores, and where the submission and the report lie."""
     from pipeline import artifacts
+    from pipeline.showing import scores_text
 
     with exit_on_error():
         scores, metrics = artifacts.read_json(artifacts.SCORES)["tasks"], artifacts.read_json(artifacts.METRICS)
         for task, found in scores.items():
-            typer.echo(f"\n{task}: {found['metric']}, out-of-fold, 95 % interval")
-            for model in found["models"]:
-                interval = f"[{model['low']:.4f}, {model['high']:.4f}]"
-                typer.echo(f"  {model['kind']:<9}{model['name']:<18}{model['score']:.4f}  {interval}")
-            estimate, tuned = found["estimate"], (found["decision"] or {}).get("used")
-            how = f"{found['chosen']}{', decision tuned' if tuned else ''}; chosen anew for every fold"
-            typer.echo(f"  estimate of the ensemble ({how}): {estimate['score']:.4f}")
-            typer.echo(f"  expected on the test rows: {estimate['test_low']:.4f} to {estimate['test_high']:.4f}")
+            typer.echo(f"\n{scores_text(task, found)}")
         if len(scores) > 1:
             low, high = metrics["low"], metrics["high"]
             typer.echo(
@@ -68,6 +64,83 @@ def show() -> None:
         submission = artifacts.read_json(artifacts.SUBMIT / "submission.json")
         typer.echo(f"\nsubmission  {submission['path']} (predictions of {submission['model']})")
         typer.echo(f"report      {artifacts.REPORT / 'report.html'}")
+
+
+@app.command()
+def export(
+    model: Annotated[str | None, typer.Option(help="A stitched model; by default the best out-of-fold.")] = None,
+    task: Annotated[str | None, typer.Option(help="Whose model; needed where there are several tasks.")] = None,
+    fold: Annotated[int | None, typer.Option(help="Only this fold of the first repeat; by default all folds.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="The folder; by default export/<model>[-<task>][-f<fold>].")
+    ] = None,
+    path: ParamsOption = Path("params.yaml"),
+) -> None:
+    """Write a stitched model, encoders included, as one folder that predicts from raw texts."""
+    from pipeline.params import load_params
+
+    with exit_on_error():
+        params = load_params(path)
+        from pipeline import exporting  # imports torch: only once params are known to be right
+
+        name, of_task = exporting.choose(model, task, params)
+        parts = [name, of_task if len(params.tasks) > 1 else None, None if fold is None else f"f{fold}"]
+        default = Path("export") / "-".join(filter(None, parts))
+        folder = exporting.export(name, of_task, params=params, folder=output or default, fold=fold)
+        typer.echo(f"{folder}: {name}. Next: stitchfold predict --model {folder} --input <file> --output <csv>")
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Option(help="The folder of an export.")],
+    input: Annotated[Path, typer.Option(help="Texts: csv, tsv, jsonl, json or parquet.")],
+    output: Annotated[Path, typer.Option(help="The csv to write: per row the label and all probabilities.")],
+    text_column: Annotated[str, typer.Option(help="The column of the text.")] = "text",
+    pair_column: Annotated[str | None, typer.Option(help="That of the second text, for a model of pairs.")] = None,
+    id_column: Annotated[str | None, typer.Option(help="A column to copy in front.")] = None,
+) -> None:
+    """Predict the texts of a file with an exported model."""
+    from pipeline.artifacts import write_atomically
+    from pipeline.reading import read_columns
+
+    with exit_on_error():
+        columns = [column for column in (id_column, text_column, pair_column) if column is not None]
+        rows = read_columns(input, list(dict.fromkeys(columns)))
+        from pipeline.exported import load_exported  # imports torch: only once the file is known to be right
+
+        pairs = None if pair_column is None else rows[pair_column].tolist()
+        frame = load_exported(model).predict_frame(rows[text_column].tolist(), pairs)
+        if id_column is not None:
+            frame.insert(0, id_column, rows[id_column], allow_duplicates=True)
+        write_atomically(output, frame.to_csv(index=False).encode("utf-8"))
+        typer.echo(f"{output}: {len(frame)} rows")
+
+
+@ablate.command("stitch")
+def ablate_stitching(
+    variants: Annotated[
+        list[str] | None, typer.Argument(help="Of noised, pretrained and held_out; by default all of them.")
+    ] = None,
+    path: ParamsOption = Path("params.yaml"),
+) -> None:
+    """Compare what the heads of stitched models learn from: all pairs anew for each variant, on the same folds."""
+    from pipeline import artifacts
+    from pipeline.params import load_params
+
+    with exit_on_error():
+        params = load_params(path)
+        from pipeline.ablating import ablate_stitch  # imports torch: only once params are known to be right
+
+        tables = ablate_stitch(params, artifacts.read_table(), artifacts.read_folds(), variants=variants)
+        for task, table in tables.items():
+            found = artifacts.read_json(table)
+            typer.echo(
+                f"\n{task}: {found['metric']}, out-of-fold; difference from {found['reference']!r}, 95 % interval"
+            )
+            for row in found["rows"]:
+                interval = f"[{row['difference_low']:+.4f}, {row['difference_high']:+.4f}]"
+                typer.echo(f"  {row['variant']:<30}{row['score']:.4f}  {row['difference']:+.4f}  {interval}")
+            typer.echo(f"{table}: dvc repro --force --single-item report shows it")
 
 
 @app.command()

@@ -11,6 +11,7 @@ import os
 import shutil
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -136,9 +137,12 @@ def _attempt(jobs: list[tuple[Unit, Work, dict[str, Any]]], run: "Run") -> list[
         tasks = [joblib.delayed(_run_unit)(*job, device=run.device, threads=run.threads_per_worker) for job in jobs]
         try:
             parallel = joblib.Parallel(n_jobs=n_workers, backend=backend, return_as="generator_unordered", batch_size=1)
-            for key, error in parallel(tasks):
-                if error is not None:
-                    failed[key] = error
+            with warnings.catch_warnings():
+                # loky renews a worker that has grown between two units, and takes that for a cause of alarm.
+                warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
+                for key, error in parallel(tasks):
+                    if error is not None:
+                        failed[key] = error
             return list(failed.values())
         except TerminatedWorkerError as error:  # one death fails the whole call; what is finished lies in the store
             code = stop_requested()

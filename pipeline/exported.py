@@ -18,11 +18,12 @@ from pipeline.checkpointing import is_whole
 from pipeline.contracts import EncoderParts
 from pipeline.exceptions import DataError
 from pipeline.features import Base, LayerStates, Online, hidden_size
-from pipeline.finetuning import predict_logits
 from pipeline.modelling import READOUT, WEIGHTS, TextClassifier, encoder_half
 from pipeline.params import Encoder
+from pipeline.predicting import predict_logits
 from pipeline.preparing import clean
 from pipeline.stitched import SideBySide, Stitch, StitchedClassifier
+from pipeline.submitting import PROBABILITY
 
 FORMAT = "stitchfold-export"
 VERSION = 1
@@ -89,10 +90,18 @@ class ExportedModel(nn.Module):
         mean: np.ndarray = np.mean(parts, axis=0)  # (N, C)
         return mean
 
+    def predict_frame(self, texts: Sequence[str], text_pairs: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return one row per text: `label`, the likeliest, and `probability:<label>` for each; on a GPU if there is one."""
+        self.to("cuda" if torch.cuda.is_available() else "cpu")
+        probabilities = self.predict_probabilities(texts, text_pairs)
+        frame = pd.DataFrame(probabilities, columns=[PROBABILITY + label for label in self.labels])
+        frame.insert(0, "label", [self.labels[number] for number in probabilities.argmax(axis=1)])
+        return frame
+
     def _rows(self, texts: Sequence[str], text_pairs: Sequence[str] | None) -> pd.DataFrame:
         if self.description["pairs"] != (text_pairs is not None):
-            wanted, remedy = ("given", "Give") if self.description["pairs"] else ("None", "Leave out")
-            raise DataError(f"text_pairs: must be {wanted}, as when the model was trained. {remedy} the second texts.")
+            trained = "pairs of texts: give the second ones" if text_pairs is None else "single texts: leave it out"
+            raise DataError(f"text_pairs: the model was trained on {trained}.")
         first = _cleaned(texts, "texts")
         second = None if text_pairs is None else _cleaned(text_pairs, "text_pairs")
         if second is not None and len(second) != len(first):
@@ -112,7 +121,9 @@ def load_exported(folder: Path) -> ExportedModel:
     if description is None:
         raise DataError(f"{folder}: is no export: it has no {DESCRIPTION}. Make one: stitchfold export.")
     if description["version"] > VERSION:
-        raise DataError(f"{folder}: must be of version {VERSION} or before, got {description['version']}. Update me.")
+        raise DataError(
+            f"{folder}: must be of version {VERSION} or before, got {description['version']}. Update stitchfold."
+        )
     if not is_whole(folder):
         raise DataError(
             f"{folder}: does not match its manifest (damaged, or edited). Make it again: stitchfold export."

@@ -15,12 +15,13 @@ import torch
 from torch import nn
 
 from pipeline.alignment import word_spans
-from pipeline.batching import Encoded, micro_batches, padded_positions
-from pipeline.exceptions import DivergedError, InterruptedRun, MachineError, ParamsError
+from pipeline.batching import Encoded, padded_positions
+from pipeline.exceptions import DivergedError, MachineError, ParamsError
 from pipeline.finetuning import encode_rows
 from pipeline.modelling import TextClassifier, encoder_half, load_classifier
+from pipeline.predicting import outputs_of
 from pipeline.reproducibility import derive_seed
-from pipeline.training import accelerator_for, is_out_of_memory
+from pipeline.training import accelerator_for
 
 if TYPE_CHECKING:
     from pipeline.executing import Workspace
@@ -36,8 +37,9 @@ LARGEST = float(torch.finfo(torch.float16).max)
 class Base:
     """An encoder of one fold whose states are stitched.
 
-    `model` is the folder of the fold's fine-tuned model, `digest` that of its files and `code` that of what computes states. With `fresh` the encoder is taken
-    as it was before fine-tuning, built from these texts and this seed as the fold's own was.
+    `model` is the folder of the fold's fine-tuned model, `digest` that of its files and `code` that of what computes
+    states. With `fresh` the encoder is taken as it was before fine-tuning, built from these texts and this seed as the
+    fold's own was.
     """
 
     encoder: str
@@ -170,33 +172,16 @@ def extract(workspace: "Workspace", *, base: Base, rows: pd.DataFrame) -> None:
             f"{workspace.result}: cannot hold the states of {base.encoder}: {error}. Free space, or set "
             "stitch.features: online."
         ) from error
-    with torch.inference_mode(), accelerator.autocast():
-        _fill(states, model, encoded, base.settings.tokens_per_micro_batch, workspace)
+    with accelerator.autocast():
+        for part, outputs in outputs_of(model, encoded, base.settings.tokens_per_micro_batch, monitor=workspace):
+            mask, positions = padded_positions(encoded.starts, part)
+            values = outputs.clamp(-LARGEST, LARGEST).half().cpu().numpy()[mask]  # (tokens, H)
+            if not np.isfinite(values).all():
+                raise DivergedError(
+                    "states: must be finite, got NaN. Lower the encoder's learning rate, train it anew."
+                )
+            states[positions[mask]] = values
     states.flush()
-
-
-def _fill(states: np.memmap, model: nn.Module, encoded: Encoded, token_budget: int, workspace: "Workspace") -> None:
-    """Compute all rows, those of like length together; out of memory begins again with smaller batches."""
-    device = next(model.parameters()).device
-    n_done = 0
-    for rows in micro_batches(np.arange(len(encoded.lengths)), encoded.lengths, token_budget=token_budget):
-        batch = {name: tensor.to(device) for name, tensor in encoded.batch(rows).items()}
-        try:
-            values = model(batch).float().clamp(-LARGEST, LARGEST).half().cpu().numpy()  # (B, T, H)
-        except RuntimeError as error:
-            longest = int(encoded.lengths.max())
-            if not is_out_of_memory(error) or token_budget <= longest:
-                raise
-            torch.cuda.empty_cache()
-            return _fill(states, model, encoded, max(token_budget // 2, longest), workspace)
-        mask, positions = padded_positions(encoded.starts, rows)
-        if not np.isfinite(values[mask]).all():
-            raise DivergedError("states: must be finite, got NaN. Lower the encoder's learning rate and train it anew.")
-        states[positions[mask]] = values[mask]
-        n_done += len(rows)
-        workspace.progress(step=n_done, n_steps=len(encoded.lengths))
-        if code := workspace.stop_requested():
-            raise InterruptedRun("interrupted while computing states; run dvc repro to continue.", code)
 
 
 def hidden_size(model: TextClassifier) -> int:

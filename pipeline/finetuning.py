@@ -17,20 +17,19 @@ from torch import nn
 
 from pipeline import artifacts
 from pipeline.artifacts import Folds, Predictions, Table
-from pipeline.batching import Encoded, Inputs, encode, micro_batches
+from pipeline.batching import Encoded, Inputs, encode
 from pipeline.checkpointing import MANIFEST
-from pipeline.exceptions import DivergedError, InterruptedRun
 from pipeline.executing import Unit, link_folder, run_units
 from pipeline.folding import FoldJob, fold_jobs, gather_predictions, rows_digest
 from pipeline.modelling import build_classifier, load_classifier, save_classifier
 from pipeline.parameter_groups import parameter_groups
+from pipeline.predicting import predict_logits
 from pipeline.reproducibility import derive_seed, digest, numerics
-from pipeline.training import accelerator_for, is_out_of_memory, train
+from pipeline.training import accelerator_for, train
 
 if TYPE_CHECKING:
     from pipeline.executing import Workspace
     from pipeline.params import Component, Encoder, Run, Training
-    from pipeline.training import Monitor
 
 HISTORY = "history.json"
 
@@ -102,7 +101,7 @@ def train_fold(
     )
     evaluate = None
     if inner is not None and metric is not None:
-        evaluate = _evaluation(encode_rows(parts.tokenizer, inner, settings), inner, n_outputs, settings, metric)
+        evaluate = evaluation(encode_rows(parts.tokenizer, inner, settings), inner, n_outputs, settings, metric)
     history = train(
         model,
         Classification(encoded, labels, settings.loss.build(n_outputs=n_outputs)),
@@ -159,52 +158,7 @@ def encode_rows(tokenizer: Any, rows: pd.DataFrame, settings: "Encoder") -> Enco
     )
 
 
-def predict_logits(
-    model: nn.Module, inputs: Inputs, tokens_per_micro_batch: int, *, monitor: "Monitor | None" = None
-) -> np.ndarray:
-    """Return logits, float32 (N, C), in the order of the rows.
-
-    Raises:
-        DivergedError: if a logit is not finite.
-        InterruptedRun: if the monitor asked to stop.
-    """
-    model.eval()
-    try:
-        order, logits = _forward(model, inputs, tokens_per_micro_batch, monitor)
-    except RuntimeError as error:
-        longest = int(inputs.lengths.max())
-        if not is_out_of_memory(error) or tokens_per_micro_batch <= longest:
-            raise
-        torch.cuda.empty_cache()
-        return predict_logits(model, inputs, max(tokens_per_micro_batch // 2, longest), monitor=monitor)
-    ordered = np.empty_like(logits)
-    ordered[order] = logits
-    if not np.isfinite(ordered).all():
-        raise DivergedError(
-            "predictions: logits must be finite, got NaN or infinity. Lower the learning rate, or use precision fp32."
-        )
-    return ordered
-
-
-def _forward(
-    model: nn.Module, inputs: Inputs, token_budget: int, monitor: "Monitor | None"
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows in the order in which they were predicted, and their logits."""
-    device = next(model.parameters()).device
-    n_rows, parts, logits = len(inputs.lengths), [], []
-    with torch.inference_mode():
-        for part in micro_batches(np.arange(n_rows), inputs.lengths, token_budget=token_budget):
-            batch = {name: tensor.to(device) for name, tensor in inputs.batch(part).items()}
-            logits.append(model(batch).float().cpu())
-            parts.append(part)
-            if monitor is not None:
-                monitor.progress(step=sum(map(len, parts)), n_steps=n_rows)
-                if code := monitor.stop_requested():
-                    raise InterruptedRun("interrupted while predicting; run dvc repro to continue.", code)
-    return np.concatenate(parts), torch.cat(logits).numpy()
-
-
-def inner_split(rows: pd.DataFrame, settings: "Encoder", seed: int) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+def inner_split(rows: pd.DataFrame, settings: "Training", seed: int) -> tuple[pd.DataFrame, pd.DataFrame | None]:
     """Return the rows to fit and, where the epoch is chosen, the rows that choose it; clusters stay whole.
 
     A function of the rows, the settings and the fold's seed: all encoders of a fold with one `inner_ratio` spare the same.
@@ -218,8 +172,8 @@ def inner_split(rows: pd.DataFrame, settings: "Encoder", seed: int) -> tuple[pd.
     return rows.iloc[fitted].reset_index(drop=True), rows.iloc[inner].reset_index(drop=True)
 
 
-def _evaluation(
-    encoded: Encoded, inner: pd.DataFrame, n_outputs: int, settings: "Encoder", metric: "Component"
+def evaluation(
+    inputs: Inputs, inner: pd.DataFrame, n_outputs: int, settings: "Training", metric: "Component"
 ) -> Callable[[Any], float]:
     """Return the function that scores a model on the inner rows, higher is better."""
     scorer = metric.build(n_outputs=n_outputs)
@@ -227,7 +181,7 @@ def _evaluation(
     sign = 1 if scorer.higher_is_better else -1
 
     def evaluate(model: Any) -> float:
-        logits = predict_logits(model, encoded, settings.tokens_per_micro_batch)
+        logits = predict_logits(model, inputs, settings.tokens_per_micro_batch)
         probabilities = torch.from_numpy(logits).double().softmax(dim=1).numpy()
         return float(sign * scorer.score(labels, probabilities))
 
@@ -312,6 +266,6 @@ def _collect(
         record = json.loads((unit.result / HISTORY).read_text(encoding="utf-8"))
         record["tokens_per_second"] = record["n_tokens"] / max(record["seconds"], 1e-9)
         names = {"task": job.task, "repeat": job.repeat, "fold": job.fold, "key": unit.key}
-        trained = {"rows": unit.depends_on["rows"], "model": model_digest(unit.result)}
-        history.append({**names, **trained, **record, "numerics": unit.depends_on["numerics"]})
+        made = {"rows": unit.depends_on["rows"], "model": model_digest(unit.result)}
+        history.append({**names, **made, **record, "numerics": unit.depends_on["numerics"]})
     artifacts.write_json(folder / HISTORY, {"units": history})

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from pipeline import artifacts
 from pipeline.checkpointing import is_whole
 from pipeline.exceptions import DataError
@@ -81,6 +83,11 @@ def states_bytes(base: Base, history: list[dict[str, Any]], n_rows: int) -> int:
     return round(BYTES_PER_VALUE * width * tokens_per_row * n_rows)
 
 
-def spared_rows(job: FoldJob, settings: "Encoder", seed: int) -> Any:
-    """Return the rows that `epoch_selection: inner` held out from a fold's encoders."""
-    return inner_split(job.fitted, settings, derive_seed(seed, job.task, job.repeat, job.fold))[1]
+def head_rows(job: FoldJob, settings: "Settings", encoder_settings: "Encoder", seed: int) -> pd.DataFrame:
+    """Return what a fold's heads learn from: its training rows, or those that its encoders spared (`held_out`)."""
+    if settings.head_rows != "held_out":
+        return job.fitted
+    spared = inner_split(job.fitted, encoder_settings, derive_seed(seed, job.task, job.repeat, job.fold))[1]
+    if spared is None:
+        raise ValueError("head_rows: held_out needs encoders with epoch_selection: inner.")
+    return spared

@@ -37,9 +37,9 @@ class TextClassifier(nn.Module):
     """A backbone and a readout."""
 
     backbone: Any
-    readout: Readout
+    readout: Any
 
-    def __init__(self, backbone: Any, readout: Readout) -> None:
+    def __init__(self, backbone: Any, readout: nn.Module) -> None:
         super().__init__()
         self.backbone = backbone
         self.readout = readout

@@ -27,10 +27,10 @@ def parameter_groups(
     the readout (pooling and head) at `head_learning_rate`, ten times the learning rate where it is None.
     """
     names = [name for name, parameter in backbone.named_parameters() if parameter.requires_grad]
-    n_layers = max((_layer(name) for name in names), default=0)
+    n_layers = max((layer_of(name) for name in names), default=0)
     rates: dict[int, float] = {n_layers + 1: head_learning_rate or 10 * learning_rate}
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
-    parameters = [(_layer(name, n_layers), name, parameter) for name, parameter in backbone.named_parameters()]
+    parameters = [(layer_of(name, n_layers), name, parameter) for name, parameter in backbone.named_parameters()]
     parameters += [(n_layers + 1, name, parameter) for name, parameter in readout.named_parameters()]
     for depth, full_name, parameter in parameters:
         if not parameter.requires_grad:
@@ -44,10 +44,10 @@ def parameter_groups(
     return [groups[key] for key in sorted(groups)]
 
 
-def _layer(name: str, n_layers: int = 0) -> int:
+def layer_of(name: str, n_layers: int = 0) -> int:
     """Return a parameter's depth: 0 for embeddings, 1 for the first layer; what follows the layers counts as the top one.
 
-    >>> [_layer(name, 6) for name in ("embeddings.word.weight", "encoder.layer.0.dense.bias", "pooler.dense.weight")]
+    >>> [layer_of(name, 6) for name in ("embeddings.word.weight", "encoder.layer.0.dense.bias", "pooler.dense.weight")]
     [0, 1, 6]
     """
     match = LAYER.search(name)

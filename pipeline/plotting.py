@@ -79,7 +79,7 @@ def intervals(estimates: list[Estimate], *, label: str, title: str, reference: f
             axes.plot([estimate.value], [place], "o", color=colour, markersize=5.5, mew=0)
         if reference is not None:
             axes.axvline(reference, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
-        axes.set_yticks(range(len(estimates)), [_short(estimate.name) for estimate in estimates], color=INK)
+        axes.set_yticks(range(len(estimates)), [short(estimate.name) for estimate in estimates], color=INK)
         axes.set_ylim(len(estimates) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
         axes.spines["left"].set_visible(False)
@@ -147,7 +147,7 @@ def gains(task: str, found: dict[str, Any], models: list[dict[str, Any]]) -> str
         for model in models
         if (gain := model["gain"]) and None not in (gain["value"], gain["low"], gain["high"])
     ]
-    label = f"gain in {found['metric']} over {_short(found['best_single'])}"
+    label = f"gain in {found['metric']} over {short(found['best_single'])}"
     return intervals(estimates, label=label, title=f"{task}: {label}", reference=0.0)
 
 
@@ -217,8 +217,18 @@ def thin(values: list[float], n_points: int = POINTS_PER_CURVE) -> list[float]:
     return [sum(values[low:high]) / (high - low) for low, high in itertools.pairwise(edges)]
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= NAME_LENGTH else name[: NAME_LENGTH - 1] + "…"
+def short(name: str, length: int = NAME_LENGTH) -> str:
+    """Return a name cut to a length; of the parts of a stitched model's name the longest are cut first.
+
+    >>> short("multilingual+large+lstm", length=18)
+    'multil…+large+lstm'
+    """
+    parts = name.split("+")
+    while len(name) > length and len(max(parts, key=len)) > 1:
+        longest = max(range(len(parts)), key=lambda place: len(parts[place]))
+        parts[longest] = parts[longest].removesuffix("…")[:-1] + "…"
+        name = "+".join(parts)
+    return name
 
 
 def _inline(figure: Figure, *, title: str) -> str:

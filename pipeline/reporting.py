@@ -5,7 +5,6 @@ it shows, runs no script and loads nothing. Whatever comes from data is escaped 
 """
 
 import io
-import math
 import statistics
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from ruamel.yaml import YAML
 
-from pipeline import plotting
+from pipeline import plotting, stitch_reporting
+from pipeline.cautions import cautions, data_cautions
+from pipeline.number_formats import correlation, count, duration, percent, score, signed
 
 TEMPLATE = Path(__file__).with_name("report.html")
 MATRIX_LABELS = 30  # from more labels a matrix is a carpet: the list of largest confusions says more
 LARGEST_CONFUSIONS = 10
-TRUNCATED_RATIO = 0.01
-IMBALANCE_RATIO = 10
 Texts = dict[str, dict[str, tuple[str, str | None]]]
 
 
@@ -29,6 +28,8 @@ def render(
     *,
     audit: dict[str, Any],
     histories: dict[str, dict[str, Any]],
+    stitched: dict[str, dict[str, Any]],
+    ablations: dict[str, dict[str, Any]],
     last_runs: list[dict[str, Any]],
     submission: dict[str, Any],
     params: dict[str, Any],
@@ -42,6 +43,8 @@ def render(
         scores: what the stack stage found, `{"tasks": {task: {...}}}`.
         audit: what the prepare stage found in the data, per task.
         histories: encoder name -> `{"units": [...]}`, one unit per task, repeat and fold.
+        stitched: stitched model -> its history, in the same form.
+        ablations: task -> what the heads of stitched models were tried to learn from; may be empty.
         last_runs: per stage how many units were computed and reused; may be empty.
         submission: what was submitted: path, sha256, model, and per task the rows and the counts of the labels.
         params: params.yaml with every default filled in.
@@ -58,12 +61,18 @@ def render(
             histories=histories,
             texts=texts.get(task, {}),
         )
+        | {
+            "stitching": stitch_reporting.describe(task, found, stitched),
+            "ablation": ablations.get(task),
+        }
         for task, found in scores["tasks"].items()
     ]
     template = _environment().get_template(TEMPLATE.name)
     return template.render(
         tasks=tasks,
         training=_training(histories, versions=versions),
+        stitched=_sum_training(stitched, versions=versions),
+        any_stitched=any(task["stitching"] or task["ablation"] for task in tasks),
         last_runs=last_runs,
         submission=submission,
         params=params,
@@ -106,81 +115,6 @@ def _short_components(value: Any) -> Any:
             return {"name": value["name"], **value["options"]} if value["options"] else value["name"]
         return {key: _short_components(item) for key, item in value.items()}
     return [_short_components(item) for item in value] if isinstance(value, list) else value
-
-
-def cautions(found: dict[str, Any], *, units: dict[str, list[dict[str, Any]]], submitted: str) -> list[str]:
-    """Return what of one task's scores and training should make a reader stop, most serious first.
-
-    Args:
-        found: one task of scores.json.
-        units: encoder name -> the records of its units of this task.
-        submitted: `ensemble`, or the model whose predictions were submitted.
-    """
-    estimate, baseline, holdout = found["estimate"], found["baseline"], found["holdout"]
-    chosen = next(model for model in found["models"] if model["name"] == found["chosen"])
-    said = []
-    if holdout and not _compatible(estimate, holdout):
-        said.append(
-            f"The untouched hold-out scores {_score(holdout['score'])}, the estimate says {_score(estimate['score'])}: "
-            "further apart than both intervals explain. Look for a leak before trusting the estimate."
-        )
-    if baseline is not None and not _surely_better(estimate, baseline, higher_is_better=found["higher_is_better"]):
-        said.append(
-            f"The estimate's interval ({_score(estimate['low'])} to {_score(estimate['high'])}) does not lie clear of "
-            f"the baseline's {_score(baseline)}: the models may be no better than it."
-        )
-    if (gain := chosen["gain"]) and gain["low"] is not None and gain["low"] <= 0:
-        said.append(
-            f"The gain of {found['chosen']} over {found['best_single']} is {_signed(gain['value'])} "
-            f"({_signed(gain['low'])} to {_signed(gain['high'])}): "
-            + ("a loss." if gain["high"] < 0 else "not significant.")
-        )
-    if submitted != "ensemble":
-        said.append(f"The submission holds the predictions of {submitted}; the estimate is that of the ensemble.")
-    for encoder, own in units.items():
-        rows, truncated = sum(unit["n_rows"] for unit in own), sum(unit["n_truncated"] for unit in own)
-        if rows and truncated / rows >= TRUNCATED_RATIO:
-            said.append(
-                f"{encoder} reads {_percent(truncated / rows)} of its rows truncated: see max_length and truncation."
-            )
-    return said
-
-
-def _compatible(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Return whether two independent scores differ by no more than their half intervals added in quadrature."""
-    halves = [(part["high"] - part["low"]) / 2 for part in (one, other) if None not in (part["low"], part["high"])]
-    return len(halves) < 2 or abs(one["score"] - other["score"]) <= math.hypot(*halves)
-
-
-def _surely_better(estimate: dict[str, Any], baseline: float, *, higher_is_better: bool) -> bool:
-    worst = estimate["low"] if higher_is_better else estimate["high"]
-    return worst is not None and (worst > baseline if higher_is_better else worst < baseline)
-
-
-def data_cautions(audit: dict[str, Any]) -> list[str]:
-    """Return what of one task's audit a reader should know before believing a score."""
-    by_rows = sorted(audit["classes"].items(), key=lambda item: (item[1], item[0]))
-    (rarest, few), (commonest, many) = by_rows[0], by_rows[-1]
-    duplicates, conflicts, overlap = audit["duplicates"], audit["conflicting_labels"], audit["overlap"]
-    empty = sum(part["count"] for part in audit["empty_texts"].values())
-    variants = "; ".join(" = ".join(repr(label) for label in alike) for alike in audit["label_variants"])
-    near, texts = overlap["test_near_duplicates_in_train"], overlap["test_texts_in_train"]
-    candidates = [
-        (variants, f"Labels that may be one label spelt in several ways: {variants}."),
-        (conflicts["texts"], f"{_count(conflicts['texts'])} training texts stand with different labels."),
-        (near, f"{_count(near)} test rows nearly equal a training row, {_count(texts)} of them exactly."),
-        (
-            duplicates["exact_rows"] + duplicates["near_rows"],
-            f"{_count(duplicates['exact_rows'])} rows repeat a text and {_count(duplicates['near_rows'])} more nearly "
-            "do: such rows share a fold.",
-        ),
-        (
-            many >= IMBALANCE_RATIO * few,
-            f"Classes are unequal: {_count(many)} training rows of {commonest!r}, {_count(few)} of {rarest!r}.",
-        ),
-        (empty, f"{_count(empty)} rows have nothing to read in their text."),
-    ]
-    return [text for holds, text in candidates if holds]
 
 
 def _task(
@@ -256,6 +190,22 @@ def _training(histories: dict[str, dict[str, Any]], *, versions: dict[str, str])
     ]
 
 
+def _sum_training(stitched: dict[str, dict[str, Any]], *, versions: dict[str, str]) -> dict[str, Any] | None:
+    """Return one line for all stitched models together, None without any."""
+    units = [unit for history in stitched.values() for unit in history["units"]]
+    return (
+        {
+            "models": len(stitched),
+            "units": len(units),
+            "rows": sum(unit["n_rows"] for unit in units),
+            "seconds": sum(unit["seconds"] for unit in units),
+            "numerics": list(dict.fromkeys(_difference(unit["numerics"], versions) for unit in units)),
+        }
+        if units
+        else None
+    )
+
+
 def _difference(numerics: dict[str, Any], versions: dict[str, str]) -> str:
     return ", ".join(
         f"{key} {value}" for key, value in numerics.items() if value is not None and value != versions.get(key)
@@ -270,30 +220,14 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(score=_score, signed=_signed, count=_count, percent=_percent, duration=_duration)
+    environment.filters.update(  # each by its name: what is looked up by a string no fingerprint follows
+        score=score,
+        signed=signed,
+        correlation=correlation,
+        count=count,
+        percent=percent,
+        duration=duration,
+        short=plotting.short,
+    )
     environment.globals["MATRIX_LABELS"] = MATRIX_LABELS
     return environment
-
-
-def _score(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}".replace("-", "−")
-
-
-def _signed(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.4f}".replace("-", "−")
-
-
-def _count(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.0f}"
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "–"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"

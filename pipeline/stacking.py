@@ -216,7 +216,7 @@ def describe_ensemble(
 
     Args:
         members, ensemble: what it was made from, and what was made.
-        kinds: `encoder` or `baseline` by member name.
+        kinds: `encoder`, `stitched` or `baseline` by member name.
         metric_name: the one of `metrics` that decides.
         metrics: every metric to report, by name.
         n_bootstrap, seed: of the intervals.

@@ -10,15 +10,15 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import load_model, save_model
-from torch import nn
 
 from pipeline import artifacts
 from pipeline.artifacts import Predictions
 from pipeline.exceptions import DataError
 from pipeline.features import Base, Cached, Online, hidden_size
-from pipeline.finetuning import HISTORY, Classification, _evaluation, inner_split, predict_logits
-from pipeline.modelling import WEIGHTS
-from pipeline.parameter_groups import _layer, parameter_groups
+from pipeline.finetuning import HISTORY, Classification, evaluation, inner_split
+from pipeline.modelling import WEIGHTS, TextClassifier
+from pipeline.parameter_groups import layer_of, parameter_groups
+from pipeline.predicting import predict_logits
 from pipeline.reproducibility import derive_seed
 from pipeline.stitched import Part, SideBySide, Stitch, StitchedClassifier
 from pipeline.training import accelerator_for, train
@@ -73,7 +73,7 @@ def train_stitched(
     evaluate = None
     if inner is not None:
         part = Part(inputs, inner["position"].to_numpy())
-        evaluate = _evaluation(part, inner, n_outputs, settings, metric)
+        evaluate = evaluation(part, inner, n_outputs, settings, metric)
     labels = torch.tensor(fitted["label"].tolist())
     part = Part(inputs, fitted["position"].to_numpy())
     history = train(
@@ -127,7 +127,7 @@ def predict_stitched(
 
 
 def load_stitched(
-    folder: Path, encoders: Sequence[nn.Module], bases: Sequence[Base], *, tuned: bool
+    folder: Path, encoders: Sequence[TextClassifier], bases: Sequence[Base], *, tuned: bool
 ) -> StitchedClassifier:
     """Load what `train_stitched` wrote.
 
@@ -148,7 +148,7 @@ def load_stitched(
 
 def _sides(
     bases: Sequence[Base], features: Sequence[Path] | None, rows: pd.DataFrame
-) -> tuple[list[Cached] | list[Online], list[Any]]:
+) -> tuple[list[Cached] | list[Online], list[TextClassifier]]:
     if features is not None:
         return [Cached(folder) for folder in features], []
     loaded = [base.load() for base in bases]
@@ -187,6 +187,6 @@ def _unfreeze(model: StitchedClassifier, n_layers: int) -> None:
     """Let the topmost layers of every encoder learn."""
     for encoder in model.tuned:
         names = [name for name, _ in encoder.named_parameters()]
-        top = max(_layer(name) for name in names)
+        top = max(layer_of(name) for name in names)
         for name, parameter in encoder.named_parameters():
-            parameter.requires_grad_(_layer(name, top) > top - n_layers)
+            parameter.requires_grad_(layer_of(name, top) > top - n_layers)

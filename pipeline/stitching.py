@@ -7,7 +7,7 @@ pairs and are removed. A model is two units per fold, as in fine-tuning: its tra
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from pipeline.artifacts import Folds, Predictions, Table
 from pipeline.executing import Unit, link_folder, run_units
 from pipeline.features import Base, extract
 from pipeline.finetuning import HISTORY
-from pipeline.fold_models import fold_base, read_history, spared_rows, states_bytes
+from pipeline.fold_models import fold_base, head_rows, read_history, states_bytes
 from pipeline.folding import FoldJob, fold_jobs, gather_predictions, rows_digest
 from pipeline.pairing import Judge
 from pipeline.reproducibility import derive_seed, numerics
@@ -58,6 +58,16 @@ class Model:
     bases: list[Base]
     training: tuple[Unit, dict[str, Any]]
     predicting: tuple[Unit, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Units of one fold over the same rows, each with its arguments and encoders."""
+
+    name: str
+    rows: pd.DataFrame
+    work: Any
+    units: list[tuple[Unit, dict[str, Any], list[Base]]]
 
 
 def stitch(
@@ -118,15 +128,22 @@ def _stitch_fold(context: Context, job: FoldJob) -> list[Model]:
         )
         for name in context.encoders
     }  # fmt: skip
-    rows = job.fitted
-    if params.stitch.head_rows == "held_out":
-        rows = spared_rows(job, params.encoders[context.encoders[0]], params.seed)
+    rows = head_rows(job, params.stitch, params.encoders[context.encoders[0]], params.seed)
     models = _plan(context, job, bases, rows)
-    cached = _fits(context, job, bases, max(len(rows), len(job.predicted)))
-    heads = [(*one.training, one.bases) for one in models]
-    _compute(context, f"heads-{job.name}", train_stitched, heads, rows=rows, cached=cached)
-    predictions = [(*one.predicting, one.bases) for one in models]
-    _compute(context, f"predict-{job.name}", predict_stitched, predictions, rows=job.predicted, cached=cached)
+    cached = _fits(context, job, bases, len(rows) + len(job.predicted))
+    parts = [
+        Part("heads", rows, train_stitched, [(*one.training, one.bases) for one in models]),
+        Part("predict", job.predicted, predict_stitched, [(*one.predicting, one.bases) for one in models]),
+    ]
+    states = {part.name: _states(context, part) if cached else {} for part in parts}
+    extracting = [job for own in states.values() for job in own.values()]
+    if extracting:
+        run_units(extracting, run=params.run, stage=f"stitch-states-{job.name}")
+    for part in parts:
+        found = {encoder: unit.result for encoder, (unit, *_) in states[part.name].items()}
+        run_units(_with_states(part, found), run=params.run, stage=f"stitch-{part.name}-{job.name}")
+    for unit, *_ in extracting:
+        shutil.rmtree(unit.folder)
     return models
 
 
@@ -145,25 +162,36 @@ def _plan(context: Context, job: FoldJob, bases: Mapping[str, Base], rows: pd.Da
     for group, encoders in chosen.items():
         ordered = [bases[name] for name in judge.frame_first(encoders, params.stitch.tokenizer)]
         for name, head in params.stitch.heads.items():
-            # The seed knows the encoders, not the group's name: a pair chosen by a fold is the same pair when listed.
-            seed = derive_seed(params.seed, job.task, job.repeat, job.fold, *encoders, name)
-            models.append(_model(context, job, f"{group}+{name}", ordered, (name, head), rows, seed))
+            models.append(plan_model(context, job, f"{group}+{name}", encoders, ordered, (name, head), rows))
     return models
 
 
-def _model(
+def plan_model(
     context: Context,
     job: FoldJob,
     name: str,
+    group: Sequence[str],
     bases: list[Base],
     head: tuple[str, "Component"],
     rows: pd.DataFrame,
-    seed: int,
 ) -> Model:
+    """Return a model's two units.
+
+    Args:
+        context: what all folds share.
+        job: the fold.
+        name: of the model.
+        group: its encoders, as they are listed.
+        bases: its encoders, the frame first.
+        head: its name and component.
+        rows: what the head learns from.
+    """
     settings, labels = context.params.stitch, context.table.labels[job.task]
     metric = context.params.tasks[job.task].metric
     inner = settings.epoch_selection == "inner"
     head_name, component = head
+    # The seed knows the encoders, not the model's name: a pair that a fold chose is the same pair when listed.
+    seed = derive_seed(context.params.seed, job.task, job.repeat, job.fold, *group, head_name)
     depends_on = {
         "step": "stitch",
         "recipe": context.recipe["train"][head_name],
@@ -187,37 +215,24 @@ def _model(
     return Model(name, bases, (training, train), (predicting, predict))
 
 
-def _compute(
-    context: Context,
-    stage: str,
-    work: Any,
-    units: list[tuple[Unit, dict[str, Any], list[Base]]],
-    *,
-    rows: pd.DataFrame,
-    cached: bool,
-) -> None:
-    """Finish units over the same rows: the states that those still open need are computed first and removed at the end."""
-    run = context.params.run
-    needed = {base.encoder: base for unit, _, bases in units if not unit.is_finished() for base in bases}
-    texts = rows[["text", "text_pair"]]
-    states = {
-        name: Unit(
-            f"{name}/states",
-            {"step": "states", **base.depends_on(), "rows": rows_digest(texts), "numerics": context.numerics},
-        )
+def _states(context: Context, part: Part) -> dict[str, tuple[Unit, Any, dict[str, Any]]]:
+    """Return, by encoder, the unit that computes the states which the part's open units need."""
+    needed = {base.encoder: base for unit, _, bases in part.units if not unit.is_finished() for base in bases}
+    texts = part.rows[["text", "text_pair"]]
+    common = {"step": "states", "rows": rows_digest(texts), "numerics": context.numerics}
+    return {
+        name: (Unit(f"{name}/states", {**base.depends_on(), **common}), extract, {"base": base, "rows": texts})
         for name, base in needed.items()
-        if cached
     }
-    if states:
-        extracting = [(unit, extract, {"base": needed[name], "rows": texts}) for name, unit in states.items()]
-        run_units(extracting, run=run, stage=f"stitch-states-{stage}")
+
+
+def _with_states(part: Part, states: dict[str, Path]) -> list[tuple[Unit, Any, dict[str, Any]]]:
+    """Return the part's units with the folders of their encoders' states; None computes them online."""
     jobs = []
-    for unit, arguments, bases in units:
-        folders = [states[base.encoder].result for base in bases] if bases[0].encoder in states else None
-        jobs.append((unit, work, {**arguments, "features": folders}))
-    run_units(jobs, run=run, stage=f"stitch-{stage}")
-    for unit in states.values():
-        shutil.rmtree(unit.folder)
+    for unit, arguments, bases in part.units:
+        folders = [states[base.encoder] for base in bases] if bases[0].encoder in states else None
+        jobs.append((unit, part.work, {**arguments, "features": folders}))
+    return jobs
 
 
 def _fits(context: Context, job: FoldJob, bases: Mapping[str, Base], n_rows: int) -> bool:

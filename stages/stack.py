@@ -5,6 +5,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from pipeline import artifacts
+from pipeline.contributing import describe_stitching, keep, read_parents
 from pipeline.deciding import build_ladder
 from pipeline.exceptions import exit_on_error
 from pipeline.params import Params, load_params
@@ -30,22 +31,29 @@ def main() -> None:
 def stack(name: str, params: Params, *, table: artifacts.Table, folds: artifacts.Folds) -> dict[str, Any]:
     """Write one task's ensemble and its predictions; return its scores."""
     task, seed = params.tasks[name], params.seed
-    stages = {member: params.stages[member] for member in params.members}
-    kinds = {member: KINDS[stage] for member, stage in stages.items()}
-    paths = {member: artifacts.predictions_path(stage, member, name) for member, stage in stages.items()}
-    predictions = {member: artifacts.read_predictions(path, manifest=folds.digest) for member, path in paths.items()}
-    members = gather_members(predictions, table=table, folds=folds, task=name)
+    stitched = [one for one in params.members if params.stages[one] == "stitch"]
+    parents = read_parents(stitched, encoders=list(params.encoders), task=name)
+    wanted = dict.fromkeys([*params.members, *(encoder for group in parents.values() for encoder in group)])
+    paths = {one: artifacts.predictions_path(params.stages[one], one, name) for one in wanted}
+    predictions = {one: artifacts.read_predictions(path, manifest=folds.digest) for one, path in paths.items()}
+    everyone = gather_members(predictions, table=table, folds=folds, task=name)
+    members = keep(everyone, params.members)
     metrics = {one.name: one.build(n_outputs=len(members.labels)) for one in [task.metric, *task.report_metrics]}
     metric = metrics[task.metric.name]
     ladder = build_ladder(params.stack.ladder, metric=metric, seed=seed)
-    ensemble = build_ensemble(members, ladder=ladder, metric=metric, tune=params.stack.tune_decision, seed=seed)
+    options: dict[str, Any] = {"ladder": ladder, "metric": metric, "tune": params.stack.tune_decision, "seed": seed}
+    ensemble = build_ensemble(members, **options)
     final = ensemble_predictions(members, ensemble, manifest=folds.digest, seed=seed)
     artifacts.write_predictions(final, artifacts.predictions_path("stack", "ensemble", name))
     artifacts.write_json(artifacts.OUT / "stack" / f"{name}.json", ensemble.state(members))
-    return describe_ensemble(
-        members, ensemble, kinds=kinds, metric_name=task.metric.name, metrics=metrics,
-        n_bootstrap=params.stack.n_bootstrap, seed=seed,
+    described = describe_ensemble(
+        members, ensemble, kinds={one: KINDS[params.stages[one]] for one in members.names},
+        metric_name=task.metric.name, metrics=metrics, n_bootstrap=params.stack.n_bootstrap, seed=seed,
     )  # fmt: skip
+    stitching = describe_stitching(
+        members, ensemble, parents=parents, everyone=everyone, n_bootstrap=params.stack.n_bootstrap, **options
+    )
+    return described | {"stitching": stitching}
 
 
 if __name__ == "__main__":

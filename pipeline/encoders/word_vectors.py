@@ -18,6 +18,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from pipeline.contracts import EncoderParts
 from pipeline.exceptions import ParamsError
+from pipeline.heads.bilstm import read_both_ways
 from pipeline.segmenting import (
     IS_HAN,
     SPECIAL,
@@ -78,12 +79,7 @@ class LstmLayer(nn.Module):
         self.lstm = nn.LSTM(hidden_size, hidden_size // 2, batch_first=True, bidirectional=True)
 
     def forward(self, states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        lengths = attention_mask.sum(dim=1).clamp(min=1).cpu()
-        packed = nn.utils.rnn.pack_padded_sequence(states, lengths, batch_first=True, enforce_sorted=False)
-        outputs, _ = nn.utils.rnn.pad_packed_sequence(
-            self.lstm(packed)[0], batch_first=True, total_length=states.shape[1]
-        )
-        return outputs  # (B, T, H)
+        return read_both_ways(self.lstm, states, attention_mask)  # (B, T, H)
 
 
 class CnnLayer(nn.Module):

@@ -384,7 +384,7 @@ def with_words(tokenizer: Any, texts: list[str], pairs: list[str] | None, max_le
 
 
 @given(
-    texts=st.lists(TEXT.map("".join).filter(len), min_size=1, max_size=3),
+    texts=st.lists(PLAIN, min_size=1, max_size=3),
     truncation=TRUNCATIONS,
     max_length=st.integers(4, 60),
 )

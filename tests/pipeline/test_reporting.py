@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.plotting import Estimate, intervals, learning_curves_csv, thin
-from pipeline.reporting import as_yaml, calibration_error, cautions, data_cautions, render
+from pipeline.cautions import cautions, data_cautions
+from pipeline.plotting import Estimate, intervals, learning_curves_csv, short, thin
+from pipeline.reporting import as_yaml, calibration_error, render
 
 LABELS = ["高兴", "愤怒", "label_2"]
 SCRIPT = "<script>alert('x')</script>"
@@ -68,6 +69,7 @@ def task_scores() -> dict[str, Any]:
         ],
         "hardest": [{"row_id": "0017", "label": "高兴", "predicted": "愤怒", "probability": 0.0123}],
         "holdout": {"rows": 57, "score": 0.7301, "low": 0.6501, "high": 0.8101},
+        "stitching": None,
     }
 
 
@@ -113,6 +115,8 @@ def everything() -> dict[str, Any]:
         "scores": {"tasks": {"main": task_scores()}},
         "audit": {"main": task_audit()},
         "histories": {"roberta": {"units": [unit(0), unit(1)]}},
+        "stitched": {},
+        "ablations": {},
         "last_runs": [{"stage": "finetune-roberta", "computed": 1, "reused": 4, "seconds": 3725.0}],
         "submission": {
             "path": "out/submit/submission.csv",
@@ -166,7 +170,7 @@ class Elements(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.handle_startendtag(tag, attrs)
-        if tag not in ("meta", "br"):
+        if tag not in ("meta", "br", "wbr"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -383,6 +387,19 @@ def test_submitting_another_model_than_the_one_estimated_is_a_caution() -> None:
     assert "predictions of roberta" in cautions(task_scores(), units={}, submitted="roberta")[0]
 
 
+@pytest.mark.parametrize(
+    ("oof", "holdout", "n_said"),
+    [((-0.02, -0.01), None, 1), ((-0.02, 0.01), (-0.02, -0.01), 1), ((-0.02, 0.01), None, 0), ((None, None), None, 0)],
+)
+def test_stitched_models_that_surely_lose_are_a_caution(oof: Any, holdout: Any, n_said: int) -> None:
+    difference = {
+        split: bounds and {"value": -0.015, "low": bounds[0], "high": bounds[1]}
+        for split, bounds in (("oof", oof), ("holdout", holdout))
+    }
+    said = cautions({**task_scores(), "stitching": {"difference": difference}}, units={}, submitted="ensemble")
+    assert len([one for one in said if "stitched models gains −0.0150 (−0.0200 to −0.0100)" in one]) == n_said
+
+
 def test_truncated_rows_are_a_caution() -> None:
     truncated = {**unit(0), "n_truncated": 30}
     assert (
@@ -415,6 +432,14 @@ def test_figures_take_their_colours_from_the_page() -> None:
 
 def test_a_name_in_a_figure_is_no_formula() -> None:
     assert "$a_1$ 中文&lt;b&gt;" in intervals([Estimate("$a_1$ 中文<b>", 0.5, 0.4, 0.6)], label="f1", title="t")
+
+
+def test_names_in_a_figure_keep_what_tells_them_apart() -> None:
+    pair = "bert-base-multilingual+deberta-v3-large"
+    names = {short(f"{pair}+{head}") for head in ("cnn", "lstm")} | {short("x" * 99)}
+    assert len(names) == 3 and max(len(name) for name in names) == 32
+    assert short("bert+electra+cnn") == "bert+electra+cnn"
+    assert len(short("+" * 99)) == 99  # nothing left to cut
 
 
 def test_a_figure_of_nothing_is_nothing() -> None:

@@ -12,11 +12,12 @@ import torch
 from safetensors.torch import load_file
 
 from pipeline import artifacts, stitching
-from pipeline.exceptions import DataError, MachineError
+from pipeline.ablating import ablate_stitch
+from pipeline.exceptions import DataError, MachineError, ParamsError
 from pipeline.executing import Unit, run_units
 from pipeline.features import Base, Cached, extract
 from pipeline.finetuning import finetune
-from pipeline.fold_models import fold_base, read_history, spared_rows
+from pipeline.fold_models import fold_base, head_rows, read_history
 from pipeline.folding import fold_jobs
 from pipeline.modelling import load_classifier
 from pipeline.pairing import Judge
@@ -86,7 +87,8 @@ def job(fold: int = 0):
 
 def base_of(encoder: str, params: Params, fold: int = 0) -> Base:
     return fold_base(
-        FINETUNED / encoder, job(fold), read_history(FINETUNED / encoder), encoder_settings=params.encoders[encoder], settings=params.stitch,
+        FINETUNED / encoder, job(fold), read_history(FINETUNED / encoder),
+        encoder_settings=params.encoders[encoder], settings=params.stitch,
         code="c", seed=params.seed,
     )  # fmt: skip
 
@@ -290,7 +292,7 @@ def test_held_out_heads_learn_from_rows_that_the_encoders_never_saw() -> None:
     )
     run_finetune(params)
     one = job()
-    spared = spared_rows(one, params.encoders["bert"], params.seed)
+    spared = head_rows(one, params.stitch, params.encoders["bert"], params.seed)
     seen = read_history(FINETUNED / "bert")[0]["n_rows"]
     assert len(spared) + seen == len(one.fitted) and len(spared) > 3
     run_stitch(params)
@@ -362,3 +364,27 @@ def test_the_frame_is_the_better_encoder_and_pairs_are_chosen_for_how_they_blend
     assert one.frame_first(["c", "b"], "best") == ["b", "c"]
     assert one.frame_first(["c", "b"], "c") == ["c", "b"]
     assert one.best_pairs(["c", "a", "b"], 3)[0] == ["a", "b"]
+
+
+def test_an_unknown_variant_is_named() -> None:
+    with pytest.raises(ParamsError, match="variants: got 'noisy'.*Did you mean 'noised'"):
+        ablate_stitch(make_params(), TABLE, FOLDS, variants=["noisy"])
+
+
+def test_what_heads_learn_from_is_compared_on_the_same_rows() -> None:
+    params = make_params({"epochs": 1})
+    run_finetune(params)
+    path = ablate_stitch(params, TABLE, FOLDS, variants=["noised", "held_out"])["weather"]
+    found = {row["variant"]: row for row in artifacts.read_json(path)["rows"]}
+    assert list(found) == [
+        "encoders alone", "train", "train, with the encoders", "noised", "noised, with the encoders",
+        "held_out", "held_out, with the encoders",
+    ]  # fmt: skip
+    assert (found["train"]["difference"], found["train"]["difference_low"]) == (0, 0)
+    run_stitch(params)
+    rows = predictions().rows
+    labels = TABLE.select("weather", "train").set_index("row_id")["label"].astype(int)
+    oof = (rows["split"] == "oof").to_numpy()
+    right = predictions().logits[oof].argmax(axis=1) == labels.loc[rows.loc[oof, "row_id"]].to_numpy()
+    assert found["train"]["score"] == pytest.approx(right.mean())
+    assert not Path("out/ablate/held_out").exists()

@@ -1,0 +1,59 @@
+"""How the report writes numbers: a dash for what is not known, a real minus sign, four places for scores."""
+
+
+def score(value: float | None) -> str:
+    """Return a score.
+
+    >>> score(0.81234), score(-0.5), score(None)
+    ('0.8123', '−0.5000', '–')
+    """
+    return "–" if value is None else f"{value:.4f}".replace("-", "−")
+
+
+def signed(value: float | None) -> str:
+    """Return a gain with its sign.
+
+    >>> signed(0.01), signed(-0.00001)
+    ('+0.0100', '+0.0000')
+    """
+    return "–" if value is None else f"{round(value, 4) + 0.0:+.4f}".replace("-", "−")
+
+
+def correlation(value: float | None) -> str:
+    """Return a correlation.
+
+    >>> correlation(-0.254), correlation(-0.001)
+    ('−0.25', '0.00')
+    """
+    return "–" if value is None else f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
+
+
+def count(value: float | None) -> str:
+    """Return a number of things.
+
+    >>> count(12345)
+    '12,345'
+    """
+    return "–" if value is None else f"{value:,.0f}"
+
+
+def percent(value: float | None) -> str:
+    """Return a share.
+
+    >>> percent(0.125)
+    '12.5 %'
+    """
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def duration(seconds: float | None) -> str:
+    """Return a time in its two largest units.
+
+    >>> duration(7.25), duration(75), duration(3725)
+    ('7.2 s', '1 min 15 s', '1 h 02 min')
+    """
+    if seconds is None:
+        return "–"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
