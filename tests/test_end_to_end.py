@@ -44,6 +44,16 @@ def test_killed_in_fine_tuning_the_submission_has_the_same_bytes_and_no_fold_is_
         assert (project.folder / ".stitchfold/units" / key / "result").stat().st_mtime_ns == moment
 
 
+@pytest.mark.slow
+def test_killed_in_stitching_the_submission_has_the_same_bytes(finished: Project, tmp_path) -> None:
+    project = make_project(tmp_path / "project")
+    project.repro("finetune@bert", "finetune@electra")
+    killed = project.run("dvc", "repro", STITCHFOLD_FAILPOINT="step:6")
+    assert killed.returncode != 0 and "stages.stitch" in killed.stderr + killed.stdout
+    project.repro()
+    assert project.submission() == finished.submission()
+
+
 def test_two_workers_give_the_same_bytes_as_one(finished: Project, tmp_path) -> None:
     project = make_project(tmp_path / "project")
     project.edit("params.yaml", "backend: sequential, device: cpu", "backend: loky, n_workers: 2, device: cpu")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import ByT5Tokenizer
 
 from pipeline import artifacts, stitching
 from pipeline.ablating import ablate_stitch
@@ -38,7 +39,7 @@ MODEL = "bert+electra+cnn"
 FINETUNED = Path("out/finetune")
 
 
-def make_params(training: dict | None = None, **stitched) -> Params:
+def make_params(training: dict | None = None, device: str = "cpu", **stitched) -> Params:
     small = {"name": "from_config", "vocab_size": 200, "hidden_size": 16, "n_layers": 2, "n_heads": 2}
     training = {**TRAINING, **(training or {})}
     encoders = {name: {"source": {**small, **own}, "max_length": 20, **training} for name, own in ENCODERS.items()}
@@ -48,7 +49,7 @@ def make_params(training: dict | None = None, **stitched) -> Params:
         "competition": "small", "seed": 3, "tasks": {"weather": task}, "folds": {"near_duplicate_similarity": None},
         "training": training, "encoders": encoders, "baselines": {}, "stack": {}, "submit": {},
         "stitch": {**pair, **training, **stitched},
-        "run": {"device": "cpu", "n_workers": 1},
+        "run": {"device": device, "n_workers": 1},
     }  # fmt: skip
     return Params.model_validate(values)
 
@@ -276,6 +277,16 @@ def test_the_cache_holds_two_bytes_for_each_value_of_real_tokens() -> None:
     torch.testing.assert_close(found, classifier(encoded.batch(np.array([0])))[0], atol=2e-3, rtol=2e-3)
 
 
+def test_a_tokenizer_without_offsets_is_named_or_aligned_by_words() -> None:
+    base, rows, tokenizer = base_of("bert", make_params()), job().fitted, ByT5Tokenizer()
+    with pytest.raises(
+        ParamsError, match=r"encoders.bert: its tokenizer ByT5Tokenizer .* Set stitch.without_offsets: words"
+    ):
+        base.encode(tokenizer, rows)
+    encoded = replace(base, without_offsets="words").encode(tokenizer, rows)
+    assert encoded.spans is not None and encoded.spans.shape == (len(encoded.input_ids), 2)
+
+
 def test_a_disk_too_small_switches_to_online_and_says_so(monkeypatch, caplog) -> None:
     shutil.rmtree(".stitchfold/units")
     free = shutil.disk_usage(".")._replace(free=1000)
@@ -388,3 +399,14 @@ def test_what_heads_learn_from_is_compared_on_the_same_rows() -> None:
     right = predictions().logits[oof].argmax(axis=1) == labels.loc[rows.loc[oof, "row_id"]].to_numpy()
     assert found["train"]["score"] == pytest.approx(right.mean())
     assert not Path("out/ablate/held_out").exists()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device, and there is none")
+def test_on_a_gpu_cached_and_online_states_give_nearly_the_same() -> None:
+    run_finetune(make_params(device="cuda"))
+    run_stitch(make_params(device="cuda"))
+    cached = predictions().logits
+    shutil.rmtree(".stitchfold/units")
+    run_stitch(make_params(device="cuda", features="online"))
+    np.testing.assert_allclose(predictions().logits, cached, atol=0.1)
