@@ -23,7 +23,6 @@ from pipeline.stitching import stitch
 if TYPE_CHECKING:
     from pipeline.params import Params
 
-ABLATIONS = artifacts.OUT / "ablate"
 REFERENCE = "train"
 HEAD_VARIANTS: dict[str, dict[str, str]] = {
     "train": {"head_rows": "train", "base": "finetuned"},
@@ -73,7 +72,7 @@ def ablate_stitch(
                 blends[task]["encoders alone"] = means[0]
             blends[task][variant] = means[1]
             blends[task][f"{variant}, with the encoders"] = np.mean(means, axis=0)
-    paths = {task: ABLATIONS / f"stitch-{task}.json" for task in table.labels}
+    paths = {task: artifacts.ABLATIONS / f"stitch-{task}.json" for task in table.labels}
     for task, path in paths.items():
         artifacts.write_json(path, _compare(params, table, folds, task, blends[task]))
     return paths
@@ -84,7 +83,7 @@ def _predictions_of(
 ) -> tuple[dict[str, dict[str, Predictions]], dict[str, dict[str, Predictions]]]:
     """Return, by model and task, the predictions of a variant's encoders and of its stitched models."""
     own = params.model_copy(update={"stitch": params.stitch.model_copy(update=HEAD_VARIANTS[variant])})
-    folder, finetuned = ABLATIONS / variant, artifacts.OUT / "finetune"
+    folder, finetuned = artifacts.ABLATIONS / variant, artifacts.OUT / "finetune"
     if variant == "held_out":
         finetuned = folder / "finetune"
         encoders = {name: one.model_copy(update={"epoch_selection": "inner"}) for name, one in params.encoders.items()}

@@ -31,6 +31,7 @@ METRICS = OUT / "metrics.json"
 SUBMIT = OUT / "submit"
 REPORT = OUT / "report"
 PLOTS = OUT / "plots"
+ABLATIONS = OUT / "ablate"
 UNIT_PREDICTIONS = "predictions.parquet"
 HOLDOUT_FOLD = -1
 LOGIT = "logit:"

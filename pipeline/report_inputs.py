@@ -11,8 +11,7 @@ from pipeline.artifacts import Folds, Table
 from pipeline.executing import LAST_RUN
 from pipeline.reporting import Texts
 
-ABLATIONS = artifacts.OUT / "ablate"
-OF_A_FOLD = re.compile(r"stitch-(?:states-)?(?:heads|predict)-(.+)-r(\d+)-f(\d+)")
+OF_A_FOLD = re.compile(r"stitch-(?:states|heads|predict)-(.+)-r(\d+)-f(\d+)")
 
 
 def read_histories(stage: str, models: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -22,7 +21,7 @@ def read_histories(stage: str, models: Iterable[str]) -> dict[str, dict[str, Any
 
 def read_ablations(tasks: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Return, for the tasks that have one, the table of what the heads of stitched models learn from."""
-    paths = {task: ABLATIONS / f"stitch-{task}.json" for task in tasks}
+    paths = {task: artifacts.ABLATIONS / f"stitch-{task}.json" for task in tasks}
     return {task: artifacts.read_json(path) for task, path in paths.items() if path.exists()}
 
 

@@ -137,8 +137,7 @@ def _stitch_fold(context: Context, job: FoldJob) -> list[Model]:
     ]
     states = {part.name: _states(context, part) if cached else {} for part in parts}
     extracting = [job for own in states.values() for job in own.values()]
-    if extracting:
-        run_units(extracting, run=params.run, stage=f"stitch-states-{job.name}")
+    run_units(extracting, run=params.run, stage=f"stitch-states-{job.name}")
     for part in parts:
         found = {encoder: unit.result for encoder, (unit, *_) in states[part.name].items()}
         run_units(_with_states(part, found), run=params.run, stage=f"stitch-{part.name}-{job.name}")

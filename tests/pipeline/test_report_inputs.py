@@ -23,7 +23,7 @@ def test_all_of_stitching_is_one_line_after_todays_models(tmp_path: Path) -> Non
     record(tmp_path, "finetune-bert", computed=2)
     record(tmp_path, "finetune-gone")
     for fold in (0, 1):
-        record(tmp_path, f"stitch-states-heads-a-b-r0-f{fold}", computed=2)
+        record(tmp_path, f"stitch-states-a-b-r0-f{fold}", computed=2)
         record(tmp_path, f"stitch-heads-a-b-r0-f{fold}", reused=3)
         record(tmp_path, f"stitch-predict-a-b-r0-f{fold}", seconds=0.5)
     found = read_last_runs(["bert"], FOLDS, tmp_path)
