@@ -136,7 +136,8 @@ def _stitch_fold(context: Context, job: FoldJob) -> list[Model]:
         Part("predict", job.predicted, predict_stitched, [(*one.predicting, one.bases) for one in models]),
     ]
     states = {part.name: _states(context, part) if cached else {} for part in parts}
-    extracting = [job for own in states.values() for job in own.values()]
+    # By key: encoders that came out the same to the last bit have the same states.
+    extracting = list({one[0].key: one for own in states.values() for one in own.values()}.values())
     run_units(extracting, run=params.run, stage=f"stitch-states-{job.name}")
     for part in parts:
         found = {encoder: unit.result for encoder, (unit, *_) in states[part.name].items()}

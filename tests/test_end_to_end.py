@@ -25,7 +25,9 @@ def test_every_training_row_is_out_of_fold_once_in_every_prediction_table(finish
         assert len(oof) == n_rows and oof["row_id"].is_unique, path
 
 
-@pytest.mark.parametrize("point", ["step:6", "checkpoint:6", "publish:7"])
+@pytest.mark.parametrize(
+    "point", ["checkpoint:6", *(pytest.param(point, marks=pytest.mark.slow) for point in ("step:6", "publish:7"))]
+)
 def test_killed_in_fine_tuning_the_submission_has_the_same_bytes_and_no_fold_is_trained_twice(
     finished: Project, tmp_path, point: str
 ) -> None:

@@ -68,7 +68,7 @@ def test_an_edit_reruns_exactly_what_it_reaches(
 def test_a_new_encoder_trains_only_itself(editable: Project) -> None:
     source = "{name: from_config, vocab_size: 300, hidden_size: 16, n_layers: 1, n_heads: 2}"
     encoder = f"\n  third:\n    source: {source}\n    max_length: 24\n"
-    editable.edit("params.yaml", "\nbaselines:", f"{encoder}baselines:")
+    editable.edit("params.yaml", "\nstitch:", f"{encoder}stitch:")
     ran = editable.repro()
     assert [stage for stage in ran if stage.startswith("finetune")] == ["finetune@third"]
 

@@ -152,6 +152,17 @@ def test_a_second_run_computes_nothing_not_even_states() -> None:
     assert set(computed().values()) == {0}
 
 
+def test_two_encoders_that_came_out_the_same_share_their_states() -> None:
+    shutil.rmtree("out/finetune/roformer")
+    shutil.copytree("out/finetune/bert", "out/finetune/roformer")
+    for path in Path("out/finetune/roformer").glob("*.parquet*"):
+        path.unlink()
+    one = artifacts.read_predictions(FINETUNED / "bert/weather.parquet", manifest=FOLDS.digest)
+    artifacts.write_predictions(replace(one, model="roformer"), FINETUNED / "roformer/weather.parquet")
+    run_stitch(make_params(pairs=[["bert", "roformer"]]))
+    assert computed()["states-weather-r0-f0"] == 2, "of the heads' and the scored rows, once each"
+
+
 def test_another_folds_encoder_is_refused() -> None:
     models = Path("out/finetune/bert/models")
     shutil.rmtree(models / "weather-r0-f0")

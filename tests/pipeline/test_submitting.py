@@ -112,7 +112,7 @@ def write_params(folder: Path, *, formats: tuple[str, ...] = ("kaggle_csv",), mo
     )
     text = (
         f"competition: c\nseed: 1\ntasks:\n{tasks}folds: {{near_duplicate_similarity: null}}\ntraining: {{}}\n"
-        f"encoders: {{unused: {{source: from_config}}}}\nbaselines: {{tfidf: tfidf_logistic}}\nstack: {{}}\n"
+        f"encoders: {{unused: {{source: from_config}}}}\nstitch: {{}}\nbaselines: {{tfidf: tfidf_logistic}}\nstack: {{}}\n"
         f"submit: {{model: {model}}}\n"
     )
     (folder / "params.yaml").write_text(text)
