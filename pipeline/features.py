@@ -39,7 +39,7 @@ class Base:
 
     `model` is the folder of the fold's fine-tuned model, `digest` that of its files and `code` that of what computes
     states. With `fresh` the encoder is taken as it was before fine-tuning, built from these texts and this seed as the
-    fold's own was.
+    fold's own was; `digest` is then that of what it is built from.
     """
 
     encoder: str

@@ -12,7 +12,7 @@ from pipeline.exceptions import DataError
 from pipeline.features import BYTES_PER_VALUE, Base
 from pipeline.finetuning import HISTORY, inner_split, model_digest, trained_rows_digest
 from pipeline.folding import FoldJob
-from pipeline.reproducibility import derive_seed
+from pipeline.reproducibility import derive_seed, digest
 
 if TYPE_CHECKING:
     from pipeline.params import Encoder
@@ -59,24 +59,25 @@ def fold_base(
         raise DataError(f"{folder}: the fold's model is missing. {again}")
     if not is_whole(folder):
         raise DataError(f"{folder}: the fold's model does not match its manifest (damaged, or edited). {again}")
-    digest = model_digest(folder)
-    if record["rows"] != trained_rows_digest(job, encoder_settings) or record["model"] != digest:
+    built = model_digest(folder)
+    if record["rows"] != trained_rows_digest(job, encoder_settings) or record["model"] != built:
         raise DataError(
             f"{folder}: must be the model that never saw fold {job.fold} of this fold manifest, got one of another fold or "
             f"manifest: its heads would be scored on rows it knows. {again}"
         )
     fresh = None
-    if settings.base == "pretrained":
+    if settings.base == "pretrained":  # what fine-tuning made of it does not matter then
         texts = [*job.fitted["text"], *job.fitted["text_pair"].dropna()]
         fresh = (texts, derive_seed(seed, job.task, job.repeat, job.fold))
+        built = digest({"source": encoder_settings.source.model_dump(), "texts": texts, "seed": fresh[1]})
     return Base(
-        encoder.name, encoder_settings, folder, digest, code, settings.layers, settings.without_offsets, fresh
+        encoder.name, encoder_settings, folder, built, code, settings.layers, settings.without_offsets, fresh
     )  # fmt: skip
 
 
 def states_bytes(base: Base, history: list[dict[str, Any]], n_rows: int) -> int:
     """Return about how many bytes the states of rows take, from the tokens that training counted."""
-    record = next(one for one in history if one["model"] == base.digest)
+    record = history[0]
     tokens_per_row = record["n_tokens"] / (record["n_rows"] * len(record["epochs"]))
     config = json.loads((base.model / "config.json").read_text(encoding="utf-8"))
     width = next((config[name] for name in WIDTHS if isinstance(config.get(name), int)), 1024)

@@ -42,8 +42,9 @@ class Stitch(Training):
     """What to do with tokenizers that do not say where a token stands: `words` aligns theirs word by word."""
     layers: Literal["last", "last_four"] | Annotated[int, Field(ge=0)] = "last"
     """Which states are taken: of the last layer, the mean of the last four, or of a layer by number (0: embeddings)."""
-    base: Literal["finetuned", "pretrained"] = "finetuned"
-    """Whose states: the fold's fine-tuned encoders, or the encoders before fine-tuning."""
+    base: Literal["finetuned", "pretrained"] = "pretrained"
+    """Whose states: of the encoders before fine-tuning, or of the fold's fine-tuned ones, which have fitted the very rows
+    from which `head_rows: train` lets the heads learn."""
     head_rows: Literal["train", "held_out", "noised"] = "train"
     """What heads learn from: the rows that the fold's encoders trained on; those that `epoch_selection: inner` held out
     from the encoders; or the former with noise on their states, which the encoders have made too clean."""

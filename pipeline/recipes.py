@@ -70,7 +70,9 @@ def stage_recipe(params: Params, stage: str) -> dict[str, Any]:
 def _stitch_digests(params: Params) -> dict[str, dict[str, str]]:
     """Return the digests of the code that computes each encoder's states and that trains and applies each head."""
     states = {
-        name: digest(code_digests([STATES_START, *_starts(named_components(settings))]))
+        name: digest(
+            [code_digests([STATES_START, *_starts(named_components(settings))]), _source_digest(settings.source)]
+        )
         for name, settings in params.encoders.items()
     }
     settings = params.stitch

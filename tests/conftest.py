@@ -36,7 +36,7 @@ encoders:
     source: {name: from_config, architecture: electra, vocab_size: 300, hidden_size: 16, n_layers: 1, n_heads: 2}
     max_length: 24
     head: {name: text_cnn, n_filters: 8}
-stitch: {heads: {cnn: {name: text_cnn, n_filters: 4}}}
+stitch: {heads: {cnn: {name: text_cnn, n_filters: 4}}, base: finetuned}
 baselines: {tfidf: tfidf_logistic}
 stack: {ladder: [mean, logistic], n_bootstrap: 50}
 submit: {}

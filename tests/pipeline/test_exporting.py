@@ -100,6 +100,8 @@ def encoder_of(name: str) -> str:
 def run_changed(project: Project, options: str, encoders: tuple[str, ...] = (), again: tuple[str, ...] = ()) -> Params:
     """Add encoders and options of `stitch` to params.yaml, and compute what they change."""
     lines = "".join(map(encoder_of, encoders))
+    if "base" in options:
+        project.edit("params.yaml", ", base: finetuned", "")
     project.edit("params.yaml", "stitch: {heads", f"{lines}stitch: {{{options}, heads")
     params, table, folds = load_params(), artifacts.read_table(), artifacts.read_folds()
     metrics = {task: one.metric for task, one in params.tasks.items()}

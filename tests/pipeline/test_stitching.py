@@ -43,7 +43,7 @@ def make_params(training: dict | None = None, device: str = "cpu", **stitched) -
     small = {"name": "from_config", "vocab_size": 200, "hidden_size": 16, "n_layers": 2, "n_heads": 2}
     training = {**TRAINING, **(training or {})}
     encoders = {name: {"source": {**small, **own}, "max_length": 20, **training} for name, own in ENCODERS.items()}
-    pair = {"pairs": [["bert", "electra"]], "heads": {"cnn": {"name": "text_cnn", "n_filters": 4}}}
+    pair = {"base": "finetuned", "pairs": [["bert", "electra"]], "heads": {"cnn": {"name": "text_cnn", "n_filters": 4}}}
     task = {"kind": "binary", "metric": "accuracy", "train": "data/small/train.csv", "test": "data/small/test.csv"}
     values = {
         "competition": "small", "seed": 3, "tasks": {"weather": task}, "folds": {"near_duplicate_similarity": None},
