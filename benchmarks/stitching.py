@@ -3,7 +3,8 @@
 The peer (joint_model.py) is a loop per pair and head in which both frozen encoders run on every batch of every epoch; its
 tokens and alignment are given to it. It is timed for one epoch of both heads over two pairs that share no encoder, taken
 three times for the six pairs, times the epochs. Ours is timed whole: states of 4 encoders, then 12 heads, as units in one
-process. One thread; ours and the peer in turns. Fine-tuning, here a few steps, and predictions are not counted.
+process. One thread; ours and the peer in turns; neighbours disturb the seconds of the wall more than those of the CPU.
+Fine-tuning, here a few steps, and predictions are not counted.
 Run from the repository's root: python benchmarks/stitching.py [rows] [competition]. Texts: data/<competition>/train.csv
 (columns `text` and, last, the label), else the demo's, two a row. Writes benchmarks/results/stitching.json.
 """
@@ -291,9 +292,11 @@ def main() -> None:
             costs[size], aligned[size] = cost(bases, some), alignment(bases[:2], some)
             if size == "small":
                 same = sameness(bases[:2], fitted.head(n_rows // 4), held_out)
-    figures = {"texts": f"data/{competition}" if competition else "synthetic (pipeline.demo), two a row", "threads": 1}
-    figures |= {"epochs": EPOCHS, "cost": costs, "same": same, "alignment": aligned, "left": left}
-    record("stitching", figures=figures, targets=TARGETS, libraries=("torch", "transformers", "numpy"))
+    texts = f"data/{competition}" if competition else "synthetic (pipeline.demo), two a row"
+    figures = {"texts": texts, "threads": 1, "epochs": EPOCHS, "cost": costs, "same": same, "alignment": aligned}
+    record(
+        "stitching", figures={**figures, "left": left}, targets=TARGETS, libraries=("torch", "transformers", "numpy")
+    )
 
 
 if __name__ == "__main__":

@@ -41,7 +41,11 @@ def start(folder: Path, n_workers: int, *before: str) -> subprocess.Popen:
     process = subprocess.Popen(
         command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    wait_for(folder, "started", n_workers)
+    try:
+        wait_for(folder, "started", n_workers)
+    except AssertionError:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
     return process
 
 
