@@ -3,8 +3,8 @@
 The peer (joint_model.py) is a loop per pair and head in which both frozen encoders run on every batch of every epoch; its
 tokens and alignment are given to it. It is timed for one epoch of both heads over two pairs that share no encoder, taken
 three times for the six pairs, times the epochs. Ours is timed whole: states of 4 encoders, then 12 heads, as units in one
-process. One thread; ours and the peer in turns; neighbours disturb the seconds of the wall more than those of the CPU.
-Fine-tuning, here a few steps, and predictions are not counted.
+process, one thread, in turns with the peer, without fine-tuning (a few steps) and predictions. Read the CPU's seconds where
+neighbours disturb the wall's.
 Run from the repository's root: python benchmarks/stitching.py [rows] [competition]. Texts: data/<competition>/train.csv
 (columns `text` and, last, the label), else the demo's, two a row. Writes benchmarks/results/stitching.json.
 """
@@ -98,8 +98,7 @@ def encoders(size: str) -> dict[str, Encoder]:
         real = {"name": "pretrained", "package": MINILM}
         found = {"minilm": real, "electra": found["electra"], "minilm2": real, "roberta": found["roberta"]}
     values = {"max_length": MAX_LENGTH, "batch_size": 8, "epochs": 1}
-    rates = (5e-5, 1e-4, 2e-4, 5e-5)  # unlike ones, or the real one would be there twice
-    chosen = zip(found.items(), rates, strict=True)
+    chosen = zip(found.items(), (5e-5, 1e-4, 2e-4, 5e-5), strict=True)  # or the real one would be there twice
     return {
         name: Encoder.model_validate({"source": one, "learning_rate": rate, **values}) for (name, one), rate in chosen
     }
@@ -292,11 +291,9 @@ def main() -> None:
             costs[size], aligned[size] = cost(bases, some), alignment(bases[:2], some)
             if size == "small":
                 same = sameness(bases[:2], fitted.head(n_rows // 4), held_out)
-    texts = f"data/{competition}" if competition else "synthetic (pipeline.demo), two a row"
-    figures = {"texts": texts, "threads": 1, "epochs": EPOCHS, "cost": costs, "same": same, "alignment": aligned}
-    record(
-        "stitching", figures={**figures, "left": left}, targets=TARGETS, libraries=("torch", "transformers", "numpy")
-    )
+    figures = {"texts": f"data/{competition}" if competition else "synthetic (pipeline.demo), two a row", "threads": 1}
+    figures |= {"epochs": EPOCHS, "cost": costs, "same": same, "alignment": aligned, "left": left}
+    record("stitching", figures=figures, targets=TARGETS, libraries=("torch", "transformers", "numpy"))
 
 
 if __name__ == "__main__":

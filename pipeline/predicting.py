@@ -14,6 +14,8 @@ from pipeline.training import is_out_of_memory
 if TYPE_CHECKING:
     from pipeline.training import Monitor
 
+FULLNESS = 0.8  # of the longest row's tokens: a large batch of few rows was more than half padding
+
 
 def outputs_of(
     model: nn.Module, inputs: Inputs, token_budget: int, *, monitor: "Monitor | None" = None
@@ -35,6 +37,7 @@ def outputs_of(
     waiting = np.argsort(-lengths, kind="stable")
     while len(waiting):
         rows = next(micro_batches(waiting, lengths, token_budget=token_budget))
+        rows = rows[lengths[rows] >= FULLNESS * lengths[rows[0]]]  # the longest come first
         batch = {name: tensor.to(device) for name, tensor in inputs.batch(rows).items()}
         try:
             with torch.inference_mode():
