@@ -164,8 +164,9 @@ def extract(workspace: "Workspace", *, base: Base, rows: pd.DataFrame) -> None:
     shape = (int(encoded.starts[-1]), hidden_size(model))
     try:
         states = np.lib.format.open_memmap(workspace.result / STATES, mode="w+", dtype=np.float16, shape=shape)
-        with (workspace.result / STATES).open("r+b") as file:  # a full disk must be an error here, not a crash later
-            os.posix_fallocate(file.fileno(), 0, states.offset + states.nbytes)
+        if hasattr(os, "posix_fallocate"):  # not on macOS; a full disk must be an error here, not a crash later
+            with (workspace.result / STATES).open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, states.offset + states.nbytes)
         np.savez(workspace.result / TOKENS, **vars(encoded))
     except OSError as error:
         raise MachineError(
@@ -175,12 +176,13 @@ def extract(workspace: "Workspace", *, base: Base, rows: pd.DataFrame) -> None:
     with accelerator.autocast():
         for part, outputs in outputs_of(model, encoded, base.settings.tokens_per_micro_batch, monitor=workspace):
             mask, positions = padded_positions(encoded.starts, part)
-            values = outputs.clamp(-LARGEST, LARGEST).half().cpu().numpy()[mask]  # (tokens, H)
+            values = outputs.cpu().numpy()[mask]  # (tokens, H)
             if not np.isfinite(values).all():
                 raise DivergedError(
-                    "states: must be finite, got NaN. Lower the encoder's learning rate, train it anew."
+                    f"states of {base.encoder}: must be finite, got NaN or infinity. Lower its learning rate, or use "
+                    "precision fp32."
                 )
-            states[positions[mask]] = values
+            states[positions[mask]] = values.clip(-LARGEST, LARGEST)
     states.flush()
 
 

@@ -98,7 +98,12 @@ def check_stitch(stitch: "Stitch", encoders: "dict[str, Encoder]") -> Iterator[P
         yield ("tokenizer",), f"must be best or an encoder of every pair, got {stitch.tokenizer}. Set it to best."
     if stitch.unfreeze and (stitch.features != "online" or stitch.base != "finetuned"):
         yield ("unfreeze",), "layers that learn have no fixed states. Set features: online and base: finetuned."
-    if stitch.head_rows == "held_out":
+    if stitch.head_rows == "held_out" and stitch.base == "pretrained":
+        yield (
+            ("head_rows",),
+            "held_out spares rows that base: pretrained has never fitted. Set base: finetuned, or head_rows: train.",
+        )
+    elif stitch.head_rows == "held_out":
         names = sorted({name for group in groups for name in group if name in encoders})
         ways = {(encoders[name].epoch_selection, encoders[name].inner_ratio) for name in names}
         if len(ways) > 1 or any(selection != "inner" for selection, _ in ways):

@@ -85,6 +85,11 @@ def test_good_params_load_and_encoders_inherit_training(load) -> None:
             "stitch: {unfreeze: 1, ",
             r"stitch.unfreeze: layers that learn have no fixed states. Set features",
         ),
+        (
+            "base: finetuned",
+            "head_rows: held_out",
+            r"stitch.head_rows: held_out spares rows that base: pretrained has never",
+        ),
         ("stitch: {", "stitch: {head_rows: held_out, ", r"stitch.head_rows: held_out takes the rows that .* spared"),
         ("stitch: {", "stitch: {epohcs: 2, ", r"stitch.epohcs: is not a known key: .*Did you mean 'epochs'\?"),
         ("{cnn: {name", "{c+n: {name", r"stitch.heads.c\+n: names must match"),

@@ -14,9 +14,9 @@ from transformers import ByT5Tokenizer
 
 from pipeline import artifacts, stitching
 from pipeline.ablating import ablate_stitch
-from pipeline.exceptions import DataError, MachineError, ParamsError
+from pipeline.exceptions import DataError, DivergedError, MachineError, ParamsError
 from pipeline.executing import Unit, run_units
-from pipeline.features import Base, Cached, extract
+from pipeline.features import Base, Cached, LayerStates, extract
 from pipeline.finetuning import finetune
 from pipeline.fold_models import fold_base, head_rows, read_history
 from pipeline.folding import fold_jobs
@@ -286,6 +286,16 @@ def test_the_cache_holds_two_bytes_for_each_value_of_real_tokens() -> None:
     encoded = base_of("bert", make_params()).encode(tokenizer, rows)
     found = cached.batch(np.array([3, 0]))["states"][1, : encoded.lengths[0]].float()
     torch.testing.assert_close(found, classifier(encoded.batch(np.array([0])))[0], atol=2e-3, rtol=2e-3)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_states_that_are_not_finite_are_named_and_not_kept(value: float, monkeypatch) -> None:
+    monkeypatch.setattr(LayerStates, "forward", lambda self, hidden, mask: torch.full_like(hidden[-1], value))
+    unit, params = Unit("states", {"step": "states"}), make_params()
+    arguments = {"base": base_of("bert", params), "rows": job().fitted[["text", "text_pair"]]}
+    with pytest.raises(DivergedError, match="states of bert: must be finite, got NaN or infinity"):
+        run_units([(unit, extract, arguments)], run=params.run, stage="states")
+    assert not unit.result.exists()
 
 
 def test_a_tokenizer_without_offsets_is_named_or_aligned_by_words() -> None:
