@@ -35,6 +35,7 @@ from pipeline.executing import Unit, run_units
 from pipeline.features import STATES, TOKENS, Base, Cached, extract
 from pipeline.finetuning import Classification, encode_rows, finetune
 from pipeline.modelling import build_classifier, save_classifier
+from pipeline.objectives import supervised
 from pipeline.params import Encoder, Params, Run
 from pipeline.params import Stitch as Settings
 from pipeline.predicting import predict_logits
@@ -109,7 +110,8 @@ def fine_tuned(name: str, settings: Encoder, rows: pd.DataFrame) -> Base:
     parts = settings.source.build(texts=rows["text"].tolist(), max_length=MAX_LENGTH, seed=SEED)
     n_outputs, few = 1 + int(rows["label"].max()), rows.head(N_TUNED)
     model = build_classifier(parts, pooling=settings.pooling, head=settings.head, n_outputs=n_outputs, seed=SEED)
-    inputs, loss = encode_rows(parts.tokenizer, few, settings), settings.loss.build(n_outputs=n_outputs)
+    inputs = encode_rows(parts.tokenizer, few, settings)
+    loss = supervised.build(loss=settings.loss.build(n_outputs=n_outputs), n_outputs=n_outputs)
     groups = [{"params": list(model.parameters()), "lr": settings.learning_rate, "weight_decay": 0.01}]
     objective = Classification(inputs, torch.tensor(few["label"].tolist()), loss)
     train(model, objective, groups, settings=settings, seed=SEED, device="cpu")

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline import artifacts
+from pipeline import artifacts, components
 from pipeline.artifacts import Folds, Predictions, Table
+from pipeline.augmenting import augment
+from pipeline.copies import read_copies
 from pipeline.exceptions import ParamsError
 from pipeline.finetuning import finetune
+from pipeline.params_base import Component
 from pipeline.params_yaml import expected
 from pipeline.probabilities import probabilities_of
 from pipeline.recipes import encoder_recipe, stage_recipe
@@ -21,9 +24,11 @@ from pipeline.scoring import bootstrap_scores, interval
 from pipeline.stitching import stitch
 
 if TYPE_CHECKING:
-    from pipeline.params import Params
+    from pipeline.params import Encoder, Params
+    from pipeline.params_augment import Step
 
 REFERENCE = "train"
+NO_COPIES = "no copies"
 HEAD_VARIANTS: dict[str, dict[str, str]] = {
     "train": {"head_rows": "train", "base": "finetuned"},
     "noised": {"head_rows": "noised", "base": "finetuned"},
@@ -63,7 +68,7 @@ def ablate_stitch(
         log.info("ablate: %s", variant)
         encoders, stitched = _predictions_of(variant, params, table, folds)
         for task in table.labels:
-            ids = folds.rows.query("task == @task and fold >= 0")["row_id"].unique().tolist()
+            ids = _scored_ids(folds, task)
             means = [
                 np.mean([probabilities_of(one[task], "oof", ids) for one in members.values()], axis=0)
                 for members in (encoders, stitched)
@@ -72,10 +77,90 @@ def ablate_stitch(
                 blends[task]["encoders alone"] = means[0]
             blends[task][variant] = means[1]
             blends[task][f"{variant}, with the encoders"] = np.mean(means, axis=0)
-    paths = {task: artifacts.ABLATIONS / f"stitch-{task}.json" for task in table.labels}
-    for task, path in paths.items():
-        artifacts.write_json(path, _compare(params, table, folds, task, blends[task]))
-    return paths
+    n_models = len(params.stitch.models(list(params.encoders)))
+    note = f"Out-of-fold scores of the mean over {n_models} stitched models; differences from {REFERENCE} are paired."
+    return _write("stitch", params, table, folds, blends, reference=REFERENCE, note=note)
+
+
+def ablate_augment(
+    params: "Params", table: Table, folds: Folds, *, encoder: str, steps: list[str] | None = None
+) -> dict[str, Path]:
+    """Train one encoder without copies, with those of each step and of all, and under other objectives; write the tables.
+
+    Args:
+        params: the competition's, with the steps to try in `augment.steps`.
+        table: the rows.
+        folds: the fold manifest.
+        encoder: the encoder to train.
+        steps: names of steps or of `objectives/` to try, None for all steps, all together, and all objectives that can be.
+
+    Returns:
+        The path of each task's table, JSON.
+
+    Raises:
+        ParamsError: if the encoder or a step is unknown, or there is no step.
+    """
+    if encoder not in params.encoders:
+        raise ParamsError(f"encoder: {expected(encoder, params.encoders)}")
+    variants = _variants(params, encoder)
+    for name in steps or ():
+        if name not in variants:
+            raise ParamsError(f"steps: {expected(name, variants)}")
+    if not params.augment.transductive:
+        table = Table(table.rows[table.rows["split"] != "test"], table.labels)
+    found: dict[str, dict[str, np.ndarray]] = {task: {} for task in table.labels}
+    n_copies: dict[str, int] = {}
+    for variant in dict.fromkeys([NO_COPIES, *(steps or variants)]):
+        log.info("ablate: %s", variant)
+        predictions, n_copies[variant] = _augmented(*variants[variant], params, table, folds, encoder)
+        for task in table.labels:
+            found[task][variant] = probabilities_of(predictions[task], "oof", _scored_ids(folds, task))
+    return _write(
+        "augment", params, table, folds, found, reference=NO_COPIES, counts=n_copies,
+        note=f"Out-of-fold scores of {encoder}, same folds and seeds; differences from {NO_COPIES} are paired.",
+    )  # fmt: skip
+
+
+def _variants(params: "Params", encoder: str) -> dict[str, tuple[list["Step"], "Encoder"]]:
+    """Return what can be tried, by name: the steps that make copies, and the encoder's settings."""
+    settings, steps = params.encoders[encoder], params.augment.steps
+    alone = settings.model_copy(update={"augment": False})
+    variants: dict[str, tuple[list[Step], Encoder]] = {NO_COPIES: ([], alone)}
+    with_copies = settings.model_copy(update={"augment": True})
+    for step in steps:
+        same = sum(name.partition(" #")[0] == step.name for name in variants)
+        variants[f"{step.name} #{same + 1}" if same else step.name] = ([step], with_copies)
+    if len(steps) > 1:
+        variants["all of them"] = (steps, with_copies)
+    unlabelled = steps and (params.augment.transductive or any(task.unlabelled for task in params.tasks.values()))
+    for name in components.available("objectives"):
+        reads = components.constant("objectives", name, "READS")
+        if name != settings.objective.name and (reads is None or unlabelled):
+            objective = Component(kind="objectives", name=name)
+            variants[name] = (steps if reads else [], alone.model_copy(update={"objective": objective}))
+    return variants
+
+
+def _augmented(
+    steps: list["Step"], settings: "Encoder", params: "Params", table: Table, folds: Folds, encoder: str
+) -> tuple[dict[str, Predictions], int]:
+    """Return an encoder's predictions by task when it learns from the copies of some steps, and the number of copies."""
+    augmented = params.augment.model_copy(update={"steps": steps})
+    own = params.model_copy(update={"augment": augmented, "encoders": {encoder: settings}})
+    folder = artifacts.ABLATIONS / "copies"
+    augment(own, table, folds, recipe=stage_recipe(own, "augment"), folder=folder)
+    copies = read_copies(manifest=folds.digest, folder=folder)
+    finetune(
+        encoder, table, folds, settings=settings, recipe=encoder_recipe(own, encoder),
+        metrics={task: one.metric for task, one in params.tasks.items()}, seed=params.seed, run=params.run,
+        folder=folder / encoder, copies=copies,
+    )  # fmt: skip
+    predictions = {
+        task: artifacts.read_predictions(folder / encoder / f"{task}.parquet", manifest=folds.digest)
+        for task in table.labels
+    }
+    shutil.rmtree(folder)  # the units keep what was computed
+    return predictions, len(copies.rows) if settings.augment else 0
 
 
 def _predictions_of(
@@ -114,9 +199,30 @@ def _predictions_of(
     return found[0], found[1]
 
 
+def _write(
+    kind: str, params: "Params", table: Table, folds: Folds, blends: dict[str, dict[str, np.ndarray]], *,
+    reference: str, note: str, counts: Mapping[str, int] | None = None,
+) -> dict[str, Path]:  # fmt: skip
+    """Write a table per task of what was tried and return the paths; `counts` are copies by variant."""
+    paths = {}
+    for task, own in blends.items():
+        rows = _compare(params, table, folds, task, own, reference)
+        if counts is not None:
+            rows = [{**row, "n_copies": counts[row["variant"]]} for row in rows]
+        values = {"task": task, "metric": params.tasks[task].metric.name, "reference": reference, "rows": rows}
+        paths[task] = artifacts.ABLATIONS / f"{kind}-{task}.json"
+        artifacts.write_json(paths[task], {**values, "note": note, "date": datetime.date.today().isoformat()})
+    return paths
+
+
+def _scored_ids(folds: Folds, task: str) -> list[str]:
+    ids: list[str] = folds.rows.query("task == @task and fold >= 0")["row_id"].unique().tolist()
+    return ids
+
+
 def _compare(
-    params: "Params", table: Table, folds: Folds, task: str, blends: Mapping[str, np.ndarray]
-) -> dict[str, Any]:
+    params: "Params", table: Table, folds: Folds, task: str, blends: Mapping[str, np.ndarray], reference: str
+) -> list[dict[str, Any]]:
     """Return the scores of blends over one task's rows, and their paired differences from the reference."""
     rows = folds.rows.query("task == @task and fold >= 0").drop_duplicates("row_id").set_index("row_id")
     numbers = {label: number for number, label in enumerate(table.labels[task])}
@@ -127,11 +233,12 @@ def _compare(
         n_resamples=params.stack.n_bootstrap, seed=derive_seed(params.seed, "ablate", task),
     )  # fmt: skip
     scores = {name: metric.score(labels, one) for name, one in blends.items()}
-    reference = list(blends).index(REFERENCE)
+    place = list(blends).index(reference)
     found = []
     for position, (name, score) in enumerate(scores.items()):
         own = interval(score, resampled[position])
-        difference = interval(score - scores[REFERENCE], resampled[position] - resampled[reference])
+        differences = resampled[position] - resampled[place]
+        difference = interval(score - scores[reference], differences)
         found.append(
             {
                 "variant": name,
@@ -141,15 +248,7 @@ def _compare(
                 "difference": difference.value,
                 "difference_low": difference.low,
                 "difference_high": difference.high,
+                "standard_error": float(np.std(differences, ddof=1)),
             }
         )
-    n_models = len(params.stitch.models(list(params.encoders)))
-    note = f"Out-of-fold scores of the mean over {n_models} stitched models; differences from {REFERENCE} are paired."
-    return {
-        "task": task,
-        "metric": params.tasks[task].metric.name,
-        "reference": REFERENCE,
-        "rows": found,
-        "note": note,
-        "date": datetime.date.today().isoformat(),
-    }
+    return found

@@ -43,7 +43,7 @@ PREDICTION_COLUMNS = ["row_id", "task", "split", "repeat", "fold"]
 
 @dataclass(frozen=True)
 class Table:
-    """All rows of all tasks: `row_id, task, split (train|test), text, text_pair, label, group`, and the labels in order.
+    """All rows of all tasks: `row_id, task, split (train|test|unlabelled), text, text_pair, label, group`, and the labels.
 
     `row_id` is unique within a task and split. Missing values (test labels, no pair, no group) are null.
     """

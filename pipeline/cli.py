@@ -131,16 +131,41 @@ def ablate_stitching(
         params = load_params(path)
         from pipeline.ablating import ablate_stitch  # imports torch: only once params are known to be right
 
-        tables = ablate_stitch(params, artifacts.read_table(), artifacts.read_folds(), variants=variants)
-        for task, table in tables.items():
-            found = artifacts.read_json(table)
-            typer.echo(
-                f"\n{task}: {found['metric']}, out-of-fold; difference from {found['reference']!r}, 95 % interval"
-            )
-            for row in found["rows"]:
-                interval = f"[{row['difference_low']:+.4f}, {row['difference_high']:+.4f}]"
-                typer.echo(f"  {row['variant']:<30}{row['score']:.4f}  {row['difference']:+.4f}  {interval}")
-            typer.echo(f"{table}: dvc repro --force --single-item report shows it")
+        _show(ablate_stitch(params, artifacts.read_table(), artifacts.read_folds(), variants=variants))
+
+
+@ablate.command("augment")
+def ablate_augmenting(
+    steps: Annotated[list[str] | None, typer.Argument(help="Names of steps; by default each of augment.steps.")] = None,
+    encoder: Annotated[str | None, typer.Option(help="The encoder to train; by default the first one.")] = None,
+    path: ParamsOption = Path("params.yaml"),
+) -> None:
+    """Train one encoder without copies, with those of each step of `augment` and with all of them, on the same folds."""
+    from pipeline import artifacts
+    from pipeline.params import load_params
+
+    with exit_on_error():
+        params = load_params(path)
+        from pipeline.ablating import ablate_augment  # imports torch: only once params are known to be right
+
+        encoder = encoder or next(iter(params.encoders))
+        _show(ablate_augment(params, artifacts.read_table(), artifacts.read_folds(), encoder=encoder, steps=steps))
+
+
+def _show(tables: dict[str, Path]) -> None:
+    """Print the tables of an ablation."""
+    from pipeline import artifacts
+
+    for task, table in tables.items():
+        found = artifacts.read_json(table)
+        typer.echo(
+            f"\n{task}: {found['metric']}, out-of-fold; difference from {found['reference']!r} with its standard error "
+            "and 95 % interval"
+        )
+        for row in found["rows"]:
+            interval = f"± {row['standard_error']:.4f} [{row['difference_low']:+.4f}, {row['difference_high']:+.4f}]"
+            typer.echo(f"  {row['variant']:<30}{row['score']:.4f}  {row['difference']:+.4f} {interval}")
+        typer.echo(f"{table}: dvc repro --force --single-item report shows it")
 
 
 @app.command()

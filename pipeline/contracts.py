@@ -87,6 +87,64 @@ class BuildSchedule(Protocol):
     def __call__(self, *, n_steps: int, n_warmup_steps: int) -> Callable[[int], float]: ...
 
 
+@dataclass(frozen=True)
+class Corpus:
+    """Rows of one fold: N texts and, unless they are unlabelled, N int labels."""
+
+    texts: Sequence[str]
+    labels: Sequence[int] | None = None
+
+
+class Augmenter(Protocol):
+    """Makes variants of texts. Text, seed and what it learned when built decide them, never what stands beside them."""
+
+    def augment(
+        self, texts: Sequence[str], *, n_variants: int, seeds: Sequence[int], reserved: Sequence[frozenset[str]]
+    ) -> list[list[str]]:
+        """Return for each of N texts at most `n_variants` variants.
+
+        The first variants of a text are the same however many are asked for. None equals its text or another of its
+        variants; what cannot be made (no known word, an empty text) is left out. `seeds` (N), each >= 0. `reserved` holds
+        per text the terms that must stay as they are.
+        """
+
+
+class BuildAugmenter(Protocol):
+    """`augmenters/`: it may learn from the corpus, the rows of ONE fold, so that its copies stay within that fold.
+
+    `SPARES = True` says that it works word by word and can spare any set of words that `reserved` names, not only drop
+    what lost one. `FILES` names the options that are files in models/; `MODELS` those that are a folder in models/ or a hub
+    checkpoint `owner/name@<40-hex commit>`. `NEEDS_LABELS = True` says that it can do nothing with rows without labels.
+    """
+
+    def __call__(self, *, corpus: Corpus, device: str) -> Augmenter: ...
+
+
+class BuildSimilarity(Protocol):
+    """`similarities/`: a function (N texts, N texts) -> float64 (N,) in [0, 1], pairwise, 1 for equal texts; symmetric."""
+
+    def __call__(self, *, corpus: Corpus, device: str) -> Callable[[Sequence[str], Sequence[str]], np.ndarray]: ...
+
+
+class BuildObjective(Protocol):
+    """`objectives/`: a function (model, batch, progress) -> loss summed over the batch's labelled rows, a 0-d tensor.
+
+    `model` is the `TextClassifier` in training mode. `batch` holds its inputs, `labels` (B,) int64 and
+    `special_tokens_mask` (B, T) bool, true where a token stands for no word. `progress` in [0, 1) is the share of the
+    training's steps that are done. `loss` is a built component of `losses/`. The loop adds up the sums of a step's batches
+    and divides by its rows, so nothing may be averaged over a batch. Randomness comes from torch's global generator, which
+    the loop seeds per step and batch. A batch in which nothing counts gives a finite 0.
+
+    `READS = "unlabelled"` says that the batch also carries the inputs of unlabelled rows as `original_<name>` and those of
+    their variants as `variant_<name>`, as many per labelled row as the function's attribute `ratio: int` says (see
+    `pipeline/unlabelled.py`).
+    """
+
+    def __call__(
+        self, *, loss: Any, n_outputs: int
+    ) -> "Callable[[Any, dict[str, torch.Tensor], float], torch.Tensor]": ...
+
+
 class Baseline(Protocol):
     """A model over raw texts."""
 

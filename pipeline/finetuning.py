@@ -5,7 +5,7 @@ change to what is predicted, trains nothing again.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,17 +15,19 @@ import pandas as pd
 import torch
 from torch import nn
 
-from pipeline import artifacts
+from pipeline import artifacts, components
 from pipeline.artifacts import Folds, Predictions, Table
 from pipeline.batching import Encoded, Inputs, encode
 from pipeline.checkpointing import MANIFEST
+from pipeline.copies import Copies, no_copies
 from pipeline.executing import Unit, link_folder, run_units
-from pipeline.folding import FoldJob, fold_jobs, gather_predictions, rows_digest
-from pipeline.modelling import build_classifier, load_classifier, save_classifier
+from pipeline.folding import FoldJob, fold_jobs, gather_predictions, rows_digest, unlabelled_of
+from pipeline.modelling import build_classifier, load_classifier, save_classifier, special_ids
 from pipeline.parameter_groups import parameter_groups
 from pipeline.predicting import predict_logits
 from pipeline.reproducibility import derive_seed, digest, numerics
 from pipeline.training import accelerator_for, train
+from pipeline.unlabelled import WithUnlabelled
 
 if TYPE_CHECKING:
     from pipeline.executing import Workspace
@@ -36,28 +38,37 @@ HISTORY = "history.json"
 
 @dataclass(frozen=True)
 class Classification:
-    """The objective of fine-tuning and stitching: a loss per row over padded batches."""
+    """What fine-tuning and stitching train: labelled rows and a component of `objectives/`, which gives their loss.
+
+    With `special_ids` a batch of token ids says which of them stand for no word.
+    """
 
     inputs: Inputs
     labels: torch.Tensor
-    loss: Any
+    objective: Any
+    special_ids: Sequence[int] | None = None
 
     @property
     def lengths(self) -> np.ndarray:
         """Tokens of each row (N,)."""
         return self.inputs.lengths
 
-    def batch(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
-        """Return the padded rows with their labels (B,)."""
-        return {**self.inputs.batch(rows), "labels": self.labels[torch.from_numpy(rows)]}
+    def batch(self, rows: np.ndarray, step: int) -> dict[str, torch.Tensor]:
+        """Return the padded rows with their labels (B,), and `special_tokens_mask` (B, T) if the ids are known."""
+        batch = {**self.inputs.batch(rows), "labels": self.labels[torch.from_numpy(rows)]}
+        if self.special_ids is not None:
+            special = torch.tensor(self.special_ids, dtype=torch.int64)
+            batch["special_tokens_mask"] = torch.isin(batch["input_ids"], special)
+        return batch
 
     def weight(self, batch: dict[str, torch.Tensor]) -> float:
         """Return the number of rows."""
         return float(len(batch["labels"]))
 
-    def loss_sum(self, model: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    def loss_sum(self, model: nn.Module, batch: dict[str, torch.Tensor], progress: float) -> torch.Tensor:
         """Return the summed loss."""
-        return self.loss(model(batch), batch["labels"]).sum()
+        total: torch.Tensor = self.objective(model, batch, progress)
+        return total
 
 
 def train_fold(
@@ -68,6 +79,8 @@ def train_fold(
     settings: "Encoder",
     metric: "Component | None",
     seed: int,
+    copies: pd.DataFrame | None = None,
+    unlabelled: pd.DataFrame | None = None,
 ) -> None:
     """Train one fold's model and write it, with its history, into the workspace's result.
 
@@ -78,7 +91,10 @@ def train_fold(
         settings: the encoder and how it is trained.
         metric: the task's metric, which chooses the epoch where `epoch_selection` is inner.
         seed: of everything random.
+        copies: of these rows: `parent` (position in rows), `text`, `text_pair` and `label`.
+        unlabelled: `text, text_pair, variant, variant_pair` for objectives that read them.
     """
+    objective = settings.objective.build(loss=settings.loss.build(n_outputs=n_outputs), n_outputs=n_outputs)
     texts = [*rows["text"], *rows["text_pair"].dropna()]
     parts = settings.source.build(texts=texts, max_length=settings.max_length, seed=derive_seed(seed, "encoder"))
     model = build_classifier(
@@ -88,9 +104,11 @@ def train_fold(
         n_outputs=n_outputs,
         seed=derive_seed(seed, "readout"),
     )
-    fitted, inner = inner_split(rows, settings, seed)
+    fitted, inner = inner_split(rows.assign(position=np.arange(len(rows))), settings, seed)
+    # A copy of a row that helps to choose the epoch is not trained on either.
+    own = None if copies is None else copies[copies["parent"].isin(fitted["position"])]
+    fitted = fitted if own is None else pd.concat([fitted, own], ignore_index=True)
     encoded = encode_rows(parts.tokenizer, fitted, settings)
-    labels = torch.tensor(fitted["label"].tolist())
     groups = parameter_groups(
         model.backbone,
         model.readout,
@@ -104,7 +122,7 @@ def train_fold(
         evaluate = evaluation(encode_rows(parts.tokenizer, inner, settings), inner, n_outputs, settings, metric)
     history = train(
         model,
-        Classification(encoded, labels, settings.loss.build(n_outputs=n_outputs)),
+        _trained(encoded, fitted, unlabelled, parts.tokenizer, objective=objective, settings=settings, seed=seed),
         groups,
         settings=settings,
         seed=derive_seed(seed, "training"),
@@ -114,8 +132,28 @@ def train_fold(
         evaluate=evaluate,
     )
     save_classifier(model.cpu(), parts.tokenizer, workspace.result, source=settings.source.name)
-    record = {**asdict(history), "n_rows": len(fitted), "n_truncated": encoded.n_truncated}
+    n_copies = 0 if own is None else len(own)
+    record = {**asdict(history), "n_rows": len(fitted), "n_copies": n_copies, "n_truncated": encoded.n_truncated}
     (workspace.result / HISTORY).write_text(json.dumps(record), encoding="utf-8")
+
+
+def _trained(
+    encoded: Encoded,
+    rows: pd.DataFrame,
+    unlabelled: pd.DataFrame | None,
+    tokenizer: Any,
+    *,
+    objective: Any,
+    settings: "Encoder",
+    seed: int,
+) -> Any:
+    """Return what the loop trains: the encoded rows under an objective, and what else that reads."""
+    labelled = Classification(encoded, torch.tensor(rows["label"].tolist()), objective, special_ids(tokenizer))
+    if unlabelled is None:
+        return labelled
+    variants = unlabelled[["variant", "variant_pair"]].set_axis(["text", "text_pair"], axis=1)
+    originals, changed = (encode_rows(tokenizer, one, settings) for one in (unlabelled, variants))
+    return WithUnlabelled(labelled, originals, changed, objective.ratio, derive_seed(seed, "unlabelled"))
 
 
 def predict_fold(
@@ -205,6 +243,7 @@ def finetune(
     seed: int,
     run: "Run",
     folder: Path,
+    copies: Copies | None = None,
 ) -> None:
     """Fine-tune an encoder over all folds of all tasks and write its models, predictions and history into a folder.
 
@@ -218,8 +257,9 @@ def finetune(
         seed: of the whole run.
         run: where the units run.
         folder: where `<task>.parquet`, `history.json` and `models/` go.
+        copies: augmented copies of the training rows, for encoders that take them.
     """
-    jobs = fold_jobs(table, folds)
+    jobs = fold_jobs(table, folds, copies if settings.augment else None)
     training: list[Any] = []
     predicting: list[Any] = []
     for job in jobs:
@@ -234,8 +274,14 @@ def finetune(
             "seed": job_seed,
             "numerics": numerics(run.device, run.threads_per_worker),
         }
+        more = {}
+        if len(job.copies):
+            more["copies"] = job.copies.drop(columns="copy_id")
+        if components.constant("objectives", settings.objective.name, "READS") == "unlabelled":
+            more["unlabelled"] = unlabelled_of(copies or no_copies(), job)
+        depends_on |= {name: rows_digest(rows) for name, rows in more.items()}
         unit = Unit(f"{encoder}/{job.name}", depends_on)
-        arguments = {"rows": job.fitted, "n_outputs": len(labels), "settings": settings, "seed": job_seed}
+        arguments = {"rows": job.fitted, "n_outputs": len(labels), "settings": settings, "seed": job_seed, **more}
         training.append((unit, train_fold, {**arguments, "metric": metrics[job.task]}))
         fields = {"model": encoder, "task": job.task, "labels": labels, "recipe": recipe["train"], "seed": seed}
         depends_on = {"step": "predict", "model": unit.key, "code": recipe["predict"]}

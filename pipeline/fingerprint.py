@@ -20,6 +20,7 @@ NOT_FOLLOWED = {
     f"pipeline.{name}"
     for name in (
         "params",
+        "params_augment",
         "params_base",
         "params_stitch",
         "params_yaml",

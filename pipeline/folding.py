@@ -1,12 +1,13 @@
 """The folds of a table as jobs: what each one trains on, what it predicts, and how the parts become one prediction table."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from pipeline import artifacts
 from pipeline.artifacts import Folds, Predictions, Table
+from pipeline.copies import UNLABELLED, Copies, check_leaks, no_copies, normalised
 from pipeline.exceptions import DataError
 from pipeline.executing import Unit
 from pipeline.reproducibility import digest
@@ -21,6 +22,8 @@ class FoldJob:
     fold: int
     fitted: pd.DataFrame
     predicted: pd.DataFrame
+    fitted_ids: "pd.Series[str]"
+    copies: pd.DataFrame
 
     @property
     def name(self) -> str:
@@ -28,12 +31,17 @@ class FoldJob:
         return f"{self.task}-r{self.repeat}-f{self.fold}"
 
 
-def fold_jobs(table: Table, folds: Folds) -> list[FoldJob]:
+def fold_jobs(table: Table, folds: Folds, copies: Copies | None = None) -> list[FoldJob]:
     """Return the jobs of all tasks, repeats and folds.
 
-    `fitted` has `text, text_pair, label (int), cluster` of the rows outside the fold; `predicted` the fold's rows as oof,
-    and the test and hold-out rows. Hold-out rows are fitted by nobody.
+    `fitted` has `text, text_pair, label (int), cluster` of the rows outside the fold, `fitted_ids` their ids; `predicted` the
+    fold's rows as oof, and the test and hold-out rows. Hold-out rows are fitted by nobody. `copies` has `copy_id, parent
+    (position in fitted), text, text_pair, label (int)` of the augmented copies that may be fitted too.
+
+    Raises:
+        DataError: if the manifest does not know a row, or a copy would leak.
     """
+    copies = copies if copies is not None else no_copies()
     jobs = []
     for task, labels in table.labels.items():
         train_rows, test = table.select(task, "train"), table.select(task, "test")
@@ -50,9 +58,34 @@ def fold_jobs(table: Table, folds: Folds) -> list[FoldJob]:
                 predicted = pd.concat([part.assign(split=split) for split, part in named.items()], ignore_index=True)
                 predicted = predicted.assign(repeat=int(repeat), fold=int(fold))
                 columns = [*artifacts.PREDICTION_COLUMNS, "text", "text_pair"]
-                fitted = fitted[["text", "text_pair", "label", "cluster"]].reset_index(drop=True)
-                jobs.append(FoldJob(task, int(repeat), int(fold), fitted, predicted[columns]))
+                ids, fitted = fitted["row_id"].reset_index(drop=True), fitted.reset_index(drop=True)
+                fitted = fitted[["text", "text_pair", "label", "cluster"]]
+                job = FoldJob(task, int(repeat), int(fold), fitted, predicted[columns], ids, pd.DataFrame())
+                own = copies.of_fold(task, int(repeat), int(fold))
+                unseen = predicted[predicted["split"] != "test"]
+                check_leaks(own, fitted_ids=ids, unseen=unseen, place=job.name)
+                jobs.append(replace(job, copies=_with_parents(own, ids, labels)))
     return jobs
+
+
+def _with_parents(copies: pd.DataFrame, fitted_ids: "pd.Series[str]", labels: list[str]) -> pd.DataFrame:
+    """Return copies with their parents' positions among the fitted rows, and labels as numbers."""
+    positions = pd.Series(np.arange(len(fitted_ids)), fitted_ids)
+    parents = positions.reindex(copies["row_id"]).to_numpy(np.int64)
+    numbers = copies["label"].map({label: i for i, label in enumerate(labels)}).to_numpy(np.int64)
+    return copies[["copy_id", "text", "text_pair"]].assign(parent=parents, label=numbers)
+
+
+def unlabelled_of(copies: Copies, job: FoldJob) -> pd.DataFrame:
+    """Return a task's rows without labels that the training for a fold may see: none whose text is that of a scored row."""
+    own = copies.unlabelled[copies.unlabelled["task"] == job.task]
+    scored = normalised(job.predicted[job.predicted["split"] != "test"])
+    own = own[~normalised(own).isin(set(scored))].reset_index(drop=True)
+    if not len(own):
+        raise DataError(
+            f"{UNLABELLED}: there is no variant of a text without a label for {job.name}. Add texts or steps to augment."
+        )
+    return own
 
 
 def rows_digest(rows: pd.DataFrame) -> str:

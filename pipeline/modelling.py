@@ -2,6 +2,8 @@
 
 import inspect
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +30,15 @@ class Readout(nn.Module):
         self.spec = spec
 
     def forward(self, hidden_states: tuple[torch.Tensor, ...], attention_mask: torch.Tensor) -> torch.Tensor:
-        if self.pooling is None:
-            return self.head(hidden_states[-1], attention_mask)  # (B, C)
-        return self.head(self.pooling(hidden_states, attention_mask))  # (B, C)
+        return self.classify(self.features(hidden_states, attention_mask), attention_mask)  # (B, C)
+
+    def features(self, hidden_states: tuple[torch.Tensor, ...], attention_mask: torch.Tensor) -> torch.Tensor:
+        """Return what the head reads: the pooled vector (B, H), or the last states (B, T, H)."""
+        return hidden_states[-1] if self.pooling is None else self.pooling(hidden_states, attention_mask)
+
+    def classify(self, features: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Return logits (B, C) for what the head reads."""
+        return self.head(features, attention_mask) if self.pooling is None else self.head(features)
 
 
 class TextClassifier(nn.Module):
@@ -47,9 +55,26 @@ class TextClassifier(nn.Module):
 
     def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """Return logits (B, C) for a batch of `input_ids`, `attention_mask` and `token_type_ids` (B, T)."""
+        return self.readout(self.hidden_states(batch), batch["attention_mask"])  # (B, C)
+
+    def hidden_states(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """Return the states of the embeddings and of each layer, (L + 1) x (B, T, H)."""
         inputs = {name: tensor for name, tensor in batch.items() if name in self.accepted}
-        hidden_states = self.backbone(**inputs, output_hidden_states=True).hidden_states  # (L + 1) x (B, T, H)
-        return self.readout(hidden_states, batch["attention_mask"])  # (B, C)
+        states: tuple[torch.Tensor, ...] = self.backbone(**inputs, output_hidden_states=True).hidden_states
+        return states
+
+    @contextmanager
+    def changed_embeddings(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[None]:
+        """Let a function change the vectors (B, T, E) of the tokens within the block, before positions are added.
+
+        A hook rather than `inputs_embeds`: some families find positions or padding by the ids, some take no vectors.
+        """
+        embedding = input_embedding(self.backbone)
+        handle = embedding.register_forward_hook(lambda module, inputs, vectors: change(vectors))
+        try:
+            yield
+        finally:
+            handle.remove()
 
 
 def build_classifier(
@@ -69,6 +94,20 @@ def build_classifier(
 def encoder_half(model: Any) -> Any:
     """Return the encoder of an encoder-decoder such as bart, any other model as it is."""
     return model.get_encoder() if model.config.is_encoder_decoder else model
+
+
+def input_embedding(backbone: Any) -> nn.Module:
+    """Return the module that turns token ids (B, T) into vectors (B, T, E)."""
+    try:
+        embedding: nn.Module = backbone.get_input_embeddings()
+    except NotImplementedError:
+        embedding = backbone.embeddings  # word_vectors
+    return embedding
+
+
+def special_ids(tokenizer: Any) -> list[int]:
+    """Return the ids that a tokenizer adds to texts by itself: those of an empty pair. None stands for a word."""
+    return sorted(set(tokenizer([""], [""])["input_ids"][0]))
 
 
 def build_readout(spec: dict[str, Any], hidden_size: int, n_layers: int, n_outputs: int) -> Readout:

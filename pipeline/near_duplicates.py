@@ -6,8 +6,9 @@ verified by its exact similarity, and clusters are the connected components of s
 """
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -59,27 +60,47 @@ def cluster_texts(texts: pa.Array, *, similarity: float | None, n_jobs: int = 1)
     >>> cluster_texts(texts, similarity=0.8).tolist()
     [0, 0, 1]
     """
-    normalised = pa.chunked_array([[normalise(text) for text in chunk] for chunk in _chunks(texts)], pa.large_string())
-    codes, distinct = encode(normalised.combine_chunks())
-    del normalised
+    codes, distinct = encode(_normalised(texts))
     if similarity is None or len(distinct) < 2:
         return codes
     lengths = pc.utf8_length(distinct).to_numpy(zero_copy_only=False)
-    long = np.flatnonzero(lengths >= SHINGLE)
-    signatures = _signatures(distinct.take(pa.array(long)), n_jobs=n_jobs)
     component = np.arange(len(distinct))
-    rows_per_band = _rows_per_band(similarity)
-    for band in range(N_PERMUTATIONS // rows_per_band):
-        keys = _mixed(signatures[:, band * rows_per_band : (band + 1) * rows_per_band])
-        order = np.argsort(keys, kind="stable")
-        for shift in range(1, WINDOW + 1):
-            same = keys[order[shift:]] == keys[order[:-shift]]
-            if not same.any():
-                break
-            pairs = np.stack([long[order[:-shift][same]], long[order[shift:][same]]])
+    for long, ends, _ in _buckets(distinct, lengths, similarity, n_jobs=n_jobs, by="text"):
+        for pairs in _in_windows(long, long, np.arange(1, len(long) + 1), ends):
             pairs = pairs[:, component[pairs[0]] != component[pairs[1]]]
             component = _join(component, _verified(pairs, distinct, lengths, similarity))
     return np.unique(component, return_inverse=True)[1][codes]
+
+
+def near_pairs(texts: pa.Array, others: pa.Array, *, similarity: float | None, n_jobs: int = 1) -> np.ndarray:
+    """Return the pairs (place in texts, place in others) that belong together, int64 (2, P), in ascending order.
+
+    Equal ones are always found, all of them: of a text that stands m times here and n times there, m x n pairs. Of near
+    ones as few are missed as by `cluster_texts`; a text of which very many others are near is given some of those.
+
+    Args:
+        texts: strings without nulls.
+        others: strings without nulls.
+        similarity: Jaccard similarity in (0, 1] from which two texts belong together. None, and texts shorter than
+            a shingle, pair equal ones only. "Equal" is after `normalise`.
+        n_jobs: processes that compute signatures.
+
+    >>> texts, others = pa.array(["Rain", "Good morning to you all!"]), pa.array(["good morning to you all", "ｒain "])
+    >>> near_pairs(texts, others, similarity=0.8).tolist()
+    [[0, 1], [1, 0]]
+    """
+    parts = [_normalised(texts), _normalised(others)]
+    codes, distinct = encode(pa.chunked_array(parts, pa.large_string()).combine_chunks())
+    left, right = codes[: len(texts)], codes[len(texts) :]
+    equal = np.intersect1d(left, right)
+    found = np.stack([equal, equal])
+    if similarity is not None and len(left) and len(right):
+        lengths = pc.utf8_length(distinct).to_numpy(zero_copy_only=False)
+        sides = np.isin(np.arange(len(distinct)), left), np.isin(np.arange(len(distinct)), right)
+        buckets = _buckets(distinct, lengths, similarity, n_jobs=n_jobs, by="next_band")
+        candidates = _across(buckets, *sides)
+        found = np.concatenate([found, _verified(candidates, distinct, lengths, similarity)], axis=1)
+    return _places(found, left, right)
 
 
 def row_texts(rows: pd.DataFrame) -> pa.Array:
@@ -134,6 +155,78 @@ def _rows_per_band(similarity: float) -> int:
     """Return the longest band of which a pair at the similarity still shares one, but for one pair in 1000."""
     rows = [r for r in range(1, 17) if 1 - (1 - similarity**r) ** (N_PERMUTATIONS // r) >= RECALL]
     return max(rows, default=1)
+
+
+def _buckets(
+    texts: pa.Array, lengths: np.ndarray, similarity: float, *, n_jobs: int, by: Literal["text", "next_band"]
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield per band the places of texts that have shingles, those that share a bucket together.
+
+    Within a bucket they stand in the order of the texts, or those together that share the next band too. With them come
+    where the bucket of each ends and begins in that order.
+    """
+    long = np.flatnonzero(lengths >= SHINGLE)
+    signatures = _signatures(texts.take(pa.array(long)), n_jobs=n_jobs)
+    rows_per_band = _rows_per_band(similarity)
+    n_bands = N_PERMUTATIONS // rows_per_band
+    keys = [_mixed(signatures[:, band * rows_per_band : (band + 1) * rows_per_band]) for band in range(n_bands)]
+    for band in range(n_bands):
+        within = (keys[(band + 1) % n_bands],) if by == "next_band" else ()
+        order = np.lexsort((*within, keys[band]))
+        ordered = keys[band][order]
+        yield long[order], np.searchsorted(ordered, ordered, "right"), np.searchsorted(ordered, ordered, "left")
+
+
+def _in_windows(left: np.ndarray, right: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield pairs (2, P) of each left one with those right ones from its begin to its end, WINDOW of them at most."""
+    for shift in range(WINDOW):
+        inside = begins + shift < ends
+        if not inside.any():
+            return
+        yield np.stack([left[inside], right[begins[inside] + shift]])
+
+
+def _across(
+    buckets: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], in_left: np.ndarray, in_right: np.ndarray
+) -> np.ndarray:
+    """Return the different pairs (2, P) of texts of the left side and others of the right side that share a bucket.
+
+    Of a bucket with more than WINDOW right ones a left one is paired with those that are nearest in order.
+    """
+    found = np.empty(0, np.int64)
+    for order, ends, begins in buckets:
+        n_right = np.append(0, np.cumsum(in_right[order]))  # right ones before each place
+        places = np.flatnonzero(in_left[order])
+        first, last = n_right[begins[places]], n_right[ends[places]]
+        nearest = np.clip(n_right[places] - WINDOW // 2, first, np.maximum(first, last - WINDOW))
+        windows = _in_windows(order[places], order[in_right[order]], nearest, last)
+        numbers = [(left * len(in_left) + right)[left != right] for left, right in windows]
+        ordered = np.sort(np.concatenate([found, *numbers]))  # numpy's unique, by hashes, took ten times as long
+        found = ordered[np.diff(ordered, prepend=-1) > 0]
+    return np.stack(np.divmod(found, len(in_left)))
+
+
+def _places(pairs: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return the places, ascending, at which the codes of each pair stand on the two sides."""
+    orders = [np.argsort(codes, kind="stable") for codes in (left, right)]
+    begins, ends = (
+        [
+            np.searchsorted(codes[order], wanted, side)
+            for codes, order, wanted in zip((left, right), orders, pairs, strict=True)
+        ]
+        for side in ("left", "right")
+    )
+    n_left, n_right = (end - begin for begin, end in zip(begins, ends, strict=True))
+    n_pairs = n_left * n_right
+    number = np.arange(n_pairs.sum()) - np.repeat(np.cumsum(n_pairs) - n_pairs, n_pairs)  # of a place pair in its pair
+    at = np.divmod(number, np.repeat(n_right, n_pairs))
+    found = np.stack([order[np.repeat(begin, n_pairs) + a] for order, begin, a in zip(orders, begins, at, strict=True)])
+    return found[:, np.lexsort(found[::-1])].astype(np.int64)
+
+
+def _normalised(texts: pa.Array) -> pa.Array:
+    chunks = [[normalise(text) for text in chunk] for chunk in _chunks(texts)]
+    return pa.chunked_array(chunks, pa.large_string()).combine_chunks()
 
 
 def _chunks(texts: pa.Array) -> Iterator[list[str]]:
@@ -203,7 +296,7 @@ def _jaccard(pairs: np.ndarray, texts: pa.Array) -> np.ndarray:
     involved, places = np.unique(pairs, return_inverse=True)
     left, right = places.reshape(pairs.shape)
     hashes, offsets = _shingles(texts.take(pa.array(involved)).to_pylist())
-    columns = np.unique(hashes, return_inverse=True)[1]
+    columns = pd.factorize(hashes)[0]
     sets = csr_array((np.ones(len(hashes), np.int64), columns, offsets))
     sets.sum_duplicates()
     sets.data[:] = 1

@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from pipeline import components
 from pipeline.exceptions import ParamsError
+from pipeline.params_augment import Augment as Augment
 from pipeline.params_base import Component as Component
 from pipeline.params_base import PositiveInt, Ratio, Section, Training, component
 from pipeline.params_checks import Problem, check_files, check_names, check_together
@@ -53,6 +54,8 @@ class Task(Section):
     """Further metrics to report beside the one that decides."""
     train: str
     test: str
+    unlabelled: str | None = None
+    """More texts of the same form without labels, for objectives that learn from them."""
     format: Literal["csv", "tsv", "jsonl", "json", "parquet"] | None = None
     """The file format; None takes it from the file's name."""
     encoding: str = "utf-8"
@@ -89,6 +92,10 @@ class Encoder(Training):
     max_length: Annotated[int, Field(ge=4)] = 128
     """Tokens per text or pair, special tokens included."""
     truncation: Literal["head", "tail", "head_tail"] = "head"
+    augment: bool = True
+    """Whether it learns from the copies that `augment` makes."""
+    objective: component("objectives") = "supervised"  # type: ignore[valid-type]
+    """What training minimises: the plain loss, or one that augments while training."""
 
     @model_validator(mode="before")
     @classmethod
@@ -151,6 +158,7 @@ class Params(Section):
     seed: int
     tasks: Annotated[dict[str, Task], Field(min_length=1)]
     folds: Folds
+    augment: Augment
     training: Training
     encoders: Annotated[dict[str, Encoder], Field(min_length=1)]
     stitch: Stitch

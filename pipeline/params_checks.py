@@ -5,10 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline import components
+from pipeline.exceptions import ParamsError
+from pipeline.model_sources import locate
 from pipeline.params_yaml import expected
 
 if TYPE_CHECKING:
-    from pipeline.params import Encoder, Params, Stitch, Task
+    from pipeline.params import Augment, Component, Encoder, Params, Stitch, Task
 
 NAME = re.compile(r"[a-z0-9_-]+")
 RESERVED = {"ensemble", "scores"}
@@ -31,7 +34,7 @@ def check_files(values: dict[str, Any]) -> Iterator[Problem]:
     tasks = values.get("tasks")
     for name, task in tasks.items() if isinstance(tasks, dict) else ():
         submission = task.get("submission") if isinstance(task, dict) else None
-        places = {("train",): task, ("test",): task, ("submission", "sample"): submission}
+        places = {("train",): task, ("test",): task, ("unlabelled",): task, ("submission", "sample"): submission}
         for key, holder in places.items():
             file = holder.get(key[-1]) if isinstance(holder, dict) else None
             if not isinstance(file, str):
@@ -67,8 +70,11 @@ def check_together(params: "Params") -> Iterator[Problem]:
     for name, task in params.tasks.items():
         yield from ((("tasks", name, *key), text) for key, text in _check_task(task))
     yield from ((("stitch", *key), text) for key, text in check_stitch(params.stitch, params.encoders))
+    yield from ((("augment", *key), text) for key, text in check_augment(params.augment, params.tasks))
     for name, encoder in params.encoders.items():
         yield from ((("encoders", name, *key), text) for key, text in _check_encoder(encoder, params.run.device))
+        if components.constant("objectives", encoder.objective.name, "READS") == "unlabelled":
+            yield from ((("encoders", name, "objective"), text) for text in _check_unlabelled(params))
 
 
 def _check_task(task: "Task") -> Iterator[Problem]:
@@ -111,6 +117,63 @@ def check_stitch(stitch: "Stitch", encoders: "dict[str, Encoder]") -> Iterator[P
                 ("head_rows",),
                 f"held_out takes the rows that {names} spared: give them epoch_selection: inner and one inner_ratio.",
             )
+
+
+def check_augment(augment: "Augment", tasks: "dict[str, Task]") -> Iterator[Problem]:
+    """Yield what is wrong with the copies to make: files, models, contradictions between keys."""
+    for number, step in enumerate(augment.steps):
+        place = ("steps", number)
+        for position, name in enumerate(step.tasks or []):
+            if name not in tasks:
+                yield (*place, "tasks", position), expected(name, tasks)
+        for one in (one for flow in step.flows for one in flow):
+            yield from ((place, text) for text in _check_sources(one))
+            if (step.kept_ratio or step.guide) and not components.constant(one.kind, one.name, "SPARES"):
+                yield place, f"{one.name} cannot spare single words. Remove kept_ratio and guide, or take another."
+        if step.guide is not None and (step.guide.by == "gradient") != (step.guide.model is not None):
+            yield (*place, "guide"), "by: gradient needs a model, by: tfidf takes none. Correct one of them."
+        elif step.guide is not None and step.guide.model is not None:
+            yield from (((*place, "guide", "model"), text) for text in _check_folder(step.guide.model))
+    quality = augment.quality
+    if quality.similarity is not None:
+        yield from ((("quality", "similarity"), text) for text in _check_sources(quality.similarity))
+    elif (quality.min_similarity, quality.max_similarity) != (0, 1):
+        yield ("quality",), "a range needs a similarity. Name one, or remove min_similarity and max_similarity."
+    if quality.min_similarity > quality.max_similarity:
+        yield ("quality", "min_similarity"), "must be at most max_similarity. Lower it."
+
+
+def _check_unlabelled(params: "Params") -> Iterator[str]:
+    """Yield why there are no texts without labels for an objective that learns from them."""
+    without = [name for name, task in params.tasks.items() if task.unlabelled is None]
+    if without and not params.augment.transductive:
+        yield f"learns from texts without labels: give tasks.{without[0]}.unlabelled, or set augment.transductive."
+    if not params.augment.steps:
+        yield "learns from variants of texts without labels: add one of them to augment.steps."
+
+
+def _check_sources(one: "Component") -> Iterator[str]:
+    """Yield what is wrong with the files and models that a component's options name."""
+    for option in components.constant(one.kind, one.name, "FILES") or ():
+        path = one.options.get(option)
+        if path and (not Path(path).is_relative_to("models") or ".." in Path(path).parts):
+            yield f"{one.name}: {option} must lie in models/, which DVC watches, got {path}. Move the file there."
+        elif path and not Path(path).exists():
+            yield f"{one.name}: {option}: no such file: {path}. Put it there or correct the path."
+    for option in components.constant(one.kind, one.name, "MODELS") or ():
+        if one.options.get(option):
+            yield from (f"{one.name}: {option}: {text}" for text in _check_folder(one.options[option]))
+
+
+def _check_folder(model: str) -> Iterator[str]:
+    """Yield why a text is neither a folder in models/ nor a pinned hub checkpoint."""
+    if Path(model).is_dir() and (not Path(model).is_relative_to("models") or ".." in Path(model).parts):
+        yield f"must lie in models/, which DVC watches, got {model}. Move the folder there."
+        return
+    try:
+        locate(model)
+    except ParamsError as error:
+        yield str(error)
 
 
 def _check_encoder(encoder: "Encoder", device: str) -> Iterator[Problem]:

@@ -46,7 +46,7 @@ def order_labels(labels: Sequence[str]) -> list[str]:
 
 
 def prepare(tasks: Mapping[str, Task]) -> Table:
-    """Return all rows of all tasks, each task's training file before its test file, rows in file order.
+    """Return all rows of all tasks, of each its training, test and unlabelled file, rows in file order.
 
     Ids may recur between training and test file (many organisers number each from 0); the audit reports it.
 
@@ -55,7 +55,7 @@ def prepare(tasks: Mapping[str, Task]) -> Table:
             is missing or not in the given list; there are fewer than two classes, or other than two in a binary task;
             or a file changed while it was read.
     """
-    files = sorted({file for task in tasks.values() for file in (task.train, task.test)})
+    files = sorted({file for task in tasks.values() for file in (task.train, task.test, task.unlabelled) if file})
     before = {file: sha256_of(Path(file)) for file in files}
     frames, labels = [], {}
     for name, task in tasks.items():
@@ -63,6 +63,8 @@ def prepare(tasks: Mapping[str, Task]) -> Table:
         labels[name] = _check_labels(train, task, name=name)
         frames += [train, _read_split(task, name=name, split="test")]
         logger.info("%s: %d training and %d test rows", name, len(train), len(frames[-1]))
+        if task.unlabelled is not None:
+            frames.append(_read_split(task, name=name, split="unlabelled"))
     rows = pd.concat([frame[TABLE_COLUMNS] for frame in frames], ignore_index=True)
     for file in files:
         if sha256_of(Path(file)) != before[file]:
@@ -72,7 +74,7 @@ def prepare(tasks: Mapping[str, Task]) -> Table:
 
 def _read_split(task: Task, *, name: str, split: str) -> pd.DataFrame:
     """Return one file's rows in the table's columns, with `line`."""
-    path = Path(task.train if split == "train" else task.test)
+    path = Path({"train": task.train, "test": task.test, "unlabelled": task.unlabelled or ""}[split])
     columns = task.columns
     texts = columns.text if isinstance(columns.text, list) else [columns.text]
     single = [columns.id, columns.text_pair, columns.label if split == "train" else None, columns.group]
@@ -81,7 +83,7 @@ def _read_split(task: Task, *, name: str, split: str) -> pd.DataFrame:
         path,
         wanted,
         # Groups serve the split of training rows only; many test files do not have them.
-        optional={columns.group} - {None, *texts} if split == "test" and columns.group is not None else (),
+        optional={columns.group} - {None, *texts} if split != "train" and columns.group is not None else (),
         format=task.format,
         encoding=task.encoding,
         header=task.header,
@@ -94,7 +96,7 @@ def _read_split(task: Task, *, name: str, split: str) -> pd.DataFrame:
     frame["split"] = pd.Series(split, index=frame.index, dtype="str")
     pair = None if columns.text_pair is None else pd.Series(clean(_arrow(raw[columns.text_pair])).to_pandas())
     frame["text_pair"] = _empty(frame) if pair is None else pair
-    frame["label"] = _empty(frame) if split == "test" else raw[columns.label]
+    frame["label"] = raw[columns.label] if split == "train" else _empty(frame)
     grouped = columns.group is not None and columns.group in raw
     frame["group"] = raw[columns.group].replace("", None) if grouped else _empty(frame)
     _check_ids(frame, path=path)

@@ -18,8 +18,9 @@ from pipeline.fingerprint import Definition, code_digests
 from pipeline.params import Component, Encoder, Params
 from pipeline.reproducibility import digest
 
-# How often a checkpoint is written changes nothing that comes out.
-NOT_IN_KEY = {"checkpoint_seconds"}
+# How often a checkpoint is written changes nothing that comes out; copies stand in the key by themselves.
+NOT_IN_KEY = {"checkpoint_seconds", "augment"}
+CHECKPOINT_SUFFIXES = (".json", ".txt", ".model", ".spm", ".safetensors")
 TRAIN_START = ("pipeline.finetuning", "train_fold")
 PREDICT_START = ("pipeline.finetuning", "predict_fold")
 STATES_START = ("pipeline.features", "extract")
@@ -51,6 +52,7 @@ def stage_recipe(params: Params, stage: str) -> dict[str, Any]:
     """Return the digests of the code of a stage and of the components that it may load; of each baseline by itself."""
     sections: dict[str, Any] = {
         "baseline": params.baselines,
+        "augment": params.augment,
         "stitch": [params.stitch, params.tasks],
         "stack": [params.stack, params.tasks],
         "submit": params.tasks,
@@ -59,12 +61,28 @@ def stage_recipe(params: Params, stage: str) -> dict[str, Any]:
     if stage == "stack":
         starts.append(("pipeline.stackers.mean", "build"))  # the ladder of a single member
     recipe: dict[str, Any] = {"code": code_digests(starts)}
+    if stage == "augment":
+        recipe |= _augment_digests(params)
     if stage == "stitch":
         recipe |= _stitch_digests(params)
     if stage == "baseline":
         fit = ("pipeline.baselining", "fit_and_predict")
         recipe["units"] = {name: digest(code_digests([fit, *_starts([one])])) for name, one in params.baselines.items()}
     return recipe
+
+
+def _augment_digests(params: Params) -> dict[str, Any]:
+    """Return the digests of the code and files of each step, and of the code that finds flipped labels."""
+    quality = params.augment.quality
+    steps = []
+    for step in params.augment.steps:
+        used = list(named_components([step, quality.similarity] if quality.similarity else step))
+        files = [_source_digest(one) for one in used]
+        if step.guide is not None and step.guide.model is not None:
+            files.append(_file_digests(Path(step.guide.model)))
+        steps.append(digest([code_digests([("pipeline.copying", "make_copies"), *_starts(used)]), files]))
+    flips = code_digests([("pipeline.screening", "find_flips"), *_starts([quality.flip_model])])
+    return {"steps": steps, "flips": digest(flips)}
 
 
 def _stitch_digests(params: Params) -> dict[str, dict[str, str]]:
@@ -114,23 +132,33 @@ def _source_digest(source: Component) -> dict[str, str]:
 
     Beside them stand the versions of the libraries that only this source uses: its `LIBRARIES`.
     """
-    options, digests = source.options, {}
+    options: dict[str, Any] = source.options
+    digests: dict[str, str] = {}
     for library in components.constant(source.kind, source.name, "LIBRARIES") or ():
         try:
             digests[library] = importlib.metadata.version(library)
         except importlib.metadata.PackageNotFoundError as error:
             raise ParamsError(f"source: {source.name} needs {library}. `pip install {library}`.") from error
-    folder = Path(options.get("path") or "")
+    for option in components.constant(source.kind, source.name, "FILES") or ():
+        digests |= _file_digests(Path(options.get(option) or ""), suffixes=None)
+    digests |= _file_digests(Path(options.get("path") or ""))
+    for option in components.constant(source.kind, source.name, "MODELS") or ():
+        digests |= {f"{option}/{name}": one for name, one in _file_digests(Path(options.get(option) or "")).items()}
     if options.get("package"):
         name, _, inner = options["package"].partition("/")
         spec = importlib.util.find_spec(name)
-        folder = (
-            Path(spec.submodule_search_locations[0]) / inner if spec and spec.submodule_search_locations else Path()
-        )
-    if folder == Path():
-        return digests
-    read = (".json", ".txt", ".model", ".safetensors")
-    files = [folder] if folder.is_file() else sorted(path for path in folder.iterdir() if path.suffix in read)
+        if spec and spec.submodule_search_locations:
+            digests |= _file_digests(Path(spec.submodule_search_locations[0]) / inner)
+    return digests
+
+
+def _file_digests(place: Path, suffixes: tuple[str, ...] | None = CHECKPOINT_SUFFIXES) -> dict[str, str]:
+    """Return the digests of a file, or of a folder's files with these endings (None: any); of nothing where nothing is."""
+    if place == Path() or not place.exists():
+        return {}
+    inside = sorted(path for path in place.iterdir() if path.is_file()) if place.is_dir() else []
+    files = [place] if place.is_file() else [one for one in inside if suffixes is None or one.suffix in suffixes]
+    digests = {}
     for path in files:
         with path.open("rb") as file:
             digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()

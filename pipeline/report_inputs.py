@@ -20,9 +20,12 @@ def read_histories(stage: str, models: Iterable[str]) -> dict[str, dict[str, Any
 
 
 def read_ablations(tasks: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return, for the tasks that have one, the table of what the heads of stitched models learn from."""
-    paths = {task: artifacts.ABLATIONS / f"stitch-{task}.json" for task in tasks}
-    return {task: artifacts.read_json(path) for task, path in paths.items() if path.exists()}
+    """Return per task the tables of what was tried: `stitch` and `augment`, where there are some."""
+    found: dict[str, dict[str, Any]] = {}
+    for task in tasks:
+        paths = {kind: artifacts.ABLATIONS / f"{kind}-{task}.json" for kind in ("stitch", "augment")}
+        found[task] = {kind: artifacts.read_json(path) for kind, path in paths.items() if path.exists()}
+    return found
 
 
 def read_last_runs(models: Sequence[str], folds: Folds, folder: Path = LAST_RUN) -> list[dict[str, Any]]:

@@ -29,6 +29,7 @@ def render(
     audit: dict[str, Any],
     histories: dict[str, dict[str, Any]],
     stitched: dict[str, dict[str, Any]],
+    augmentation: dict[str, Any],
     ablations: dict[str, dict[str, Any]],
     last_runs: list[dict[str, Any]],
     submission: dict[str, Any],
@@ -44,7 +45,8 @@ def render(
         audit: what the prepare stage found in the data, per task.
         histories: encoder name -> `{"units": [...]}`, one unit per task, repeat and fold.
         stitched: stitched model -> its history, in the same form.
-        ablations: task -> what the heads of stitched models were tried to learn from; may be empty.
+        augmentation: what became of the steps that make copies.
+        ablations: task -> what was tried, `stitch` (what heads learn from) and `augment` (which copies pay); may be empty.
         last_runs: per stage how many units were computed and reused; may be empty.
         submission: what was submitted: path, sha256, model, and per task the rows and the counts of the labels.
         params: params.yaml with every default filled in.
@@ -63,7 +65,7 @@ def render(
         )
         | {
             "stitching": stitch_reporting.describe(task, found, stitched),
-            "ablation": ablations.get(task),
+            "ablations": ablations.get(task, {}),
         }
         for task, found in scores["tasks"].items()
     ]
@@ -72,7 +74,9 @@ def render(
         tasks=tasks,
         training=_training(histories, versions=versions),
         stitched=_sum_training(stitched, versions=versions),
-        any_stitched=any(task["stitching"] or task["ablation"] for task in tasks),
+        any_stitched=any(task["stitching"] or task["ablations"].get("stitch") for task in tasks),
+        augmentation=augmentation,
+        any_augmented=any(task["ablations"].get("augment") for task in tasks),
         last_runs=last_runs,
         submission=submission,
         params=params,

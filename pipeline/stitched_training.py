@@ -17,6 +17,7 @@ from pipeline.exceptions import DataError
 from pipeline.features import Base, Cached, Online, hidden_size
 from pipeline.finetuning import HISTORY, Classification, evaluation, inner_split
 from pipeline.modelling import WEIGHTS, TextClassifier
+from pipeline.objectives import supervised
 from pipeline.parameter_groups import layer_of, parameter_groups
 from pipeline.predicting import predict_logits
 from pipeline.reproducibility import derive_seed
@@ -76,9 +77,10 @@ def train_stitched(
         evaluate = evaluation(part, inner, n_outputs, settings, metric)
     labels = torch.tensor(fitted["label"].tolist())
     part = Part(inputs, fitted["position"].to_numpy())
+    objective = supervised.build(loss=settings.loss.build(n_outputs=n_outputs), n_outputs=n_outputs)
     history = train(
         model,
-        Classification(part, labels, settings.loss.build(n_outputs=n_outputs)),
+        Classification(part, labels, objective),
         groups,
         settings=settings,
         seed=derive_seed(seed, "training"),

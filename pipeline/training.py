@@ -38,14 +38,14 @@ class Objective(Protocol):
     def lengths(self) -> np.ndarray:
         """Return the tokens of each training row (N,)."""
 
-    def batch(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
-        """Return the tensors of some rows."""
+    def batch(self, rows: np.ndarray, step: int) -> dict[str, torch.Tensor]:
+        """Return the tensors of some rows of a step; how a step's rows are cut into batches must not change its loss."""
 
     def weight(self, batch: dict[str, torch.Tensor]) -> float:
         """Return how many items (rows, or predicted tokens) the batch's loss sums over."""
 
-    def loss_sum(self, model: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Return the loss summed over the batch's items, a 0-d tensor."""
+    def loss_sum(self, model: nn.Module, batch: dict[str, torch.Tensor], progress: float) -> torch.Tensor:
+        """Return the loss summed over the batch's items, a 0-d tensor; `progress` in [0, 1) is the share of steps done."""
 
 
 class Monitor(Protocol):
@@ -215,7 +215,7 @@ class _Loop:
         """Accumulate the gradient of the mean loss over the rows and return the loss."""
         self.optimizer.zero_grad()
         parts = [
-            self.objective.batch(part)
+            self.objective.batch(part, self.step)
             for part in micro_batches(rows, self.objective.lengths, token_budget=self.token_budget)
         ]
         weight = sum(self.objective.weight(part) for part in parts)
@@ -224,7 +224,7 @@ class _Loop:
             torch.manual_seed(derive_seed(self.seed, "dropout", self.step, number))
             batch = {name: tensor.to(self.accelerator.device, non_blocking=True) for name, tensor in part.items()}
             with self.accelerator.autocast():
-                loss = self.objective.loss_sum(self.model, batch) / weight
+                loss = self.objective.loss_sum(self.model, batch, self.step / self.n_steps) / weight
             self.accelerator.backward(loss)
             total += loss.detach()
         return float(total)

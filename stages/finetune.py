@@ -3,6 +3,7 @@
 import sys
 
 from pipeline import artifacts
+from pipeline.copies import read_copies
 from pipeline.exceptions import DataError, ParamsError, exit_on_error
 from pipeline.params import load_params
 from pipeline.recipes import settings_of
@@ -25,16 +26,18 @@ def main() -> None:
             )
         from pipeline.finetuning import finetune  # imports torch: only once params are known to be right
 
+        folds = artifacts.read_folds()
         finetune(
             encoder,
             artifacts.read_table(),
-            artifacts.read_folds(),
+            folds,
             settings=settings,
             recipe=recipe,
             metrics={name: task.metric for name, task in params.tasks.items()},
             seed=params.seed,
             run=params.run,
             folder=artifacts.OUT / "finetune" / encoder,
+            copies=read_copies(manifest=folds.digest),
         )
 
 

@@ -5,7 +5,7 @@ from pipeline.exceptions import exit_on_error
 from pipeline.params import load_params
 from pipeline.recipes import encoder_recipe, stage_recipe
 
-STAGES = ("prepare", "split", "baseline", "stitch", "stack", "submit", "report")
+STAGES = ("prepare", "split", "augment", "baseline", "stitch", "stack", "submit", "report")
 
 
 def main() -> None:

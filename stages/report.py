@@ -1,6 +1,7 @@
 """Write the report, one self-contained page, and the learning curves for `dvc plots`."""
 
 from pipeline import artifacts
+from pipeline.copies import SUMMARY
 from pipeline.exceptions import exit_on_error
 from pipeline.params import load_params
 from pipeline.plotting import learning_curves_csv
@@ -20,6 +21,7 @@ def main() -> None:
             audit=artifacts.read_json(artifacts.AUDIT),
             histories=histories,
             stitched=read_histories("stitch", params.stitch.models(list(params.encoders))),
+            augmentation=artifacts.read_json(SUMMARY),
             ablations=read_ablations(params.tasks),
             last_runs=read_last_runs(params.members, folds),
             submission=artifacts.read_json(artifacts.SUBMIT / "submission.json"),

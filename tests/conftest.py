@@ -40,6 +40,7 @@ stitch: {heads: {cnn: {name: text_cnn, n_filters: 4}}, base: finetuned}
 baselines: {tfidf: tfidf_logistic}
 stack: {ladder: [mean, logistic], n_bootstrap: 50}
 submit: {}
+augment: {}
 run: {backend: sequential, device: cpu}
 """
 

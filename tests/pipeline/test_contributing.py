@@ -223,6 +223,7 @@ def test_kept_members_are_the_ones_gathered_alone():
 
 PARAMS = """
 competition: small
+augment: {}
 training: {}
 encoders: {model0: {source: from_config}, model1: {source: from_config}, unused: {source: from_config}}
 stitch: {pairs: [[model0, model1]], heads: {cnn: text_cnn}}

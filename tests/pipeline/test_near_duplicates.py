@@ -1,4 +1,6 @@
-"""Clusters are the connected components of truly similar texts, whatever the order of the rows."""
+"""Clusters are the connected components of truly similar texts, whatever the order of the rows; pairs are all of them."""
+
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +11,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from pipeline import near_duplicates
-from pipeline.near_duplicates import cluster_texts, connect, normalise
+from pipeline.near_duplicates import cluster_texts, connect, near_pairs, normalise
 
 
 def _texts(*, n_distinct: int, seed: int) -> list[str]:
@@ -100,3 +102,84 @@ def test_components_follow_links_through_several_keys() -> None:
     first, second = np.array([0, 0, 1, 2, 3]), np.array([-1, 7, 7, -1, -1])
     assert connect(first, second).tolist() == [0, 0, 0, 1, 2]
     assert connect(np.array([-1, -1])).tolist() == [0, 1]
+
+
+def _pairs(texts: list[str], others: list[str], similarity: float | None) -> list[tuple[int, int]]:
+    """Return what `near_pairs` finds, in its order."""
+    found = near_pairs(pa.array(texts, pa.string()), pa.array(others, pa.string()), similarity=similarity)
+    assert found.dtype == np.int64 and found.shape[0] == 2
+    return [(int(place), int(other)) for place, other in found.T]
+
+
+def _all_pairs(texts: list[str], others: list[str], similarity: float | None) -> list[tuple[int, int]]:
+    """Return all pairs by comparing each text with each other one."""
+    normal = [[normalise(text) for text in side] for side in (texts, others)]
+    sets = [[{text[i : i + 5] for i in range(len(text) - 4)} for text in side] for side in normal]
+    return [
+        (i, j)
+        for i in range(len(texts))
+        for j in range(len(others))
+        if normal[0][i] == normal[1][j]
+        or (similarity and sets[0][i] and len(sets[0][i] & sets[1][j]) >= similarity * len(sets[0][i] | sets[1][j]))
+    ]
+
+
+@pytest.mark.parametrize("similarity", [0.6, 0.85, 1.0, None])
+def test_pairs_are_those_of_each_text_compared_with_each(similarity: float | None) -> None:
+    texts = _texts(n_distinct=150, seed=6)
+    order = np.random.default_rng(0).permutation(len(texts))
+    left, right = ([texts[place] for place in half] for half in np.array_split(order, 2))
+    expected = _all_pairs(left, right, similarity)
+    assert len(expected) >= 12
+    assert _pairs(left, right, similarity) == expected
+
+
+alike = st.lists(st.text(st.sampled_from("aAbＡｂ 好　\n"), max_size=9), max_size=12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(texts=alike, others=alike)
+def test_equal_texts_are_always_paired(texts: list[str], others: list[str]) -> None:
+    assert _pairs(texts, others, None) == _all_pairs(texts, others, None)
+    assert set(_pairs(texts, others, 0.9)) >= set(_all_pairs(texts, others, None))
+    assert set(_pairs(texts, others, 0.9)) <= set(_all_pairs(texts, others, 0.9))
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        str.upper,
+        lambda text: "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text),
+        lambda text: f" {text.replace(' ', ' 　')}\n",
+        lambda text: f"#{text[1:]}",
+        lambda text: f"{text[:60]}#{text[61:]}",
+        lambda text: f"{text[:-1]}",
+    ],
+    ids=["case", "width", "blanks", "first character", "a character within", "last character left out"],
+)
+def test_planted_copies_are_found_in_boilerplate_and_out_of_it(plant: Callable[[str], str]) -> None:
+    generator = np.random.default_rng(7)
+    letters = list("abcdefghijklmnopqrstuvwxyz今天气很好我们去公园")
+    own = ["".join(generator.choice(letters, 130)) for _ in range(300)]
+    foot = ", and this message was sent from my telephone, please excuse the brevity of it"
+    texts = own + [text[:80] + foot for text in own]
+    found = set(_pairs([plant(text) for text in texts], texts, 0.85))
+    assert [(place, place) for place in range(len(texts)) if (place, place) not in found] == []
+
+
+def test_equal_texts_are_paired_in_a_bucket_far_larger_than_a_window() -> None:
+    others = [f"This message was sent from my telephone, please excuse any errors {i:05d}" for i in range(400)]
+    texts = [text.upper() for text in others]
+    found = set(_pairs(texts, others, 0.8))
+    assert found >= {(place, place) for place in range(400)}
+    assert len(found) < 400 * 400  # and of near ones no more than the windows hold
+
+
+def test_each_place_of_a_repeated_text_is_paired() -> None:
+    assert _pairs(["a", "b", "A"], ["ａ", "c", "a "], None) == [(0, 0), (0, 2), (2, 0), (2, 2)]
+
+
+@pytest.mark.parametrize("similarity", [None, 0.85])
+@pytest.mark.parametrize(("texts", "others"), [([], []), ([], ["a long text"]), (["a long text"], []), (["a"], ["b"])])
+def test_nothing_pairs_with_nothing(texts: list[str], others: list[str], similarity: float | None) -> None:
+    assert _pairs(texts, others, similarity) == []

@@ -40,7 +40,7 @@ def test_records_of_folds_that_are_no_more_do_not_count(tmp_path: Path, stage: s
 def test_ablations_are_read_where_there_are_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     artifacts.write_json(artifacts.OUT / "ablate" / "stitch-news.json", {"rows": []})
-    assert read_ablations(["news", "other"]) == {"news": {"rows": []}}
+    assert read_ablations(["news", "other"]) == {"news": {"stitch": {"rows": []}}, "other": {}}
 
 
 def test_histories_are_read_by_stage_and_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

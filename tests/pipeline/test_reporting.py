@@ -116,6 +116,7 @@ def everything() -> dict[str, Any]:
         "audit": {"main": task_audit()},
         "histories": {"roberta": {"units": [unit(0), unit(1)]}},
         "stitched": {},
+        "augmentation": {"steps": [], "barred": {}, "n_unlabelled": 0},
         "ablations": {},
         "last_runs": [{"stage": "finetune-roberta", "computed": 1, "reused": 4, "seconds": 3725.0}],
         "submission": {
@@ -466,3 +467,44 @@ def test_calibration_without_rows_has_no_error() -> None:
 def test_params_keep_their_order_and_components_their_options() -> None:
     value = {"b": {"kind": "losses", "name": "focal", "options": {"gamma": 2.0}}, "a": ["高兴", None]}
     assert as_yaml(value) == "b:\n  name: focal\n  gamma: 2.0\na:\n- 高兴\n- null\n"
+
+
+def with_copies(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values with a step of augmentation and a table of what pays."""
+    example = {"row_id": "r1", "augmenter": "keyboard", "source": "a fire", "variant": "a fure", "edit_distance": 1}
+    step = {
+        "name": "keyboard", "n_rows": 9, "n_made": 8, "n_kept": 6, "mean_edit_distance": 1.5,
+        "dropped": {"equals another copy": 2}, "failed": [{"row_id": "r7", "error": "no such key"}],
+        "examples": [{**example, "similarity": 0.9, "dropped": None}],
+    }  # fmt: skip
+    row = {"variant": "no copies", "score": 0.7, "low": 0.6, "high": 0.8, "difference": 0.0, "difference_low": 0.0}
+    row |= {"difference_high": 0.0, "standard_error": 0.0, "n_copies": 0}
+    other = {**row, "variant": "keyboard", "difference": 0.02, "standard_error": 0.011, "n_copies": 6}
+    table = {
+        "metric": "accuracy",
+        "reference": "no copies",
+        "rows": [row, other],
+        "note": "Bert.",
+        "date": "2026-11-21",
+    }
+    values["augmentation"] = {"steps": [step], "barred": {"nearly equals a row of the fold": 3}, "n_unlabelled": 0}
+    values["ablations"] = {"main": {"augment": table}}
+    return values
+
+
+def test_copies_stand_beside_their_rows_and_what_pays_is_shown(values: dict[str, Any]) -> None:
+    html = section(page(with_copies(values)), "augmentation")
+    assert "keyboard 9 8 6 1.5000 2 equals another copy 1" in html
+    assert "r1 keyboard a fire a fure 1 0.9000 –" in html
+    assert "3 (nearly equals a row of the fold)" in html and "r7 no such key" in html
+    assert "keyboard 0.7000 0.6000 to 0.8000 +0.0200 0.0110" in html
+
+
+@pytest.mark.parametrize("where", ["source", "variant", "row_id"])
+def test_markup_in_copies_is_shown_as_text(values: dict[str, Any], where: str) -> None:
+    with_copies(values)["augmentation"]["steps"][0]["examples"][0][where] = "<script>alert(1)</script>"
+    assert "<script" not in page(values)
+
+
+def test_without_copies_there_is_no_such_section(whole_page: str) -> None:
+    assert 'id="augmentation"' not in whole_page

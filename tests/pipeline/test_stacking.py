@@ -440,6 +440,7 @@ def test_the_summary_is_the_mean_over_tasks_with_errors_in_quadrature():
 
 PARAMS = """
 competition: small
+augment: {}
 training: {}
 encoders: {unused: {source: from_config}}
 stitch: {pairs: []}

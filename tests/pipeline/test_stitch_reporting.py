@@ -62,7 +62,7 @@ def with_stitched() -> dict[str, Any]:
         for one in models
     }
     row = {"variant": "train", "score": 0.71, "low": 0.7, "high": 0.72, "difference": 0.0, "n_models": 3}
-    row |= {"difference_low": 0.0, "difference_high": 0.0}
+    row |= {"difference_low": 0.0, "difference_high": 0.0, "standard_error": 0.005}
     other = {
         **row,
         "variant": "noised",
@@ -73,12 +73,14 @@ def with_stitched() -> dict[str, Any]:
     }
     values["ablations"] = {
         "main": {
-            "task": "main",
-            "metric": "macro_f1",
-            "rows": [row, other],
-            "date": "2026-11-21",
-            "reference": "train",
-            "note": "Means over models.",
+            "stitch": {
+                "task": "main",
+                "metric": "macro_f1",
+                "rows": [row, other],
+                "date": "2026-11-21",
+                "reference": "train",
+                "note": "Means over models.",
+            }
         }
     }
     return values
@@ -110,8 +112,8 @@ def whole_page() -> str:
         ("stitched", "electra 0.7311 0.6987 0.7222"),
         ("stitched", "bert+roberta+cnn bert 1, roberta 1 cache 2 min 30 s 0.9548 0.4567"),
         ("stitched", "bert+roberta+cnn 0 1 roberta, bert 0.4567 – 200 1 min 15 s 111111111111"),
-        ("stitched", "noised 0.7300 0.7000 to 0.7200 +0.0200 +0.0100 to +0.0300 3"),
-        ("stitched", "train 0.7100 0.7000 to 0.7200 – – 3"),
+        ("stitched", "noised 0.7300 0.7000 to 0.7200 +0.0200 0.0050 +0.0100 to +0.0300 3"),
+        ("stitched", "train 0.7100 0.7000 to 0.7200 – – – 3"),
         ("stitched", "Means over models. Tried on 2026-11-21"),
         ("ran", "3 stitched models 6 1,200 – 7 min 30 s –"),
         ("made", "Numerics of stitched models device cpu, threads 1, transformers 5.0.0"),
@@ -162,7 +164,7 @@ def test_stitched_members_alone_have_no_ensemble_to_compare_with(values: dict[st
 
 def test_an_ablation_is_shown_also_where_no_stitched_model_is_a_member(values: dict[str, Any]) -> None:
     values["scores"]["tasks"]["main"]["stitching"] = None
-    for row in values["ablations"]["main"]["rows"]:
+    for row in values["ablations"]["main"]["stitch"]["rows"]:
         del row["n_models"]
     html = section(page(values), "stitched")
     assert "No stitched model is a member" in html and "noised 0.7300" in html and "Models" not in html
@@ -189,7 +191,7 @@ def test_pairs_that_folds_chose_are_counted(values: dict[str, Any]) -> None:
 @pytest.mark.parametrize("where", ["name", "encoder", "variant", "note"])
 def test_markup_in_names_is_shown_as_text(values: dict[str, Any], where: str) -> None:
     model = values["scores"]["tasks"]["main"]["stitching"]["models"][0]
-    tried = values["ablations"]["main"]
+    tried = values["ablations"]["main"]["stitch"]
     if where == "name":
         values["stitched"][SCRIPT] = values["stitched"].pop(model["name"])
         model["name"] = SCRIPT

@@ -47,7 +47,7 @@ def make_params(training: dict | None = None, device: str = "cpu", **stitched) -
     task = {"kind": "binary", "metric": "accuracy", "train": "data/small/train.csv", "test": "data/small/test.csv"}
     values = {
         "competition": "small", "seed": 3, "tasks": {"weather": task}, "folds": {"near_duplicate_similarity": None},
-        "training": training, "encoders": encoders, "baselines": {}, "stack": {}, "submit": {},
+        "augment": {}, "training": training, "encoders": encoders, "baselines": {}, "stack": {}, "submit": {},
         "stitch": {**pair, **training, **stitched},
         "run": {"device": device, "n_workers": 1},
     }  # fmt: skip

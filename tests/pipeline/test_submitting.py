@@ -111,7 +111,7 @@ def write_params(folder: Path, *, formats: tuple[str, ...] = ("kaggle_csv",), mo
         for name, form in zip(("main", "other"), formats, strict=False)
     )
     text = (
-        f"competition: c\nseed: 1\ntasks:\n{tasks}folds: {{near_duplicate_similarity: null}}\ntraining: {{}}\n"
+        f"competition: c\nseed: 1\ntasks:\n{tasks}folds: {{near_duplicate_similarity: null}}\naugment: {{}}\ntraining: {{}}\n"
         f"encoders: {{unused: {{source: from_config}}}}\nstitch: {{}}\nbaselines: {{tfidf: tfidf_logistic}}\nstack: {{}}\n"
         f"submit: {{model: {model}}}\n"
     )

@@ -23,13 +23,13 @@ class Regression:
     fail_at: int | None = None
     calls: int = 0
 
-    def batch(self, rows):
+    def batch(self, rows, step):
         return {"inputs": self.inputs[torch.from_numpy(rows)]}
 
     def weight(self, batch):
         return float(len(batch["inputs"]))
 
-    def loss_sum(self, model, batch):
+    def loss_sum(self, model, batch, progress):
         self.calls += 1
         if self.calls == self.fail_at:
             raise torch.OutOfMemoryError("CUDA out of memory.")

@@ -1,0 +1,424 @@
+"""Augmentation against nlpaug: speed of characters, words, contextual replacement and back-translation; memory; bytes; leaks.
+
+Ours is timed as the stage works: shards of 1,000 texts over two worker processes, built and run, nothing written. nlpaug is
+timed in its fastest way, one call for all texts in one thread, and with its own threads (`num_thread=2`). Both change about a
+tenth of the words. Models are built from configuration with random weights and never end a translation by themselves, so that
+both do as many steps. Read the CPU's seconds too where neighbours disturb the wall's.
+Run from the repository's root: python benchmarks/augmentation.py [part ...], parts: words models memory bytes leaks chinese.
+Texts: data/disaster_tweets and data/smp2020_ewect, lexicons in models/lexicons/ (ppdb_xl.txt, cilin.txt, homophones_zh.txt,
+lookalikes_zh.txt, misspellings_en.txt) and models/vectors/glove_twitter_25d.txt. Writes benchmarks/results/augmentation.json.
+"""
+
+import contextlib
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from recording import RESULTS, ROOT, record
+
+from pipeline import artifacts, components
+from pipeline.artifacts import Folds, Table
+from pipeline.augmenting import augment
+from pipeline.contracts import Corpus
+from pipeline.copies import read_copies
+from pipeline.params import Params
+from pipeline.recipes import stage_recipe
+from pipeline.rewording import cut_spans
+from pipeline.segmenting import IS_HAN
+
+PARTS = ("words", "models", "memory", "bytes", "leaks", "chinese")
+N_WORKERS, SHARD, N_ROWS, N_MODEL_ROWS = 2, 1000, 10_000, 1000
+LEXICONS, VECTORS = Path("models/lexicons"), Path("models/vectors/glove_twitter_25d.txt")
+TARGETS = {
+    "median_times_nlpaug_one_thread_at_least": 1.5,
+    "median_times_nlpaug_own_threads_at_least": 8,
+    "contextual_times_nlpaug_at_least": 10,
+    "back_translation_times_nlpaug_at_least": 3,
+    "memory_100k_over_10k_at_most": 1.2,
+    "bytes_identical": True,
+    "leaks_caught_percent": 100,
+    "chinese_valid_percent_at_least": 99,
+}
+SPEC = tuple[str, dict[str, Any], Callable[[], Any]]
+
+
+def texts_of(competition: str, n_rows: int, column: str = "text") -> list[str]:
+    """Return the first texts of a competition's training file, repeated if there are fewer."""
+    texts = pd.read_csv(f"data/{competition}/train.csv", dtype=str, keep_default_na=False)[column].tolist()
+    return (texts * (n_rows // len(texts) + 1))[:n_rows]
+
+
+def specs() -> list[SPEC]:
+    """Return what nlpaug has too: our augmenter's name and options, and nlpaug's augmenter."""
+    import nlpaug.augmenter.char as nac
+    import nlpaug.augmenter.word as naw
+
+    characters = {"aug_word_p": 0.1, "aug_char_p": 0.1}
+    return [
+        ("keyboard", {}, lambda: nac.KeyboardAug(**characters)),
+        ("ocr", {}, lambda: nac.OcrAug(**characters, aug_char_min=1)),
+        *(
+            ("random_characters", {"action": action}, lambda action=action: nac.RandomCharAug(action, **characters))
+            for action in ("insert", "substitute", "swap", "delete")
+        ),
+        ("misspellings", {}, lambda: naw.SpellingAug(aug_p=0.1)),
+        *(
+            ("random_words", {"action": action}, lambda action=action: naw.RandomWordAug(action, aug_p=0.1))
+            for action in ("swap", "delete")
+        ),
+        ("word_split", {}, lambda: naw.SplitAug(aug_p=0.1)),
+        ("tfidf", {"word_ratio": 0.1}, _tfidf_peer),
+        ("word_vectors", {"path": str(VECTORS)}, _vectors_peer),
+    ]  # fmt: skip
+
+
+def _tfidf_peer() -> Any:
+    import nlpaug.augmenter.word as naw
+    import nlpaug.model.word as nmw
+
+    model = nmw.TfIdf()
+    model.train([text.split() for text in texts_of("disaster_tweets", N_ROWS)])
+    folder = tempfile.mkdtemp()
+    model.save(folder)
+    return naw.TfIdfAug(model_path=folder, aug_p=0.1)
+
+
+def _vectors_peer() -> Any:
+    import nlpaug.augmenter.word as naw
+
+    return naw.WordEmbsAug(model_type="glove", model_path=str(VECTORS), action="substitute", aug_p=0.1, top_k=10)
+
+
+def shard_variants(name: str, options: dict[str, Any], texts: list[str], corpus: list[str]) -> int:
+    """Build an augmenter and return how many variants it made of a shard; a worker keeps what it built."""
+    key = f"{name}{options}"
+    if key not in _built:
+        _built[key] = components.load("augmenters", name)(corpus=Corpus(corpus), device="cpu", **options)
+    none = [frozenset[str]()] * len(texts)
+    found = _built[key].augment(texts, n_variants=1, seeds=range(len(texts)), reserved=none)
+    return sum(map(len, found))
+
+
+_built: dict[str, Any] = {}
+
+
+def words() -> dict[str, Any]:
+    """Return rows per second of the character and word augmenters, and the medians of how many times faster they are."""
+    texts = texts_of("disaster_tweets", N_ROWS)
+    shards = [texts[start : start + SHARD] for start in range(0, len(texts), SHARD)]
+    corpus = texts[:2000]
+    found = {}
+    for name, options, peer_of in specs():
+        with Parallel(n_jobs=N_WORKERS, backend="loky") as parallel:
+            warm = [delayed(shard_variants)(name, options, shards[0][:50], corpus) for _ in range(4 * N_WORKERS)]
+            parallel(warm)  # imports and building are once per worker
+            started = time.perf_counter()
+            made = sum(parallel(delayed(shard_variants)(name, options, shard, corpus) for shard in shards))
+            ours = N_ROWS / (time.perf_counter() - started)
+        peer = peer_of()
+        one_thread = _rate(lambda peer=peer: peer.augment(texts[:5000]), 5000)
+        own_threads = _rate(lambda peer=peer: peer.augment(texts[:1000], num_thread=2), 1000)
+        found[f"{name} {options.get('action', '')}".strip()] = {
+            "rows_per_second": round(ours), "nlpaug_one_thread": round(one_thread), "nlpaug_two_threads": round(own_threads),
+            "times_one_thread": round(ours / one_thread, 2), "times_two_threads": round(ours / own_threads, 2),
+            "copies_per_row": round(made / N_ROWS, 2),
+        }  # fmt: skip
+        print(name, found[f"{name} {options.get('action', '')}".strip()], flush=True)
+    medians = {way: median(one[f"times_{way}"] for one in found.values()) for way in ("one_thread", "two_threads")}
+    return {"augmenters": found, "median_times": medians}
+
+
+def _rate(work: Callable[[], Any], n_rows: int) -> float:
+    started = time.perf_counter()
+    work()
+    return n_rows / (time.perf_counter() - started)
+
+
+def models() -> dict[str, Any]:
+    """Return rows per second of contextual replacement and back-translation against nlpaug with the same folders."""
+    texts = texts_of("disaster_tweets", N_MODEL_ROWS)
+    with _in_a_folder():
+        mlm, forward, back = _models(texts)
+        return {"contextual": _contextual(texts, mlm), "back_translation": _back_translation(texts, forward, back)}
+
+
+def _contextual(texts: list[str], folder: Path, n_peer: int = 200) -> dict[str, float]:
+    import nlpaug.augmenter.word as naw
+
+    ours = components.load("augmenters", "contextual")(corpus=Corpus(texts), device="cpu", model=str(folder))
+    peer = naw.ContextualWordEmbsAug(
+        model_path=str(folder), model_type="bert", use_custom_api=False, aug_p=0.15, device="cpu", top_k=20
+    )
+    return _compared(ours, texts, lambda: peer.augment(texts[:n_peer]), n_peer)
+
+
+def _back_translation(texts: list[str], forward: Path, back: Path, n_peer: int = 200) -> dict[str, float]:
+    import nlpaug.augmenter.word as naw
+
+    options = {"forward": str(forward), "back": str(back), "cached": False, "sampling": False, "n_candidates": 1}
+    ours = components.load("augmenters", "back_translation")(corpus=Corpus(texts), device="cpu", **options)
+    peer = naw.BackTranslationAug(from_model_name=str(forward), to_model_name=str(back), device="cpu", max_length=48)
+    # Its fastest way: by one, since in one call it pads all texts to the longest.
+    together = _compared(ours, texts, lambda: peer.augment(texts[:n_peer]), n_peer)
+    one_by_one = _rate(lambda: [peer.augment(text) for text in texts[:n_peer]], n_peer)
+    fastest = max(one_by_one, together["nlpaug"])
+    return {**together, "nlpaug_one_by_one": one_by_one, "times": together["rows_per_second"] / fastest}
+
+
+def _compared(ours: Any, texts: list[str], peer: Callable[[], Any], n_peer: int) -> dict[str, float]:
+    none = [frozenset[str]()] * len(texts)
+    ours.augment(texts[:4], n_variants=1, seeds=range(4), reserved=none[:4])  # loads the weights
+    rate = _rate(lambda: ours.augment(texts, n_variants=1, seeds=range(len(texts)), reserved=none), len(texts))
+    theirs = _rate(peer, n_peer)
+    return {"rows_per_second": rate, "nlpaug": theirs, "times": rate / theirs}
+
+
+def _models(texts: list[str]) -> tuple[Path, Path, Path]:
+    """Build a masked language model and two translators with random weights in the folder models/."""
+    import sentencepiece
+    import torch
+    import transformers
+    from transformers import BertConfig, MarianConfig, MarianMTModel
+
+    torch.manual_seed(0)
+    mlm, forward, back = (Path("models") / name for name in ("mlm", "en-de", "de-en"))
+    tokenizer = transformers.BertTokenizer().train_new_from_iterator(texts, vocab_size=8000)
+    sizes = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 512}
+    config = BertConfig(vocab_size=len(tokenizer), initializer_range=0.1, **sizes)
+    transformers.AutoModelForMaskedLM.from_config(config).save_pretrained(mlm)
+    tokenizer.save_pretrained(mlm)
+    forward.mkdir(parents=True)
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(texts), model_prefix=str(forward / "source"), vocab_size=4000, hard_vocab_limit=False,
+        minloglevel=2,
+    )  # fmt: skip
+    (forward / "source.model").rename(forward / "source.spm")
+    shutil.copy(forward / "source.spm", forward / "target.spm")
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(forward / "source.spm"))
+    vocabulary = {pieces.id_to_piece(i): i for i in range(len(pieces))}
+    pad = vocabulary["<pad>"] = len(vocabulary)
+    (forward / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
+    sizes = {"d_model": 128, "encoder_layers": 2, "decoder_layers": 2, "encoder_ffn_dim": 512, "decoder_ffn_dim": 512}
+    config = MarianConfig(
+        vocab_size=pad + 1, encoder_attention_heads=4, decoder_attention_heads=4, max_position_embeddings=512,
+        pad_token_id=pad, eos_token_id=2, decoder_start_token_id=pad, init_std=0.1, **sizes,
+    )  # fmt: skip
+    model = MarianMTModel(config)
+    model.generation_config.bad_words_ids = [[pad]]
+    model.save_pretrained(forward)
+    shutil.copytree(forward, back)
+    for folder, (source, target) in ((forward, ("en", "de")), (back, ("de", "en"))):
+        values = {"tokenizer_class": "MarianTokenizer", "model_max_length": 512}
+        values |= {"source_lang": source, "target_lang": target}
+        (folder / "tokenizer_config.json").write_text(json.dumps(values), encoding="utf-8")
+    return mlm, forward, back
+
+
+def memory() -> dict[str, Any]:
+    """Return the peak memory, MiB, of the stage over 10,000 and 100,000 documents: its process and its largest worker."""
+    found = {}
+    for n_rows in (10_000, 100_000):
+        command = [sys.executable, __file__, "stage", str(n_rows)]
+        run = subprocess.run(command, capture_output=True, text=True, check=True)
+        found[n_rows] = json.loads(run.stdout.splitlines()[-1])
+    ratio = {name: found[100_000][name] / found[10_000][name] for name in found[10_000]}
+    return {"documents": found, "ratio": {name: round(one, 3) for name, one in ratio.items()}}
+
+
+def stage(n_rows: int) -> None:
+    """Run the stage over documents drawn from the demo's words and print its peak memory."""
+    with _in_a_folder():
+        table, folds = _documents(n_rows)
+        run_stage([{"augmenter": "keyboard"}, {"augmenter": "tfidf"}], table, folds, n_workers=N_WORKERS)
+    peaks = {"process": resource.RUSAGE_SELF, "largest_worker": resource.RUSAGE_CHILDREN}
+    print(json.dumps({name: resource.getrusage(who).ru_maxrss // 1024 for name, who in peaks.items()}))
+
+
+def _documents(n_rows: int, n_splits: int = 5) -> tuple[Table, Folds]:
+    generator = np.random.default_rng(0)
+    vocabulary = np.array([f"word{number}" for number in range(5000)])
+    texts = [" ".join(vocabulary[generator.integers(5000, size=20)]) for _ in range(n_rows)]
+    return _table(texts, generator.integers(2, size=n_rows).astype(str).tolist(), np.arange(n_rows) % n_splits)
+
+
+def _table(texts: Sequence[str], labels: Sequence[str], folds: Sequence[int]) -> tuple[Table, Folds]:
+    ids = [f"r{number}" for number in range(len(texts))]
+    rows = pd.DataFrame({"row_id": ids, "text": texts, "text_pair": None, "label": labels, "group": None})
+    rows = rows.assign(task="task", split="train")[artifacts.TABLE_COLUMNS]
+    plan = pd.DataFrame({"row_id": ids, "task": "task", "repeat": 0, "fold": folds, "cluster": range(len(texts))})
+    return Table(rows, {"task": sorted(set(labels))}), Folds(plan, "f" * 64)
+
+
+def run_stage(steps: list[dict[str, Any]], table: Table, folds: Folds, *, n_workers: int = 1) -> Any:
+    """Run the stage in the working folder and return its copies."""
+    n_splits = int(folds.rows["fold"].max()) + 1
+    task = {"kind": "multiclass", "metric": "accuracy", "train": "train.csv", "test": "test.csv"}
+    params = Params.model_validate(
+        {
+            "competition": "c", "seed": 1, "tasks": {"task": task},
+            "folds": {"n_splits": max(2, n_splits), "near_duplicate_similarity": 0.85}, "augment": {"steps": steps},
+            "training": {}, "encoders": {"none": {"source": "from_config"}}, "stitch": {"pairs": []}, "baselines": {},
+            "stack": {}, "submit": {},
+            "run": {"device": "cpu", "n_workers": n_workers, "backend": "loky" if n_workers > 1 else "sequential"},
+        }
+    )  # fmt: skip
+    augment(params, table, folds, recipe=stage_recipe(params, "augment"))
+    return read_copies(manifest=folds.digest)
+
+
+def same_bytes() -> dict[str, bool]:
+    """Return whether four workers, and a run of which half the units were lost, give the bytes of one worker."""
+    steps = [{"augmenter": "keyboard"}, {"augmenter": "tfidf"}, {"sequential": ["random_words", "ocr"]}]
+    table, folds = _documents(20_000)
+    found = {}
+    with _in_a_folder():
+        run_stage(steps, table, folds)
+        before = _outputs()
+        for position, unit in enumerate(sorted(Path(".stitchfold/units").iterdir())):
+            if position % 2:
+                shutil.rmtree(unit)
+        run_stage(steps, table, folds)
+        found["half of the units lost, made again"] = _outputs() == before
+    with _in_a_folder():
+        run_stage(steps, table, folds, n_workers=4)
+        found["four workers"] = _outputs() == before
+    return found
+
+
+def _outputs() -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(Path("out/augment").glob("*")) if path.is_file()}
+
+
+def leaks(n_planted: int = 200) -> dict[str, float]:
+    """Return the percentage of planted leaks that are kept out of the training for the fold of the row they are like."""
+    tweets = list(dict.fromkeys(texts_of("disaster_tweets", 7000)))[:n_planted]
+    chinese = list(dict.fromkeys(texts_of("smp2020_ewect", 7000)))[:n_planted]
+    to_full = {"name": "width", "direction": "full", "word_ratio": 1.0, "max_words": 1000}
+    traditional = {"name": "script", "direction": "to_traditional"}
+    from opencc import OpenCC
+
+    planted = {
+        "casing": (tweets, [text.swapcase() for text in tweets], to_full),
+        "width": (tweets, [text.translate({c: c + 0xFEE0 for c in range(0x21, 0x7F)}) for text in tweets], to_full),
+        "near": (tweets, [f"{text} !" for text in tweets], to_full),
+        "translated twin": (chinese, [OpenCC("s2t").convert(text) for text in chinese], traditional),
+    }
+    return {name: _caught(*case) for name, case in planted.items()}
+
+
+def _caught(texts: list[str], twins: list[str], augmenter: dict[str, Any]) -> float:
+    """Return the percentage of copies of texts of fold 0, each with a twin in fold 1, that fold 1's training goes without."""
+    table, folds = _table([*texts, *twins], ["0", "1"] * len(texts), [0] * len(texts) + [1] * len(texts))
+    with _in_a_folder():
+        copies = run_stage([{"augmenter": augmenter}], table, folds)
+        made = json.loads(Path("out/augment/augment.json").read_text(encoding="utf-8"))["steps"][0]["n_made"]
+        through = copies.of_fold("task", 0, 1)
+        through = through[through["fold"] == 0]
+    twin_of = dict(zip((f"r{number}" for number in range(len(texts))), twins, strict=False))
+    leaked = sum(_like(text, twin_of[row_id]) for row_id, text in zip(through["row_id"], through["text"], strict=True))
+    return round(100 * (1 - leaked / max(1, made)), 2)
+
+
+def _like(copy: str, twin: str) -> bool:
+    import pyarrow as pa
+
+    from pipeline.near_duplicates import near_pairs
+
+    return bool(near_pairs(pa.array([copy]), pa.array([twin]), similarity=0.85).size)
+
+
+def chinese() -> dict[str, Any]:
+    """Return the percentage of valid copies of 1,000 Chinese rows: no broken characters, no blank or letter put into Chinese,
+    and every word that was not changed still a whole word when the copy is cut again (word augmenters)."""
+    texts = texts_of("smp2020_ewect", 1000)
+    lexicon = {"name": "synonyms", "lexicon": str(LEXICONS / "cilin.txt")}
+    augmenters = {
+        "homophones": {"lexicon": str(LEXICONS / "homophones_zh.txt")},
+        "look_alikes": {"lexicon": str(LEXICONS / "lookalikes_zh.txt")},
+        "random_characters": {}, "script": {}, "width": {}, "synonyms": {"lexicon": lexicon["lexicon"]}, "tfidf": {},
+        "random_words": {}, "sentence_shuffle": {}, "sentence_drop": {},
+    }  # fmt: skip
+    found: dict[str, Any] = {}
+    for name, options in augmenters.items():
+        augmenter = components.load("augmenters", name)(corpus=Corpus(texts), device="cpu", **options)
+        variants = augmenter.augment(texts, n_variants=1, seeds=range(1000), reserved=[frozenset()] * 1000)
+        pairs = [(text, own[0]) for text, own in zip(texts, variants, strict=True) if own]
+        word_level = name in ("synonyms", "tfidf", "random_words")
+        valid = [is_valid(text, copy, word_level=word_level) for text, copy in pairs]
+        found[name] = {"copies": len(pairs), "valid_percent": round(100 * float(np.mean(valid)), 2)}
+        bad = next((pair for pair, good in zip(pairs, valid, strict=True) if not good), None)
+        print(name, found[name], bad, flush=True)
+    return {"augmenters": found, "least_percent": min(one["valid_percent"] for one in found.values())}
+
+
+def is_valid(text: str, copy: str, *, word_level: bool) -> bool:
+    """Return whether a copy is sound Chinese to look at: see `chinese`."""
+    if "\ufffd" in copy or any("\ud800" <= character <= "\udfff" for character in copy):
+        return False
+    new = {c for c in copy if not c.isspace()} - set(text)
+    if any(ord(c) < 0x3000 and c.isalpha() for c in new) or _blanks_in_han(copy) > _blanks_in_han(text):
+        return False
+    if not word_level:
+        return True
+    before = {text[start:end] for start, end in cut_spans(text)}
+    after = [copy[start:end] for start, end in cut_spans(copy)]
+    # Words that jieba joins or cuts otherwise beside a new neighbour are broken unless every piece is a word of the copy.
+    return sum(len(word) for word in after if word in before) >= 0.5 * sum(map(len, after)) or len(after) < 4
+
+
+def _blanks_in_han(text: str) -> int:
+    return sum(
+        text[place].isspace() and bool(IS_HAN.match(text[place - 1])) and bool(IS_HAN.match(text[place + 1]))
+        for place in range(1, len(text) - 1)
+    )
+
+
+@contextlib.contextmanager
+def _in_a_folder() -> Iterator[None]:
+    """Work in a temporary folder in which data/ and models/ are those of the repository."""
+    before = Path.cwd()
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "data").symlink_to(before / "data")
+        (Path(folder) / "models").mkdir()
+        os.chdir(folder)
+        try:
+            yield
+        finally:
+            os.chdir(before)
+
+
+def main() -> None:
+    """Run the parts named, or all, and write the result beside what was measured before."""
+    os.chdir(ROOT)
+    if sys.argv[1:2] == ["stage"]:
+        stage(int(sys.argv[2]))
+        return
+    parts = {
+        "words": words,
+        "models": models,
+        "memory": memory,
+        "bytes": same_bytes,
+        "leaks": leaks,
+        "chinese": chinese,
+    }
+    before = RESULTS / "augmentation.json"
+    figures = json.loads(before.read_text(encoding="utf-8"))["figures"] if before.exists() else {}
+    for name in sys.argv[1:] or PARTS:
+        figures[name] = parts[name]()
+    record("augmentation", figures=figures, targets=TARGETS, libraries=("nlpaug", "torch", "transformers", "jieba"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,274 @@
+"""The copies of one shard of rows: flows of augmenters, words that stay, and the quality gate that needs no other row."""
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline import artifacts
+from pipeline.contracts import Augmenter, Corpus
+from pipeline.exceptions import InterruptedRun, PipelineError
+from pipeline.params_augment import flow_name
+from pipeline.reproducibility import derive_seed
+from pipeline.rewording import cut_spans, is_word, term_spans
+
+if TYPE_CHECKING:
+    from pipeline.executing import Workspace
+    from pipeline.params import Component
+    from pipeline.params_augment import Guide, Quality, Step
+
+UNIT_COPIES = "copies.parquet"
+RECORD = "record.json"
+BLOCK_ROWS = 250
+N_EXAMPLES = 3
+UNIT_COLUMNS = ["row_id", "number", "label", "text", "text_pair", "augmenter", "seed", "edit_distance", "similarity"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Record:
+    """What became of a shard: rows, copies made, why some were dropped, rows on which an augmenter failed, examples."""
+
+    n_rows: int = 0
+    n_made: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    failed: list[dict[str, str]] = field(default_factory=list)
+    examples: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Sequential:
+    """Augmenters one after another; one that finds nothing to change leaves what it got.
+
+    nlpaug's own flow returns a single text for a list of texts.
+    """
+
+    def __init__(self, augmenters: Sequence[Augmenter]) -> None:
+        self.augmenters = augmenters
+
+    def augment(
+        self, texts: Sequence[str], *, n_variants: int, seeds: Sequence[int], reserved: Sequence[frozenset[str]]
+    ) -> list[list[str]]:
+        """Return at most `n_variants` variants per text (see `contracts.Augmenter`)."""
+        first, *others = self.augmenters
+        found = first.augment(texts, n_variants=n_variants, seeds=seeds, reserved=reserved)
+        for number, augmenter in enumerate(others, 1):
+            places = [(row, place) for row, variants in enumerate(found) for place in range(len(variants))]
+            changed = augmenter.augment(
+                [found[row][place] for row, place in places],
+                n_variants=1,
+                seeds=[derive_seed(seeds[row], "flow", number, place) for row, place in places],
+                reserved=[reserved[row] for row, _ in places],
+            )
+            for (row, place), variants in zip(places, changed, strict=True):
+                if variants:
+                    found[row][place] = variants[0]
+        return [
+            [one for one in dict.fromkeys(variants) if one != text]
+            for text, variants in zip(texts, found, strict=True)
+        ]  # fmt: skip
+
+
+_built: dict[str, Augmenter] = {}
+
+
+def build_flow(flow: list["Component"], corpus: Corpus, *, device: str, key: str) -> Augmenter:
+    """Return a flow's augmenter; the last one built in this process is kept under its key."""
+    key = f"{key} {[one.model_dump() for one in flow]}"
+    if key not in _built:
+        _built.clear()
+        augmenters = [one.build(corpus=corpus, device=device) for one in flow]
+        _built[key] = augmenters[0] if len(augmenters) == 1 else Sequential(augmenters)
+    return _built[key]
+
+
+def make_copies(
+    workspace: "Workspace",
+    *,
+    rows: pd.DataFrame,
+    corpus: Corpus,
+    corpus_key: str,
+    step: "Step",
+    reserved: list[str],
+    quality: "Quality",
+) -> None:
+    """Make the copies of a shard and write them, with a record, into the workspace's result.
+
+    Args:
+        workspace: where the result goes.
+        rows: `row_id, text, text_pair, label, seed, n_copies` of the rows of one fold that get copies.
+        corpus: all texts and labels of that fold, from which alone augmenters may learn.
+        corpus_key: a name of the corpus.
+        step: how copies are made.
+        reserved: terms that stay as they are.
+        quality: which copies are kept.
+    """
+    record = Record(n_rows=len(rows))
+    sides = [_side(*row) for row in zip(rows["text_pair"], rows["seed"], strict=True)]
+    sources = [rows[side].iloc[place] for place, side in enumerate(sides)]
+    spared = _spared(sources, rows["seed"].tolist(), step, corpus, reserved, workspace.device)
+    which = [derive_seed(seed, "flow") % len(step.flows) for seed in rows["seed"]]
+    parts = []
+    for number, flow in enumerate(step.flows):
+        augmenter = None
+        places = [place for place, chosen in enumerate(which) if chosen == number]
+        for start in range(0, len(places), BLOCK_ROWS):
+            _stop_if_asked(workspace, start, len(rows))
+            block = places[start : start + BLOCK_ROWS]
+            augmenter = augmenter or build_flow(flow, corpus, device=workspace.device, key=corpus_key)
+            arguments = {
+                "seeds": rows["seed"].iloc[block].tolist(),
+                "n_variants": int(rows["n_copies"].iloc[block].max()),
+                "reserved": [spared[place] for place in block],
+            }
+            found = _augmented(augmenter, [sources[place] for place in block], rows.iloc[block], record, **arguments)
+            parts += [
+                (place, variant_number, variant, flow_name(flow))
+                for place, variants in zip(block, found, strict=True)
+                for variant_number, variant in enumerate(variants[: rows["n_copies"].iloc[place]])
+            ]
+    copies = _frame(sorted(parts, key=lambda part: part[:2]), rows, sides, sources)
+    record.n_made = len(copies)
+    copies = _gate(copies, corpus, quality, frozenset(reserved), workspace.device, record)
+    kept = copies.head(N_EXAMPLES)
+    record.examples += [{**_example(row), "dropped": None} for row in kept.to_dict("records")]
+    artifacts.write_frame(workspace.result / UNIT_COPIES, copies[UNIT_COLUMNS], {})
+    (workspace.result / RECORD).write_text(
+        json.dumps(vars(record), ensure_ascii=False), encoding="utf-8", errors="surrogatepass"
+    )
+
+
+def read_record(folder: Path) -> Record:
+    """Return the record of a finished unit."""
+    values = json.loads((folder / RECORD).read_text(encoding="utf-8", errors="surrogatepass"))
+    return Record(**{**values, "dropped": Counter(values["dropped"])})
+
+
+def _stop_if_asked(workspace: "Workspace", done: int, n_rows: int) -> None:
+    code = workspace.stop_requested()
+    if code:
+        raise InterruptedRun("interrupted; run dvc repro to continue.", code)
+    workspace.progress(step=done, n_steps=n_rows)
+
+
+def _side(text_pair: Any, seed: int) -> str:
+    """Return which text of a row changes: of a pair one or the other, by its seed."""
+    return "text_pair" if isinstance(text_pair, str) and derive_seed(seed, "side") % 2 else "text"
+
+
+def _spared(
+    texts: list[str], seeds: list[int], step: "Step", corpus: Corpus, reserved: list[str], device: str
+) -> list[frozenset[str]]:
+    """Return for each text what stays: reserved terms, a random share of its words, those its label hangs on."""
+    guided = _guide(step.guide, corpus, device)(texts) if step.guide else [frozenset[str]()] * len(texts)
+    found = []
+    for text, seed, words in zip(texts, seeds, guided, strict=True):
+        kept: set[str] = set()
+        if step.kept_ratio:
+            known = sorted({text[start:end] for start, end in cut_spans(text) if is_word(text[start:end])})
+            generator = np.random.default_rng(derive_seed(seed, "kept"))
+            kept = {word for word in known if generator.random() < step.kept_ratio}
+        found.append(frozenset(reserved) | words | kept)
+    return found
+
+
+def _guide(guide: "Guide", corpus: Corpus, device: str) -> Any:
+    from pipeline.guiding import gradient_guide, tfidf_guide
+
+    if guide.by == "gradient":
+        return gradient_guide(Path(guide.model or ""), share=guide.word_ratio, device=device)
+    return tfidf_guide(corpus, share=guide.word_ratio)
+
+
+def _augmented(
+    augmenter: Augmenter, texts: list[str], rows: pd.DataFrame, record: Record, **arguments: Any
+) -> list[list[str]]:
+    """Return the variants of texts; where the augmenter raises, row by row, so that one row costs only itself."""
+    try:
+        found = augmenter.augment(texts, **arguments)
+        if len(found) == len(texts):
+            return found
+        problem: Exception = ValueError(f"returned {len(found)} lists for {len(texts)} texts")
+    except PipelineError:
+        raise
+    except Exception as error:
+        problem = error
+    if len(texts) == 1:
+        row_id = str(rows["row_id"].iloc[0])
+        log.warning("row %s: %s failed, the row stays without copies: %r", row_id, type(augmenter).__name__, problem)
+        record.failed.append({"row_id": row_id, "error": repr(problem)})
+        return [[]]
+    per_row = {name: values for name, values in arguments.items() if isinstance(values, list)}
+    return [
+        _augmented(
+            augmenter, [text], rows.iloc[[place]], record,
+            **{**arguments, **{name: [values[place]] for name, values in per_row.items()}},
+        )[0]
+        for place, text in enumerate(texts)
+    ]  # fmt: skip
+
+
+def _frame(parts: list[Any], rows: pd.DataFrame, sides: list[str], sources: list[str]) -> pd.DataFrame:
+    from rapidfuzz.distance import Levenshtein
+
+    places = [place for place, *_ in parts]
+    frame = rows.iloc[places][["row_id", "label", "text", "text_pair", "seed"]].reset_index(drop=True)
+    frame["number"] = [number for _, number, *_ in parts]
+    frame["variant"] = [variant for *_, variant, _ in parts]
+    frame["augmenter"] = [name for *_, name in parts]
+    frame["source"] = [sources[place] for place in places]
+    frame["edit_distance"] = [Levenshtein.distance(sources[place], variant) for place, _, variant, _ in parts]
+    frame["similarity"] = np.nan
+    for side in ("text", "text_pair"):
+        changed = np.array([sides[place] == side for place in places], bool)
+        frame.loc[changed, side] = frame.loc[changed, "variant"]
+    return frame
+
+
+def _gate(
+    copies: pd.DataFrame, corpus: Corpus, quality: "Quality", reserved: frozenset[str], device: str, record: Record
+) -> pd.DataFrame:
+    """Return the copies that pass, counting the others by reason."""
+    reasons = pd.Series(
+        [_fault(*texts, reserved) for texts in zip(copies["source"], copies["variant"], strict=True)], dtype=object
+    )
+    if quality.similarity is not None and len(copies):
+        similarity = quality.similarity.build(corpus=corpus, device=device)
+        copies = copies.assign(similarity=similarity(copies["source"].tolist(), copies["variant"].tolist()))
+        outside = {
+            "too little like its row": copies["similarity"] < quality.min_similarity,
+            "too much like its row": copies["similarity"] > quality.max_similarity,
+        }
+        for reason, where in outside.items():
+            reasons[where & reasons.isna()] = reason
+    for reason in reasons.dropna().unique():
+        dropped = copies[(reasons == reason).to_numpy(bool)]
+        record.dropped[reason] += len(dropped)
+        record.examples += [{**_example(row), "dropped": reason} for row in dropped.head(1).to_dict("records")]
+    return copies[reasons.isna().to_numpy(bool)].reset_index(drop=True)
+
+
+def _fault(source: str, variant: str, reserved: frozenset[str]) -> str | None:
+    if not variant.strip():
+        return "empty"
+    if source.strip() == variant.strip():
+        return "equals its row"
+    if reserved and _n_terms(variant, reserved) < _n_terms(source, reserved):
+        return "lost a reserved term"
+    return None
+
+
+def _n_terms(text: str, terms: frozenset[str]) -> int:
+    return sum(1 for _ in term_spans(text, terms))
+
+
+def _example(row: Mapping[Any, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("row_id", "augmenter", "source", "variant", "edit_distance")} | {
+        "similarity": None if np.isnan(row["similarity"]) else row["similarity"]
+    }

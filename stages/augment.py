@@ -1,0 +1,18 @@
+"""Stage augment: table, folds and params -> copies of training rows, and where they may not serve."""
+
+from pipeline import artifacts
+from pipeline.augmenting import augment
+from pipeline.exceptions import exit_on_error
+from pipeline.params import load_params
+
+
+def main() -> None:
+    """Make the copies of all steps."""
+    with exit_on_error():
+        params = load_params()
+        recipe = artifacts.read_json(artifacts.stage_recipe_path("augment"))
+        augment(params, artifacts.read_table(), artifacts.read_folds(), recipe=recipe)
+
+
+if __name__ == "__main__":
+    main()
