@@ -8,6 +8,7 @@ from pydantic_core import PydanticCustomError
 from pipeline.params_base import Component, PositiveFloat, PositiveInt, Ratio, Section, component
 
 WAYS = ("augmenter", "sequential", "one_of")
+WHAT = ("action", "direction", "mode")  # options that say what an augmenter does
 
 
 class Guide(Section):
@@ -61,8 +62,10 @@ class Step(Section):
 
     @property
     def name(self) -> str:
-        """Return a name for the report, such as `keyboard`, `synonyms > ocr` or `keyboard | ocr`."""
-        return " | ".join(flow_name(flow) for flow in self.flows)
+        """Return a name for the report, such as `synonyms, guided`, `synonyms > ocr` or `keyboard | random_words delete`."""
+        marks = {"guided": self.guide, "partly random": self.kept_ratio, "balanced": self.balance_to}
+        flows = " | ".join(flow_name(flow) for flow in self.flows)
+        return ", ".join([flows, *(mark for mark, value in marks.items() if value)])
 
 
 class Quality(Section):
@@ -93,5 +96,5 @@ class Augment(Section):
 
 
 def flow_name(flow: list[Component]) -> str:
-    """Return the name of augmenters that follow one another."""
-    return " > ".join(one.name for one in flow)
+    """Return the name of augmenters that follow one another, with what each does where it can do several things."""
+    return " > ".join(" ".join([one.name, *(one.options[key] for key in WHAT if key in one.options)]) for one in flow)

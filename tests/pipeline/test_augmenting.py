@@ -66,7 +66,7 @@ def _in_a_folder(tmp_path, monkeypatch) -> None:
 def test_copies_carry_parent_augmenter_seed_and_edit_distance() -> None:
     copies = run([{"augmenter": SWAP, "n_copies": 2}]).rows
     texts = TABLE.rows.set_index("row_id")["text"]
-    assert set(copies["augmenter"]) == {"random_words"}
+    assert set(copies["augmenter"]) == {"random_words swap"}
     assert copies["copy_id"].is_unique
     assert (copies["text"] != texts.loc[copies["row_id"]].to_numpy()).all()
     assert (copies["edit_distance"] > 0).all()
@@ -213,7 +213,7 @@ def test_partly_random_keeps_a_share_of_the_words() -> None:
 
 def test_reserved_terms_stay_and_flows_draw_by_seed() -> None:
     copies = run([{"one_of": [SWAP, {"name": "keyboard"}]}], reserved=["river", "天气"]).rows
-    assert set(copies["augmenter"]) == {"random_words", "keyboard"}
+    assert set(copies["augmenter"]) == {"random_words swap", "keyboard"}
     texts = TABLE.rows.set_index("row_id")["text"].loc[copies["row_id"]]
     for parent, copy in zip(texts, copies["text"], strict=True):
         assert all(parent.count(term) == copy.count(term) for term in ("river", "天气"))

@@ -4,9 +4,12 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pipeline import artifacts
+from pipeline.copies import COPIES_COLUMNS, Copies, no_copies
+from pipeline.exceptions import DataError
 from pipeline.finetuning import finetune
 from pipeline.params import Component, Run
 from pipeline.probabilities import probabilities_of
@@ -20,7 +23,9 @@ def _in_a_folder(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def run(table, folds, *, name: str = "bert", key: str = "k", seed: int = 0, **training) -> artifacts.Predictions:
+def run(
+    table, folds, *, name: str = "bert", key: str = "k", seed: int = 0, copies: Copies | None = None, **training
+) -> artifacts.Predictions:
     finetune(
         name,
         table,
@@ -31,6 +36,7 @@ def run(table, folds, *, name: str = "bert", key: str = "k", seed: int = 0, **tr
         seed=seed,
         run=Run(device="cpu", n_workers=1),
         folder=Path("out/finetune") / name,
+        copies=copies,
     )
     path = artifacts.predictions_path("finetune", name, "weather")
     return artifacts.read_predictions(path, manifest=folds.digest)
@@ -117,3 +123,54 @@ def test_two_names_for_the_same_settings_share_their_units() -> None:
     run(table, folds)
     run(table, folds, name="twin")
     assert last_run("finetune-twin") == (0, 2)
+
+
+def copies_of(table: artifacts.Table, folds: artifacts.Folds) -> Copies:
+    """Return one copy of each training row."""
+    rows = table.select("weather", "train").merge(folds.rows[["row_id", "repeat", "fold"]], on="row_id")
+    rows = rows.assign(
+        copy_id=rows["row_id"] + "~", text=rows["text"] + " !?", augmenter="sign", seed=0, edit_distance=3
+    )
+    variants = rows[["task", "text", "text_pair"]].assign(variant=rows["text"] + " !", variant_pair=None)
+    return Copies(rows.assign(similarity=np.nan)[COPIES_COLUMNS], no_copies().barred, variants)
+
+
+def history(name: str = "bert") -> list[dict]:
+    return artifacts.read_json(Path("out/finetune") / name / "history.json")["units"]
+
+
+def test_copies_are_trained_on_beside_the_rows_and_only_by_encoders_that_take_them() -> None:
+    table, folds = table_and_folds(n_train=40)
+    run(table, folds, epochs=1, copies=copies_of(table, folds))
+    assert [(one["n_rows"], one["n_copies"]) for one in history()] == [(40, 20)] * 2
+    without = run(table, folds, epochs=1, name="other", copies=copies_of(table, folds), augment=False)
+    assert [(one["n_rows"], one["n_copies"]) for one in history("other")] == [(20, 0)] * 2
+    assert np.array_equal(without.logits, run(table, folds, epochs=1, name="third").logits)
+
+
+def test_copies_of_rows_that_choose_the_epoch_are_left_out() -> None:
+    table, folds = table_and_folds(n_train=40)
+    run(table, folds, epochs=1, copies=copies_of(table, folds), epoch_selection="inner", inner_ratio=0.2)
+    assert [(one["n_rows"], one["n_copies"]) for one in history()] == [(32, 16)] * 2
+
+
+def test_other_copies_train_anew_and_the_same_do_not() -> None:
+    table, folds = table_and_folds(n_train=40)
+    copies = copies_of(table, folds)
+    run(table, folds, epochs=1, copies=copies)
+    run(table, folds, epochs=1, copies=copies)
+    assert last_run("finetune-bert") == (0, 2)
+    run(table, folds, epochs=1, copies=Copies(copies.rows.head(30), copies.barred, copies.unlabelled))
+    assert last_run("finetune-bert")[0] > 0
+
+
+def test_uda_learns_from_texts_without_labels_but_from_none_that_is_scored() -> None:
+    table, folds = table_and_folds(n_train=40)
+    copies = copies_of(table, folds)
+    more = pd.DataFrame({"task": "weather", "text": ["a new text"], "text_pair": None, "variant": ["one new text"]})
+    more = Copies(no_copies().rows, copies.barred, pd.concat([copies.unlabelled, more], ignore_index=True))
+    predictions = run(table, folds, epochs=1, copies=more, objective={"name": "uda", "ratio": 1})
+    assert len(predictions.rows) == 40 + 2 * 8
+    scored = Copies(no_copies().rows, copies.barred, copies.unlabelled[:1])  # lies in fold 0, which can have no other
+    with pytest.raises(DataError, match="there is no variant of a text without a label for weather-r0-f0"):
+        run(table, folds, epochs=1, copies=scored, objective="uda")

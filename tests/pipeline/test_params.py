@@ -146,6 +146,45 @@ def test_all_errors_are_reported_together_and_an_inherited_one_once(load) -> Non
     ]
 
 
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        (
+            "{augmenter: {name: synonyms, lexicon: models/cilin.txt}}",
+            "synonyms: lexicon: no such file: models/cilin.txt",
+        ),
+        ("{augmenter: {name: synonyms, lexicon: data/cilin.txt}}", "synonyms: lexicon must lie in models/"),
+        ("{augmenter: {name: contextual, model: models/mlm}}", "contextual: model: .*no such folder: models/mlm"),
+        ("{augmenter: {name: contextual, model: bert-base/x@main}}", "contextual: model: .*a branch can move"),
+        ("{augmenter: sentence_shuffle, kept_ratio: 0.5}", "sentence_shuffle cannot spare single words"),
+        ("{augmenter: keyboard, guide: {by: gradient}}", "guide: by: gradient needs a model"),
+        ("{augmenter: keyboard, guide: {model: models/x}}", "guide: by: gradient needs a model, by: tfidf takes none"),
+        ("{augmenter: keyboard, tasks: [intend]}", "tasks.0: got 'intend'.*Did you mean 'intent'"),
+        ("{augmenter: keyboard, row_ratio: 2}", "row_ratio: input should be less than or equal to 1, got 2"),
+    ],
+)
+def test_a_wrong_step_of_augmentation_is_named(load, step: str, message: str) -> None:
+    with pytest.raises(ParamsError, match=rf"(?s)augment.steps.0.*{message}"):
+        load(PARAMS.replace("augment: {}", f"augment: {{steps: [{step}]}}"))
+
+
+@pytest.mark.parametrize(
+    ("augment", "message"),
+    [
+        ("{}", "give tasks.intent.unlabelled, or set augment.transductive.*variants of texts without labels"),
+        ("{transductive: true}", "variants of texts without labels: add one of them to augment.steps"),
+        ("{quality: {min_similarity: 0.5}}", "augment.quality: a range needs a similarity"),
+        ("{quality: {similarity: edit, min_similarity: 0.5, max_similarity: 0.2}}", "must be at most max_similarity"),
+    ],
+)
+def test_augmentation_that_contradicts_itself_is_refused(load, augment: str, message: str) -> None:
+    text = PARAMS.replace("augment: {}", f"augment: {augment}").replace(
+        "    max_length: 24\n", "    max_length: 24\n    objective: uda\n", 1
+    )
+    with pytest.raises(ParamsError, match=f"(?s){message}"):
+        load(text)
+
+
 @pytest.mark.parametrize(("written", "value"), [("1e-5", 1e-5), ("1E-5", 1e-5), ("0.00001", 1e-5), ("1", 1.0)])
 def test_numbers_are_those_of_yaml_1_2(load, written: str, value: float) -> None:
     params = load(PARAMS.replace("learning_rate: 1e-3", f"learning_rate: {written}"))
