@@ -128,10 +128,10 @@ def test_two_names_for_the_same_settings_share_their_units() -> None:
 def copies_of(table: artifacts.Table, folds: artifacts.Folds) -> Copies:
     """Return one copy of each training row."""
     rows = table.select("weather", "train").merge(folds.rows[["row_id", "repeat", "fold"]], on="row_id")
+    variants = rows[["task", "text", "text_pair"]].assign(variant=rows["text"] + " !", variant_pair=None)
     rows = rows.assign(
         copy_id=rows["row_id"] + "~", text=rows["text"] + " !?", augmenter="sign", seed=0, edit_distance=3
     )
-    variants = rows[["task", "text", "text_pair"]].assign(variant=rows["text"] + " !", variant_pair=None)
     return Copies(rows.assign(similarity=np.nan)[COPIES_COLUMNS], no_copies().barred, variants)
 
 
