@@ -39,11 +39,12 @@ def schema() -> None:
 @app.command()
 def demo(folder: Annotated[Path, typer.Argument()] = Path("data/demo")) -> None:
     """Generate the demo's synthetic competition."""
-    from pipeline.demo import generate
+    from pipeline.demo import generate, write_lexicon
 
     with exit_on_error():
         generate(folder)
-        typer.echo(f"{folder}: synthetic train.csv, test.csv and sample_submission.csv")
+        write_lexicon(Path("models/demo_synonyms.txt"))
+        typer.echo(f"{folder}: synthetic train.csv, test.csv and sample_submission.csv; models/demo_synonyms.txt")
 
 
 @app.command()

@@ -162,6 +162,16 @@ def generate(folder: Path, *, seed: int = 0, n_train: int = 600, n_test: int = 2
     write_atomically(folder / "README.txt", readme.encode())
 
 
+def write_lexicon(path: Path) -> None:
+    """Write which words of the demo may stand for one another, a line per word: `word synonym synonym...`."""
+    lines = []
+    for language in (ENGLISH, CHINESE):
+        for words in (language.things, language.good, language.bad, language.places):
+            known = [word for word in words.split() if word.isalpha()]
+            lines += [" ".join([word, *(other for other in known if other != word)]) for word in known]
+    write_atomically(path, ("\n".join(lines) + "\n").encode())
+
+
 def draw_rows(n_rows: int, *, seed: int) -> list[Row]:
     """Return rows with their meant and their given labels.
 

@@ -72,7 +72,7 @@ class Substitution(WordAugmenter):
                 left -= 1
                 if left == 0:
                     break
-        return joined(words)
+        return kept_whole(words)
 
 
 class Draw:
@@ -121,6 +121,24 @@ def replaced(word: Any, new: str) -> Word:
     elif word[0].isupper():
         new = new[0].upper() + new[1:]
     return Word(new, word.glue)
+
+
+def kept_whole(words: Sequence[str]) -> str:
+    """Return the text of words, or nothing if one of its Chinese words would be cut otherwise beside a new neighbour.
+
+    >>> kept_whole([Word("天气", ""), Word("很", ""), Word("好", "")]), kept_whole([Word("发展", ""), Word("中国", ""), Word("家", "")])
+    ('天气很好', '')
+    """
+    text = joined(words)
+    if not IS_HAN.search(text):
+        return text
+    found, end = set(cut_spans(text)), 0
+    for word in words:
+        start = text.find(word, end)
+        end = start + len(word)
+        if len(word) > 1 and IS_HAN.match(word) and (start, end) not in found:
+            return ""
+    return text
 
 
 def is_function_word(word: str) -> bool:

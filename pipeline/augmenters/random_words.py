@@ -12,8 +12,8 @@ from nlpaug.augmenter.word import RandomWordAug
 
 from pipeline.contracts import Augmenter, Corpus
 from pipeline.noising import check_choice, per_text
-from pipeline.rewording import Word, is_word, joined
-from pipeline.substituting import Draw, amounts, changeable, count_words, replaced
+from pipeline.rewording import Word, is_word
+from pipeline.substituting import Draw, amounts, changeable, count_words, kept_whole, replaced
 
 SPARES = True
 ACTIONS = ("swap", "delete", "crop", "substitute")
@@ -67,7 +67,7 @@ class RandomWords(RandomWordAug):
         for place in self.sample(places, self.generate_aug_cnt(len(places))):
             for new in self.draw(words[place]) if self.draw else ():
                 words[place] = replaced(words[place], new)
-        return joined(words)
+        return kept_whole(words)
 
     def _without(self, words: list[Word], gone: set[int]) -> str:
         return self._begun_alike([word for place, word in enumerate(words) if place not in gone], words)
@@ -77,7 +77,7 @@ class RandomWords(RandomWordAug):
         begun = before[0][0].isupper() and not before[0][1:].isupper()
         if begun and words[0].islower() and words[0] not in self.stopwords:
             words[0] = Word(words[0][0].upper() + words[0][1:], "")
-        return joined(words)
+        return kept_whole(words)
 
 
 def build(

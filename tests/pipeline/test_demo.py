@@ -123,3 +123,12 @@ def test_a_bag_of_words_is_far_above_chance_and_far_below_the_limit() -> None:
     model.fit(frame[:600], labels[:600])
     guesses = model.predict_log_probabilities(frame[600:]).argmax(axis=1)
     assert 0.5 < f1_score(labels[600:], guesses, average="macro") < 0.78
+
+
+def test_the_lexicon_s_words_stand_for_others_of_their_kind(tmp_path: Path) -> None:
+    demo.write_lexicon(tmp_path / "synonyms.txt")
+    lines = (tmp_path / "synonyms.txt").read_text(encoding="utf-8").splitlines()
+    synonyms = {line.split()[0]: set(line.split()[1:]) for line in lines}
+    assert len(synonyms) == len(lines)
+    assert "bright" in synonyms["solid"] and "dim" not in synonyms["solid"]
+    assert "台灯" in synonyms["水壶"] and "厨房" not in synonyms["水壶"]
