@@ -126,8 +126,10 @@ def replaced(word: Any, new: str) -> Word:
 def kept_whole(words: Sequence[str]) -> str:
     """Return the text of words, or nothing if one of its Chinese words would be cut otherwise beside a new neighbour.
 
-    >>> kept_whole([Word("天气", ""), Word("很", ""), Word("好", "")]), kept_whole([Word("发展", ""), Word("中国", ""), Word("家", "")])
-    ('天气很好', '')
+    >>> kept_whole([Word("天气", ""), Word("很", ""), Word("好", "")])
+    '天气很好'
+    >>> kept_whole([Word("发展", ""), Word("中国", ""), Word("家", "")])
+    ''
     """
     text = joined(words)
     if not IS_HAN.search(text):
