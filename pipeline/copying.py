@@ -3,10 +3,10 @@
 import json
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -30,6 +30,15 @@ N_EXAMPLES = 3
 UNIT_COLUMNS = ["row_id", "number", "label", "text", "text_pair", "augmenter", "seed", "edit_distance", "similarity"]
 
 log = logging.getLogger(__name__)
+
+
+class Part(NamedTuple):
+    """One variant: of which row, the how-manieth, what it says and who made it."""
+
+    place: int
+    number: int
+    variant: str
+    augmenter: str
 
 
 @dataclass
@@ -113,27 +122,25 @@ def make_copies(
     sides = [_side(*row) for row in zip(rows["text_pair"], rows["seed"], strict=True)]
     sources = [rows[side].iloc[place] for place, side in enumerate(sides)]
     spared = _spared(sources, rows["seed"].tolist(), step, corpus, reserved, workspace.device)
-    which = [derive_seed(seed, "flow") % len(step.flows) for seed in rows["seed"]]
-    parts = []
-    for number, flow in enumerate(step.flows):
-        augmenter = None
-        places = [place for place, chosen in enumerate(which) if chosen == number]
+    parts: list[Part] = []
+    for flow, places in _by_flow(step, rows["seed"].tolist()):
         for start in range(0, len(places), BLOCK_ROWS):
-            _stop_if_asked(workspace, start, len(rows))
+            _stop_if_asked(workspace, len(parts), len(rows))
             block = places[start : start + BLOCK_ROWS]
-            augmenter = augmenter or build_flow(flow, corpus, device=workspace.device, key=corpus_key)
-            arguments = {
-                "seeds": rows["seed"].iloc[block].tolist(),
-                "n_variants": int(rows["n_copies"].iloc[block].max()),
-                "reserved": [spared[place] for place in block],
-            }
-            found = _augmented(augmenter, [sources[place] for place in block], rows.iloc[block], record, **arguments)
-            parts += [
-                (place, variant_number, variant, flow_name(flow))
-                for place, variants in zip(block, found, strict=True)
-                for variant_number, variant in enumerate(variants[: rows["n_copies"].iloc[place]])
-            ]
-    copies = _frame(sorted(parts, key=lambda part: part[:2]), rows, sides, sources)
+            augmenter = build_flow(flow, corpus, device=workspace.device, key=corpus_key)
+            found = _augmented(
+                augmenter,
+                [sources[place] for place in block],
+                rows.iloc[block],
+                record,
+                seeds=rows["seed"].iloc[block].tolist(),
+                n_variants=int(rows["n_copies"].iloc[block].max()),
+                reserved=[spared[place] for place in block],
+            )
+            for place, variants in zip(block, found, strict=True):
+                wanted = variants[: rows["n_copies"].iloc[place]]
+                parts += [Part(place, number, variant, flow_name(flow)) for number, variant in enumerate(wanted)]
+    copies = _frame(sorted(parts), rows, sides, sources)
     record.n_made = len(copies)
     copies = _gate(copies, corpus, quality, frozenset(reserved), workspace.device, record)
     kept = copies.head(N_EXAMPLES)
@@ -148,6 +155,13 @@ def read_record(folder: Path) -> Record:
     """Return the record of a finished unit."""
     values = json.loads((folder / RECORD).read_text(encoding="utf-8", errors="surrogatepass"))
     return Record(**{**values, "dropped": Counter(values["dropped"])})
+
+
+def _by_flow(step: "Step", seeds: list[int]) -> Iterator[tuple[list["Component"], list[int]]]:
+    """Yield each flow of a step with the places of the rows that drew it."""
+    drawn = [derive_seed(seed, "flow") % len(step.flows) for seed in seeds]
+    for number, flow in enumerate(step.flows):
+        yield flow, [place for place, one in enumerate(drawn) if one == number]
 
 
 def _stop_if_asked(workspace: "Workspace", done: int, n_rows: int) -> None:
@@ -214,16 +228,17 @@ def _augmented(
     ]  # fmt: skip
 
 
-def _frame(parts: list[Any], rows: pd.DataFrame, sides: list[str], sources: list[str]) -> pd.DataFrame:
+def _frame(parts: list[Part], rows: pd.DataFrame, sides: list[str], sources: list[str]) -> pd.DataFrame:
+    """Return a row per variant, with the text that changed as `source` and what became of it as `variant`."""
     from rapidfuzz.distance import Levenshtein
 
-    places = [place for place, *_ in parts]
+    places = [part.place for part in parts]
     frame = rows.iloc[places][["row_id", "label", "text", "text_pair", "seed"]].reset_index(drop=True)
-    frame["number"] = [number for _, number, *_ in parts]
-    frame["variant"] = [variant for *_, variant, _ in parts]
-    frame["augmenter"] = [name for *_, name in parts]
+    frame["number"] = [part.number for part in parts]
+    frame["variant"] = [part.variant for part in parts]
+    frame["augmenter"] = [part.augmenter for part in parts]
     frame["source"] = [sources[place] for place in places]
-    frame["edit_distance"] = [Levenshtein.distance(sources[place], variant) for place, _, variant, _ in parts]
+    frame["edit_distance"] = [Levenshtein.distance(sources[part.place], part.variant) for part in parts]
     frame["similarity"] = np.nan
     for side in ("text", "text_pair"):
         changed = np.array([sides[place] == side for place in places], bool)
