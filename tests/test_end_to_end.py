@@ -84,6 +84,8 @@ def test_shuffled_labels_score_at_chance_through_the_whole_pipeline_unless_copie
     pd.concat([rows, copies]).to_csv(train, index=False)
     project.edit("params.yaml", "epochs: 1,", "epochs: 30,")
     project.edit("params.yaml", "checkpoint_seconds: 0.001", "checkpoint_seconds: 60")
+    step = "{augmenter: {name: random_words, action: swap}, row_ratio: 0.3}"
+    project.edit("params.yaml", "augment: {}", f"augment: {{steps: [{step}]}}")
     if leak:  # equal texts share a fold, but these have one sign more
         project.edit("params.yaml", "near_duplicate_similarity: 0.85", "near_duplicate_similarity: null")
     project.repro("stack")

@@ -42,6 +42,12 @@ def test_nothing_changed_runs_nothing(editable: Project) -> None:
         ("params.yaml", "n_filters: 4}", "n_filters: 5}", {"recipes", *AFTER_FINETUNE}),
         (
             "params.yaml",
+            "augment: {}",
+            "augment: {steps: [{augmenter: random_words, row_ratio: 0.2}]}",
+            {"recipes", "augment", "finetune@bert", "finetune@electra", *AFTER_FINETUNE},
+        ),
+        (
+            "params.yaml",
             "    max_length: 24\n    head",
             "    learning_rate: 2e-3\n    max_length: 24\n    head",
             {"recipes", "finetune@electra", *AFTER_FINETUNE},
@@ -55,6 +61,7 @@ def test_nothing_changed_runs_nothing(editable: Project) -> None:
         "unused-loss",
         "stacker",
         "head",
+        "copies",
         "one-encoders-rate",
     ],
 )
