@@ -125,14 +125,15 @@ def _variants(params: "Params", encoder: str) -> dict[str, tuple[list["Step"], "
     """Return what can be tried, by name: the steps that make copies, and the encoder's settings."""
     settings, steps = params.encoders[encoder], params.augment.steps
     alone = settings.model_copy(update={"augment": False})
-    variants: dict[str, tuple[list[Step], Encoder]] = {NO_COPIES: ([], alone)}
+    reads = components.constant("objectives", settings.objective.name, "READS")
+    variants: dict[str, tuple[list[Step], Encoder]] = {NO_COPIES: (steps if reads else [], alone)}
     with_copies = settings.model_copy(update={"augment": True})
     for step in steps:
         same = sum(name.partition(" #")[0] == step.name for name in variants)
         variants[f"{step.name} #{same + 1}" if same else step.name] = ([step], with_copies)
     if len(steps) > 1:
         variants["all of them"] = (steps, with_copies)
-    unlabelled = steps and (params.augment.transductive or any(task.unlabelled for task in params.tasks.values()))
+    unlabelled = steps and (params.augment.transductive or all(task.unlabelled for task in params.tasks.values()))
     for name in components.available("objectives"):
         reads = components.constant("objectives", name, "READS")
         if name != settings.objective.name and (reads is None or unlabelled):
@@ -173,11 +174,12 @@ def _predictions_of(
         finetuned = folder / "finetune"
         encoders = {name: one.model_copy(update={"epoch_selection": "inner"}) for name, one in params.encoders.items()}
         own = own.model_copy(update={"encoders": encoders})
+        copies = read_copies(manifest=folds.digest) if params.augment.steps else None
         for name, settings in encoders.items():
             finetune(
                 name, table, folds, settings=settings, recipe=encoder_recipe(own, name),
                 metrics={task: one.metric for task, one in params.tasks.items()}, seed=params.seed, run=params.run,
-                folder=finetuned / name,
+                folder=finetuned / name, copies=copies,
             )  # fmt: skip
     stitch(
         own, table, folds, recipe=stage_recipe(own, "stitch"), folder=folder / "stitch", finetuned=finetuned

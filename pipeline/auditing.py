@@ -39,7 +39,7 @@ def audit(table: Table, clusters: pd.DataFrame) -> dict[str, Any]:
 
 def _audit_task(table: Table, clusters: pd.DataFrame, task: str) -> dict[str, Any]:
     labels = table.labels[task]
-    rows = table.rows[(table.rows["task"] == task) & table.rows["split"].isin(["train", "test"])]
+    rows = table.rows[table.rows["task"] == task]
     keys = ["task", "split", "row_id"]
     cluster = rows[keys].merge(clusters, on=keys, how="left", validate="one_to_one")["cluster"].to_numpy()
     is_train = (rows["split"] == "train").to_numpy()

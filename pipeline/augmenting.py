@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from pipeline import artifacts, components
@@ -21,6 +22,7 @@ from pipeline.copying import UNIT_COPIES, make_copies, read_record
 from pipeline.exceptions import ParamsError
 from pipeline.executing import Unit, run_units
 from pipeline.folding import rows_digest
+from pipeline.near_duplicates import near_pairs, row_texts
 from pipeline.params_yaml import expected
 from pipeline.reproducibility import derive_seed, digest, numerics
 from pipeline.screening import flips, screen
@@ -33,6 +35,7 @@ SHARD_ROWS = 2000
 MODEL_SHARD_ROWS = 200  # what a killed worker of a slow augmenter loses at most
 CORPUS_ROWS = 20_000  # what augmenters may learn from: memory does not grow with the data
 N_EXAMPLES = 4
+WHICH_ROWS = {"row_ratio", "n_copies", "tasks", "classes", "balance_to"}  # these change no copy of a row that has one
 
 log = logging.getLogger(__name__)
 
@@ -118,44 +121,47 @@ def _shards(params: "Params", table: Table, folds: Folds, recipe: dict[str, Any]
                 continue
             members = plan.loc[(plan["repeat"] == repeat) & (plan["fold"] == fold), "row_id"]
             rows = train[train["row_id"].isin(members)].reset_index(drop=True)
-            corpus = Corpus(*_texts(rows, labels))
+            corpus = Corpus(*_texts(rows, labels, params.seed))
             for number, step in steps:
                 chosen = _chosen(rows, step, params, task=task, repeat=repeat)
                 yield from _units(chosen, corpus, params, recipe, number, task=task, repeat=repeat, fold=fold)
-        rows = unlabelled_rows(table, task, transductive=params.augment.transductive)
+        rows = unlabelled_rows(table, task, params)
         if len(rows):
-            corpus = Corpus(_texts(rows, labels)[0])
+            corpus = Corpus(_texts(rows, labels, params.seed)[0])
             for number, step in steps:
-                if not needs_labels(step):
+                if not step.needs_labels:
                     chosen = _seeded(rows, step, params, task=task, repeat=0).assign(n_copies=1)
                     yield from _units(chosen, corpus, params, recipe, number, task=task, repeat=0, fold=None)
 
 
-def unlabelled_rows(table: Table, task: str, *, transductive: bool) -> pd.DataFrame:
-    """Return the rows of a task without labels that training may see: the test rows only where that is allowed."""
-    splits = ["unlabelled", *(["test"] if transductive else [])]
-    return pd.concat([table.select(task, split) for split in splits], ignore_index=True)
+def unlabelled_rows(table: Table, task: str, params: "Params") -> pd.DataFrame:
+    """Return the rows of a task without labels that training may see, under ids of their own.
+
+    They are the test rows only where that is allowed, and none that is nearly a row of the training file: it may be scored.
+    """
+    splits = ["unlabelled", *(["test"] if params.augment.transductive else [])]
+    rows = pd.concat([table.select(task, split) for split in splits], ignore_index=True)
+    if len(rows):
+        similarity = params.folds.near_duplicate_similarity
+        near = near_pairs(row_texts(rows), row_texts(table.select(task, "train")), similarity=similarity)[0]
+        rows = rows.assign(row_id=rows["split"] + ":" + rows["row_id"]).drop(index=np.unique(near).tolist())
+    return rows.reset_index(drop=True)
 
 
-def needs_labels(step: "Step") -> bool:
-    """Return whether a step can make copies of labelled rows only."""
-    used = [one for flow in step.flows for one in flow]
-    guided = step.guide is not None and step.guide.by == "tfidf"
-    return guided or any(components.constant(one.kind, one.name, "NEEDS_LABELS") for one in used)
-
-
-def _texts(rows: pd.DataFrame, labels: list[str]) -> tuple[list[str], list[int]]:
-    """Return the texts, of pairs both, of a bounded number of rows, and their labels."""
-    rows = rows.head(CORPUS_ROWS)
+def _texts(rows: pd.DataFrame, labels: list[str], seed: int) -> tuple[list[str], list[int]]:
+    """Return the texts, of pairs both, of a bounded number of rows drawn by the seed, and their labels."""
+    if len(rows) > CORPUS_ROWS:
+        drawn = np.random.default_rng(derive_seed(seed, "corpus")).choice(len(rows), CORPUS_ROWS, replace=False)
+        rows = rows.iloc[np.sort(drawn)]
     numbers = {label: number for number, label in enumerate(labels)}
     own = [numbers.get(label, -1) for label in rows["label"]]
-    paired = rows["text_pair"].notna()
+    paired = rows["text_pair"].fillna("").str.strip() != ""
     seconds = [label for label, has in zip(own, paired, strict=True) if has]
     return [*rows["text"], *rows["text_pair"][paired]], [*own, *seconds]
 
 
 def _seeded(rows: pd.DataFrame, step: "Step", params: "Params", *, task: str, repeat: int) -> pd.DataFrame:
-    key = digest(step.model_dump())
+    key = digest(step.model_dump(exclude=WHICH_ROWS))
     seeds = [derive_seed(params.seed, "augment", key, task, repeat, row_id) for row_id in rows["row_id"]]
     return rows.assign(seed=seeds)
 
@@ -199,7 +205,7 @@ def _units(
         depends_on = {
             "step": "augment",
             "recipe": recipe["steps"][number],
-            "settings": step.model_dump(exclude={"row_ratio", "n_copies", "tasks", "classes", "balance_to"}),
+            "settings": step.model_dump(exclude=WHICH_ROWS),
             "reserved": settings.reserved,
             "quality": settings.quality.model_dump(include=similarity),
             "corpus": corpus_key,
@@ -216,10 +222,8 @@ def _read(shard: Shard) -> pd.DataFrame:
     """Return a shard's copies in the artifact's columns, with the number of the step."""
     rows = artifacts.read_frame(shard.unit.result / UNIT_COPIES)[0]
     rows = rows.assign(task=shard.task, repeat=shard.repeat, fold=shard.fold, step=shard.step)
-    ids = [
-        f"{row_id}~{shard.step}.{number}" for row_id, number in zip(rows["row_id"], rows["number"], strict=True)
-    ]  # fmt: skip
-    return rows.assign(copy_id=pd.Series(ids, rows.index, dtype="str"))[[*COPIES_COLUMNS, "step"]]
+    ids = rows["row_id"] + f"~{shard.repeat}.{shard.step}." + rows["number"].astype("str")
+    return rows.assign(copy_id=ids)[[*COPIES_COLUMNS, "step"]]
 
 
 def _read_unlabelled(shard: Shard) -> pd.DataFrame:

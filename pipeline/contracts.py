@@ -115,6 +115,7 @@ class BuildAugmenter(Protocol):
     `SPARES = True` says that it works word by word and can spare any set of words that `reserved` names, not only drop
     what lost one. `FILES` names the options that are files in models/; `MODELS` those that are a folder in models/ or a hub
     checkpoint `owner/name@<40-hex commit>`. `NEEDS_LABELS = True` says that it can do nothing with rows without labels.
+    `LIBRARIES` names the packages whose versions its copies depend on.
     """
 
     def __call__(self, *, corpus: Corpus, device: str) -> Augmenter: ...

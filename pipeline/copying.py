@@ -66,7 +66,8 @@ class Sequential:
     ) -> list[list[str]]:
         """Return at most `n_variants` variants per text (see `contracts.Augmenter`)."""
         first, *others = self.augmenters
-        found = first.augment(texts, n_variants=n_variants, seeds=seeds, reserved=reserved)
+        made = first.augment(texts, n_variants=n_variants, seeds=seeds, reserved=reserved)
+        found = [variants or [text] for text, variants in zip(texts, made, strict=True)]
         for number, augmenter in enumerate(others, 1):
             places = [(row, place) for row, variants in enumerate(found) for place in range(len(variants))]
             changed = augmenter.augment(
@@ -173,7 +174,7 @@ def _stop_if_asked(workspace: "Workspace", done: int, n_rows: int) -> None:
 
 def _side(text_pair: Any, seed: int) -> str:
     """Return which text of a row changes: of a pair one or the other, by its seed."""
-    return "text_pair" if isinstance(text_pair, str) and derive_seed(seed, "side") % 2 else "text"
+    return "text_pair" if isinstance(text_pair, str) and text_pair.strip() and derive_seed(seed, "side") % 2 else "text"
 
 
 def _spared(
@@ -206,9 +207,11 @@ def _augmented(
     """Return the variants of texts; where the augmenter raises, row by row, so that one row costs only itself."""
     try:
         found = augmenter.augment(texts, **arguments)
-        if len(found) == len(texts):
+        if len(found) == len(texts) and all(isinstance(one, str) for variants in found for one in variants):
             return found
-        problem: Exception = ValueError(f"returned {len(found)} lists for {len(texts)} texts")
+        problem: Exception = ValueError(
+            f"must return a list of texts for each of {len(texts)} texts, got {found!r:.100}"
+        )
     except PipelineError:
         raise
     except Exception as error:
@@ -274,13 +277,13 @@ def _fault(source: str, variant: str, reserved: frozenset[str]) -> str | None:
         return "empty"
     if source.strip() == variant.strip():
         return "equals its row"
-    if reserved and _n_terms(variant, reserved) < _n_terms(source, reserved):
+    if reserved and _terms(source, reserved) - _terms(variant, reserved):
         return "lost a reserved term"
     return None
 
 
-def _n_terms(text: str, terms: frozenset[str]) -> int:
-    return sum(1 for _ in term_spans(text, terms))
+def _terms(text: str, terms: frozenset[str]) -> Counter[str]:
+    return Counter(text[start:end].casefold() for start, end in term_spans(text, terms))
 
 
 def _example(row: Mapping[Any, Any]) -> dict[str, Any]:

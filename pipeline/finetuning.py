@@ -19,7 +19,7 @@ from pipeline import artifacts, components
 from pipeline.artifacts import Folds, Predictions, Table
 from pipeline.batching import Encoded, Inputs, encode
 from pipeline.checkpointing import MANIFEST
-from pipeline.copies import Copies, no_copies
+from pipeline.copies import Copies, no_copies, normalised
 from pipeline.executing import Unit, link_folder, run_units
 from pipeline.folding import FoldJob, fold_jobs, gather_predictions, rows_digest, unlabelled_of
 from pipeline.modelling import build_classifier, load_classifier, save_classifier, special_ids
@@ -105,8 +105,7 @@ def train_fold(
         seed=derive_seed(seed, "readout"),
     )
     fitted, inner = inner_split(rows.assign(position=np.arange(len(rows))), settings, seed)
-    # A copy of a row that helps to choose the epoch is not trained on either.
-    own = None if copies is None else copies[copies["parent"].isin(fitted["position"])]
+    own = None if copies is None else copies_of(fitted, copies, inner)
     fitted = fitted if own is None else pd.concat([fitted, own], ignore_index=True)
     encoded = encode_rows(parts.tokenizer, fitted, settings)
     groups = parameter_groups(
@@ -135,6 +134,12 @@ def train_fold(
     n_copies = 0 if own is None else len(own)
     record = {**asdict(history), "n_rows": len(fitted), "n_copies": n_copies, "n_truncated": encoded.n_truncated}
     (workspace.result / HISTORY).write_text(json.dumps(record), encoding="utf-8")
+
+
+def copies_of(fitted: pd.DataFrame, copies: pd.DataFrame, inner: pd.DataFrame | None) -> pd.DataFrame:
+    """Return the copies of the rows that are fitted: none of a row that helps to choose the epoch, and none like one."""
+    own = copies[copies["parent"].isin(fitted["position"])]
+    return own if inner is None else own[~normalised(own).isin(set(normalised(inner)))]
 
 
 def _trained(

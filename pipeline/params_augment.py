@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from pipeline import components
 from pipeline.params_base import Component, PositiveFloat, PositiveInt, Ratio, Section, component
 
 WAYS = ("augmenter", "sequential", "one_of")
@@ -59,6 +60,13 @@ class Step(Section):
         if self.one_of is not None:
             return [[one] for one in self.one_of]
         return [self.sequential or [self.augmenter]]  # type: ignore[list-item]
+
+    @property
+    def needs_labels(self) -> bool:
+        """Return whether it can do nothing with rows without labels."""
+        used = [one for flow in self.flows for one in flow]
+        guided = self.guide is not None and self.guide.by == "tfidf"
+        return guided or any(components.constant(one.kind, one.name, "NEEDS_LABELS") for one in used)
 
     @property
     def name(self) -> str:

@@ -134,6 +134,11 @@ def check_augment(augment: "Augment", tasks: "dict[str, Task]") -> Iterator[Prob
             yield (*place, "guide"), "by: gradient needs a model, by: tfidf takes none. Correct one of them."
         elif step.guide is not None and step.guide.model is not None:
             yield from (((*place, "guide", "model"), text) for text in _check_folder(step.guide.model))
+            if not (Path(step.guide.model) / "readout.json").is_file():
+                yield (
+                    (*place, "guide", "model"),
+                    f"must be a fold model's folder, with readout.json: {step.guide.model}.",
+                )
     quality = augment.quality
     if quality.similarity is not None:
         yield from ((("quality", "similarity"), text) for text in _check_sources(quality.similarity))
@@ -148,7 +153,7 @@ def _check_unlabelled(params: "Params") -> Iterator[str]:
     without = [name for name, task in params.tasks.items() if task.unlabelled is None]
     if without and not params.augment.transductive:
         yield f"learns from texts without labels: give tasks.{without[0]}.unlabelled, or set augment.transductive."
-    if not params.augment.steps:
+    if all(step.needs_labels for step in params.augment.steps):
         yield "learns from variants of texts without labels: add one of them to augment.steps."
 
 

@@ -136,7 +136,9 @@ def _over_the_cap(copies: pd.DataFrame, table: Table, folds: Folds, max_ratio: f
     if max_ratio is None:
         return reasons
     sizes = folds.rows.groupby(["task", "repeat", "fold"]).size()
-    lots = pd.Series([derive_seed(0, "cap", one) for one in copies["copy_id"]], copies.index, dtype="int64")
+    drawn = zip(copies["seed"], copies["copy_id"], strict=True)
+    numbers = [derive_seed(int(seed), "cap", copy_id.rpartition(".")[2]) for seed, copy_id in drawn]
+    lots = pd.Series(numbers, copies.index, dtype="int64")
     for task, repeat, fold in set(zip(copies["task"], copies["repeat"], copies["fold"], strict=True)):
         here = (copies["task"] == task) & (copies["repeat"] == repeat) & (copies["fold"] == fold)
         reasons[lots[here].sort_values().index[int(max_ratio * sizes[task, repeat, fold]) :]] = "over max_ratio"

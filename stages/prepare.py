@@ -18,7 +18,8 @@ def main() -> None:
         train = artifacts.Table(table.rows[table.rows["split"] == "train"], table.labels)
         artifacts.write_table(table)
         artifacts.write_frame(artifacts.CLUSTERS, cluster_rows(train, similarity=similarity), {})
-        artifacts.write_json(artifacts.AUDIT, audit(table, cluster_rows(table, similarity=similarity)))
+        known = artifacts.Table(table.rows[table.rows["split"] != "unlabelled"], table.labels)
+        artifacts.write_json(artifacts.AUDIT, audit(known, cluster_rows(known, similarity=similarity)))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from pipeline.noising import (
 from pipeline.segmenting import IS_HAN
 
 SPARES = True
+LIBRARIES = ("pypinyin",)
 FILES = ("lexicon",)
 
 

@@ -17,6 +17,7 @@ from pipeline.noising import check_choice, per_text
 from pipeline.rewording import term_spans
 
 SPARES = True
+LIBRARIES = ("OpenCC",)
 CACHED_PIECES = 1000
 DIRECTIONS = {"to_traditional": ("s2t",), "to_simplified": ("t2s",), "random": ("s2t", "t2s")}
 

@@ -300,3 +300,42 @@ def test_unlabelled_rows_get_variants_only_where_that_is_allowed() -> None:
     assert (found["text"] != found["variant"]).all()
     transductive = run([{"augmenter": SWAP}], table, transductive=True).unlabelled
     assert len(transductive) == 2 + 8
+
+
+def test_test_rows_and_unlabelled_rows_may_share_ids_and_rows_like_training_rows_are_left_out() -> None:
+    texts = ["a row that nobody has seen", "another one that is new", TABLE.rows["text"].iloc[0] + "!"]
+    more = pd.DataFrame({"row_id": TABLE.select("weather", "test")["row_id"].head(3), "text": texts})
+    more = more.assign(task="weather", split="unlabelled", text_pair=None, label=None, group=None)
+    table = Table(pd.concat([TABLE.rows, more], ignore_index=True), TABLE.labels)
+    found = run([{"augmenter": SWAP}], table, transductive=True).unlabelled
+    assert set(texts[:2]) <= set(found["text"])
+    assert texts[2] not in set(found["text"])
+
+
+def test_a_step_that_finds_nothing_hands_the_row_on() -> None:
+    table, folds = small_table([f"plain English number {n} of eight" for n in range(8)], [0, 1] * 4)
+    copies = run([{"sequential": [{"name": "script", "direction": "to_traditional"}, SWAP]}], table, folds).rows
+    assert copies["row_id"].nunique() == 8
+
+
+def test_more_copies_of_a_row_leave_the_first_ones_as_they_are() -> None:
+    one = run([{"augmenter": SWAP, "n_copies": 1}]).rows
+    two = run([{"augmenter": SWAP, "n_copies": 2, "row_ratio": 0.5}]).rows
+    first = two[two["copy_id"].str.endswith(".0")]
+    both = first.merge(one, on="copy_id", suffixes=("", "_before"))
+    assert len(both) == len(first) > 0
+    assert (both["text"] == both["text_before"]).all()
+
+
+def test_each_reserved_term_counts_by_itself() -> None:
+    from pipeline.copying import _fault
+
+    terms = frozenset({"New York", "Paris"})
+    assert _fault("in New York today", "in Paris today", terms) == "lost a reserved term"
+    assert _fault("in New York today", "today in NEW YORK", terms) is None
+
+
+def test_an_empty_second_text_is_no_text_to_change() -> None:
+    table, folds = small_table([f"first text number {n} of all" for n in range(8)], [0, 1] * 4)
+    rows = table.rows.assign(text_pair="")
+    assert run([{"augmenter": SWAP}], Table(rows, table.labels), folds).rows["row_id"].nunique() == 8

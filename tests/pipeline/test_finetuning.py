@@ -10,6 +10,7 @@ import pytest
 from pipeline import artifacts
 from pipeline.copies import COPIES_COLUMNS, Copies, no_copies
 from pipeline.exceptions import DataError
+from pipeline.finetuning import copies_of as copies_of_fitted
 from pipeline.finetuning import finetune
 from pipeline.params import Component, Run
 from pipeline.probabilities import probabilities_of
@@ -174,3 +175,13 @@ def test_uda_learns_from_texts_without_labels_but_from_none_that_is_scored() -> 
     scored = Copies(no_copies().rows, copies.barred, copies.unlabelled[:1])  # lies in fold 0, which can have no other
     with pytest.raises(DataError, match="there is no variant of a text without a label for weather-r0-f0"):
         run(table, folds, epochs=1, copies=scored, objective="uda")
+
+
+def test_a_copy_like_a_row_that_chooses_the_epoch_is_left_out_too() -> None:
+    fitted = pd.DataFrame({"position": [0, 2]})
+    inner = pd.DataFrame({"text": ["a row that chooses"], "text_pair": [None]})
+    copies = pd.DataFrame(
+        {"parent": [0, 1, 2], "text": ["one", "two", "A ROW that  chooses"], "text_pair": None, "label": 0}
+    )
+    assert copies_of_fitted(fitted, copies, inner)["text"].tolist() == ["one"]
+    assert copies_of_fitted(fitted, copies, None)["parent"].tolist() == [0, 2]
