@@ -13,11 +13,11 @@ import contextlib
 import json
 import os
 import re
-import resource
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from difflib import SequenceMatcher
@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
 from joblib import Parallel, delayed
 from recording import RESULTS, ROOT, record
 
@@ -241,12 +242,26 @@ def memory() -> dict[str, Any]:
 
 
 def stage(n_rows: int) -> None:
-    """Run the stage over documents drawn from the demo's words and print its peak memory."""
+    """Run the stage over documents drawn from the demo's words and print its peak memory, MiB."""
+    peaks = {"process": 0, "largest_worker": 0}
+    done = threading.Event()
+
+    def watch() -> None:
+        own = psutil.Process()
+        while not done.wait(0.1):
+            with contextlib.suppress(psutil.Error):
+                workers = [child.memory_info().rss for child in own.children(recursive=True)]
+                peaks["largest_worker"] = max(peaks["largest_worker"], *workers, 0)
+            peaks["process"] = max(peaks["process"], own.memory_info().rss)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
     with _in_a_folder():
         table, folds = _documents(n_rows)
         run_stage([{"augmenter": "keyboard"}, {"augmenter": "tfidf"}], table, folds, n_workers=N_WORKERS)
-    peaks = {"process": resource.RUSAGE_SELF, "largest_worker": resource.RUSAGE_CHILDREN}
-    print(json.dumps({name: resource.getrusage(who).ru_maxrss // 1024 for name, who in peaks.items()}))
+    done.set()
+    watcher.join()
+    print(json.dumps({name: peak // 2**20 for name, peak in peaks.items()}))
 
 
 def _documents(n_rows: int, n_splits: int = 5) -> tuple[Table, Folds]:
