@@ -90,7 +90,7 @@ def specs() -> list[SPEC]:
 
 def _tfidf_peer() -> Any:
     import nlpaug.augmenter.word as naw
-    import nlpaug.model.word as nmw
+    import nlpaug.model.word_stats as nmw
 
     model = nmw.TfIdf()
     model.train([text.split() for text in texts_of("disaster_tweets", N_ROWS)])
