@@ -56,6 +56,7 @@ def test_killed_in_stitching_the_submission_has_the_same_bytes(finished: Project
     assert project.submission() == finished.submission()
 
 
+@pytest.mark.slow
 def test_two_workers_give_the_same_bytes_as_one(finished: Project, tmp_path) -> None:
     project = make_project(tmp_path / "project")
     project.edit("params.yaml", "backend: sequential, device: cpu", "backend: loky, n_workers: 2, device: cpu")
