@@ -339,3 +339,20 @@ def test_an_empty_second_text_is_no_text_to_change() -> None:
     table, folds = small_table([f"first text number {n} of all" for n in range(8)], [0, 1] * 4)
     rows = table.rows.assign(text_pair="")
     assert run([{"augmenter": SWAP}], Table(rows, table.labels), folds).rows["row_id"].nunique() == 8
+
+
+def test_every_repeat_has_copies_of_its_own_that_stay_in_its_folds() -> None:
+    texts = [f"word{number} in row{number} stands{number} here{number}" for number in range(12)]
+    table, folds = small_table(texts, [0, 1, 2] * 4)
+    again = folds.rows.assign(repeat=1, fold=[0] * 4 + [1] * 4 + [2] * 4)
+    folds = Folds(pd.concat([folds.rows, again], ignore_index=True), folds.digest)
+    copies = run([{"augmenter": {"name": "random_words", "action": "substitute"}}], table, folds)
+    assert copies.rows["copy_id"].is_unique
+    place = folds.rows.set_index(["row_id", "repeat"])["fold"]
+    for row in copies.rows.itertuples():
+        assert row.fold == place[row.row_id, row.repeat]
+        mates = place[(place == row.fold) & (place.index.get_level_values("repeat") == row.repeat)]
+        known = {word for row_id, _ in mates.index for word in texts[int(row_id[1:])].split()}
+        assert {word.lower() for word in row.text.split()} <= known
+    jobs = fold_jobs(table, folds, copies)
+    assert len(jobs) == 6 and all(len(job.copies) for job in jobs)
