@@ -83,7 +83,13 @@ def ablate_stitch(
 
 
 def ablate_augment(
-    params: "Params", table: Table, folds: Folds, *, encoder: str, steps: list[str] | None = None
+    params: "Params",
+    table: Table,
+    folds: Folds,
+    *,
+    encoder: str,
+    steps: list[str] | None = None,
+    equal_steps: bool = True,
 ) -> dict[str, Path]:
     """Train one encoder without copies, with those of each step and of all, and under other objectives; write the tables.
 
@@ -93,6 +99,8 @@ def ablate_augment(
         folds: the fold manifest.
         encoder: the encoder to train.
         steps: names of steps or of `objectives/` to try, None for all steps, all together, and all objectives that can be.
+        equal_steps: whether models that learn from copies get fewer epochs, so that all take about the same number of
+            optimizer steps; otherwise all take the same epochs, and copies bring further steps.
 
     Returns:
         The path of each task's table, JSON.
@@ -109,15 +117,16 @@ def ablate_augment(
     if not params.augment.transductive:
         table = Table(table.rows[table.rows["split"] != "test"], table.labels)
     found: dict[str, dict[str, np.ndarray]] = {task: {} for task in table.labels}
-    n_copies: dict[str, int] = {}
+    facts: dict[str, dict[str, int]] = {}
     for variant in dict.fromkeys([NO_COPIES, *(steps or variants)]):
         log.info("ablate: %s", variant)
-        predictions, n_copies[variant] = _augmented(*variants[variant], params, table, folds, encoder)
+        predictions, facts[variant] = _augmented(*variants[variant], params, table, folds, encoder, equal_steps)
         for task in table.labels:
             found[task][variant] = probabilities_of(predictions[task], "oof", _scored_ids(folds, task))
     return _write(
-        "augment", params, table, folds, found, reference=NO_COPIES, counts=n_copies,
-        note=f"Out-of-fold scores of {encoder}, same folds and seeds; differences from {NO_COPIES} are paired.",
+        "augment", params, table, folds, found, reference=NO_COPIES, facts=facts,
+        note=f"Out-of-fold scores of {encoder}, same folds and seeds, {'about as many steps' if equal_steps else 'as many epochs'}"
+        f" each; differences from {NO_COPIES} are paired.",
     )  # fmt: skip
 
 
@@ -143,14 +152,24 @@ def _variants(params: "Params", encoder: str) -> dict[str, tuple[list["Step"], "
 
 
 def _augmented(
-    steps: list["Step"], settings: "Encoder", params: "Params", table: Table, folds: Folds, encoder: str
-) -> tuple[dict[str, Predictions], int]:
-    """Return an encoder's predictions by task when it learns from the copies of some steps, and the number of copies."""
+    steps: list["Step"],
+    settings: "Encoder",
+    params: "Params",
+    table: Table,
+    folds: Folds,
+    encoder: str,
+    equal_steps: bool,
+) -> tuple[dict[str, Predictions], dict[str, int]]:
+    """Return an encoder's predictions by task when it learns from the copies of some steps; with `n_copies` and `epochs`."""
     augmented = params.augment.model_copy(update={"steps": steps})
     own = params.model_copy(update={"augment": augmented, "encoders": {encoder: settings}})
     folder = artifacts.ABLATIONS / "copies"
     augment(own, table, folds, recipe=stage_recipe(own, "augment"), folder=folder)
     copies = read_copies(manifest=folds.digest, folder=folder)
+    n_copies = len(copies.rows) if settings.augment else 0
+    if equal_steps:
+        settings = settings.model_copy(update={"epochs": epochs_of_equal_steps(settings.epochs, folds, n_copies)})
+        own = own.model_copy(update={"encoders": {encoder: settings}})
     finetune(
         encoder, table, folds, settings=settings, recipe=encoder_recipe(own, encoder),
         metrics={task: one.metric for task, one in params.tasks.items()}, seed=params.seed, run=params.run,
@@ -161,7 +180,19 @@ def _augmented(
         for task in table.labels
     }
     shutil.rmtree(folder)  # the units keep what was computed
-    return predictions, len(copies.rows) if settings.augment else 0
+    return predictions, {"n_copies": n_copies, "epochs": settings.epochs}
+
+
+def epochs_of_equal_steps(epochs: int, folds: Folds, n_copies: int) -> int:
+    """Return the epochs, at least 1, that take with copies about as many steps as `epochs` without.
+
+    Args:
+        epochs: those without copies.
+        folds: the manifest; where a row is trained on, its copies are.
+        n_copies: copies over all tasks, repeats and folds.
+    """
+    n_rows = int((folds.rows["fold"] >= 0).sum())
+    return max(1, round(epochs * n_rows / (n_rows + n_copies)))
 
 
 def _predictions_of(
@@ -203,14 +234,14 @@ def _predictions_of(
 
 def _write(
     kind: str, params: "Params", table: Table, folds: Folds, blends: dict[str, dict[str, np.ndarray]], *,
-    reference: str, note: str, counts: Mapping[str, int] | None = None,
+    reference: str, note: str, facts: Mapping[str, dict[str, int]] | None = None,
 ) -> dict[str, Path]:  # fmt: skip
-    """Write a table per task of what was tried and return the paths; `counts` are copies by variant."""
+    """Write a table per task of what was tried and return the paths; `facts` are more columns by variant."""
     paths = {}
     for task, own in blends.items():
         rows = _compare(params, table, folds, task, own, reference)
-        if counts is not None:
-            rows = [{**row, "n_copies": counts[row["variant"]]} for row in rows]
+        if facts is not None:
+            rows = [{**row, **facts[row["variant"]]} for row in rows]
         values = {"task": task, "metric": params.tasks[task].metric.name, "reference": reference, "rows": rows}
         paths[task] = artifacts.ABLATIONS / f"{kind}-{task}.json"
         artifacts.write_json(paths[task], {**values, "note": note, "date": datetime.date.today().isoformat()})

@@ -117,7 +117,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise MachineError(
-            f"{path}: cannot be written: {error}. Free space or correct its permissions and run again."
+            f"{path}: cannot be written: {error}. Free space or correct its permissions and run again.", code="E401"
         ) from error
 
 
@@ -145,17 +145,18 @@ def verify(path: Path) -> str:
     """Return a file's digest after comparing it with the one written beside it.
 
     Raises:
-        DataError: if the file or its digest is missing, or they disagree; the message names the stage that makes it.
+        MachineError: if the file or its digest is missing, or they disagree; the message names the stage that makes it.
     """
     again = f"Make it again: dvc repro --force --single-item {_stage_of(path)}"
     try:
         expected = path.with_name(path.name + ".sha256").read_text(encoding="utf-8").split()[0]
         digest = sha256_of(path)
     except (FileNotFoundError, IndexError) as error:
-        raise DataError(f"{path}: the file or its .sha256 is missing or empty. {again}") from error
+        raise MachineError(f"{path}: the file or its .sha256 is missing or empty. {again}", code="E402") from error
     if digest != expected:
-        raise DataError(
-            f"{path}: must have sha256 {expected[:12]}…, got {digest[:12]}… (damaged, or edited by hand). {again}"
+        raise MachineError(
+            f"{path}: must have sha256 {expected[:12]}…, got {digest[:12]}… (damaged, or edited by hand). {again}",
+            code="E402",
         )
     return digest
 

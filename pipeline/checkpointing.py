@@ -44,7 +44,9 @@ def publish_folder(temporary: Path, final: Path) -> None:
         sync_folder(final.parent)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise MachineError(f"{final}: cannot be written: {error}. Free space and run dvc repro again.") from error
+        raise MachineError(
+            f"{final}: cannot be written: {error}. Free space and run dvc repro again.", code="E401"
+        ) from error
 
 
 def is_whole(folder: Path) -> bool:
@@ -84,7 +86,7 @@ class Checkpoints:
         except (OSError, SafetensorError) as error:
             shutil.rmtree(temporary, ignore_errors=True)
             raise MachineError(
-                f"{self.folder}: cannot write a checkpoint: {error}. Free space and run dvc repro again."
+                f"{self.folder}: cannot write a checkpoint: {error}. Free space and run dvc repro again.", code="E401"
             ) from error
         final = self.folder / f"step-{step:09d}"
         shutil.rmtree(final, ignore_errors=True)

@@ -139,6 +139,9 @@ def ablate_stitching(
 def ablate_augmenting(
     steps: Annotated[list[str] | None, typer.Argument(help="Names of steps; by default each of augment.steps.")] = None,
     encoder: Annotated[str | None, typer.Option(help="The encoder to train; by default the first one.")] = None,
+    equal_steps: Annotated[
+        bool, typer.Option("--equal-steps/--equal-epochs", help="With copies, train as many steps or as many epochs.")
+    ] = True,
     path: ParamsOption = Path("params.yaml"),
 ) -> None:
     """Train one encoder without copies, with those of each step of `augment` and with all of them, on the same folds."""
@@ -150,7 +153,8 @@ def ablate_augmenting(
         from pipeline.ablating import ablate_augment  # imports torch: only once params are known to be right
 
         encoder = encoder or next(iter(params.encoders))
-        _show(ablate_augment(params, artifacts.read_table(), artifacts.read_folds(), encoder=encoder, steps=steps))
+        table, folds = artifacts.read_table(), artifacts.read_folds()
+        _show(ablate_augment(params, table, folds, encoder=encoder, steps=steps, equal_steps=equal_steps))
 
 
 def _show(tables: dict[str, Path]) -> None:

@@ -10,7 +10,6 @@ import logging
 import os
 import shutil
 import time
-import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from pipeline.artifacts import write_atomically
 from pipeline.checkpointing import Checkpoints, is_whole, publish_folder, set_aside
-from pipeline.exceptions import LOG_FORMAT, InterruptedRun, MachineError, PipelineError
+from pipeline.exceptions import LOG_FORMAT, InterruptedRun, MachineError, PipelineError, as_pipeline_error
 from pipeline.progress import Watcher
 from pipeline.reproducibility import digest
 from pipeline.stopping import stop_on_signals, stop_requested
@@ -197,10 +196,8 @@ def _run_unit(
             with _lock(unit):
                 if not unit.is_finished():  # somebody else may have computed it while we waited
                     _compute(unit, work, arguments, device)
-        except PipelineError as error:
-            return unit.key, type(error)(f"{unit.name}: {error}", *error.args[1:])
-        except Exception:  # a fault of the program or a library: the other units go on all the same
-            return unit.key, PipelineError(f"{unit.name}: failed unexpectedly.\n{traceback.format_exc()}")
+        except Exception as error:  # also a fault of the program or a library: the other units go on all the same
+            return unit.key, as_pipeline_error(error).within(unit.name)
     return unit.key, None
 
 

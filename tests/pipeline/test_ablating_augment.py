@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline import artifacts
-from pipeline.ablating import ablate_augment
+from pipeline.ablating import ablate_augment, epochs_of_equal_steps
 from pipeline.exceptions import ParamsError
 from pipeline.params import Params
 from tests.small import encoder, table_and_folds
@@ -67,3 +67,18 @@ def test_what_cannot_be_tried_is_named(encoder_name: str, steps: list[str] | Non
 def test_steps_of_one_name_are_numbered() -> None:
     with pytest.raises(ParamsError, match="'random_words delete', 'random_words delete #2'"):
         ablate_augment(make_params(STEPS), TABLE, FOLDS, encoder="bert", steps=["?"])
+
+
+def test_with_a_copy_of_each_row_half_the_epochs_take_the_same_steps() -> None:
+    assert epochs_of_equal_steps(4, FOLDS, n_copies=len(FOLDS.rows)) == 2
+    assert epochs_of_equal_steps(4, FOLDS, n_copies=0) == 4
+    assert epochs_of_equal_steps(1, FOLDS, n_copies=10 * len(FOLDS.rows)) == 1
+
+
+@pytest.mark.parametrize(("equal_steps", "epochs"), [(True, 1), (False, 2)])
+def test_the_table_says_how_many_epochs_each_variant_took(equal_steps: bool, epochs: int) -> None:
+    params = make_params(STEPS[:1])
+    params = params.model_copy(update={"encoders": {"bert": params.encoders["bert"].model_copy(update={"epochs": 2})}})
+    steps = ["random_words delete"]
+    path = ablate_augment(params, TABLE, FOLDS, encoder="bert", steps=steps, equal_steps=equal_steps)["weather"]
+    assert [row["epochs"] for row in artifacts.read_json(path)["rows"]] == [2, epochs]

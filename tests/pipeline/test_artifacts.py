@@ -80,7 +80,7 @@ def test_a_damaged_artifact_is_noticed_and_the_message_says_how_to_make_it_again
     else:
         new = {"flip": bytes([content[0] ^ 1]) + content[1:], "truncate": content[:-1], "empty": b""}[damage]
         artifacts.AUDIT.write_bytes(new)
-    with pytest.raises(DataError, match=r"out/prepare/audit.json: .*dvc repro --force --single-item prepare"):
+    with pytest.raises(MachineError, match=r"out/prepare/audit.json: .*dvc repro --force --single-item prepare"):
         artifacts.read_json(artifacts.AUDIT)
 
 
