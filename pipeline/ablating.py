@@ -123,11 +123,9 @@ def ablate_augment(
         predictions, facts[variant] = _augmented(*variants[variant], params, table, folds, encoder, equal_steps)
         for task in table.labels:
             found[task][variant] = probabilities_of(predictions[task], "oof", _scored_ids(folds, task))
-    return _write(
-        "augment", params, table, folds, found, reference=NO_COPIES, facts=facts,
-        note=f"Out-of-fold scores of {encoder}, same folds and seeds, {'about as many steps' if equal_steps else 'as many epochs'}"
-        f" each; differences from {NO_COPIES} are paired.",
-    )  # fmt: skip
+    same = "about as many steps" if equal_steps else "as many epochs"
+    note = f"Out-of-fold scores of {encoder}, same folds and seeds, {same}; differences from {NO_COPIES} are paired."
+    return _write("augment", params, table, folds, found, reference=NO_COPIES, note=note, facts=facts)
 
 
 def _variants(params: "Params", encoder: str) -> dict[str, tuple[list["Step"], "Encoder"]]:
