@@ -18,7 +18,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.exceptions import DataError, MachineError
+from pipeline.exceptions import DataError, MachineError, disk_error
+from pipeline.failpoints import failpoint
 
 OUT = Path("out")
 TABLE = OUT / "prepare" / "table.parquet"
@@ -109,16 +110,18 @@ def write_atomically(path: Path, content: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
+            failpoint("write")
             file.write(content)
             file.flush()
+            failpoint("written")
             os.fsync(file.fileno())
+        failpoint("synced")
         temporary.rename(path)
+        failpoint("renamed")
         sync_folder(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise MachineError(
-            f"{path}: cannot be written: {error}. Free space or correct its permissions and run again.", code="E401"
-        ) from error
+        raise disk_error(path, error, n_bytes=len(content)) from error
 
 
 def sync_folder(folder: Path) -> None:
@@ -133,6 +136,7 @@ def sync_folder(folder: Path) -> None:
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file atomically, then its digest beside it."""
     write_atomically(path, content)
+    failpoint("undigested")
     write_digest(path, hashlib.sha256(content).hexdigest())
 
 

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from pipeline.artifacts import sha256_of, sync_folder, write_atomically
-from pipeline.exceptions import MachineError
+from pipeline.exceptions import MachineError, disk_error
 from pipeline.failpoints import failpoint
 
 MANIFEST = "manifest.json"
@@ -41,12 +41,11 @@ def publish_folder(temporary: Path, final: Path) -> None:
         write_atomically(temporary / MANIFEST, (json.dumps(digests, indent=1) + "\n").encode())
         failpoint("publish")
         temporary.rename(final)
+        failpoint("published")
         sync_folder(final.parent)
-    except OSError as error:
+    except (OSError, MachineError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise MachineError(
-            f"{final}: cannot be written: {error}. Free space and run dvc repro again.", code="E401"
-        ) from error
+        raise error if isinstance(error, MachineError) else disk_error(final, error) from error
 
 
 def is_whole(folder: Path) -> bool:
@@ -76,7 +75,8 @@ class Checkpoints:
         """Write a checkpoint; the one before the last is removed only when the new one is whole."""
         tensors: dict[str, torch.Tensor] = {}
         skeleton = _split(state, "", tensors)
-        temporary = self.folder / f".step-{step:09d}.{os.getpid()}.tmp"
+        final = self.folder / f"step-{step:09d}"
+        temporary = self.folder / f".{final.name}.{os.getpid()}.tmp"
         shutil.rmtree(temporary, ignore_errors=True)
         try:
             temporary.mkdir(parents=True)
@@ -85,12 +85,11 @@ class Checkpoints:
             (temporary / "state.json").write_text(json.dumps(skeleton), encoding="utf-8")
         except (OSError, SafetensorError) as error:
             shutil.rmtree(temporary, ignore_errors=True)
-            raise MachineError(
-                f"{self.folder}: cannot write a checkpoint: {error}. Free space and run dvc repro again.", code="E401"
-            ) from error
-        final = self.folder / f"step-{step:09d}"
+            size = sum(tensor.nbytes for tensor in tensors.values())
+            raise disk_error(final, error, n_bytes=size) from error
         shutil.rmtree(final, ignore_errors=True)
         publish_folder(temporary, final)
+        failpoint("checkpointed")
         for old in self._generations()[GENERATIONS:]:
             shutil.rmtree(old)
 
@@ -103,6 +102,16 @@ class Checkpoints:
                 return state
             set_aside(folder)
         return None
+
+    def beside(self, name: str) -> "Checkpoints":
+        """Return further checkpoints of the unit, removed together with these."""
+        return Checkpoints(self.folder / name, name=self.name)
+
+    def start_over(self, step: int, state: dict[str, Any]) -> None:
+        """Write a checkpoint that takes the place of all others, also of later steps."""
+        for old in self._generations():
+            shutil.rmtree(old)
+        self.save(step, state)
 
     def remove(self) -> None:
         """Remove all checkpoints: the unit is finished."""

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import sys
 import traceback
 from collections.abc import Iterator
@@ -119,12 +120,17 @@ def exit_on_error() -> Iterator[None]:
         LAST_ERROR.unlink(missing_ok=True)
     except Exception as error:
         known = as_pipeline_error(error)
-        found = describe(known, stage=os.environ.get("DVC_STAGE", Path(sys.argv[0]).stem))
-        print(f"\n{block(found)}", file=sys.stderr, flush=True)
-        with suppress(OSError):  # the disk may be what failed
-            LAST_ERROR.parent.mkdir(exist_ok=True)
-            LAST_ERROR.write_text(json.dumps(found, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        show(known)
         sys.exit(known.exit_code)
+
+
+def show(error: PipelineError) -> None:
+    """Print an error's block on stderr and write `out/last_error.json`."""
+    found = describe(error, stage=os.environ.get("DVC_STAGE", Path(sys.argv[0]).stem))
+    print(f"\n{block(found)}", file=sys.stderr, flush=True)
+    with suppress(OSError):  # the disk may be what failed
+        LAST_ERROR.parent.mkdir(exist_ok=True)
+        LAST_ERROR.write_text(json.dumps(found, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
 def as_pipeline_error(error: Exception) -> PipelineError:
@@ -133,26 +139,35 @@ def as_pipeline_error(error: Exception) -> PipelineError:
         return error
     said = f"{type(error).__name__}: {error}"
     if is_disk_error(error):
-        place = getattr(error, "filename", None) or "a file"
-        return MachineError(f"{place}: cannot be written: {said}. Free space and run dvc repro again.", code="E401")
+        return disk_error(Path(getattr(error, "filename", None) or "."), error)
     if isinstance(error, MemoryError):
-        return MachineError(f"memory: {said}. Lower run.n_workers and run dvc repro again.", code="E403")
+        return MachineError(f"memory: is exhausted, got {said}. Lower run.n_workers and run dvc repro.", code="E403")
     frames = "".join(traceback.format_exception(error))
     return PipelineError(f"unexpected: {said}. Report it with this:\n{frames}", code="E100")
 
 
 def is_disk_error(error: Exception) -> bool:
-    """Return whether an error says that a disk is full, in any of the ways in which libraries tell it.
+    """Return whether an error says that a disk is full or not writable, in any of the ways in which libraries tell it.
 
     >>> is_disk_error(OSError(28, "No space left on device")), is_disk_error(OSError(2, "No such file"))
     (True, False)
     """
-    numbers = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS)
-    texts = [f"os error {number}" for number in numbers]  # what Rust libraries such as safetensors say
-    texts += ["no space left", "file too large", "disk quota exceeded"]
+    numbers = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in numbers
-    return any(text in str(error).lower() for text in texts)
+    said = str(error).lower()
+    return any(text in said for number in numbers for text in (f"os error {number})", os.strerror(number).lower()))
+
+
+def disk_error(path: Path, error: Exception, *, n_bytes: int | None = None) -> MachineError:
+    """Return what to tell when a file, of so many bytes, could not be written."""
+    place = next((one for one in (path, *path.absolute().parents) if one.is_dir()), Path("/"))
+    needed = "" if n_bytes is None else f"needed {n_bytes / 1e9:.2f} GB, "
+    return MachineError(
+        f"{path}: cannot be written: {error} ({needed}free {shutil.disk_usage(place).free / 1e9:.2f} GB). "
+        "Free space or correct its permissions, and run dvc repro again.",
+        code="E401",
+    )
 
 
 def describe(error: PipelineError, *, stage: str) -> dict[str, Any]:

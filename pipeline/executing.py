@@ -1,7 +1,8 @@
 """Units of work in worker processes, and the store in which a finished unit is found by its key and never computed again.
 
-A unit's folder is `.stitchfold/units/<key>/`: `lock` (held while somebody writes), `checkpoints/`, `result/` (whole or
-absent), `progress.json`. The key says everything that the result depends on; where the unit runs is not among it.
+A unit's folder is `.stitchfold/units/<key>/`: `unit.json` (what it is), `lock` (held while somebody writes), `checkpoints/`,
+`result/` (whole or absent), `progress.json`, and after an error `failed.json`. The key says everything that the result
+depends on; where the unit runs is not among it.
 """
 
 import fcntl
@@ -11,8 +12,9 @@ import os
 import shutil
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +26,10 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from pipeline.artifacts import write_atomically
 from pipeline.checkpointing import Checkpoints, is_whole, publish_folder, set_aside
 from pipeline.exceptions import LOG_FORMAT, InterruptedRun, MachineError, PipelineError, as_pipeline_error
+from pipeline.failpoints import failpoint
+from pipeline.hanging import HangWatch
+from pipeline.locking import holder, one_writer
+from pipeline.predecessors import explain
 from pipeline.progress import Watcher
 from pipeline.reproducibility import digest
 from pipeline.stopping import stop_on_signals, stop_requested
@@ -39,10 +45,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Unit:
-    """One piece of work: a name for people, and all that its result depends on, as JSON."""
+    """One piece of work: a name for people, and all that its result depends on, as JSON.
+
+    `described` says, for people, what digests in `depends_on` stand for.
+    """
 
     name: str
     depends_on: dict[str, Any]
+    described: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def key(self) -> str:
@@ -79,12 +89,17 @@ class Workspace:
     checkpoints: Checkpoints
     _written_at: float = 0.0
     _progress: dict[str, float] = field(default_factory=dict)
+    _first: tuple[float, float] | None = None
 
     def progress(self, **values: float) -> None:
         """Note the unit's progress where the stage's process can see it, at most once a second."""
+        now = time.monotonic()
         self._progress.update(values)
-        if time.monotonic() - self._written_at > 1:
-            self._written_at = time.monotonic()
+        if "step" in values:
+            started, first = self._first = self._first or (now, values["step"])
+            self._progress["seconds_per_step"] = (now - started) / max(values["step"] - first, 1)
+        if now - self._written_at > 1:
+            self._written_at = now
             (self.unit.folder / "progress.json").write_text(json.dumps(self._progress), encoding="utf-8")
 
     def stop_requested(self) -> int | None:
@@ -93,9 +108,10 @@ class Workspace:
 
 
 Work = Callable[..., None]
+Job = tuple[Unit, Work, dict[str, Any]]
 
 
-def run_units(jobs: list[tuple[Unit, Work, dict[str, Any]]], *, run: "Run", stage: str) -> None:
+def run_units(jobs: list[Job], *, run: "Run", stage: str) -> None:
     """Finish all units: those in the store are left alone, the others computed, several at once.
 
     Args:
@@ -106,17 +122,22 @@ def run_units(jobs: list[tuple[Unit, Work, dict[str, Any]]], *, run: "Run", stag
     Raises:
         InterruptedRun: if the stage was asked to stop; what was running is checkpointed.
         PipelineError: the first error of a unit, after the others have finished.
-        MachineError: if workers died more than `run.max_retries` times.
+        MachineError: if a unit's worker died more than `run.max_retries` times.
     """
     started = time.monotonic()
     open_jobs = [job for job in jobs if not job[0].is_finished()]
+    units = [job[0] for job in open_jobs]
     n_reused = len(jobs) - len(open_jobs)
     log.info("%s: %d units, %d in the store, %d to compute", stage, len(jobs), n_reused, len(open_jobs))
-    with stop_on_signals(), Watcher([job[0] for job in open_jobs], stage=stage):
-        errors = _attempt(open_jobs, run) if open_jobs else []
+    explain(units, store=STORE, strict=run.strict)
+    with stop_on_signals(), Watcher(units, stage=stage), HangWatch(units, hang_seconds=run.hang_seconds) as watch:
+        errors = _attempt(open_jobs, run, watch) if open_jobs else []
     if errors:
-        code = stop_requested()
-        raise InterruptedRun("\n".join(map(str, errors)), code) if code else errors[0]
+        if code := stop_requested():
+            raise InterruptedRun("\n".join(map(str, errors)), code)
+        for error in errors[1:]:
+            log.error("%s", error)
+        raise errors[0]
     record = {
         "stage": stage,
         "computed": len(open_jobs),
@@ -126,14 +147,16 @@ def run_units(jobs: list[tuple[Unit, Work, dict[str, Any]]], *, run: "Run", stag
     write_atomically(LAST_RUN / f"{stage}.json", (json.dumps(record) + "\n").encode())
 
 
-def _attempt(jobs: list[tuple[Unit, Work, dict[str, Any]]], run: "Run") -> list[PipelineError]:
-    """Run units until all are finished or failed; start again those that a dead worker took down."""
+def _attempt(jobs: list[Job], run: "Run", watch: HangWatch) -> list[PipelineError]:
+    """Run units until all are finished or failed; those that a dead worker took down are tried again, each alone."""
     n_workers = worker_count(run)
     backend = run.backend if n_workers > 1 else "sequential"
-    n_deaths = 0
+    n_deaths: Counter[str] = Counter()
     failed: dict[str, PipelineError] = {}
-    while True:
-        tasks = [joblib.delayed(_run_unit)(*job, device=run.device, threads=run.threads_per_worker) for job in jobs]
+    groups = [jobs]
+    while groups:
+        group = groups.pop(0)
+        tasks = [joblib.delayed(_run_unit)(*job, run=run) for job in group]
         try:
             parallel = joblib.Parallel(n_jobs=n_workers, backend=backend, return_as="generator_unordered", batch_size=1)
             with warnings.catch_warnings():
@@ -142,21 +165,43 @@ def _attempt(jobs: list[tuple[Unit, Work, dict[str, Any]]], run: "Run") -> list[
                 for key, error in parallel(tasks):
                     if error is not None:
                         failed[key] = error
-            return list(failed.values())
-        except TerminatedWorkerError as error:  # one death fails the whole call; what is finished lies in the store
-            code = stop_requested()
-            if code:
+        except TerminatedWorkerError:  # one death fails the whole call; what is finished lies in the store
+            if code := stop_requested():
                 return [InterruptedRun("interrupted; run dvc repro to continue.", code)]
-            still_open = [job for job in jobs if job[0].key not in failed and not job[0].is_finished()]
-            n_before, jobs = len(jobs), still_open
-            n_deaths = n_deaths + 1 if len(jobs) == n_before else 1
-            names = ", ".join(job[0].name for job in jobs)
-            log.warning("a worker died; trying again: %s", names)
-            if n_deaths > run.max_retries:
-                raise MachineError(
-                    f"{names}: a worker process died {n_deaths} times, often for want of memory. Lower run.n_workers "
-                    "and run dvc repro; finished units are kept."
-                ) from error
+            still_open = [job for job in group if job[0].key not in failed and not job[0].is_finished()]
+            at_work = [job for job in still_open if holder(job[0].folder) is not None] or still_open
+            n_deaths.update(job[0].key for job in at_work)
+            for unit, *_ in at_work:
+                if n_deaths[unit.key] > run.max_retries:
+                    failed[unit.key] = _worker_died(unit, n_deaths[unit.key], hung=unit.key in watch.ended)
+            again = [job for job in at_work if job[0].key not in failed]
+            log.warning(
+                "a worker died; trying again, one at a time: %s", ", ".join(job[0].name for job in again) or "-"
+            )
+            rest = [job for job in still_open if job not in at_work]
+            groups += [[job] for job in again] + ([rest] if rest else [])
+    return list(failed.values())
+
+
+def _worker_died(unit: Unit, n_times: int, *, hung: bool) -> MachineError:
+    """Return, and note in the unit's folder, why it is given up."""
+    if hung:
+        text = f"took no step for too long, {n_times} times. Look at the device, or raise run.hang_seconds."
+    else:
+        text = (
+            f"its worker process died {n_times} times, often for want of memory, at last with nothing beside it. "
+            "Lower training.tokens_per_micro_batch or free memory, and run dvc repro."
+        )
+    error = MachineError(f"{unit.name}: {text}", code="E404" if hung else "E405")
+    _note_failure(unit, error)
+    return error
+
+
+def _note_failure(unit: Unit, error: PipelineError) -> None:
+    """Leave an error in the unit's folder, where `stitchfold status` reads it."""
+    with suppress(PipelineError):  # the disk may be what failed
+        note = {"code": error.code, "message": str(error)}
+        write_atomically(unit.folder / "failed.json", (json.dumps(note, ensure_ascii=False) + "\n").encode())
 
 
 def worker_count(run: "Run") -> int:
@@ -182,63 +227,44 @@ def gpu_count(device: str) -> int:
     return found
 
 
-def _run_unit(
-    unit: Unit, work: Work, arguments: dict[str, Any], *, device: str, threads: int
-) -> tuple[str, PipelineError | None]:
+def _run_unit(unit: Unit, work: Work, arguments: dict[str, Any], *, run: "Run") -> tuple[str, PipelineError | None]:
     """Compute a unit in this process and publish its result; return its key and its error, so that it ends no other."""
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, datefmt="%H:%M:%S")  # a worker starts without
-    with stop_on_signals(), _gpu(device), _numerics(threads, on_gpu=gpu_count(device) > 0):
-        unit.folder.mkdir(parents=True, exist_ok=True)
-        code = stop_requested()
-        if code:
+    on_gpu = gpu_count(run.device) > 0
+    with stop_on_signals(), _gpu(run.device), _numerics(run.threads_per_worker, on_gpu=on_gpu):
+        if code := stop_requested():
             return unit.key, InterruptedRun(f"{unit.name}: not begun; run dvc repro to continue.", code)
         try:
-            with _lock(unit):
+            unit.folder.mkdir(parents=True, exist_ok=True)
+            with one_writer(unit.folder, name=unit.name, how=run.lock):
                 if not unit.is_finished():  # somebody else may have computed it while we waited
-                    _compute(unit, work, arguments, device)
+                    _compute(unit, work, arguments, run.device)
         except Exception as error:  # also a fault of the program or a library: the other units go on all the same
-            return unit.key, as_pipeline_error(error).within(unit.name)
+            known = as_pipeline_error(error).within(unit.name)
+            if not isinstance(known, InterruptedRun):
+                _note_failure(unit, known)
+            return unit.key, known
     return unit.key, None
 
 
 def _compute(unit: Unit, work: Work, arguments: dict[str, Any], device: str) -> None:
-    for leftover in unit.folder.glob(".result.*"):
-        shutil.rmtree(leftover)
-    write_atomically(
-        unit.folder / "unit.json",
-        (json.dumps({"name": unit.name, **unit.depends_on}, indent=1) + "\n").encode(),
-    )
+    for leftover in (*unit.folder.glob(".result.*"), unit.folder / "failed.json"):
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+    told = {"name": unit.name, **unit.depends_on, **unit.described}
+    write_atomically(unit.folder / "unit.json", (json.dumps(told, indent=1) + "\n").encode())
     temporary = unit.folder / f".result.{os.getpid()}"
     temporary.mkdir()
     workspace = Workspace(unit, temporary, device, Checkpoints(unit.folder / "checkpoints", name=unit.name))
-    work(workspace, **arguments)
-    publish_folder(temporary, unit.result)
+    try:
+        work(workspace, **arguments)
+        failpoint("computed")
+        publish_folder(temporary, unit.result)
+    except Exception:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    failpoint("unpruned")
     workspace.checkpoints.remove()
     (unit.folder / "progress.json").unlink(missing_ok=True)
-
-
-@contextmanager
-def _lock(unit: Unit) -> Iterator[None]:
-    """Be the only writer of a unit; a second one waits and says for whom."""
-    with (unit.folder / "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            log.warning("%s: is being written by process %s; waiting", unit.name, file.read() or "(unknown)")
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    code = stop_requested()
-                    if code:
-                        raise InterruptedRun("interrupted while waiting; run dvc repro to continue.", code) from None
-                    time.sleep(0.2)
-        file.truncate(0)
-        file.write(f"{os.getpid()} since {time.strftime('%H:%M:%S')}")
-        file.flush()
-        yield
 
 
 @contextmanager

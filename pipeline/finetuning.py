@@ -21,8 +21,9 @@ from pipeline.batching import Encoded, Inputs, encode
 from pipeline.checkpointing import MANIFEST
 from pipeline.copies import Copies, no_copies, normalised
 from pipeline.executing import Unit, link_folder, run_units
+from pipeline.failpoints import failpoint
 from pipeline.folding import FoldJob, fold_jobs, gather_predictions, rows_digest, unlabelled_of
-from pipeline.modelling import build_classifier, load_classifier, save_classifier, special_ids
+from pipeline.modelling import TextClassifier, build_classifier, load_classifier, save_classifier, special_ids
 from pipeline.parameter_groups import parameter_groups
 from pipeline.predicting import predict_logits
 from pipeline.reproducibility import derive_seed, digest, numerics
@@ -71,8 +72,19 @@ class Classification:
         return total
 
 
-def train_fold(
-    workspace: "Workspace",
+@dataclass(frozen=True)
+class Trainee:
+    """What `train` takes for one fold: a new model with its tokenizer and optimizer groups, and what it learns from."""
+
+    model: TextClassifier
+    tokenizer: Any
+    groups: list[dict[str, Any]]
+    objective: Any
+    evaluate: Callable[[nn.Module], float] | None
+    counts: dict[str, int]
+
+
+def build_trainee(
     *,
     rows: pd.DataFrame,
     n_outputs: int,
@@ -81,19 +93,8 @@ def train_fold(
     seed: int,
     copies: pd.DataFrame | None = None,
     unlabelled: pd.DataFrame | None = None,
-) -> None:
-    """Train one fold's model and write it, with its history, into the workspace's result.
-
-    Args:
-        workspace: where the result goes.
-        rows: the fold's training rows: `text`, `text_pair`, `label` (int) and `cluster`.
-        n_outputs: number of labels C.
-        settings: the encoder and how it is trained.
-        metric: the task's metric, which chooses the epoch where `epoch_selection` is inner.
-        seed: of everything random.
-        copies: of these rows: `parent` (position in rows), `text`, `text_pair` and `label`.
-        unlabelled: `text, text_pair, variant, variant_pair` for objectives that read them.
-    """
+) -> Trainee:
+    """Build one fold's model and encode its rows; the arguments are those of `train_fold`."""
     objective = settings.objective.build(loss=settings.loss.build(n_outputs=n_outputs), n_outputs=n_outputs)
     texts = [*rows["text"], *rows["text_pair"].dropna()]
     parts = settings.source.build(texts=texts, max_length=settings.max_length, seed=derive_seed(seed, "encoder"))
@@ -119,20 +120,57 @@ def train_fold(
     evaluate = None
     if inner is not None and metric is not None:
         evaluate = evaluation(encode_rows(parts.tokenizer, inner, settings), inner, n_outputs, settings, metric)
+    trained = _trained(encoded, fitted, unlabelled, parts.tokenizer, objective=objective, settings=settings, seed=seed)
+    n_copies = 0 if own is None else len(own)
+    counts = {"n_rows": len(fitted), "n_copies": n_copies, "n_truncated": encoded.n_truncated}
+    return Trainee(model, parts.tokenizer, groups, trained, evaluate, counts)
+
+
+def train_fold(
+    workspace: "Workspace",
+    *,
+    rows: pd.DataFrame,
+    n_outputs: int,
+    settings: "Encoder",
+    metric: "Component | None",
+    seed: int,
+    copies: pd.DataFrame | None = None,
+    unlabelled: pd.DataFrame | None = None,
+) -> None:
+    """Train one fold's model and write it, with its history, into the workspace's result.
+
+    Args:
+        workspace: where the result goes.
+        rows: the fold's training rows: `text`, `text_pair`, `label` (int) and `cluster`.
+        n_outputs: number of labels C.
+        settings: the encoder and how it is trained.
+        metric: the task's metric, which chooses the epoch where `epoch_selection` is inner.
+        seed: of everything random.
+        copies: of these rows: `parent` (position in rows), `text`, `text_pair` and `label`.
+        unlabelled: `text, text_pair, variant, variant_pair` for objectives that read them.
+    """
+    made = build_trainee(
+        rows=rows,
+        n_outputs=n_outputs,
+        settings=settings,
+        metric=metric,
+        seed=seed,
+        copies=copies,
+        unlabelled=unlabelled,
+    )
     history = train(
-        model,
-        _trained(encoded, fitted, unlabelled, parts.tokenizer, objective=objective, settings=settings, seed=seed),
-        groups,
+        made.model,
+        made.objective,
+        made.groups,
         settings=settings,
         seed=derive_seed(seed, "training"),
         device=workspace.device,
         checkpoints=workspace.checkpoints,
         monitor=workspace,
-        evaluate=evaluate,
+        evaluate=made.evaluate,
     )
-    save_classifier(model.cpu(), parts.tokenizer, workspace.result, source=settings.source.name)
-    n_copies = 0 if own is None else len(own)
-    record = {**asdict(history), "n_rows": len(fitted), "n_copies": n_copies, "n_truncated": encoded.n_truncated}
+    save_classifier(made.model.cpu(), made.tokenizer, workspace.result, source=settings.source.name)
+    record = {**asdict(history), **made.counts}
     (workspace.result / HISTORY).write_text(json.dumps(record), encoding="utf-8")
 
 
@@ -279,13 +317,10 @@ def finetune(
             "seed": job_seed,
             "numerics": numerics(run.device, run.threads_per_worker),
         }
-        more = {}
-        if len(job.copies):
-            more["copies"] = job.copies.drop(columns="copy_id")
-        if components.constant("objectives", settings.objective.name, "READS") == "unlabelled":
-            more["unlabelled"] = unlabelled_of(copies or no_copies(), job)
+        more = augmented_rows(job, settings, copies)
         depends_on |= {name: rows_digest(rows) for name, rows in more.items()}
-        unit = Unit(f"{encoder}/{job.name}", depends_on)
+        described: dict[str, Any] = {name: recipe[name] for name in ("settings", "source", "code") if name in recipe}
+        unit = Unit(f"{encoder}/{job.name}", depends_on, described)
         arguments = {"rows": job.fitted, "n_outputs": len(labels), "settings": settings, "seed": job_seed, **more}
         training.append((unit, train_fold, {**arguments, "metric": metrics[job.task]}))
         fields = {"model": encoder, "task": job.task, "labels": labels, "recipe": recipe["train"], "seed": seed}
@@ -297,6 +332,16 @@ def finetune(
     run_units(training, run=run, stage=f"finetune-{encoder}")
     run_units(predicting, run=run, stage=f"predict-{encoder}")
     _collect(folder, jobs, [unit for unit, *_ in training], [unit for unit, *_ in predicting], table, folds)
+
+
+def augmented_rows(job: FoldJob, settings: "Encoder", copies: Copies | None) -> dict[str, pd.DataFrame]:
+    """Return what a fold trains on beside its rows: its `copies`, and `unlabelled` for objectives that read them."""
+    more = {}
+    if len(job.copies):
+        more["copies"] = job.copies.drop(columns="copy_id")
+    if components.constant("objectives", settings.objective.name, "READS") == "unlabelled":
+        more["unlabelled"] = unlabelled_of(copies or no_copies(), job)
+    return more
 
 
 def trained_rows_digest(job: FoldJob, settings: "Training") -> str:
@@ -314,6 +359,7 @@ def _collect(
     history = []
     for job, unit in zip(jobs, trained, strict=True):
         link_folder(unit.result, folder / "models" / job.name)
+        failpoint("collect")
         record = json.loads((unit.result / HISTORY).read_text(encoding="utf-8"))
         record["tokens_per_second"] = record["n_tokens"] / max(record["seconds"], 1e-9)
         names = {"task": job.task, "repeat": job.repeat, "fold": job.fold, "key": unit.key}

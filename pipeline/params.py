@@ -15,10 +15,10 @@ from pipeline import components
 from pipeline.exceptions import ParamsError
 from pipeline.params_augment import Augment as Augment
 from pipeline.params_base import Component as Component
-from pipeline.params_base import PositiveInt, Ratio, Section, Training, component
+from pipeline.params_base import PositiveFloat, PositiveInt, Ratio, Section, Training, component
 from pipeline.params_checks import Problem, check_files, check_names, check_together
 from pipeline.params_stitch import Stitch
-from pipeline.params_yaml import dotted, expected, line_of, plain, read_yaml
+from pipeline.params_yaml import dotted, expected, line_of, plain, read_yaml, shown
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -65,6 +65,10 @@ class Task(Section):
     columns: Columns = Columns()
     labels: list[str] | None = Field(default=None, min_length=2)
     """The labels in fixed order; None sorts those of the training file."""
+    rename_labels: dict[str, str] = Field(default={})
+    """Spellings of the training file -> the label that is meant, such as `{"pos ": pos, Pos: pos}`."""
+    missing_labels: Literal["fail", "drop", "unlabelled"] = "fail"
+    """Training rows with an empty label: an error, left out, or kept as texts without a label."""
     submission: Submission = Submission()
 
 
@@ -148,7 +152,13 @@ class Run(Section):
     """CPU threads of each worker; part of the numerics class."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     max_retries: Annotated[int, Field(ge=0)] = 2
-    """How often a unit whose worker died is tried again."""
+    """How often a unit whose worker died is tried again, by itself."""
+    hang_seconds: PositiveFloat | None = 1800.0
+    """A unit that takes no step for so long, and for 50 times its usual step, is ended and tried again; null: never."""
+    lock: Literal["flock", "o_excl"] = "flock"
+    """How a unit has one writer; `o_excl` where the filesystem has no flock."""
+    strict: bool = False
+    """Refuse to compute anew what was computed with other threads, devices or library versions, instead of warning."""
 
 
 class Params(Section):
@@ -200,17 +210,19 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
             depth = {"encoders": 2, "stitch": 1}.get(str(location[0]), len(location))
             inherited = len(location) > depth and location[depth] not in own.get(location[:depth], {location[depth]})
             if not inherited or item["type"] == "missing":
-                problems.append((location, _problem(dict(item), location)))
+                problems.append(_problem(dict(item), location))
     problems += [*check_names(values), *check_files(values), *(check_together(params) if params else ())]
     if params is None or problems:
-        lines = [f"{path}:{line_of(raw, location)} {dotted(location)}: {text}" for location, text in problems]
-        raise ParamsError("\n".join(dict.fromkeys(lines)))
+        lines = [f"{path}:{line_of(raw, one.location)} {dotted(one.location)}: {one.text}" for one in problems]
+        codes = {one.code for one in problems}
+        raise ParamsError("\n".join(dict.fromkeys(lines)), code=codes.pop() if len(codes) == 1 else "E200")
     return params
 
 
 def _inherit_training(values: dict[str, Any]) -> dict[tuple[Any, ...], set[str]]:
     """Give every encoder and `stitch` the keys of `training` that they do not set; return those that each sets itself."""
-    known = {key: value for key, value in (values.get("training") or {}).items() if key in Training.model_fields}
+    training = values["training"] if isinstance(values.get("training"), dict) else {}
+    known = {key: value for key, value in training.items() if key in Training.model_fields}
     encoders = values["encoders"] if isinstance(values.get("encoders"), dict) else {}
     sections: dict[tuple[Any, ...], Any] = {("encoders", name): section for name, section in encoders.items()}
     sections["stitch",] = values.get("stitch")
@@ -239,20 +251,36 @@ def _component_schemas(node: Any) -> Any:
     return [_component_schemas(value) for value in node] if isinstance(node, list) else node
 
 
-def _problem(item: dict[str, Any], location: tuple[Any, ...]) -> str:
+def _problem(item: dict[str, Any], location: tuple[Any, ...]) -> Problem:
+    message = f"{item['msg'][0].lower()}{item['msg'][1:]}"
     if item["type"] == "extra_forbidden":
-        return f"is not a known key: {expected(location[-1], _fields_at(location[:-1]))}"
+        model = _model_at(location[:-1])
+        known = list(model.model_fields) if model is not None else []
+        return Problem(location, f"is not a known key: {expected(location[-1], known)}", "E201")
     if item["type"] == "missing":
         remedy = ", if only as `{}`: DVC tracks every section but `run`" if len(location) == 1 else ""
-        return f"is missing. Add it{remedy}."
-    if item["type"] in ("component", "contradiction"):
-        return str(item["msg"])
-    got = "" if isinstance(item["input"], dict) else f", got {item['input']!r}"
-    return f"{item['msg'][0].lower()}{item['msg'][1:]}{got}."
+        return Problem(location, f"is missing. Add it{remedy}.", "E202")
+    if item["type"] == "contradiction":
+        return Problem(location, f"{item['msg']}.", "E203")
+    if item["type"] in ("component", "option"):
+        return Problem(location, item["msg"], "E202" if item["type"] == "component" else "E201")
+    got = "" if isinstance(item["input"], dict) else f", got {shown(item['input'])}"
+    return Problem(location, f"{message}{got}. {_remedy(item, location)}", "E202")
 
 
-def _fields_at(location: tuple[Any, ...]) -> list[str]:
-    """Return the keys that a section takes, found by walking the models down the location."""
+def _remedy(item: dict[str, Any], location: tuple[Any, ...]) -> str:
+    """Return how to mend a value of the wrong type or range."""
+    if item["type"] == "string_type" and isinstance(item["input"], int | float):
+        return "Put it in quotes: without them YAML reads a number or a truth value."
+    model = _model_at(location[:-1])
+    field = model.model_fields.get(str(location[-1])) if model is not None and location else None
+    if field is None or field.is_required() or isinstance(field.default, BaseModel):
+        return "Correct it."
+    return f"Correct it, or remove it for the default ({field.default})."
+
+
+def _model_at(location: tuple[Any, ...]) -> type[BaseModel] | None:
+    """Return the section at a location, found by walking the models down the location."""
     current: Any = Params
     for part in location:
         if isinstance(current, type) and issubclass(current, BaseModel) and part in current.model_fields:
@@ -261,4 +289,4 @@ def _fields_at(location: tuple[Any, ...]) -> list[str]:
             current = get_args(current)[-1]
         if get_args(current) and isinstance(get_args(current)[0], type) and issubclass(get_args(current)[0], BaseModel):
             current = get_args(current)[0]
-    return list(current.model_fields) if isinstance(current, type) and issubclass(current, BaseModel) else []
+    return current if isinstance(current, type) and issubclass(current, BaseModel) else None

@@ -6,7 +6,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 from pydantic_core import PydanticCustomError
 
 from pipeline import components
-from pipeline.params_yaml import expected
+from pipeline.params_yaml import expected, shown
 
 Ratio = Annotated[float, Field(ge=0, lt=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -44,7 +44,7 @@ def component(kind: str) -> Any:
         if name not in components.available(kind):
             raise PydanticCustomError("component", "{text}", {"text": expected(name, components.available(kind))})
         known = components.options(kind, name)
-        wrong = []
+        wrong, kind_of_error = [], "option"
         for key, option in options.items():
             if key not in known:
                 wrong.append(f"{name} does not take this option: {expected(key, known)}")
@@ -52,9 +52,10 @@ def component(kind: str) -> Any:
             try:
                 TypeAdapter(known[key]).validate_python(option, strict=True)
             except ValidationError as error:
-                wrong.append(f"{key}: {error.errors()[0]['msg'].lower()}, got {option!r}")
+                wrong.append(f"{key}: {error.errors()[0]['msg'].lower()}, got {shown(option)}. Correct it.")
+                kind_of_error = "component"
         if wrong:
-            raise PydanticCustomError("component", "{text}", {"text": "; ".join(wrong)})
+            raise PydanticCustomError(kind_of_error, "{text}", {"text": " ".join(wrong)})
         return Component(kind=kind, name=name, options=options)
 
     schema: dict[str, Any] = {
@@ -95,5 +96,9 @@ class Training(Section):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """`auto` is bf16 on a GPU that has it, fp32 elsewhere."""
     gradient_checkpointing: bool = False
+    out_of_memory: Literal["adapt", "fail"] = "adapt"
+    """`adapt` halves the micro-batch, same rows and steps; `fail` stops."""
+    not_finite: Literal["stop", "rollback"] = "stop"
+    """A loss or gradient that is no number: `rollback` goes back to the epoch's start at half the rate, at most twice."""
     checkpoint_seconds: PositiveFloat = 60.0
     """Time between checkpoints. Changes nothing that comes out."""

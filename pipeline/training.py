@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pipeline.params import Training
 
 CURVE_POINTS = 200
+MAX_ROLLBACKS = 2
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class History:
 
     steps: list[dict[str, float]] = field(default_factory=list)
     epochs: list[dict[str, float | None]] = field(default_factory=list)
+    rollbacks: list[dict[str, float]] = field(default_factory=list)
     token_budget: int = 0
     n_tokens: int = 0
     seconds: float = 0.0
@@ -125,6 +127,7 @@ def train(
     model, optimizer = accelerator.prepare(model, optimizer)
     loop = _Loop(model, optimizer, objective, accelerator, settings, seed, monitor, checkpoints)
     loop.resume()
+    loop.probe()
     # Counted in ended epochs: a checkpoint after an epoch's last step is from before the epoch was scored.
     for epoch in range(len(loop.history.epochs), settings.epochs):
         loop.run_epoch(epoch)
@@ -135,14 +138,15 @@ def train(
     return loop.history
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """Return whether an error says that a device's memory ran out, in any of the ways in which torch tells it.
 
     >>> is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")), is_out_of_memory(RuntimeError("shapes"))
     (True, False)
     """
     said = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in said or "alloc_failed" in said
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return known or (isinstance(error, RuntimeError) and ("out of memory" in said or "alloc_failed" in said))
 
 
 class _Loop:
@@ -175,12 +179,31 @@ class _Loop:
         self.step = 0
         self.token_budget = settings.tokens_per_micro_batch
         self.history = History(token_budget=self.token_budget)
+        self.epoch_starts = (
+            checkpoints.beside("epoch_start") if checkpoints and settings.not_finite == "rollback" else None
+        )
         self.window: list[float] = []
         self.best: dict[str, Any] | None = None
         self.saved_at = self.counted_at = self.started_at = time.monotonic()
         self.tokens_since_start = 0
 
+    def probe(self) -> None:
+        """Before the first step, try the longest rows: what does not fit into memory shows now, not hours later."""
+        if self.step == 0:
+            self.model.train()
+            self.fitting(np.argsort(-self.objective.lengths, kind="stable")[: self.settings.batch_size])
+            self.optimizer.zero_grad()
+
     def run_epoch(self, epoch: int) -> None:
+        while True:
+            if self.epoch_starts is not None and self.step == epoch * self.steps_per_epoch:
+                self.epoch_starts.start_over(self.step, self.state())
+            try:
+                return self.take_steps(epoch)
+            except DivergedError as error:
+                self.roll_back(error)
+
+    def take_steps(self, epoch: int) -> None:
         batches = epoch_batches(
             self.objective.lengths, batch_size=self.settings.batch_size, seed=self.seed, epoch=epoch
         )
@@ -192,24 +215,41 @@ class _Loop:
             self.checkpoint_if_due()
 
     def train_step(self, rows: np.ndarray) -> float:
+        lowered = 0.5 ** len(self.history.rollbacks)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
-            group["lr"] = rate * self.factor(self.step)
-        while True:
-            try:
-                loss = self.backward(rows)
-                break
-            except RuntimeError as error:
-                self.halve_budget(error, int(self.objective.lengths[rows].max()))
+            group["lr"] = rate * self.factor(self.step) * lowered
+        loss = self.fitting(rows)
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm)
         # With fp16 an infinite gradient is the scaler's business: it skips the step and lowers its scale.
         if not np.isfinite(loss) or (self.accelerator.scaler is None and not bool(torch.isfinite(norm))):
             raise DivergedError(
                 f"step {self.step}: the loss and gradient must be finite, got loss {loss} and gradient norm {float(norm)} "
                 f"at learning rate {self.optimizer.param_groups[-1]['lr']:.1e}, rows {sorted(rows.tolist())}. "
-                "Halve the learning rate, or use precision fp32 or bf16."
+                "Halve the learning rate, use precision fp32 or bf16, or set not_finite: rollback.",
+                code="E501",
+                kept="The last checkpoint and all finished units; no step was taken with this gradient.",
             )
         self.optimizer.step()
         return loss
+
+    def roll_back(self, error: DivergedError) -> None:
+        """Go back to the epoch's start, at half the rate; a checkpoint's step would depend on time, an epoch's does not."""
+        state = None if self.epoch_starts is None else self.epoch_starts.load()
+        if self.checkpoints is None or state is None or len(self.history.rollbacks) >= MAX_ROLLBACKS:
+            raise error
+        log.warning("%s; going back to step %d at half the rate", error, state["step"])
+        rollbacks = [*self.history.rollbacks, {"from": self.step, "to": state["step"]}]
+        self.restore(state)
+        self.history.rollbacks = rollbacks
+        self.checkpoints.start_over(self.step, self.state())
+
+    def fitting(self, rows: np.ndarray) -> float:
+        """Return the loss of the rows after `backward`, in micro-batches as small as memory asks for."""
+        while True:
+            try:
+                return self.backward(rows)
+            except (RuntimeError, MemoryError) as error:
+                self.halve_budget(error, int(self.objective.lengths[rows].max()))
 
     def backward(self, rows: np.ndarray) -> float:
         """Accumulate the gradient of the mean loss over the rows and return the loss."""
@@ -229,14 +269,21 @@ class _Loop:
             total += loss.detach()
         return float(total)
 
-    def halve_budget(self, error: RuntimeError, longest: int) -> None:
+    def halve_budget(self, error: Exception, longest: int) -> None:
         """After running out of memory take smaller micro-batches: same rows, same steps, same rates."""
         if not is_out_of_memory(error):
             raise error
+        if self.settings.out_of_memory == "fail":
+            raise MachineError(
+                f"step {self.step}: out of memory with {self.token_budget} tokens per micro-batch, rows of up to "
+                f"{longest}. Lower tokens_per_micro_batch, or set out_of_memory: adapt.",
+                code="E403",
+            ) from error
         if self.token_budget <= longest:
             raise MachineError(
                 f"step {self.step}: out of memory with a single row of {longest} tokens. Lower max_length, "
-                "or set gradient_checkpointing."
+                "or set gradient_checkpointing.",
+                code="E403",
             ) from error
         self.token_budget = self.history.token_budget = max(self.token_budget // 2, longest)
         torch.cuda.empty_cache()
@@ -299,11 +346,14 @@ class _Loop:
     def resume(self) -> None:
         if self.checkpoints is None or (state := self.checkpoints.load()) is None:
             return
+        self.restore(state)
+        share = 100 * self.step / self.n_steps
+        log.info("%s: resumed at step %d of %d (%.0f %%)", self.checkpoints.name, self.step, self.n_steps, share)
+
+    def restore(self, state: dict[str, Any]) -> None:
         self.step, self.token_budget, self.window = state["step"], state["token_budget"], state["window"]
         self.history, self.best = History(**state["history"]), state["best"]
         self.model.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
         if state["scaler"] is not None and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
-        share = 100 * self.step / self.n_steps
-        log.info("%s: resumed at step %d of %d (%.0f %%)", self.checkpoints.name, self.step, self.n_steps, share)

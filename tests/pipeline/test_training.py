@@ -1,6 +1,7 @@
 """The loop against plain torch, and what it does when things go wrong."""
 
 import copy
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import nn
 from pipeline.checkpointing import Checkpoints
 from pipeline.exceptions import DivergedError, InterruptedRun, MachineError
 from pipeline.params import Training
+from pipeline.predicting import predict_logits
 from pipeline.training import train
 
 
@@ -21,7 +23,9 @@ class Regression:
     lengths: np.ndarray
     inputs: torch.Tensor
     fail_at: int | None = None
+    error: Exception = dataclasses.field(default_factory=lambda: torch.OutOfMemoryError("CUDA out of memory."))
     calls: int = 0
+    seen: list[int] = dataclasses.field(default_factory=list)
 
     def batch(self, rows, step):
         return {"inputs": self.inputs[torch.from_numpy(rows)]}
@@ -31,8 +35,9 @@ class Regression:
 
     def loss_sum(self, model, batch, progress):
         self.calls += 1
+        self.seen.append(len(batch["inputs"]))
         if self.calls == self.fail_at:
-            raise torch.OutOfMemoryError("CUDA out of memory.")
+            raise self.error
         return ((model(batch["inputs"]) - 1) ** 2).sum()
 
 
@@ -59,7 +64,8 @@ def run(model: nn.Module, objective: Regression, training: Training, **arguments
     return train(model, objective, groups(model), settings=training, seed=3, device="cpu", **arguments)
 
 
-def test_accumulated_micro_batches_equal_one_batch_also_when_ragged() -> None:
+def test_F12_accumulated_micro_batches_equal_one_batch_also_when_ragged() -> None:
+    """The loss is divided by the weight of the whole batch, so ragged micro-batches add up to the same gradient."""
     whole, objective = problem(lengths=[3, 9, 4, 8, 30] * 4)
     whole[1].p = 0.0
     parts = copy.deepcopy(whole)
@@ -94,7 +100,8 @@ class StopAt:
 
 
 @pytest.mark.parametrize("stop", range(1, 9))
-def test_stopped_at_any_step_and_resumed_the_weights_are_bit_equal(tmp_path, stop: int) -> None:
+def test_F2_I2_I8_stopped_at_any_step_and_resumed_the_weights_are_bit_equal(tmp_path, stop: int) -> None:
+    """Asked to stop at any step, also an epoch's last, training writes a checkpoint; resumed, its bits are the same."""
     undisturbed, objective = problem()
     run(undisturbed, objective, settings(), evaluate=lambda model: float(weights(model).sum()))
     model, objective = problem()
@@ -119,7 +126,9 @@ def test_stopped_at_any_step_and_resumed_the_weights_are_bit_equal(tmp_path, sto
     assert [point["epoch"] for point in history.epochs] == [0, 1, 2]
 
 
-def test_a_damaged_checkpoint_is_set_aside_and_the_older_one_taken(tmp_path) -> None:
+@pytest.mark.parametrize("damage", ["flip", "truncate", "zero", "no manifest", "wrong manifest"])
+def test_F9_I4_a_damaged_checkpoint_is_set_aside_and_the_older_one_taken(tmp_path, damage: str) -> None:
+    """A checkpoint that does not match its manifest is set aside, the older generation taken, and the bits are the same."""
     undisturbed, objective = problem()
     run(undisturbed, objective, settings())
     model, objective = problem()
@@ -127,43 +136,169 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_older_one_taken(tmp_path) -> 
     with pytest.raises(InterruptedRun):
         run(model, objective, settings(checkpoint_seconds=1e-9), checkpoints=Checkpoints(tmp_path), monitor=StopAt(5))
     newest = tmp_path / "step-000000005" / "tensors.safetensors"
-    content = bytearray(newest.read_bytes())
-    content[-1] ^= 1
-    newest.write_bytes(content)
+    content, manifest = bytearray(newest.read_bytes()), newest.with_name("manifest.json")
+    if damage == "flip":
+        content[-1] ^= 1
+        newest.write_bytes(content)
+    elif damage == "truncate":
+        newest.write_bytes(content[:-100])
+    elif damage == "zero":
+        newest.write_bytes(content[:-100] + bytes(100))
+    elif damage == "no manifest":
+        manifest.unlink()
+    else:
+        manifest.write_text(manifest.read_text(encoding="utf-8").replace("tensors.safetensors", "other.safetensors"))
     run(start, objective, settings(), checkpoints=Checkpoints(tmp_path))
     assert torch.equal(weights(start), weights(undisturbed))
     assert list(tmp_path.glob("step-000000005.corrupt-*"))
 
 
-def test_not_finite_stops_before_the_optimizer_steps() -> None:
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+def test_F15_I19_not_finite_stops_before_the_optimizer_steps(where: str) -> None:
+    """A loss or gradient that is not finite stops with E501 before the step, naming step, rate and rows."""
     model, objective = problem()
-    objective.inputs[4] = float("nan")
+    if where == "loss":
+        objective.inputs[4] = float("nan")
+    else:
+        model[2].weight.register_hook(lambda gradient: gradient * float("inf"))
     before = weights(model).clone()
     with pytest.raises(
         DivergedError, match=r"step \d: the loss and gradient must be finite.*rows \[.*4.*Halve the learning"
-    ):
+    ) as caught:
         run(model, objective, settings(batch_size=20))
-    assert torch.equal(weights(model), before)
+    assert torch.equal(weights(model), before) and caught.value.code == "E501"
 
 
-def test_out_of_memory_halves_the_micro_batch_and_keeps_steps_and_result() -> None:
+@dataclass
+class Spike(Regression):
+    """Regression whose loss is not finite at step 4, the first times that it is taken."""
+
+    n_spikes: int = 1
+    step: int = 0
+
+    def batch(self, rows, step):
+        self.step = step
+        return super().batch(rows, step)
+
+    def loss_sum(self, model, batch, progress):
+        loss = super().loss_sum(model, batch, progress)
+        if self.step == 4 and self.n_spikes > 0:
+            self.n_spikes -= 1
+            return loss * float("nan")
+        return loss
+
+
+@pytest.mark.parametrize("n_spikes", [1, 2])
+def test_F15_rollback_goes_to_the_epochs_start_at_half_the_rate_and_survives_a_kill(tmp_path, n_spikes: int) -> None:
+    """`not_finite: rollback` goes back to the epoch's start at half the rate, notes it, and resumes to the same bits."""
+    rolling = settings(not_finite="rollback", checkpoint_seconds=1e-9)
+    undisturbed, regression = problem()
+    model = copy.deepcopy(undisturbed)
+    plain = run(copy.deepcopy(undisturbed), regression, settings())
+
+    def spike() -> Spike:
+        return Spike(regression.lengths, regression.inputs, n_spikes=n_spikes)
+
+    history = run(undisturbed, spike(), rolling, checkpoints=Checkpoints(tmp_path / "a"))
+    assert history.rollbacks == [{"from": 4, "to": 3}] * n_spikes
+    assert history.steps[-1]["learning_rate"] == pytest.approx(plain.steps[-1]["learning_rate"] / 2**n_spikes)
+    objective = spike()
+    with pytest.raises(InterruptedRun):
+        run(copy.deepcopy(model), objective, rolling, checkpoints=Checkpoints(tmp_path / "b"), monitor=StopAt(5))
+    history = run(model, objective, rolling, checkpoints=Checkpoints(tmp_path / "b"))
+    assert history.rollbacks == [{"from": 4, "to": 3}] * n_spikes
+    assert torch.equal(weights(model), weights(undisturbed))
+
+
+def test_F15_a_unit_that_diverges_a_third_time_stops(tmp_path) -> None:
+    """After two rollbacks the third divergence stops the unit."""
+    model, regression = problem()
+    objective = Spike(regression.lengths, regression.inputs, n_spikes=9)
+    with pytest.raises(DivergedError):
+        run(model, objective, settings(not_finite="rollback"), checkpoints=Checkpoints(tmp_path))
+    assert objective.n_spikes == 6
+
+
+def test_F15_not_finite_in_evaluation_stops_too() -> None:
+    """Logits that are not finite end the unit where the epoch is chosen: NaN never becomes label 0."""
+
+    class Nan(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(1, 2)
+
+        def forward(self, batch):
+            return self.linear(batch["x"]) * float("nan")
+
+    class Inputs:
+        lengths = np.array([1, 1])
+
+        def batch(self, rows):
+            return {"x": torch.zeros(len(rows), 1)}
+
+    with pytest.raises(DivergedError, match="logits must be finite"):
+        predict_logits(Nan(), Inputs(), 10)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("Tried to allocate"),
+        RuntimeError("CUDA out of memory."),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"),
+        MemoryError(),
+    ],
+    ids=["OutOfMemoryError", "RuntimeError", "cuBLAS", "MemoryError"],
+)
+def test_F12_out_of_memory_halves_the_micro_batch_and_keeps_steps_and_result(error: Exception) -> None:
+    """Out of memory halves the micro-batch and takes the same rows, steps, rates and loss; the choice is recorded."""
     calm, objective = problem()
     calm[1].p = 0.0
     short_of_memory = copy.deepcopy(calm)
-    run(calm, objective, settings(tokens_per_micro_batch=40))
-    _, objective = problem(fail_at=2)
+    expected = run(calm, objective, settings(tokens_per_micro_batch=40))
+    _, objective = problem(fail_at=4, error=error)
     history = run(short_of_memory, objective, settings(tokens_per_micro_batch=40))
-    assert history.token_budget == 20 and history.steps[-1]["step"] == 9
+    assert history.token_budget == 20
+    schedule = [(point["step"], point["learning_rate"]) for point in expected.steps]
+    assert [(point["step"], point["learning_rate"]) for point in history.steps] == schedule
     torch.testing.assert_close(weights(short_of_memory), weights(calm), rtol=1e-5, atol=1e-6)
 
 
-def test_out_of_memory_with_one_row_names_the_remedy() -> None:
+def test_F12_a_resumed_unit_keeps_its_smaller_micro_batch(tmp_path) -> None:
+    """The smaller micro-batch is stored with the checkpoint and used after a resume."""
+    model, objective = problem(fail_at=2)
+    with pytest.raises(InterruptedRun):
+        run(model, objective, settings(tokens_per_micro_batch=40), checkpoints=Checkpoints(tmp_path), monitor=StopAt(4))
+    model, objective = problem()
+    run(model, objective, settings(tokens_per_micro_batch=40), checkpoints=Checkpoints(tmp_path))
+    assert max(objective.seen) == 4, "rows of 5 tokens, 20 tokens"
+
+
+def test_F12_with_the_policy_fail_out_of_memory_stops() -> None:
+    """`out_of_memory: fail` stops with E403 instead of adapting."""
+    model, objective = problem(fail_at=1)
+    with pytest.raises(MachineError, match="out of memory with 40 tokens.*out_of_memory: adapt") as caught:
+        run(model, objective, settings(tokens_per_micro_batch=40, out_of_memory="fail"))
+    assert caught.value.code == "E403"
+
+
+def test_F12_out_of_memory_with_one_row_names_the_remedy() -> None:
+    """When not even one row fits the unit stops with E403 and says what to lower."""
     model, objective = problem(lengths=[50] * 20, fail_at=1)
     with pytest.raises(MachineError, match="a single row of 50 tokens. Lower max_length"):
         run(model, objective, settings(tokens_per_micro_batch=50))
 
 
-def test_another_runtime_error_is_not_retried() -> None:
+def test_F13_the_longest_rows_are_tried_before_the_first_step() -> None:
+    """One long row that does not fit is known before step 0; the probe changes no bit of the result."""
+    model, objective = problem(lengths=[5] * 19 + [512], fail_at=1)
+    with pytest.raises(MachineError, match="step 0: out of memory with a single row of 512 tokens"):
+        run(model, objective, settings(tokens_per_micro_batch=512))
+    assert objective.seen == [1]
+
+
+def test_F12_another_runtime_error_is_not_retried() -> None:
+    """An error that is not about memory is not retried."""
     model, objective = problem()
     objective.inputs = objective.inputs[:, :2]
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
