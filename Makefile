@@ -8,8 +8,9 @@ TORCH_VERSION := $(shell sed -n 's/^torch==//p' constraints.txt)
 NEEDS_CPU_BUILD := $(shell command -v nvidia-smi >/dev/null 2>&1 || { [ "$$(uname -sm)" = "Linux x86_64" ] && echo yes; })
 TORCH ?= torch==$(TORCH_VERSION)$(if $(NEEDS_CPU_BUILD),+cpu)
 READY := $(VENV)/.ready
+FUZZ_SECONDS ?= 60
 
-.PHONY: demo test test-all check format schema minilm help
+.PHONY: demo test test-all test-faults reliability check format schema minilm fuzz help
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -32,6 +33,19 @@ test: $(READY) ## set up, then run all tests but the slow ones and those on real
 
 test-all: $(READY) ## all tests
 	python -m pytest -q
+
+fuzz: $(READY) ## fuzz the readers, the params loader and the check of submissions, FUZZ_SECONDS (60) each
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[fuzz]"
+	mkdir -p .stitchfold/fuzz
+	for target in delimited records parquet archives params submission; do \
+	  python -m tests.fuzz.fuzz $$target -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(abspath .stitchfold/fuzz)/$$target- || exit 1; \
+	done
+
+test-faults: $(READY) ## kill, damage and collide runs of a tiny competition in hundreds of ways (half an hour on two cores)
+	python -m tests.faults
+
+reliability: $(READY) ## run the tests of the fault catalogue and write docs/reliability.md
+	python -m tests.reliability
 
 check: $(READY) ## format, lint, types, tests with doctests
 	ruff format --check .

@@ -34,8 +34,12 @@ REPORT = OUT / "report"
 PLOTS = OUT / "plots"
 ABLATIONS = OUT / "ablate"
 UNIT_PREDICTIONS = "predictions.parquet"
+STITCHED = "stitch.json"  # beside a stitched model's weights: how it is built, and over which encoders
 HOLDOUT_FOLD = -1
+TRAIN_FOLD = -2
 LOGIT = "logit:"
+# Running the stage again is not enough: DVC may bring back its own copy, damaged too and trusted unread.
+MEND = "Run stitchfold doctor --fix, then dvc repro."
 
 TABLE_COLUMNS = ["row_id", "task", "split", "text", "text_pair", "label", "group"]
 FOLDS_COLUMNS = ["row_id", "task", "repeat", "fold", "cluster"]
@@ -61,6 +65,8 @@ class Table:
 @dataclass(frozen=True)
 class Folds:
     """The fold manifest: `row_id, task, repeat, fold, cluster`; `fold` is -1 for the untouched hold-out.
+
+    It is -2 for rows that every model trains on and none is scored on: the only ones of their class.
 
     Rows of one cluster (same group, or near-duplicates) share a fold in every repeat. `digest` names this manifest in
     everything made from it.
@@ -149,17 +155,16 @@ def verify(path: Path) -> str:
     """Return a file's digest after comparing it with the one written beside it.
 
     Raises:
-        MachineError: if the file or its digest is missing, or they disagree; the message names the stage that makes it.
+        MachineError: if the file or its digest is missing, or they disagree; the message says how to make it again.
     """
-    again = f"Make it again: dvc repro --force --single-item {_stage_of(path)}"
     try:
         expected = path.with_name(path.name + ".sha256").read_text(encoding="utf-8").split()[0]
         digest = sha256_of(path)
     except (FileNotFoundError, IndexError) as error:
-        raise MachineError(f"{path}: the file or its .sha256 is missing or empty. {again}", code="E402") from error
+        raise MachineError(f"{path}: the file or its .sha256 is missing or empty. {MEND}", code="E402") from error
     if digest != expected:
         raise MachineError(
-            f"{path}: must have sha256 {expected[:12]}…, got {digest[:12]}… (damaged, or edited by hand). {again}",
+            f"{path}: must have sha256 {expected[:12]}…, got {digest[:12]}… (damaged, or edited by hand). {MEND}",
             code="E402",
         )
     return digest
@@ -271,13 +276,14 @@ def check_predictions(predictions: Predictions) -> None:
     if predictions.logits.shape != (len(predictions.rows), len(predictions.labels)):
         raise DataError(
             f"predictions of {predictions.model}: logits must have shape (rows, labels) = "
-            f"({len(predictions.rows)}, {len(predictions.labels)}), got {predictions.logits.shape}."
+            f"({len(predictions.rows)}, {len(predictions.labels)}), got {predictions.logits.shape}. Write as many."
         )
     finite = np.isfinite(predictions.logits).all(axis=1)
     if not finite.all():
         row = predictions.rows["row_id"].iloc[int(np.argmin(finite))]
         raise DataError(
-            f"predictions of {predictions.model}: must be finite, got {(~finite).sum()} rows that are not, first {row!r}."
+            f"predictions of {predictions.model}: must be finite, got {(~finite).sum()} rows that are not, first {row!r}. "
+            "Lower the model's learning rate, or use precision fp32."
         )
     is_oof = predictions.rows["split"] == "oof"
     once = ["row_id", "repeat"]
@@ -289,7 +295,8 @@ def check_predictions(predictions: Predictions) -> None:
         if twice.any():
             row = rows.loc[twice, "row_id"].iloc[0]
             raise DataError(
-                f"predictions of {predictions.model}: each row must stand once per {keys[1:]}, got {row!r} twice."
+                f"predictions of {predictions.model}: each row must stand once per {keys[1:]}, got {row!r} twice. "
+                "Make them again with each row once."
             )
 
 

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.artifacts import Table
-from pipeline.near_duplicates import encode, normalise, row_texts
+from pipeline.near_duplicates import encode, row_texts
+from pipeline.preparing import label_variants
 
 QUANTILES = {"50": 0.5, "90": 0.9, "99": 0.99, "max": 1.0}
 CJK = r"[\p{Han}\p{Hiragana}\p{Katakana}]"
@@ -61,7 +62,7 @@ def _audit_task(table: Table, clusters: pd.DataFrame, task: str) -> dict[str, An
         "duplicates": _duplicates(codes, cluster, distinct),
         "conflicting_labels": _conflicts(codes[is_train], label[is_train], distinct),
         "overlap": _overlap(rows["row_id"], codes, cluster, is_train),
-        "label_variants": _variants(labels),
+        "label_variants": label_variants(labels),
     }
 
 
@@ -116,14 +117,6 @@ def _overlap(row_ids: pd.Series, codes: np.ndarray, cluster: np.ndarray, is_trai
         "test_texts_in_train": int(np.isin(codes[~is_train], codes[is_train]).sum()),
         "test_near_duplicates_in_train": int(np.isin(cluster[~is_train], cluster[is_train]).sum()),
     }
-
-
-def _variants(labels: list[str]) -> list[list[str]]:
-    """Return labels that differ only in case, width or white space: most likely one label, spelt in several ways."""
-    alike: dict[str, list[str]] = {}
-    for label in labels:
-        alike.setdefault(normalise(label), []).append(label)
-    return [spellings for spellings in alike.values() if len(spellings) > 1]
 
 
 def _examples(codes: Any, distinct: pa.Array) -> list[str]:

@@ -21,6 +21,7 @@ from pipeline.copies import COPIES_COLUMNS, FOLDER, SUMMARY, UNLABELLED_COLUMNS,
 from pipeline.copying import UNIT_COPIES, make_copies, read_record
 from pipeline.exceptions import ParamsError
 from pipeline.executing import Unit, run_units
+from pipeline.failpoints import failpoint
 from pipeline.folding import rows_digest
 from pipeline.near_duplicates import near_pairs, row_texts
 from pipeline.params_yaml import expected
@@ -70,9 +71,9 @@ def augment(params: "Params", table: Table, folds: Folds, *, recipe: dict[str, A
     shards = list(_shards(params, table, folds, recipe))
     if shards:
         run_units([(one.unit, make_copies, one.arguments) for one in shards], run=params.run, stage="augment")
-    made = [_read(one) for one in shards if one.fold is not None]
-    copies = pd.concat(made, ignore_index=True) if made else pd.DataFrame(columns=[*COPIES_COLUMNS, "step"])
-    screened = screen(copies, table, folds, settings=settings, similarity=params.folds.near_duplicate_similarity)
+    failpoint("screen")
+    similarity = params.folds.near_duplicate_similarity
+    screened = screen(_read_copies(shards), table, folds, settings=settings, similarity=similarity)
     if settings.quality.flip_confidence is not None and len(screened.copies):
         screened = flips(screened, params, table, folds, recipe=recipe["flips"])
     steps = _summary(settings, shards, screened.copies, screened.dropped)
@@ -224,6 +225,12 @@ def _read(shard: Shard) -> pd.DataFrame:
     rows = rows.assign(task=shard.task, repeat=shard.repeat, fold=shard.fold, step=shard.step)
     ids = rows["row_id"] + f"~{shard.repeat}.{shard.step}." + rows["number"].astype("str")
     return rows.assign(copy_id=ids)[[*COPIES_COLUMNS, "step"]]
+
+
+def _read_copies(shards: list[Shard]) -> pd.DataFrame:
+    """Return the copies of all shards."""
+    made = [_read(one) for one in shards if one.fold is not None]
+    return pd.concat(made, ignore_index=True) if made else pd.DataFrame(columns=[*COPIES_COLUMNS, "step"])
 
 
 def _read_unlabelled(shard: Shard) -> pd.DataFrame:

@@ -7,6 +7,7 @@ import pandas as pd
 from pipeline import artifacts
 from pipeline.artifacts import Folds, Predictions, Table
 from pipeline.executing import Unit, run_units
+from pipeline.failpoints import failpoint
 from pipeline.folding import FoldJob, fold_jobs, gather_predictions, rows_digest
 from pipeline.reproducibility import derive_seed, versions
 
@@ -27,6 +28,7 @@ def fit_and_predict(
     seed = derive_seed(fields["seed"], fields["task"], int(predicted["repeat"].iloc[0]), int(predicted["fold"].iloc[0]))
     model = baseline.build(n_outputs=len(fields["labels"]), seed=seed)
     model.fit(fitted, fitted["label"].to_numpy())
+    failpoint("baseline")
     logits = model.predict_log_probabilities(predicted)
     artifacts.write_predictions(
         Predictions(rows=predicted, logits=logits, **fields), workspace.result / artifacts.UNIT_PREDICTIONS

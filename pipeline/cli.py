@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from tqdm import tqdm
 
-from pipeline.exceptions import exit_on_error
+from pipeline.exceptions import MachineError, exit_on_error
 
 app = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 ablate = typer.Typer(help="Does a choice pay? Compare on the same folds and seeds.", no_args_is_help=True)
@@ -14,16 +15,31 @@ ParamsOption = Annotated[Path, typer.Option("--params", help="The params file.")
 
 
 @app.command()
-def check(path: ParamsOption = Path("params.yaml")) -> None:
-    """Check params.yaml: all errors at once, each with its line and a remedy."""
+def check(
+    path: ParamsOption = Path("params.yaml"),
+    dry_steps: Annotated[
+        int,
+        typer.Option("--dry-steps", min=0, help="Train so many real steps of every encoder, and estimate the time."),
+    ] = 0,
+) -> None:
+    """Check params.yaml, all errors at once, each with its line and a remedy; then disk, memory and lengths."""
     from pipeline.params import load_params
 
     with exit_on_error():
         params = load_params(path)
+        from pipeline.preflight import preflight
+
         typer.echo(
             f"{path}: fine. Competition {params.competition}: {len(params.tasks)} task(s), {params.folds.n_splits} folds x "
             f"{params.folds.n_repeats} repeat(s), models {', '.join(params.members)}. Next: dvc repro"
         )
+        for line in preflight(params):
+            typer.echo(line)
+        if dry_steps:
+            from pipeline.dry_running import dry_run  # imports torch: only once params are known to be right
+
+            for line in dry_run(params, n_steps=dry_steps):
+                typer.echo(line)
 
 
 @app.command()
@@ -182,6 +198,86 @@ def validate() -> None:
     with exit_on_error():
         path = validate_submission(load_params())
         typer.echo(f"{path}: accepted")
+
+
+@app.command()
+def status(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+    """Show how far the work is: units done, running, interrupted and failed, time left, and the disk they take."""
+    import json
+
+    from pipeline.store_status import read_status
+
+    with exit_on_error():
+        found = read_status()
+        typer.echo(json.dumps(found.as_json(), indent=1) if as_json else "\n".join(found.lines()))
+
+
+@app.command()
+def doctor(fix: Annotated[bool, typer.Option("--fix", help="Put right what is found.")] = False) -> None:
+    """Find what a kill or a bad disk left behind, and with --fix put it right. What is whole is not computed again."""
+    from pipeline.doctoring import examine
+
+    with exit_on_error():
+        n_found = n_fixed = 0
+        for finding in examine():
+            done = fix and finding.repair()
+            n_found, n_fixed = n_found + 1, n_fixed + done
+            typer.echo(f"{finding.where}: {finding.what}. {'Done' if done else 'To do'}: {finding.remedy}.")
+        remedy = "nothing is wrong" if not n_found else "Next: dvc repro" if fix else "Next: stitchfold doctor --fix"
+        typer.echo(f"{n_found} found, {n_fixed} put right. {remedy}")
+    if n_fixed < n_found:
+        raise typer.Exit(MachineError.exit_code)
+
+
+@app.command()
+def verify() -> None:
+    """Compute every digest anew, of artifacts, models, units, dvc.lock, DVC's cache, and check the submission once more."""
+    from pipeline import verifying
+
+    with exit_on_error():
+        checked = list(tqdm(verifying.verify(), desc="verify", unit=" digests", disable=None))
+        wrong = [one for one in checked if one.problem]
+        for one in wrong:
+            typer.echo(f"{one.path}: {one.problem}")
+        if wrong:
+            raise MachineError(
+                f"{wrong[0].path}: all {len(checked)} digests must match, got {len(wrong)} that do not, listed above. "
+                "Do for each what its line says.",
+                code="E402",
+            )
+        typer.echo(f"{len(checked)} digests match")
+
+
+@app.command()
+def clean(
+    params: Annotated[
+        list[Path] | None, typer.Option(help="Further params files, beside params.yaml and competitions/*/params.yaml.")
+    ] = None,
+    translations: Annotated[
+        bool, typer.Option("--translations", help="Also translations by models that no params file names.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it; without, only say what could go.")] = False,
+) -> None:
+    """List the units that no params file of the tree needs, with the params that made them, and with --yes remove them."""
+    from pipeline.cleaning import judge, remove
+    from pipeline.store import disk_usage, size_text
+
+    with exit_on_error():
+        verdict = judge(params or [], translations=translations)
+        for line in verdict.lines():
+            typer.echo(line)
+        total, free = disk_usage([one.folder for one in verdict.spare])
+        linked = (
+            f"; {size_text(total - free)} more are linked from out/ or DVC's cache (dvc gc -w)" if free < total else ""
+        )
+        if not yes:
+            typer.echo(
+                f"{len(verdict.spare)} can go, which frees {size_text(free)}{linked}. Next: stitchfold clean --yes"
+            )
+            return
+        freed, taken = remove(verdict)
+        left = f"; left alone, as somebody writes them: {', '.join(one.text for one in taken)}" if taken else ""
+        typer.echo(f"{len(verdict.spare) - len(taken)} removed, {size_text(freed)} freed{linked}{left}")
 
 
 def main() -> None:

@@ -37,7 +37,7 @@ def load(kind: str, name: str, function: str = "build") -> Callable[..., Any]:
         ParamsError: if there is no such file.
     """
     if name not in available(kind):
-        raise ParamsError(f"{kind}: got {name!r}, expected one of {list(available(kind))}.")
+        raise ParamsError(f"{kind}: got {name!r}, expected one of {list(available(kind))}. Correct the name.")
     found: Callable[..., Any] = getattr(importlib.import_module(f"pipeline.{kind}.{name}"), function)
     return found
 
@@ -57,6 +57,17 @@ def options(kind: str, name: str) -> dict[str, Any]:
     build = next(node for node in source(kind, name).body if isinstance(node, ast.FunctionDef) and node.name == "build")
     pairs = zip(build.args.kwonlyargs, build.args.kw_defaults, strict=True)
     return {argument.arg: _simple_type(argument.annotation) for argument, default in pairs if default is not None}
+
+
+def defaults(kind: str, name: str) -> dict[str, Any]:
+    """Return the literal defaults of the options that a component takes.
+
+    >>> defaults("losses", "focal")
+    {'gamma': 2.0}
+    """
+    build = next(node for node in source(kind, name).body if isinstance(node, ast.FunctionDef) and node.name == "build")
+    pairs = zip(build.args.kwonlyargs, build.args.kw_defaults, strict=True)
+    return {argument.arg: ast.literal_eval(default) for argument, default in pairs if default is not None}
 
 
 def constant(kind: str, name: str, constant_name: str) -> Any:

@@ -14,6 +14,7 @@ import pandas as pd
 from pipeline import artifacts
 from pipeline.contracts import Augmenter, Corpus
 from pipeline.exceptions import InterruptedRun, PipelineError
+from pipeline.failpoints import failpoint
 from pipeline.params_augment import flow_name
 from pipeline.reproducibility import derive_seed
 from pipeline.rewording import cut_spans, is_word, term_spans
@@ -138,6 +139,7 @@ def make_copies(
                 n_variants=int(rows["n_copies"].iloc[block].max()),
                 reserved=[spared[place] for place in block],
             )
+            failpoint("augment")
             for place, variants in zip(block, found, strict=True):
                 wanted = variants[: rows["n_copies"].iloc[place]]
                 parts += [Part(place, number, variant, flow_name(flow)) for number, variant in enumerate(wanted)]
@@ -168,7 +170,7 @@ def _by_flow(step: "Step", seeds: list[int]) -> Iterator[tuple[list["Component"]
 def _stop_if_asked(workspace: "Workspace", done: int, n_rows: int) -> None:
     code = workspace.stop_requested()
     if code:
-        raise InterruptedRun("interrupted; run dvc repro to continue.", code)
+        raise InterruptedRun("interrupted. Run dvc repro to continue.", code)
     workspace.progress(step=done, n_steps=n_rows)
 
 

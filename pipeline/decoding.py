@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from pipeline.exceptions import ParamsError
+from pipeline.model_sources import NO_CODE
 
 N_MODELS = 2
 # What a checkpoint says about its tokens holds; how it would search or sample is for the params to say.
@@ -106,6 +107,7 @@ def from_pretrained(loader: str, origin: str, revision: str | None, **options: A
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
+    options = {**NO_CODE, **options}
     if revision is not None:
         options["revision"] = revision
     try:

@@ -77,7 +77,8 @@ def parse_delimited(content: bytes, *, name: str, separator: bytes, quoting: boo
         line, got = lines[wrong[0]], counts[wrong[0]]
         raise DataError(
             f"{name}:{line}: must have {counts[0]} fields as line {lines[0]} has, got {got} "
-            f"({len(wrong)} such rows). Mend them, or check the task's format and `quoting`."
+            f"({len(wrong)} such rows). Mend them, or check the task's format and `quoting`.",
+            code="E307",
         )
     if not len(starts):
         return Delimited(buffer, starts, ends, np.empty((0, 0), np.int64), lines, quoting)
@@ -111,7 +112,8 @@ def _quoted_spans(content: bytes, newlines: np.ndarray, *, name: str, separator:
             line = int(np.searchsorted(newlines, match.start())) + 1
             raise DataError(
                 f"{name}:{line}: a quote opens a field here and is not closed before a separator or line "
-                "end. Close it, or set the task's `quoting: false` if quotes are ordinary characters."
+                "end. Close it, or set the task's `quoting: false` if quotes are ordinary characters.",
+                code="E307",
             )
         spans.append(match.span())
     return np.array(spans, np.int64).reshape(-1, 2).T.copy()
@@ -134,7 +136,8 @@ def _refuse_swallowed_rows(
             line = int(np.searchsorted(newlines, start)) + 1
             raise DataError(
                 f"{name}:{line}: a quote opened here swallows {len(rows) - 1} rows, each whole by itself. "
-                "Set the task's `quoting: false`, or mend the quote."
+                "Set the task's `quoting: false`, or mend the quote.",
+                code="E307",
             )
 
 

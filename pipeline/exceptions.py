@@ -6,7 +6,6 @@ A message reads *where: what must hold, got what. What to do.* The first digit o
 
 import errno
 import json
-import logging
 import os
 import re
 import shutil
@@ -17,8 +16,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from pipeline.redacting import redact, start_logging
+from pipeline.stopping import watch_parent
+
 LAST_ERROR = Path("out/last_error.json")
-LOG_FORMAT = "%(asctime)s %(message)s"
 
 # code -> what it is called, and why the run cannot simply go on
 CODES: dict[str, tuple[str, str]] = {
@@ -65,7 +66,7 @@ class PipelineError(Exception):
     kept = "Finished units and the checkpoints of unfinished ones, in .stitchfold/units; nothing is half-written."
 
     def __init__(self, message: str = "", *, code: str | None = None, kept: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__(redact(message))
         self.code = code or self.code
         self.kept = kept or self.kept
 
@@ -114,10 +115,12 @@ class InterruptedRun(PipelineError, RuntimeError):
 @contextmanager
 def exit_on_error() -> Iterator[None]:
     """Turn an error into one block on stderr, `out/last_error.json` and the error's exit code."""
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, datefmt="%H:%M:%S")
+    start_logging()
+    watch_parent()
     try:
         yield
-        LAST_ERROR.unlink(missing_ok=True)
+        if "DVC_STAGE" in os.environ:  # a command that looks at what happened must not wipe it out
+            LAST_ERROR.unlink(missing_ok=True)
     except Exception as error:
         known = as_pipeline_error(error)
         show(known)
@@ -130,7 +133,9 @@ def show(error: PipelineError) -> None:
     print(f"\n{block(found)}", file=sys.stderr, flush=True)
     with suppress(OSError):  # the disk may be what failed
         LAST_ERROR.parent.mkdir(exist_ok=True)
-        LAST_ERROR.write_text(json.dumps(found, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        LAST_ERROR.write_text(
+            json.dumps(found, ensure_ascii=False, indent=2) + "\n", encoding="utf-8", errors="replace"
+        )
 
 
 def as_pipeline_error(error: Exception) -> PipelineError:

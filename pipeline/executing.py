@@ -25,20 +25,21 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from pipeline.artifacts import write_atomically
 from pipeline.checkpointing import Checkpoints, is_whole, publish_folder, set_aside
-from pipeline.exceptions import LOG_FORMAT, InterruptedRun, MachineError, PipelineError, as_pipeline_error
+from pipeline.declared_inputs import note_opened_files
+from pipeline.exceptions import InterruptedRun, MachineError, PipelineError, as_pipeline_error
 from pipeline.failpoints import failpoint
 from pipeline.hanging import HangWatch
 from pipeline.locking import holder, one_writer
 from pipeline.predecessors import explain
 from pipeline.progress import Watcher
+from pipeline.redacting import start_logging
 from pipeline.reproducibility import digest
+from pipeline.requested import note_request
 from pipeline.stopping import stop_on_signals, stop_requested
+from pipeline.store import LAST_RUN, STORE
 
 if TYPE_CHECKING:
     from pipeline.params import Run
-
-STORE = Path(".stitchfold/units")
-LAST_RUN = Path(".stitchfold/last_run")
 
 log = logging.getLogger(__name__)
 
@@ -125,6 +126,7 @@ def run_units(jobs: list[Job], *, run: "Run", stage: str) -> None:
         MachineError: if a unit's worker died more than `run.max_retries` times.
     """
     started = time.monotonic()
+    note_request((job[0] for job in jobs), stage=stage)
     open_jobs = [job for job in jobs if not job[0].is_finished()]
     units = [job[0] for job in open_jobs]
     n_reused = len(jobs) - len(open_jobs)
@@ -167,7 +169,7 @@ def _attempt(jobs: list[Job], run: "Run", watch: HangWatch) -> list[PipelineErro
                         failed[key] = error
         except TerminatedWorkerError:  # one death fails the whole call; what is finished lies in the store
             if code := stop_requested():
-                return [InterruptedRun("interrupted; run dvc repro to continue.", code)]
+                return [InterruptedRun("interrupted. Run dvc repro to continue.", code)]
             still_open = [job for job in group if job[0].key not in failed and not job[0].is_finished()]
             at_work = [job for job in still_open if holder(job[0].folder) is not None] or still_open
             n_deaths.update(job[0].key for job in at_work)
@@ -229,11 +231,12 @@ def gpu_count(device: str) -> int:
 
 def _run_unit(unit: Unit, work: Work, arguments: dict[str, Any], *, run: "Run") -> tuple[str, PipelineError | None]:
     """Compute a unit in this process and publish its result; return its key and its error, so that it ends no other."""
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, datefmt="%H:%M:%S")  # a worker starts without
+    note_opened_files()
+    start_logging()  # a worker starts without
     on_gpu = gpu_count(run.device) > 0
-    with stop_on_signals(), _gpu(run.device), _numerics(run.threads_per_worker, on_gpu=on_gpu):
+    with stop_on_signals(), _gpu(run.device), fixed_numerics(run.threads_per_worker, on_gpu=on_gpu):
         if code := stop_requested():
-            return unit.key, InterruptedRun(f"{unit.name}: not begun; run dvc repro to continue.", code)
+            return unit.key, InterruptedRun(f"{unit.name}: not begun. Run dvc repro to continue.", code)
         try:
             unit.folder.mkdir(parents=True, exist_ok=True)
             with one_writer(unit.folder, name=unit.name, how=run.lock):
@@ -295,7 +298,7 @@ def _gpu(device: str) -> Iterator[None]:
 
 
 @contextmanager
-def _numerics(n_threads: int, *, on_gpu: bool) -> Iterator[None]:
+def fixed_numerics(n_threads: int, *, on_gpu: bool) -> Iterator[None]:
     """Fix what changes the bits of a result: torch's threads, and on a GPU the choice of kernels."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -100,8 +100,8 @@ class ExportedModel(nn.Module):
 
     def _rows(self, texts: Sequence[str], text_pairs: Sequence[str] | None) -> pd.DataFrame:
         if self.description["pairs"] != (text_pairs is not None):
-            trained = "pairs of texts: give the second ones" if text_pairs is None else "single texts: leave it out"
-            raise DataError(f"text_pairs: the model was trained on {trained}.")
+            kind, remedy = ("pairs of", "Give the second ones") if text_pairs is None else ("single", "Leave it out")
+            raise DataError(f"text_pairs: the model was trained on {kind} texts. {remedy}.")
         first = _cleaned(texts, "texts")
         second = None if text_pairs is None else _cleaned(text_pairs, "text_pairs")
         if second is not None and len(second) != len(first):

@@ -116,7 +116,9 @@ def _check_names(model: str, task: str, params: "Params") -> None:
         stage = params.stages.get(model, "")
         if stage in LOADED_ALREADY:
             what = LOADED_ALREADY[stage].format(model)
-            raise ParamsError(f"--model: must be a stitched model, one of {sorted(stitched)}; {model!r} is {what}.")
+            raise ParamsError(
+                f"--model: must be a stitched model, one of {sorted(stitched)}, but {model!r} is {what}. Name one of them."
+            )
         raise ParamsError(f"--model: {expected(model, stitched)}")
     if task not in params.tasks:
         raise ParamsError(f"--task: {expected(task, params.tasks)}")
@@ -157,9 +159,7 @@ def _plan(model: str, task: str, fold: int | None, *, params: "Params", table: T
 def _plan_fold(context: Context, home: Path, job: FoldJob, record: dict[str, Any] | None) -> Plan:
     folder, params, model = home / "models" / job.name, context.params, home.name
     if record is None or not is_whole(folder) or not (folder / SPEC).is_file():
-        raise DataError(
-            f"{folder}: the fold's stitched model is missing or damaged. Run dvc repro --force --single-item stitch"
-        )
+        raise MachineError(f"{folder}: the fold's stitched model is missing or damaged. {artifacts.MEND}", code="E402")
     stale = DataError(
         f"{folder}: was trained with other params, rows, encoders or code than those here. Run dvc repro, then export."
     )

@@ -17,6 +17,7 @@ from torch import nn
 from pipeline.alignment import word_spans
 from pipeline.batching import Encoded, padded_positions
 from pipeline.exceptions import DivergedError, MachineError, ParamsError
+from pipeline.failpoints import failpoint
 from pipeline.finetuning import encode_rows
 from pipeline.modelling import TextClassifier, encoder_half, load_classifier
 from pipeline.predicting import outputs_of
@@ -183,6 +184,7 @@ def extract(workspace: "Workspace", *, base: Base, rows: pd.DataFrame) -> None:
                     "precision fp32."
                 )
             states[positions[mask]] = values.clip(-LARGEST, LARGEST)
+    failpoint("states")
     states.flush()
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from pipeline import artifacts
 from pipeline.checkpointing import is_whole
-from pipeline.exceptions import DataError
+from pipeline.exceptions import DataError, MachineError
 from pipeline.features import BYTES_PER_VALUE, Base
 from pipeline.finetuning import HISTORY, inner_split, model_digest, trained_rows_digest
 from pipeline.folding import FoldJob
@@ -49,16 +49,20 @@ def fold_base(
         seed: of the whole run.
 
     Raises:
-        DataError: if the model is missing, damaged, or another fold's.
+        MachineError: if the model is missing or damaged.
+        DataError: if it is another fold's.
     """
     folder = encoder / "models" / job.name
     again = f"Run dvc repro --force --single-item finetune@{encoder.name}"
     place = (job.task, job.repeat, job.fold)
     record = next((one for one in history if (one["task"], one["repeat"], one["fold"]) == place), None)
     if record is None or not folder.is_dir():
-        raise DataError(f"{folder}: the fold's model is missing. {again}")
+        raise MachineError(f"{folder}: the fold's model is missing. {artifacts.MEND}", code="E402")
     if not is_whole(folder):
-        raise DataError(f"{folder}: the fold's model does not match its manifest (damaged, or edited). {again}")
+        raise MachineError(
+            f"{folder}: the fold's model does not match its manifest (damaged, or edited). {artifacts.MEND}",
+            code="E402",
+        )
     built = model_digest(folder)
     if record["rows"] != trained_rows_digest(job, encoder_settings) or record["model"] != built:
         raise DataError(

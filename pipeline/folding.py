@@ -10,6 +10,7 @@ from pipeline.artifacts import Folds, Predictions, Table
 from pipeline.copies import UNLABELLED, Copies, check_leaks, no_copies, normalised
 from pipeline.exceptions import DataError
 from pipeline.executing import Unit
+from pipeline.failpoints import failpoint
 from pipeline.reproducibility import digest
 
 
@@ -52,7 +53,7 @@ def fold_jobs(table: Table, folds: Folds, copies: Copies | None = None) -> list[
             if rows["fold"].isna().any():
                 raise DataError(f"{artifacts.FOLDS}: knows fewer rows than {artifacts.TABLE}. Run dvc repro split.")
             holdout = rows[rows["fold"] == artifacts.HOLDOUT_FOLD]
-            for fold in sorted(set(plan["fold"]) - {artifacts.HOLDOUT_FOLD}):
+            for fold in sorted(set(plan.loc[plan["fold"] >= 0, "fold"])):
                 fitted = rows[(rows["fold"] != fold) & (rows["fold"] != artifacts.HOLDOUT_FOLD)]
                 named = {"oof": rows[rows["fold"] == fold], "test": test, "holdout": holdout}
                 predicted = pd.concat([part.assign(split=split) for split, part in named.items()], ignore_index=True)
@@ -100,6 +101,7 @@ def gather_predictions(units: list[Unit], jobs: list[FoldJob], *, model: str, ta
         for unit, job in zip(units, jobs, strict=True)
         if job.task == task
     ]
+    failpoint("gather")
     rows = pd.concat([part.rows for part in parts], ignore_index=True)
     first = parts[0]
     logits = np.concatenate([part.logits for part in parts])

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from pipeline.exceptions import ParamsError
-from pipeline.model_sources import locate
+from pipeline.model_sources import NO_CODE, locate
 from pipeline.segmenting import IS_HAN, Span
 
 Kind = Literal["letters", "digits", "han"]
@@ -224,7 +224,7 @@ def _load(model: str) -> tuple[Any, Any]:
     from transformers.utils import logging
 
     origin, revision = locate(model)
-    options: dict[str, Any] = {"revision": revision} if revision else {}
+    options: dict[str, Any] = {**NO_CODE, "revision": revision} if revision else NO_CODE
     logging.disable_progress_bar()
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(origin, **options)

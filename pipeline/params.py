@@ -6,19 +6,21 @@ Read as YAML 1.2, as DVC reads it (`1e-5` is a number, `no` is text, a repeated 
 import warnings
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from pipeline import components
+from pipeline.declared_inputs import watched
 from pipeline.exceptions import ParamsError
 from pipeline.params_augment import Augment as Augment
 from pipeline.params_base import Component as Component
 from pipeline.params_base import PositiveFloat, PositiveInt, Ratio, Section, Training, component
 from pipeline.params_checks import Problem, check_files, check_names, check_together
+from pipeline.params_problems import by_location, problem
 from pipeline.params_stitch import Stitch
-from pipeline.params_yaml import dotted, expected, line_of, plain, read_yaml, shown
+from pipeline.params_yaml import dotted, line_of, plain, read_yaml
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -204,19 +206,18 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
     try:
         params = Params.model_validate(values)
     except ValidationError as error:
-        for item in error.errors(include_url=False):
-            location = tuple(part for part in item["loc"] if not str(part).startswith("function-"))
+        for location, items in by_location(error, values).items():
             # What is inherited was reported under training.
-            depth = {"encoders": 2, "stitch": 1}.get(str(location[0]), len(location))
+            depth = {"encoders": 2, "stitch": 1}.get(str(location[0]), len(location)) if location else 0
             inherited = len(location) > depth and location[depth] not in own.get(location[:depth], {location[depth]})
-            if not inherited or item["type"] == "missing":
-                problems.append(_problem(dict(item), location))
+            if not inherited or items[0]["type"] == "missing":
+                problems.append(problem(items, location, root=Params))
     problems += [*check_names(values), *check_files(values), *(check_together(params) if params else ())]
     if params is None or problems:
         lines = [f"{path}:{line_of(raw, one.location)} {dotted(one.location)}: {one.text}" for one in problems]
         codes = {one.code for one in problems}
         raise ParamsError("\n".join(dict.fromkeys(lines)), code=codes.pop() if len(codes) == 1 else "E200")
-    return params
+    return watched(params)
 
 
 def _inherit_training(values: dict[str, Any]) -> dict[tuple[Any, ...], set[str]]:
@@ -249,44 +250,3 @@ def _component_schemas(node: Any) -> Any:
             return {key: node[key] for key in ("anyOf", "default", "description") if key in node}
         return {key: _component_schemas(value) for key, value in node.items() if key != "Component"}
     return [_component_schemas(value) for value in node] if isinstance(node, list) else node
-
-
-def _problem(item: dict[str, Any], location: tuple[Any, ...]) -> Problem:
-    message = f"{item['msg'][0].lower()}{item['msg'][1:]}"
-    if item["type"] == "extra_forbidden":
-        model = _model_at(location[:-1])
-        known = list(model.model_fields) if model is not None else []
-        return Problem(location, f"is not a known key: {expected(location[-1], known)}", "E201")
-    if item["type"] == "missing":
-        remedy = ", if only as `{}`: DVC tracks every section but `run`" if len(location) == 1 else ""
-        return Problem(location, f"is missing. Add it{remedy}.", "E202")
-    if item["type"] == "contradiction":
-        return Problem(location, f"{item['msg']}.", "E203")
-    if item["type"] in ("component", "option"):
-        return Problem(location, item["msg"], "E202" if item["type"] == "component" else "E201")
-    got = "" if isinstance(item["input"], dict) else f", got {shown(item['input'])}"
-    return Problem(location, f"{message}{got}. {_remedy(item, location)}", "E202")
-
-
-def _remedy(item: dict[str, Any], location: tuple[Any, ...]) -> str:
-    """Return how to mend a value of the wrong type or range."""
-    if item["type"] == "string_type" and isinstance(item["input"], int | float):
-        return "Put it in quotes: without them YAML reads a number or a truth value."
-    model = _model_at(location[:-1])
-    field = model.model_fields.get(str(location[-1])) if model is not None and location else None
-    if field is None or field.is_required() or isinstance(field.default, BaseModel):
-        return "Correct it."
-    return f"Correct it, or remove it for the default ({field.default})."
-
-
-def _model_at(location: tuple[Any, ...]) -> type[BaseModel] | None:
-    """Return the section at a location, found by walking the models down the location."""
-    current: Any = Params
-    for part in location:
-        if isinstance(current, type) and issubclass(current, BaseModel) and part in current.model_fields:
-            current = current.model_fields[part].annotation
-        elif get_args(current):
-            current = get_args(current)[-1]
-        if get_args(current) and isinstance(get_args(current)[0], type) and issubclass(get_args(current)[0], BaseModel):
-            current = get_args(current)[0]
-    return current if isinstance(current, type) and issubclass(current, BaseModel) else None

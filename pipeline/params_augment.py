@@ -50,7 +50,7 @@ class Step(Section):
     def _one_way(self) -> "Step":
         given = [way for way in WAYS if getattr(self, way) is not None]
         if len(given) != 1:
-            text = f"needs exactly one of {list(WAYS)}, got {given or 'none'}"
+            text = f"needs exactly one of {list(WAYS)}, got {given or 'none'}. Keep one"
             raise PydanticCustomError("contradiction", "{text}", {"text": text})
         return self
 

@@ -1,13 +1,14 @@
 """What only several keys of params.yaml together, or the file system, can show to be wrong."""
 
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline import components
 from pipeline.exceptions import ParamsError
-from pipeline.model_sources import locate
+from pipeline.model_sources import check_checkpoint, check_length, checkpoint_folder, locate
 from pipeline.params_yaml import expected
 
 if TYPE_CHECKING:
@@ -15,7 +16,19 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[a-z0-9_-]+")
 RESERVED = {"ensemble", "scores"}
-Problem = tuple[tuple[Any, ...], str]
+
+
+class Problem(NamedTuple):
+    """What is wrong with the key at a location, and the code of its kind."""
+
+    location: tuple[Any, ...]
+    text: str
+    code: str = "E203"
+
+
+def _within(place: tuple[Any, ...], problems: Iterable[Problem]) -> Iterator[Problem]:
+    """Yield problems whose locations are told from a place."""
+    yield from (Problem((*place, *location), text, code) for location, text, code in problems)
 
 
 def check_names(values: dict[str, Any]) -> Iterator[Problem]:
@@ -26,7 +39,10 @@ def check_names(values: dict[str, Any]) -> Iterator[Problem]:
     for place, names in places.items():
         for name in names if isinstance(names, dict) else ():
             if not (isinstance(name, str) and NAME.fullmatch(name)):
-                yield (*place, name), "names must match [a-z0-9_-]+, or DVC cannot address them. Rename it."
+                text = (
+                    f"names must be text that matches [a-z0-9_-]+, or DVC cannot address them, got {name!r}. Rename it."
+                )
+                yield Problem((*place, name), text, "E202")
 
 
 def check_files(values: dict[str, Any]) -> Iterator[Problem]:
@@ -41,47 +57,58 @@ def check_files(values: dict[str, Any]) -> Iterator[Problem]:
                 continue
             watched = Path("data") / str(values.get("competition"))
             if not Path(file).is_relative_to(watched) or ".." in Path(file).parts:
-                yield (
-                    ("tasks", name, *key),
-                    f"must lie in {watched}/, which DVC watches, got {file}. Move the file there.",
-                )
-            elif not Path(file).is_file():
-                remedy = "Put the competition's files there or correct the path."
-                yield ("tasks", name, *key), f"no such file: {file}. {remedy}"
+                text = f"must lie in {watched}/, which DVC watches, got {file}. Move the file there."
+                yield Problem(("tasks", name, *key), text, "E202")
+            elif not os.path.isfile(file):  # pathlib raises on names that are too long
+                text = f"no such file: {file}. Put the competition's files there or correct the path."
+                yield Problem(("tasks", name, *key), text, "E202")
 
 
 def check_together(params: "Params") -> Iterator[Problem]:
     """Yield the contradictions between keys that are each right by themselves."""
     known = list(params.stages)
     for name in sorted(set(params.encoders) & set(params.baselines)):
-        yield ("baselines", name), "an encoder has this name too. Rename one of them."
+        yield Problem(("baselines", name), "an encoder has this name too. Rename one of them.")
     for position, name in enumerate(params.stack.members or []):
         if name not in known:
-            yield ("stack", "members", position), expected(name, known)
+            yield Problem(("stack", "members", position), expected(name, known))
     if len(set(params.members)) != len(params.members):
-        yield ("stack", "members"), "names a member twice. Remove one."
+        yield Problem(("stack", "members"), "names a member twice. Remove one.")
     if not params.members:
-        yield ("encoders",), "there is no model. Add an encoder or a baseline."
+        yield Problem(("encoders",), "there is no model. Add an encoder or a baseline.")
     if params.submit.model not in ("ensemble", *params.members):
-        yield ("submit", "model"), expected(params.submit.model, ["ensemble", *params.members])
+        yield Problem(("submit", "model"), expected(params.submit.model, ["ensemble", *params.members]))
     for section, names in (("encoders", params.encoders), ("baselines", params.baselines), ("tasks", params.tasks)):
         for name in sorted(RESERVED & set(names)):
-            yield (section, name), "this name is taken by a file of the pipeline. Rename it."
+            yield Problem((section, name), "this name is taken by a file of the pipeline. Rename it.")
     for name, task in params.tasks.items():
-        yield from ((("tasks", name, *key), text) for key, text in _check_task(task))
-    yield from ((("stitch", *key), text) for key, text in check_stitch(params.stitch, params.encoders))
-    yield from ((("augment", *key), text) for key, text in check_augment(params.augment, params.tasks))
+        yield from _within(("tasks", name), _check_task(task))
+    yield from _within(("stitch",), check_stitch(params.stitch, params.encoders))
+    yield from _within(("augment",), check_augment(params.augment, params.tasks))
     for name, encoder in params.encoders.items():
-        yield from ((("encoders", name, *key), text) for key, text in _check_encoder(encoder, params.run.device))
+        yield from _within(("encoders", name), _check_encoder(encoder, params.run.device))
         if components.constant("objectives", encoder.objective.name, "READS") == "unlabelled":
-            yield from ((("encoders", name, "objective"), text) for text in _check_unlabelled(params))
+            yield from (Problem(("encoders", name, "objective"), text) for text in _check_unlabelled(params))
 
 
 def _check_task(task: "Task") -> Iterator[Problem]:
     if task.kind == "binary" and task.labels is not None and len(task.labels) != 2:
-        yield ("labels",), f"a binary task has two labels, got {len(task.labels)}. Set kind: multiclass."
+        yield Problem(("labels",), f"a binary task has two labels, got {len(task.labels)}. Set kind: multiclass.")
     if task.kind == "multiclass" and task.metric.name == "f1_binary":
-        yield ("metric",), "f1_binary is for two labels. Take f1_macro, or set kind: binary."
+        yield Problem(("metric",), "f1_binary is for two labels. Take f1_macro, or set kind: binary.")
+    if len(set(task.labels or ())) < len(task.labels or ()):
+        yield Problem(("labels",), f"each label must stand once, got {task.labels}. Remove the copies.")
+    columns = task.columns
+    read = [*(columns.text if isinstance(columns.text, list) else [columns.text]), columns.text_pair]
+    if columns.label in read:
+        yield Problem(
+            ("columns", "label"), f"a text must not be the label, got {columns.label!r} for both. Correct one."
+        )
+    try:
+        b"a".decode(task.encoding)
+    except (LookupError, ValueError):
+        text = f"must be a name of Python's codecs, such as gb18030, got {task.encoding!r}. Correct it."
+        yield Problem(("encoding",), text, "E202")
 
 
 def check_stitch(stitch: "Stitch", encoders: "dict[str, Encoder]") -> Iterator[Problem]:
@@ -90,33 +117,32 @@ def check_stitch(stitch: "Stitch", encoders: "dict[str, Encoder]") -> Iterator[P
     for position, pair in enumerate(pairs):
         for name in pair:
             if name not in encoders:
-                yield ("pairs", position), expected(name, encoders)
+                yield Problem(("pairs", position), expected(name, encoders))
         if len(set(pair)) != len(pair):
-            yield ("pairs", position), f"must name different encoders, got {pair}. Remove it."
+            yield Problem(("pairs", position), f"must name different encoders, got {pair}. Remove it.")
         if any(set(pair) == set(other) for other in pairs[:position]):
-            yield ("pairs", position), f"names {pair} a second time. Remove it."
+            yield Problem(("pairs", position), f"names {pair} a second time. Remove it.")
     n_pairs = len(encoders) * (len(encoders) - 1) // 2
     if not isinstance(stitch.pairs, list | str) and stitch.pairs.best > n_pairs:
-        yield ("pairs", "best"), f"must be at most {n_pairs}, the pairs of {len(encoders)} encoders. Lower it."
+        text = f"must be at most {n_pairs}, the pairs of {len(encoders)} encoders, got {stitch.pairs.best}. Lower it."
+        yield Problem(("pairs", "best"), text)
     groups = [group if group is not None else list(encoders) for group in stitch.groups(list(encoders)).values()]
     outside = [group for group in groups if stitch.tokenizer not in ("best", *group)]
     if outside or (stitch.tokenizer != "best" and not isinstance(stitch.pairs, list | str)):
-        yield ("tokenizer",), f"must be best or an encoder of every pair, got {stitch.tokenizer}. Set it to best."
+        text = f"must be best or an encoder of every pair, got {stitch.tokenizer}. Set it to best."
+        yield Problem(("tokenizer",), text)
     if stitch.unfreeze and (stitch.features != "online" or stitch.base != "finetuned"):
-        yield ("unfreeze",), "layers that learn have no fixed states. Set features: online and base: finetuned."
+        text = "layers that learn have no fixed states. Set features: online and base: finetuned."
+        yield Problem(("unfreeze",), text)
     if stitch.head_rows == "held_out" and stitch.base == "pretrained":
-        yield (
-            ("head_rows",),
-            "held_out spares rows that base: pretrained has never fitted. Set base: finetuned, or head_rows: train.",
-        )
+        text = "held_out spares rows that base: pretrained has never fitted. Set base: finetuned, or head_rows: train."
+        yield Problem(("head_rows",), text)
     elif stitch.head_rows == "held_out":
         names = sorted({name for group in groups for name in group if name in encoders})
         ways = {(encoders[name].epoch_selection, encoders[name].inner_ratio) for name in names}
         if len(ways) > 1 or any(selection != "inner" for selection, _ in ways):
-            yield (
-                ("head_rows",),
-                f"held_out takes the rows that {names} spared: give them epoch_selection: inner and one inner_ratio.",
-            )
+            text = f"held_out takes the rows that {names} spared. Give them epoch_selection: inner and one inner_ratio."
+            yield Problem(("head_rows",), text)
 
 
 def check_augment(augment: "Augment", tasks: "dict[str, Task]") -> Iterator[Problem]:
@@ -125,36 +151,37 @@ def check_augment(augment: "Augment", tasks: "dict[str, Task]") -> Iterator[Prob
         place = ("steps", number)
         for position, name in enumerate(step.tasks or []):
             if name not in tasks:
-                yield (*place, "tasks", position), expected(name, tasks)
+                yield Problem((*place, "tasks", position), expected(name, tasks))
         for one in (one for flow in step.flows for one in flow):
-            yield from ((place, text) for text in _check_sources(one))
+            yield from (Problem(place, text, "E204") for text in _check_sources(one))
             if (step.kept_ratio or step.guide) and not components.constant(one.kind, one.name, "SPARES"):
-                yield place, f"{one.name} cannot spare single words. Remove kept_ratio and guide, or take another."
+                text = f"{one.name} cannot spare single words. Remove kept_ratio and guide, or take another."
+                yield Problem(place, text)
         if step.guide is not None and (step.guide.by == "gradient") != (step.guide.model is not None):
-            yield (*place, "guide"), "by: gradient needs a model, by: tfidf takes none. Correct one of them."
+            yield Problem((*place, "guide"), "by: gradient needs a model, by: tfidf takes none. Correct one of them.")
         elif step.guide is not None and step.guide.model is not None:
-            yield from (((*place, "guide", "model"), text) for text in _check_folder(step.guide.model))
-            if not (Path(step.guide.model) / "readout.json").is_file():
-                yield (
-                    (*place, "guide", "model"),
-                    f"must be a fold model's folder, with readout.json: {step.guide.model}.",
-                )
+            guide = (*place, "guide", "model")
+            yield from (Problem(guide, text, "E204") for text in _check_folder(step.guide.model))
+            if not os.path.isfile(f"{step.guide.model}/readout.json"):
+                text = f"must be a fold model's folder, with readout.json, got {step.guide.model}. Copy one to models/."
+                yield Problem(guide, text, "E204")
     quality = augment.quality
     if quality.similarity is not None:
-        yield from ((("quality", "similarity"), text) for text in _check_sources(quality.similarity))
+        yield from (Problem(("quality", "similarity"), text, "E204") for text in _check_sources(quality.similarity))
     elif (quality.min_similarity, quality.max_similarity) != (0, 1):
-        yield ("quality",), "a range needs a similarity. Name one, or remove min_similarity and max_similarity."
+        text = "a range needs a similarity. Name one, or remove min_similarity and max_similarity."
+        yield Problem(("quality",), text)
     if quality.min_similarity > quality.max_similarity:
-        yield ("quality", "min_similarity"), "must be at most max_similarity. Lower it."
+        yield Problem(("quality", "min_similarity"), "must be at most max_similarity. Lower it.")
 
 
 def _check_unlabelled(params: "Params") -> Iterator[str]:
     """Yield why there are no texts without labels for an objective that learns from them."""
-    without = [name for name, task in params.tasks.items() if task.unlabelled is None]
+    without = [n for n, one in params.tasks.items() if one.unlabelled is None and one.missing_labels != "unlabelled"]
     if without and not params.augment.transductive:
-        yield f"learns from texts without labels: give tasks.{without[0]}.unlabelled, or set augment.transductive."
+        yield f"learns from texts without labels. Give tasks.{without[0]}.unlabelled, or set augment.transductive."
     if all(step.needs_labels for step in params.augment.steps):
-        yield "learns from variants of texts without labels: add one of them to augment.steps."
+        yield "learns from variants of texts without labels. Add a step to augment.steps that needs no labels."
 
 
 def _check_sources(one: "Component") -> Iterator[str]:
@@ -163,7 +190,7 @@ def _check_sources(one: "Component") -> Iterator[str]:
         path = one.options.get(option)
         if path and (not Path(path).is_relative_to("models") or ".." in Path(path).parts):
             yield f"{one.name}: {option} must lie in models/, which DVC watches, got {path}. Move the file there."
-        elif path and not Path(path).exists():
+        elif path and not os.path.exists(path):
             yield f"{one.name}: {option}: no such file: {path}. Put it there or correct the path."
     for option in components.constant(one.kind, one.name, "MODELS") or ():
         if one.options.get(option):
@@ -172,7 +199,7 @@ def _check_sources(one: "Component") -> Iterator[str]:
 
 def _check_folder(model: str) -> Iterator[str]:
     """Yield why a text is neither a folder in models/ nor a pinned hub checkpoint."""
-    if Path(model).is_dir() and (not Path(model).is_relative_to("models") or ".." in Path(model).parts):
+    if os.path.isdir(model) and (not Path(model).is_relative_to("models") or ".." in Path(model).parts):
         yield f"must lie in models/, which DVC watches, got {model}. Move the folder there."
         return
     try:
@@ -183,33 +210,53 @@ def _check_folder(model: str) -> Iterator[str]:
 
 def _check_encoder(encoder: "Encoder", device: str) -> Iterator[Problem]:
     if encoder.precision in ("bf16", "fp16") and device == "cpu":
-        yield ("precision",), f"{encoder.precision} needs a GPU, but run.device is cpu. Use auto or fp32."
+        yield Problem(("precision",), f"{encoder.precision} needs a GPU, but run.device is cpu. Use auto or fp32.")
     if encoder.source.name == "word_vectors":
         yield from _check_vectors(encoder.source.options.get("path"))
     elif encoder.source.name == "pretrained":
-        yield from _check_checkpoint(encoder.source.options)
+        yield from _check_checkpoint(encoder.source.options, encoder.max_length)
+    elif encoder.source.name == "from_config":
+        try:
+            config = {
+                "model_type": encoder.source.options.get("architecture"),
+                **(encoder.source.options.get("config") or {}),
+            }
+            check_length(encoder.max_length, config=config, origin="source.config")
+        except ParamsError as error:
+            yield Problem(("max_length",), str(error).partition(": ")[2], error.code)
 
 
 def _check_vectors(path: str | None) -> Iterator[Problem]:
     if path is None:
         return
     if not Path(path).is_relative_to("models") or ".." in Path(path).parts:
-        yield ("source", "path"), f"must lie in models/, which DVC watches, got {path}. Move the file there."
-    elif not Path(path).is_file():
-        yield ("source", "path"), f"no such file: {path}. Put the vectors there or correct the path."
+        text = f"must lie in models/, which DVC watches, got {path}. Move the file there."
+        yield Problem(("source", "path"), text, "E204")
+    elif not os.path.isfile(path):
+        text = f"no such file: {path}. Put the vectors there or correct the path."
+        yield Problem(("source", "path"), text, "E204")
 
 
-def _check_checkpoint(options: dict[str, Any]) -> Iterator[Problem]:
+def _check_checkpoint(options: dict[str, Any], max_length: int) -> Iterator[Problem]:
     origins = [key for key in ("path", "hub_id", "package") if options.get(key)]
+    path = options.get("path")
     if len(origins) != 1:
-        yield ("source",), f"needs one of path, hub_id or package, got {origins or 'none'}. Give exactly one."
-    elif origins == ["path"] and not Path(options["path"]).is_relative_to("models"):
-        yield (
-            ("source", "path"),
-            f"must lie in models/, which DVC watches, got {options['path']}. Move the folder there.",
-        )
-    elif origins == ["path"] and not Path(options["path"]).is_dir():
-        yield ("source", "path"), f"no such folder: {options['path']}. Put the model there or correct the path."
+        text = f"needs one of path, hub_id or package, got {origins or 'none'}. Give exactly one."
+        yield Problem(("source",), text)
+    elif path and (not Path(path).is_relative_to("models") or ".." in Path(path).parts):
+        text = f"must lie in models/, which DVC watches, got {path}. Move the folder there."
+        yield Problem(("source", "path"), text, "E204")
+    elif path and not os.path.isdir(path):
+        text = f"no such folder: {path}. Put the model there or correct the path."
+        yield Problem(("source", "path"), text, "E204")
     elif origins == ["hub_id"] and not re.fullmatch(r"[0-9a-f]{40}", str(options.get("revision"))):
         remedy = f"A branch can move: pin the 40-hex commit of {options['hub_id']}."
-        yield ("source", "revision"), f"got {options.get('revision')!r}. {remedy}"
+        yield Problem(("source", "revision"), f"got {options.get('revision')!r}. {remedy}", "E204")
+    else:
+        try:
+            folder = checkpoint_folder(**options)
+            if folder is not None:
+                check_checkpoint(folder, max_length=max_length)
+        except ParamsError as error:
+            key, _, text = str(error).partition(": ")
+            yield Problem(tuple(key.split(".")), text, error.code)

@@ -9,6 +9,7 @@ from torch import nn
 
 from pipeline.batching import Inputs, micro_batches
 from pipeline.exceptions import DivergedError, InterruptedRun
+from pipeline.failpoints import failpoint
 from pipeline.training import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -49,11 +50,12 @@ def outputs_of(
             token_budget = max(token_budget // 2, longest)
             continue
         yield rows, outputs
+        failpoint("predict")
         waiting = waiting[len(rows) :]
         if monitor is not None:
             monitor.progress(step=n_rows - len(waiting), n_steps=n_rows)
             if code := monitor.stop_requested():
-                raise InterruptedRun("interrupted between batches; run dvc repro to continue.", code)
+                raise InterruptedRun("interrupted between batches. Run dvc repro to continue.", code)
 
 
 def predict_logits(

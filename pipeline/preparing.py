@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from pipeline.artifacts import TABLE_COLUMNS, Table, sha256_of
 from pipeline.exceptions import DataError
+from pipeline.near_duplicates import normalise
 from pipeline.params import Task
 from pipeline.reading import Column, read_columns
 
@@ -45,6 +46,18 @@ def order_labels(labels: Sequence[str]) -> list[str]:
     return sorted(labels)
 
 
+def label_variants(labels: Sequence[str]) -> list[list[str]]:
+    """Return labels that differ only in case, width or white space: most likely one label, spelt in several ways.
+
+    >>> label_variants(["pos", "neg", "Pos "])
+    [['pos', 'Pos ']]
+    """
+    alike: dict[str, list[str]] = {}
+    for label in labels:
+        alike.setdefault(normalise(label), []).append(label)
+    return [spellings for spellings in alike.values() if len(spellings) > 1]
+
+
 def prepare(tasks: Mapping[str, Task]) -> Table:
     """Return all rows of all tasks, of each its training, test and unlabelled file, rows in file order.
 
@@ -52,23 +65,25 @@ def prepare(tasks: Mapping[str, Task]) -> Table:
 
     Raises:
         DataError: if a file cannot be read as the task says; an id recurs within a file or is empty; a training label
-            is missing or not in the given list; there are fewer than two classes, or other than two in a binary task;
-            or a file changed while it was read.
+            is missing (unless the task says what to do then) or not in the given list; there are fewer than two
+            classes, or other than two in a binary task; or a file changed while it was read.
     """
     files = sorted({file for task in tasks.values() for file in (task.train, task.test, task.unlabelled) if file})
     before = {file: sha256_of(Path(file)) for file in files}
     frames, labels = [], {}
     for name, task in tasks.items():
-        train = _read_split(task, name=name, split="train")
-        labels[name] = _check_labels(train, task, name=name)
+        train = _labelled(_read_split(task, name=name, split="train"), task, name=name)
+        labels[name] = _check_labels(train[train["split"] == "train"], task, name=name)
         frames += [train, _read_split(task, name=name, split="test")]
-        logger.info("%s: %d training and %d test rows", name, len(train), len(frames[-1]))
+        logger.info("%s: %d training and %d test rows", name, (train["split"] == "train").sum(), len(frames[-1]))
         if task.unlabelled is not None:
             frames.append(_read_split(task, name=name, split="unlabelled"))
     rows = pd.concat([frame[TABLE_COLUMNS] for frame in frames], ignore_index=True)
     for file in files:
         if sha256_of(Path(file)) != before[file]:
-            raise DataError(f"{file}: must stay as it is while it is read, but it changed. Run the stage again.")
+            raise DataError(
+                f"{file}: must stay as it is while it is read, but it changed. Run dvc repro again once it is whole."
+            )
     return Table(rows, labels)
 
 
@@ -125,34 +140,62 @@ def _check_ids(frame: pd.DataFrame, *, path: Path) -> None:
     empty = frame["row_id"] == ""
     if empty.any():
         line = frame.loc[empty, "line"].iloc[0]
-        raise DataError(f"{path}:{line}: every row must have an id, got {empty.sum()} without. Mend the rows.")
+        raise DataError(
+            f"{path}:{line}: every row must have an id, got {empty.sum()} without. Mend the rows, or set columns.id: null.",
+            code="E302",
+        )
     twice = frame.duplicated("row_id", keep="first")
     if twice.any():
         first = frame.loc[twice, "row_id"].drop_duplicates().iloc[:5]
         found = "; ".join(f"{i!r} on lines {frame.loc[frame['row_id'] == i, 'line'].tolist()[:5]}" for i in first)
+        same = frame.duplicated(["row_id", "text", "text_pair", "label"], keep="first")
         raise DataError(
-            f"{path}: ids must be unique, got {twice.sum()} repeated rows: {found}. "
-            "Remove them, or set columns.id: null."
+            f"{path}: ids must be unique, got {twice.sum()} repeated rows, {(twice & ~same).sum()} of them with another text "
+            f"or label: {found}. Remove them, or set columns.id: null.",
+            code="E302",
         )
+
+
+def _labelled(train: pd.DataFrame, task: Task, *, name: str) -> pd.DataFrame:
+    """Return training rows under the labels that are meant; rows without one as `missing_labels` says."""
+    absent = [label for label in task.rename_labels if label not in set(train["label"])]
+    if absent:
+        raise DataError(
+            f"{task.train}: tasks.{name}.rename_labels must name labels of the file, got {absent[0]!r}. Correct it.",
+            code="E305",
+        )
+    train["label"] = train["label"].map(lambda label: task.rename_labels.get(label, label)).astype("str")
+    missing = train["label"] == ""
+    if not missing.any():
+        return train
+    if task.missing_labels == "fail":
+        row = train[missing].iloc[0]
+        raise DataError(
+            f"{task.train}:{row['line']}: every training row must have a label, got {missing.sum()} without, first row "
+            f"{row['row_id']!r}. Label them, or set tasks.{name}.missing_labels: drop or unlabelled.",
+            code="E301",
+        )
+    logger.warning("%s: %d training rows without a label: %s", name, missing.sum(), task.missing_labels)
+    if task.missing_labels == "drop":
+        return train[~missing]
+    # Ids of their own: those of an unlabelled file may be the same.
+    ids = ("train:" + train["row_id"]).where(missing, train["row_id"])
+    split = train["split"].where(~missing, "unlabelled")
+    return train.assign(row_id=ids, split=split, label=train["label"].where(~missing, None))
 
 
 def _check_labels(train: pd.DataFrame, task: Task, *, name: str) -> list[str]:
-    """Return the task's labels in order."""
-    missing = train["label"] == ""
-    if missing.any():
-        row = train[missing].iloc[0]
-        raise DataError(
-            f"{task.train}:{row['line']}: every training row must have a label, got {missing.sum()} without, "
-            f"first row {row['row_id']!r}. Label or remove them."
-        )
+    """Return the task's labels in order; spellings that may be one label are only warned of."""
     counts = train["label"].value_counts()
     if task.labels is not None:
         unknown = ~train["label"].isin(task.labels)
         if unknown.any():
             row = train[unknown].iloc[0]
             raise DataError(
-                f"{task.train}:{row['line']}: labels must be in tasks.{name}.labels {task.labels}, got "
-                f"{row['label']!r} in row {row['row_id']!r} ({unknown.sum()} such rows). Add it there or mend the rows."
+                f"{task.train}:{row['line']}: labels must be in tasks.{name}.labels {task.labels}, got {row['label']!r} "
+                f"in row {row['row_id']!r} ({unknown.sum()} such rows). Add it there, rename it in "
+                f"tasks.{name}.rename_labels, or mend the rows.",
+                code="E305",
             )
     if len(counts) < 2 or (task.kind == "binary" and len(counts) != 2):
         expected = "two labels" if task.kind == "binary" else "at least two labels"
@@ -160,4 +203,7 @@ def _check_labels(train: pd.DataFrame, task: Task, *, name: str) -> list[str]:
             f"{task.train}: a {task.kind} task must have {expected}, got {len(counts)}: {list(counts.index[:5])}. "
             f"Check tasks.{name}.columns.label and kind."
         )
-    return list(task.labels) if task.labels is not None else order_labels(list(counts.index))
+    labels = list(task.labels) if task.labels is not None else order_labels(list(counts.index))
+    for alike in label_variants(labels):
+        logger.warning("%s: labels %s may be one label: see tasks.%s.rename_labels", task.train, alike, name)
+    return labels

@@ -78,7 +78,7 @@ class Watcher:
                 parts.append(f"{unit.name} {_describe_unit(noted, self._left(unit.name, part))}")
         left = self._left("stage", share / len(self.units)) if self.units else None
         finished = sum(unit.result.exists() for unit in self.units)
-        head = f"{finished}/{len(self.units)} units, {_duration(left)} left for the stage"
+        head = f"{finished}/{len(self.units)} units, {duration(left)} left for the stage"
         return share, "; ".join([head, *parts])
 
     def _left(self, name: str, share: float) -> float | None:
@@ -99,13 +99,13 @@ def _describe_unit(noted: dict[str, float], left: float | None) -> str:
     """
     forms = {"loss": " loss {:.3f}", "score": " score {:.4f}", "tokens_per_second": " {:,.0f} tokens/s"}
     known = "".join(form.format(noted[name]) for name, form in forms.items() if name in noted)
-    return f"step {noted['step']:.0f}/{noted['n_steps']:.0f}{known} {_duration(left)} left"
+    return f"step {noted['step']:.0f}/{noted['n_steps']:.0f}{known} {duration(left)} left"
 
 
-def _duration(seconds: float | None) -> str:
+def duration(seconds: float | None) -> str:
     """Return seconds as `1h05m` or `3m20s`.
 
-    >>> _duration(3900), _duration(200), _duration(None)
+    >>> duration(3900), duration(200), duration(None)
     ('1h05m', '3m20s', '?')
     """
     if seconds is None:

@@ -8,10 +8,12 @@ import difflib
 import gzip
 import io
 import json
+import lzma
 import stat
+import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -22,7 +24,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.delimited import parse_delimited
-from pipeline.exceptions import DataError
+from pipeline.exceptions import DataError, PipelineError
+from pipeline.text_encodings import as_utf8
 
 SEPARATORS = {"csv": b",", "tsv": b"\t"}
 SUFFIXES = {
@@ -35,7 +38,12 @@ SUFFIXES = {
 }
 MAX_RATIO = 200
 RATIO_COUNTS_FROM = 64 << 20
-BOMS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+TAR_MAGIC_AT = 257
+# What zipfile, gzip and the codecs below them raise on damaged bytes is not one family.
+DAMAGED_ARCHIVE = (
+    OSError, EOFError, RuntimeError, ValueError, LookupError, zlib.error, lzma.LZMAError, struct.error,
+    zipfile.BadZipFile,
+)  # fmt: skip
 Column = str | int
 
 
@@ -64,15 +72,23 @@ def read_columns(
 
     Raises:
         DataError: if the file is not what the arguments say; names the file and the line.
+        ParamsError: if there is no such encoding.
     """
     name, content = _uncompressed(path)
+    if content[TAR_MAGIC_AT : TAR_MAGIC_AT + 5] == b"ustar":
+        raise DataError(
+            f"{path}: must be the competition's file, got a tar archive of files. Unpack it and name the file.",
+            code="E308",
+        )
     found = format or SUFFIXES.get(PurePosixPath(name).suffix.lower())
     if found is None:
-        raise DataError(f"{path}: the format of {name!r} is not known from its name. Set {key}.format: csv, tsv, ...")
+        raise DataError(
+            f"{path}: the format of {name!r} is not known from its name. Set {key}.format: csv, tsv, jsonl, json or parquet."
+        )
     if found == "parquet":
         columns, lines = _read_parquet(content, wanted, optional, name=str(path))
     else:
-        text = _as_utf8(content, encoding, name=str(path), key=key)
+        text = as_utf8(content, encoding, name=str(path), key=key)
         del content
         if found in SEPARATORS:
             columns, lines = _read_delimited(
@@ -88,7 +104,7 @@ def read_columns(
             read = _json_lines if found == "jsonl" else _json_array
             columns, lines = _read_records(read(text, str(path)), wanted, optional, name=str(path))
     if not len(lines):
-        raise DataError(f"{path}: must hold at least one row, got none. Put the competition's file there.")
+        raise DataError(f"{path}: must hold at least one row, got none. Put the competition's file there.", code="E300")
     frame = pa.table(list(columns.values()), names=[str(column) for column in columns]).to_pandas()
     return frame.set_axis(list(columns), axis=1).assign(line=lines)
 
@@ -102,8 +118,11 @@ def _uncompressed(path: Path) -> tuple[str, bytes]:
             with gzip.open(path) as file:
                 return path.stem, _read_capped(file, path.stat().st_size, path)
         return path.name, path.read_bytes()
-    except (OSError, EOFError, NotImplementedError, zlib.error, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: cannot be read: {error}. Fetch the file again or correct the path.") from error
+    except PipelineError:
+        raise
+    except DAMAGED_ARCHIVE as error:
+        said = f"{type(error).__name__}: {error}"
+        raise DataError(f"{path}: cannot be read: {said}. Fetch the file again or correct the path.") from error
 
 
 def _unzipped(path: Path) -> tuple[str, bytes]:
@@ -112,15 +131,18 @@ def _unzipped(path: Path) -> tuple[str, bytes]:
         if len(files) != 1:
             names = [file.filename for file in files[:5]]
             raise DataError(
-                f"{path}: must hold exactly one file, got {len(files)} {names}. Unpack it and name the file."
+                f"{path}: must hold exactly one file, got {len(files)} {names}. Unpack it and name the file.",
+                code="E308",
             )
         member = files[0]
         parts = PurePosixPath(member.filename.replace("\\", "/"))
         mode = member.external_attr >> 16
         if parts.is_absolute() or ".." in parts.parts or (stat.S_IFMT(mode) not in (0, stat.S_IFREG)):
-            raise DataError(f"{path}: {member.filename!r} is not a regular file inside it. Do not trust this archive.")
+            raise DataError(
+                f"{path}: {member.filename!r} is not a regular file inside it. Do not trust this archive.", code="E308"
+            )
         if member.flag_bits & 1:
-            raise DataError(f"{path}: {member.filename!r} is encrypted. Unpack it and name the file.")
+            raise DataError(f"{path}: {member.filename!r} is encrypted. Unpack it and name the file.", code="E308")
         with archive.open(member) as file:
             return parts.name, _read_capped(file, member.compress_size, path)
 
@@ -131,34 +153,10 @@ def _read_capped(file: Any, compressed: int, path: Path) -> bytes:
     stream: BinaryIO = file
     content = stream.read(limit + 1)
     if len(content) > limit:
-        raise DataError(f"{path}: unpacks to more than {MAX_RATIO} times its size. Unpack it by hand if you trust it.")
+        raise DataError(
+            f"{path}: unpacks to more than {MAX_RATIO} times its size. Unpack it by hand if you trust it.", code="E308"
+        )
     return content
-
-
-def _as_utf8(content: bytes, encoding: str, *, name: str, key: str) -> bytes:
-    content = content.removeprefix(b"\xef\xbb\xbf")
-    try:
-        text = content.decode(encoding)
-    except LookupError as error:
-        raise DataError(f"{key}.encoding: {encoding!r} is not known. Use a name of Python's codecs.") from error
-    except UnicodeDecodeError as error:
-        guess = _guess_encoding(content, error.start)
-        likely = f"looks like {guess.upper()}: set {key}.encoding: {guess}" if guess else f"set {key}.encoding"
-        raise DataError(f"{name}: not {encoding.upper()} at byte {error.start}; {likely}") from error
-    return content if encoding.lower() in ("utf-8", "utf8") else text.removeprefix("\ufeff").encode("utf-8", "replace")
-
-
-def _guess_encoding(content: bytes, position: int) -> str | None:
-    for mark, encoding in BOMS.items():
-        if content.startswith(mark):
-            return encoding
-    from charset_normalizer import from_bytes
-
-    start = content.rfind(b"\n", 0, max(0, position - 2**15)) + 1
-    stop = content.find(b"\n", position + 2**15)
-    best = from_bytes(content[start : stop if stop > 0 else None]).best()
-    # gb18030 holds gbk and gb2312, which fail on rarer characters.
-    return {"gbk": "gb18030", "gb2312": "gb18030"}.get(best.encoding, best.encoding) if best else None
 
 
 def _read_delimited(
@@ -186,11 +184,18 @@ def _read_parquet(
     try:
         file = pq.ParquetFile(io.BytesIO(content))
         places = _places(file.schema_arrow.names, wanted, optional, name=name)
+        if file.metadata.num_rows > max(RATIO_COUNTS_FROM, MAX_RATIO * len(content)):
+            raise DataError(f"{name}: has {file.metadata.num_rows} rows in {len(content)} bytes. Do not trust it.")
         table = file.read(columns=[str(column) for column in places])
         columns = {column: pc.fill_null(table[str(column)].cast(pa.large_string()), "") for column in places}
-    except pa.ArrowException as error:
+        for column in columns.values():
+            column.validate(full=True)  # Arrow does not look whether text is UTF-8 before somebody stumbles over it
+    except PipelineError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, LookupError, OverflowError) as error:
         raise DataError(
-            f"{name}: is not parquet with columns of text or numbers: {error}. Correct the format."
+            f"{name}: is not parquet with columns of text or numbers: {' '.join(str(error).split())}. "
+            "Fetch it again or correct the format."
         ) from error
     return columns, np.arange(1, table.num_rows + 1)
 
@@ -205,17 +210,20 @@ def _places(
         else []
     )
     if twice:
-        raise DataError(f"{name}:1: column names must differ, got {twice} more than once. Rename one of them.")
+        raise DataError(
+            f"{name}:1: column names must differ, got {twice} more than once. Rename one of them.", code="E303"
+        )
     missing = [column for column in wanted if column not in names and column not in optional]
     if missing:
         raise DataError(
-            f"{name}:1: has no column {missing[0]!r}, {_hint(missing[0], names)}. Correct the task's `columns`."
+            f"{name}:1: has no column {missing[0]!r}, {_hint(missing[0], names)}. Correct the task's `columns`.",
+            code="E303",
         )
     return {column: list(names).index(column) for column in wanted if column in names}
 
 
 def _hint(column: Column, names: Sequence[Column]) -> str:
-    texts = [str(candidate) for candidate in names]
+    texts = [str(candidate)[:80] for candidate in names]
     if isinstance(column, int) != all(isinstance(candidate, int) for candidate in names):
         how = "name" if isinstance(column, int) else "position"
         return f"columns are addressed by {how} here, got {texts[:20]}"
@@ -224,40 +232,43 @@ def _hint(column: Column, names: Sequence[Column]) -> str:
     return f"got {texts[:20]}" + (f"; did you mean {close[0]!r} (spelt exactly so)" if close else "")
 
 
-def _decoder(name: str) -> json.JSONDecoder:
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len(dict(pairs)) < len(pairs):
-            raise DataError(f"{name}: an object has a key twice: {[key for key, _ in pairs]}. Remove one.")
-        return dict(pairs)
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object's pairs as a dictionary; a key that stands twice is a ValueError."""
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) < len(keys):
+        raise ValueError(f"each key must stand once in an object, got {keys[:20]}")
+    return dict(pairs)
 
-    # Numbers stay the text they are: 1e5 and 9007199254740993 would change as floats.
-    return json.JSONDecoder(object_pairs_hook=unique, parse_int=str, parse_float=str, parse_constant=str)
+
+# Numbers stay the text they are: 1e5 and 9007199254740993 would change as floats.
+DECODER = json.JSONDecoder(object_pairs_hook=unique_keys, parse_int=str, parse_float=str, parse_constant=str)
 
 
 def _json_lines(content: bytes, name: str) -> list[tuple[int, Any]]:
-    decoder, records = _decoder(name), []
+    records = []
     for number, line in enumerate(content.split(b"\n"), start=1):  # not splitlines: U+2028 may stand in a text
         if line.strip():
-            records.append((number, _decoded(decoder.decode, line.decode(), f"{name}:{number}")))
+            records.append((number, _decoded(line.decode(), f"{name}:{number}")))
     return records
 
 
 def _json_array(content: bytes, name: str) -> list[tuple[int, Any]]:
-    records = _decoded(_decoder(name).decode, content.decode(), name)
+    records = _decoded(content.decode(), name)
     if not isinstance(records, list):
         raise DataError(
-            f"{name}: must be an array of objects, got {type(records).__name__}. Correct the task's format."
+            f"{name}: must be an array of objects, got {_kind(records)}. Correct the task's format (jsonl has one per line).",
+            code="E307",
         )
     return list(enumerate(records, start=1))
 
 
-def _decoded(decode: Callable[[str], Any], text: str, where: str) -> Any:
+def _decoded(text: str, where: str) -> Any:
     try:
-        return decode(text)
-    except ValueError as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{where}: is not valid JSON: {error}. Mend it, or correct the task's format.") from error
+        return DECODER.decode(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"{where}: is not valid JSON: {error}. Mend it, or correct the task's format.", code="E307"
+        ) from error
 
 
 def _read_records(
@@ -265,7 +276,7 @@ def _read_records(
 ) -> tuple[dict[Column, pa.Array], np.ndarray]:
     for number, record in records:
         if not isinstance(record, dict):
-            raise DataError(f"{name}:{number}: must be an object, got {type(record).__name__}. Mend the row.")
+            raise DataError(f"{name}:{number}: must be an object, got {_kind(record)}. Mend the row.", code="E307")
     present = [c for c in wanted if c not in optional or any(c in record for _, record in records)]
     columns: dict[Column, pa.Array] = {}
     for column in present if records else []:
@@ -276,11 +287,20 @@ def _read_records(
 
 def _as_text(record: dict[str, Any], column: Column, where: str) -> str:
     if column not in record:
-        raise DataError(f"{where}: has no key {column!r}, {_hint(column, list(record))}. Correct the task's `columns`.")
+        raise DataError(
+            f"{where}: has no key {column!r}, {_hint(column, list(record))}. Correct the task's `columns`, or mend the row.",
+            code="E303",
+        )
     value = record[str(column)]
     if isinstance(value, str):
         # A lone surrogate escape is no character: UTF-8 cannot hold it.
         return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if value is None or isinstance(value, bool):
         return {None: "", True: "true", False: "false"}[value]
-    raise DataError(f"{where}: {column!r} must be text, a number or null, got {type(value).__name__}. Flatten it.")
+    raise DataError(f"{where}: {column!r} must be text, a number or null, got {_kind(value)}. Flatten it.", code="E307")
+
+
+def _kind(value: Any) -> str:
+    """Return what JSON calls a value; numbers have been left as text."""
+    names = {dict: "an object", list: "an array", str: "a text or number", bool: "a boolean", type(None): "null"}
+    return names[type(value)]

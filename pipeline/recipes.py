@@ -56,6 +56,7 @@ def stage_recipe(params: Params, stage: str) -> dict[str, Any]:
         "stitch": [params.stitch, params.tasks],
         "stack": [params.stack, params.tasks],
         "submit": params.tasks,
+        "report": [params.stack, params.tasks],
     }
     starts = [(f"stages.{stage}", "main"), *_starts(named_components(sections.get(stage)))]
     if stage == "stack":

@@ -8,8 +8,8 @@ from typing import Any
 
 from pipeline import artifacts
 from pipeline.artifacts import Folds, Table
-from pipeline.executing import LAST_RUN
 from pipeline.reporting import Texts
+from pipeline.store import LAST_RUN
 
 OF_A_FOLD = re.compile(r"stitch-(?:states|heads|predict)-(.+)-r(\d+)-f(\d+)")
 
@@ -33,12 +33,22 @@ def read_last_runs(models: Sequence[str], folds: Folds, folder: Path = LAST_RUN)
 
     Stitching leaves several records per fold; those of today's folds are summed into one, `stitch`.
     """
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    found = [_read_record(path) for path in sorted(folder.glob("*.json"))]
+    records = [one for one in found if one is not None]
     rows = folds.rows[["task", "repeat", "fold"]].drop_duplicates()
     today = {(str(task), str(repeat), str(fold)) for task, repeat, fold in rows.itertuples(index=False)}
     parts = [one for one in records if (match := OF_A_FOLD.fullmatch(one["stage"])) and match.groups() in today]
     runs = [one for one in records if one["stage"].partition("-")[2] in models]
     return [*runs, *([_sum(parts)] if parts else [])]
+
+
+def _read_record(path: Path) -> dict[str, Any] | None:
+    """Return a run's record, or None of a damaged one, on which nothing else depends."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and {"stage", "computed", "reused", "seconds"} <= record.keys() else None
 
 
 def _sum(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ it shows, runs no script and loads nothing. Whatever comes from data is escaped 
 
 import io
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ruamel.yaml import YAML
 
 from pipeline import plotting, stitch_reporting
 from pipeline.cautions import cautions, data_cautions
+from pipeline.leak_signs import Leak
 from pipeline.number_formats import correlation, count, duration, percent, score, signed
 
 TEMPLATE = Path(__file__).with_name("report.html")
@@ -26,6 +28,7 @@ Texts = dict[str, dict[str, tuple[str, str | None]]]
 def render(
     scores: dict[str, Any],
     *,
+    leaks: Sequence[Leak],
     audit: dict[str, Any],
     histories: dict[str, dict[str, Any]],
     stitched: dict[str, dict[str, Any]],
@@ -42,6 +45,7 @@ def render(
 
     Args:
         scores: what the stack stage found, `{"tasks": {task: {...}}}`.
+        leaks: what was found when they were looked for.
         audit: what the prepare stage found in the data, per task.
         histories: encoder name -> `{"units": [...]}`, one unit per task, repeat and fold.
         stitched: stitched model -> its history, in the same form.
@@ -58,6 +62,7 @@ def render(
         _task(
             task,
             found,
+            leaks=[leak for leak in leaks if leak.task in (task, "")],
             audit=audit[task],
             submission=submission,
             histories=histories,
@@ -125,6 +130,7 @@ def _task(
     name: str,
     found: dict[str, Any],
     *,
+    leaks: Sequence[Leak],
     audit: dict[str, Any],
     submission: dict[str, Any],
     histories: dict[str, Any],
@@ -145,7 +151,11 @@ def _task(
         "metric_names": [metric for metric in found["estimate"]["metrics"] if metric != found["metric"]],
         "best": next(model for model in models if model["name"] == found["best_single"]),
         "ensemble": next(model for model in models if model["name"] == found["chosen"]),
-        "cautions": cautions(found, units=units, submitted=submission["model"]) + data_cautions(audit),
+        "cautions": [
+            *(leak.said for leak in leaks),
+            *cautions(found, units=units, submitted=submission["model"]),
+            *data_cautions(audit),
+        ],
         "score_plot": Markup(plotting.scores(name, found, models)),
         "gain_plot": Markup(plotting.gains(name, found, models)),
         "curves": [_curve(name, encoder, own) for encoder, own in units.items() if any(unit["steps"] for unit in own)],

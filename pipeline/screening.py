@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline import artifacts
 from pipeline.artifacts import Folds, Table
@@ -50,8 +52,9 @@ def screen(
         return Screened(copies, barred)
     for task in table.labels:
         train, own = table.select(task, "train"), copies[copies["task"] == task]
-        reasons[own.index] = _equal_to_others(own, train)
-        pairs = near_pairs(row_texts(own), row_texts(train), similarity=similarity)
+        texts, others = row_texts(own), row_texts(train)
+        reasons[own.index] = _equal_to_others(own, texts, others)
+        pairs = near_pairs(texts, others, similarity=similarity)
         near = own.iloc[pairs[0]][["copy_id", "task", "repeat", "fold"]].reset_index()
         near["parent_id"] = own["row_id"].iloc[pairs[0]].to_numpy()
         near["row_id"] = train["row_id"].iloc[pairs[1]].to_numpy()
@@ -119,14 +122,13 @@ def find_flips(
     (workspace.result / UNIT_FLIPS).write_text(json.dumps(flipped), encoding="utf-8")
 
 
-def _equal_to_others(copies: pd.DataFrame, rows: pd.DataFrame) -> "pd.Series[Any]":
+def _equal_to_others(copies: pd.DataFrame, texts: pa.Array, others: pa.Array) -> "pd.Series[Any]":
     """Return why a copy is superfluous, or None: its text is that of a row or of a copy before it in the same repeat."""
-    texts = copies["text"].str.cat(copies["text_pair"].fillna(""), sep="\n")
-    known = set(rows["text"].str.cat(rows["text_pair"].fillna(""), sep="\n"))
-    twice = pd.DataFrame({"text": texts, "repeat": copies["repeat"]}).duplicated()
     reasons = pd.Series(None, copies.index, dtype=object)
-    reasons[twice] = "equals another copy"
-    reasons[texts.isin(known)] = "equals another row"
+    codes = pc.dictionary_encode(texts).indices.to_numpy()
+    twice = pd.DataFrame({"text": codes, "repeat": copies["repeat"].to_numpy()}).duplicated()
+    reasons[twice.to_numpy()] = "equals another copy"
+    reasons[pc.is_in(texts, value_set=others).to_numpy(zero_copy_only=False)] = "equals another row"
     return reasons
 
 

@@ -11,16 +11,21 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline import params
-from pipeline.artifacts import FOLDS_COLUMNS, HOLDOUT_FOLD, Table
+from pipeline.artifacts import FOLDS_COLUMNS, HOLDOUT_FOLD, TRAIN_FOLD, Table
 from pipeline.exceptions import ParamsError
 from pipeline.near_duplicates import cluster_texts, connect
 from pipeline.reproducibility import derive_seed
 
 logger = logging.getLogger(__name__)
 
+N_EXAMPLES = 5
+
 
 def assign_folds(table: Table, clusters: pd.DataFrame, *, folds: params.Folds, seed: int) -> pd.DataFrame:
     """Return the fold manifest of all tasks: `row_id, task, repeat, fold, cluster`, fold -1 for the hold-out.
+
+    A class that stands in one cluster only cannot both teach a model and score it: its cluster gets fold -2, which every
+    model trains on.
 
     Args:
         table: all rows; only training rows are split.
@@ -29,7 +34,7 @@ def assign_folds(table: Table, clusters: pd.DataFrame, *, folds: params.Folds, s
         seed: of the whole run; each task and repeat derives its own.
 
     Raises:
-        ParamsError: if a class, or the task, has fewer clusters outside the hold-out than folds.
+        ParamsError: if a class of several clusters, or the task, has fewer outside the hold-out than folds.
     """
     plans = []
     for task, labels in table.labels.items():
@@ -39,10 +44,14 @@ def assign_folds(table: Table, clusters: pd.DataFrame, *, folds: params.Folds, s
         cluster = related_rows(rows, near, group_pairs=folds.group_pairs)
         classes = rows["label"].map({label: i for i, label in enumerate(labels)}).to_numpy(np.int64)
         strata = classes if folds.stratify else np.zeros(len(rows), np.int64)
-        held = _draw_holdout(strata, cluster, ratio=folds.holdout_ratio, seed=derive_seed(seed, "holdout", task))
+        lone = _lone(classes, cluster, labels, task=task)
+        fixed = np.where(lone, TRAIN_FOLD, HOLDOUT_FOLD)
+        held = lone.copy()
+        own_seed = derive_seed(seed, "holdout", task)
+        held[~lone] = _draw_holdout(strata[~lone], cluster[~lone], ratio=folds.holdout_ratio, seed=own_seed)
         _check_clusters(classes[~held], cluster[~held], labels, task=task, folds=folds)
         for repeat in range(folds.n_repeats):
-            fold = np.full(len(rows), HOLDOUT_FOLD, np.int64)
+            fold = fixed.copy()
             repeat_seed = derive_seed(seed, "split", task, repeat)
             fold[~held] = _split(strata[~held], cluster[~held], n_splits=folds.n_splits, seed=repeat_seed)
             if folds.stratify:
@@ -64,6 +73,22 @@ def related_rows(rows: pd.DataFrame, near: np.ndarray, *, group_pairs: bool) -> 
     codes[both.str.strip().to_numpy() == ""] = -1
     # Every row stands twice, once per sentence, so that a sentence links rows on whichever side it occurs.
     return connect(np.tile(np.arange(len(rows)), 2), np.tile(near, 2), np.tile(groups, 2), codes)[: len(rows)]
+
+
+def _lone(classes: np.ndarray, cluster: np.ndarray, labels: list[str], *, task: str) -> np.ndarray:
+    """Return which rows lie in a cluster that is the only one of some class; none if they leave less than two classes."""
+    pairs = np.unique(np.stack([classes, cluster]), axis=1)
+    rare = np.flatnonzero(np.bincount(pairs[0], minlength=len(labels)) == 1)
+    lone = np.isin(cluster, pairs[1, np.isin(pairs[0], rare)])
+    if len(np.unique(classes[~lone])) < 2:  # nothing to score: the checks of the folds say why
+        return np.zeros(len(classes), bool)
+    if lone.any():
+        names = [labels[label] for label in rare[:N_EXAMPLES]]
+        logger.warning(
+            "%s: %d rows are trained on in every fold and never scored: all that is known of %d classes, such as %s",
+            task, lone.sum(), len(rare), names,
+        )  # fmt: skip
+    return lone
 
 
 def _draw_holdout(strata: np.ndarray, cluster: np.ndarray, *, ratio: float, seed: int) -> np.ndarray:
@@ -144,18 +169,19 @@ def _check_clusters(
     if n_clusters < folds.n_splits:
         raise ParamsError(
             f"folds.n_splits: must be at most the number of clusters of task {task}{outside} ({n_clusters}), got "
-            f"{folds.n_splits}. Lower it, or check columns.group and folds.near_duplicate_similarity."
+            f"{folds.n_splits}. Lower it, or check columns.group and folds.near_duplicate_similarity.",
+            code="E203",
         )
-    if not folds.stratify:
-        return
     pairs = np.unique(np.stack([classes, cluster]), axis=1)
     per_class = np.bincount(pairs[0], minlength=len(labels))
     present = np.flatnonzero(per_class)
     rarest = present[np.argmin(per_class[present])]
-    if per_class[rarest] < folds.n_splits:
+    if per_class[rarest] < (folds.n_splits if folds.stratify else 2):
         raise ParamsError(
             f"folds.n_splits: must be at most the rarest class's number of clusters{outside} ({per_class[rarest]}, "
-            f"class {labels[rarest]!r} of task {task}), got {folds.n_splits}. Lower it or merge classes."
+            f"class {labels[rarest]!r} of task {task}), got {folds.n_splits}. Lower it or merge classes "
+            f"(tasks.{task}.rename_labels).",
+            code="E203",
         )
 
 
@@ -166,5 +192,6 @@ def _check_training_parts(classes: np.ndarray, fold: np.ndarray, labels: list[st
         if len(folds) < 2:
             raise ParamsError(
                 f"folds: every class must be in every training part, but all rows of class {labels[label]!r} of "
-                f"task {task} fall into fold {folds[0]}. Change the seed, or merge classes."
+                f"task {task} fall into fold {folds[0]}. Change the seed, or merge classes.",
+                code="E203",
             )

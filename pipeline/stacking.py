@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline import components, scoring
-from pipeline.artifacts import HOLDOUT_FOLD, Folds, Predictions, Table
+from pipeline.artifacts import HOLDOUT_FOLD, TRAIN_FOLD, Folds, Predictions, Table
 from pipeline.contracts import Metric, Stacker
 from pipeline.deciding import Plan, cross_fit, cross_fit_plan, decide, make_plan, own_folds
 from pipeline.exceptions import DataError
@@ -85,7 +85,7 @@ def gather_members(members: Mapping[str, Predictions], *, table: Table, folds: F
         _check_member(predictions, labels=labels, manifest=manifest, task=task)
     first = folds.select(task, repeats[0]).set_index("row_id")
     source = table.select(task, "train")
-    source = source[source["row_id"].isin(first.index)]
+    source = source[source["row_id"].isin(first.index[first["fold"] != TRAIN_FOLD])]
     outside = source["row_id"].map(first["fold"]).to_numpy() == HOLDOUT_FOLD
     train, holdout = (_rows(part, first, labels=labels, task=task) for part in (source[~outside], source[outside]))
     test_ids = table.select(task, "test")["row_id"].tolist()

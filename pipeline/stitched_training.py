@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pipeline.params import Component
     from pipeline.params import Stitch as Settings
 
-SPEC = "stitch.json"
+SPEC = artifacts.STITCHED
 
 
 def train_stitched(

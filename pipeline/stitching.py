@@ -17,6 +17,7 @@ import pandas as pd
 from pipeline import artifacts
 from pipeline.artifacts import Folds, Predictions, Table
 from pipeline.executing import Unit, link_folder, run_units
+from pipeline.failpoints import failpoint
 from pipeline.features import Base, extract
 from pipeline.finetuning import HISTORY
 from pipeline.fold_models import fold_base, head_rows, read_history, states_bytes
@@ -142,6 +143,7 @@ def _stitch_fold(context: Context, job: FoldJob) -> list[Model]:
     for part in parts:
         found = {encoder: unit.result for encoder, (unit, *_) in states[part.name].items()}
         run_units(_with_states(part, found), run=params.run, stage=f"stitch-{part.name}-{job.name}")
+    failpoint("stitch")
     for unit, *_ in extracting:
         shutil.rmtree(unit.folder)
     return models
@@ -259,8 +261,10 @@ def _collect(context: Context, folder: Path, jobs: list[FoldJob], models: list[M
     for job, model in zip(jobs, models, strict=True):
         unit = model.training[0]
         link_folder(unit.result, folder / "models" / job.name)
+        failpoint("collect-stitched")
         record = json.loads((unit.result / HISTORY).read_text(encoding="utf-8"))
         names = {"task": job.task, "repeat": job.repeat, "fold": job.fold, "key": unit.key}
         encoders = [base.encoder for base in model.bases]
-        history.append({**names, "encoders": encoders, **record, "numerics": unit.depends_on["numerics"]})
+        made = {"encoders": encoders, "rows": unit.depends_on["rows"]}
+        history.append({**names, **made, **record, "numerics": unit.depends_on["numerics"]})
     artifacts.write_json(folder / HISTORY, {"units": history})

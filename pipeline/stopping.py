@@ -37,7 +37,7 @@ def stop_on_signals() -> Iterator[None]:
     # Ctrl-C reaches the whole group, and a worker hears of it from its stage: two requests would end it at once.
     on_interrupt = signal.SIG_IGN if _is_worker() else _request
     before = {n: signal.signal(n, act) for n, act in ((signal.SIGTERM, _request), (signal.SIGINT, on_interrupt))}
-    _watch_parent()
+    watch_parent()
     try:
         yield
     finally:
@@ -59,7 +59,7 @@ def _request(number: int, frame: FrameType | None) -> None:
                 child.send_signal(signal.SIGTERM)
 
 
-def _watch_parent() -> None:
+def watch_parent() -> None:
     """Start, once, a thread that asks this process to stop when the one above it is gone."""
     global _watching
     master = _master()

@@ -17,6 +17,7 @@ import pandas as pd
 from pipeline import artifacts
 from pipeline.contracts import Format
 from pipeline.exceptions import DataError, ParamsError
+from pipeline.failpoints import failpoint
 from pipeline.params import Params
 from pipeline.probabilities import probabilities_of
 
@@ -39,7 +40,8 @@ def common_format(params: Params) -> Format:
             raise ParamsError(
                 f"tasks.{name}.submission.format: must be that of task {names[0]!r} "
                 f"({formats[0].name} {formats[0].options}), got {component.name} {component.options}. "
-                "Name the same format and options in all tasks."
+                "Name the same format and options in all tasks.",
+                code="E203",
             )
     form: Format = formats[0].build()
     return form
@@ -72,6 +74,22 @@ def validate_submission(params: Params) -> Path:
     return path
 
 
+def rehearse(params: Params, table: artifacts.Table) -> None:
+    """Write, aside, a submission of the test rows with made-up predictions: what the sample refuses shows before training.
+
+    Raises:
+        DataError: if a sample has other ids, labels or columns than the submission would.
+        ParamsError: if the tasks do not fit into one submission.
+    """
+    frames, samples = {}, {}
+    for name, task in params.tasks.items():
+        row_ids, labels = table.select(name, "test")["row_id"].tolist(), table.labels[name]
+        frames[name] = submission_frame(row_ids, np.full((len(row_ids), len(labels)), 1 / len(labels)), labels)
+        samples[name] = Path(task.submission.sample) if task.submission.sample else None
+    with tempfile.TemporaryDirectory() as aside:
+        common_format(params).write(frames, samples, Path(aside))
+
+
 def frame_of_tests(predictions: artifacts.Predictions, table: artifacts.Table) -> pd.DataFrame:
     """Return the submission frame of a model's test rows, in the order of the test file.
 
@@ -81,7 +99,8 @@ def frame_of_tests(predictions: artifacts.Predictions, table: artifacts.Table) -
     if predictions.labels != table.labels[predictions.task]:
         raise DataError(
             f"predictions of {predictions.model}: must have the labels {table.labels[predictions.task]} "
-            f"of task {predictions.task}, got {predictions.labels}. Run dvc repro."
+            f"of task {predictions.task}, got {predictions.labels}. Run dvc repro.",
+            code="E309",
         )
     row_ids = table.select(predictions.task, "test")["row_id"].tolist()
     return submission_frame(row_ids, probabilities_of(predictions, "test", row_ids), predictions.labels)
@@ -119,12 +138,16 @@ def publish(
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".unchecked-") as aside:
         written = form.write(predictions, samples, Path(aside))
+        failpoint("submit")
         path = folder / written.name
         # A submission of an earlier run must not look like the result of this one.
         for stale in (path, path.with_name(path.name + ".sha256")):
             stale.unlink(missing_ok=True)
+        failpoint("unpublished")
         form.check(written, predictions, samples)
+        failpoint("checked")
         artifacts.write_bytes(path, written.read_bytes())
+    failpoint("submitted")
     return path, artifacts.verify(path)
 
 
@@ -148,10 +171,10 @@ def ordered_ids(
     Raises:
         DataError: if an id stands twice, or the sample and the test file have different ids.
     """
-    _refuse_repeated(test_ids, f"test file of task {task}")
+    _refuse_repeated(test_ids, f"test file of task {task}", code="E302")
     if sample_ids is None:
         return list(test_ids)
-    _refuse_repeated(sample_ids, str(sample))
+    _refuse_repeated(sample_ids, str(sample), code="E306")
     only_sample = _missing(sample_ids, test_ids)
     only_test = _missing(test_ids, sample_ids)
     if only_sample or only_test:
@@ -159,7 +182,8 @@ def ordered_ids(
             f"{sample}: must have the ids of the test file of task {task} ({len(test_ids)} rows), "
             f"got {len(sample_ids)} rows; only in the sample: {_examples(only_sample)}; "
             f"only in the test file: {_examples(only_test)}. "
-            "Download both again, and correct columns.id or the file that is out of date."
+            f"{_likely_wrong(only_sample, only_test)} Download both again, and correct columns.id or the file that is wrong.",
+            code="E306",
         )
     return list(sample_ids)
 
@@ -170,16 +194,19 @@ def check_ids(found: Sequence[str], expected: Sequence[str], *, where: str) -> N
     Raises:
         DataError: if one is repeated, missing, unknown or out of order.
     """
-    _refuse_repeated(found, where)
+    _refuse_repeated(found, where, code="E310")
     missing, unknown = _missing(expected, found), _missing(found, expected)
     if missing or unknown:
         raise DataError(
             f"{where}: must have the {len(expected)} wanted ids, got {len(found)} rows; "
-            f"missing: {_examples(missing)}; unknown: {_examples(unknown)}. Run dvc repro submit."
+            f"missing: {_examples(missing)}; unknown: {_examples(unknown)}. Run dvc repro submit.",
+            code="E310",
         )
     for position, (got, wanted) in enumerate(zip(found, expected, strict=True)):
         if got != wanted:
-            raise DataError(f"{where}: row {position + 1} must have id {wanted!r}, got {got!r}. Keep the wanted order.")
+            raise DataError(
+                f"{where}: row {position + 1} must have id {wanted!r}, got {got!r}. Keep the wanted order.", code="E310"
+            )
 
 
 def check_labels(found: Sequence[str], expected: Sequence[str], allowed: Sequence[str], *, where: str) -> None:
@@ -191,11 +218,13 @@ def check_labels(found: Sequence[str], expected: Sequence[str], allowed: Sequenc
     for position, (got, wanted) in enumerate(zip(found, expected, strict=True)):
         if got not in allowed:
             raise DataError(
-                f"{where}: row {position + 1} must have a label of {list(allowed)}, got {got!r}. Write names."
+                f"{where}: row {position + 1} must have a label of {list(allowed)}, got {got!r}. Write names.",
+                code="E310",
             )
         if got != wanted:
             raise DataError(
-                f"{where}: row {position + 1} was predicted as {wanted!r}, got {got!r}. Run dvc repro submit."
+                f"{where}: row {position + 1} was predicted as {wanted!r}, got {got!r}. Run dvc repro submit.",
+                code="E310",
             )
     if len(found) > 1 and len(set(found)) == 1:
         logger.warning(
@@ -216,19 +245,25 @@ def decode_strictly(content: bytes, *, where: str) -> str:
         DataError: if it is empty, not UTF-8, has a byte-order mark or carriage returns, or is cut off.
     """
     if not content.strip():
-        raise DataError(f"{where}: must hold rows, got an empty file. Run dvc repro submit.")
+        raise DataError(f"{where}: must hold rows, got an empty file. Run dvc repro submit.", code="E310")
     if content.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")) or b"\0" in content:
-        raise DataError(f"{where}: must be UTF-8 without a byte-order mark, got {content[:4].hex(' ')}. Save it so.")
+        raise DataError(
+            f"{where}: must be UTF-8 without a byte-order mark, got {content[:4].hex(' ')}. Save it so.", code="E310"
+        )
     if b"\r" in content:
         line = content[: content.index(b"\r")].count(b"\n") + 1
-        raise DataError(f"{where}: lines must end with \\n, got a carriage return in line {line}. Use Unix line ends.")
+        raise DataError(
+            f"{where}: lines must end with \\n, got a carriage return in line {line}. Use Unix line ends.", code="E310"
+        )
     if not content.endswith(b"\n"):
-        raise DataError(f"{where}: must end with a line end, got {content[-20:]!r} (cut off?). Run dvc repro submit.")
+        raise DataError(
+            f"{where}: must end with a line end, got {content[-20:]!r} (cut off?). Run dvc repro submit.", code="E310"
+        )
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{where}: must be UTF-8, got another encoding at byte {error.start}. Save it as UTF-8."
+            f"{where}: must be UTF-8, got another encoding at byte {error.start}. Save it as UTF-8.", code="E310"
         ) from error
 
 
@@ -237,10 +272,19 @@ def _missing(wanted: Sequence[str], among: Sequence[str]) -> list[str]:
     return [row_id for row_id in wanted if row_id not in known]
 
 
-def _refuse_repeated(ids: Sequence[str], where: str) -> None:
+def _likely_wrong(only_sample: Sequence[str], only_test: Sequence[str]) -> str:
+    """Say which of two files with different ids is likely wrong."""
+    if only_sample and only_test:
+        return "Perhaps they number rows in different ways, or belong to different competitions."
+    return "The test file lacks rows, or the sample is newer." if only_sample else "The sample lacks rows or is older."
+
+
+def _refuse_repeated(ids: Sequence[str], where: str, *, code: str) -> None:
     twice = [row_id for row_id, count in Counter(ids).items() if count > 1]
     if twice:
-        raise DataError(f"{where}: each id must stand once, got several times: {_examples(twice)}. Remove the copies.")
+        raise DataError(
+            f"{where}: each id must stand once, got several times: {_examples(twice)}. Remove the copies.", code=code
+        )
 
 
 def _examples(ids: Sequence[str]) -> str:

@@ -193,6 +193,7 @@ class _Loop:
             self.model.train()
             self.fitting(np.argsort(-self.objective.lengths, kind="stable")[: self.settings.batch_size])
             self.optimizer.zero_grad()
+            self.started_at = time.monotonic()
 
     def run_epoch(self, epoch: int) -> None:
         while True:
@@ -322,7 +323,7 @@ class _Loop:
             self.checkpoints.save(self.step, self.state())
             self.saved_at = time.monotonic()
         if code:
-            raise InterruptedRun(f"interrupted at step {self.step} of {self.n_steps}; run dvc repro to continue.", code)
+            raise InterruptedRun(f"interrupted at step {self.step} of {self.n_steps}. Run dvc repro to continue.", code)
 
     def count_seconds(self) -> None:
         now = time.monotonic()

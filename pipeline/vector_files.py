@@ -49,6 +49,12 @@ def read_vectors(path: Path, *, wanted: Container[str], n_more: int) -> Vectors:
     return vectors
 
 
+def vector_size(path: Path) -> int:
+    """Return how many numbers a word has, by the first line of a file."""
+    fields = next(_lines(path), (1, ""))[1].split(" ")
+    return int(fields[1]) if len(fields) == 2 else len(fields) - 1
+
+
 def _word(fields: list[str], size: int) -> str | None:
     """Return the word of a line's fields, or None. A word may hold blanks, but a number after one is a value too many.
 

@@ -2,13 +2,14 @@
 
 from pipeline import artifacts
 from pipeline.augmenting import augment
+from pipeline.declared_inputs import declared_inputs
 from pipeline.exceptions import exit_on_error
 from pipeline.params import load_params
 
 
 def main() -> None:
     """Make the copies of all steps."""
-    with exit_on_error():
+    with exit_on_error(), declared_inputs():
         params = load_params()
         recipe = artifacts.read_json(artifacts.stage_recipe_path("augment"))
         augment(params, artifacts.read_table(), artifacts.read_folds(), recipe=recipe)

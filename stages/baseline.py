@@ -2,13 +2,14 @@
 
 from pipeline import artifacts
 from pipeline.baselining import run_baseline
+from pipeline.declared_inputs import declared_inputs
 from pipeline.exceptions import exit_on_error
 from pipeline.params import load_params
 
 
 def main() -> None:
     """Fit every baseline over all folds and write its predictions."""
-    with exit_on_error():
+    with exit_on_error(), declared_inputs():
         params = load_params()
         table, folds = artifacts.read_table(), artifacts.read_folds()
         recipe = artifacts.read_json(artifacts.stage_recipe_path("baseline"))

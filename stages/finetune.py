@@ -4,19 +4,22 @@ import sys
 
 from pipeline import artifacts
 from pipeline.copies import read_copies
+from pipeline.declared_inputs import declared_inputs
 from pipeline.exceptions import DataError, ParamsError, exit_on_error
 from pipeline.params import load_params
+from pipeline.preflight import check_stage
 from pipeline.recipes import settings_of
+from pipeline.unit_needs import encoder_need, places_of
 
 
 def main() -> None:
     """Fine-tune one encoder over all folds and write models, predictions and history."""
-    with exit_on_error():
+    with exit_on_error(), declared_inputs():
         params = load_params()
         encoder = sys.argv[1] if len(sys.argv) > 1 else ""
         if encoder not in params.encoders:
             raise ParamsError(
-                f"stages.finetune: must be given one of the encoders {list(params.encoders)}, got {encoder!r}."
+                f"stages.finetune: needs an encoder, one of {list(params.encoders)}, got {encoder!r}. Name one of them."
             )
         settings = params.encoders[encoder]
         recipe = artifacts.read_json(artifacts.encoder_recipe_path(encoder))
@@ -24,9 +27,11 @@ def main() -> None:
             raise DataError(
                 f"{artifacts.encoder_recipe_path(encoder)}: is older than params.yaml. Run dvc repro recipes."
             )
+        folds = artifacts.read_folds()
+        places = places_of(folds)
+        check_stage(encoder_need(encoder, settings, places, run=params.run, seed=params.seed, recipe=recipe["train"]))
         from pipeline.finetuning import finetune  # imports torch: only once params are known to be right
 
-        folds = artifacts.read_folds()
         finetune(
             encoder,
             artifacts.read_table(),

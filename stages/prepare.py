@@ -2,17 +2,20 @@
 
 from pipeline import artifacts
 from pipeline.auditing import audit
+from pipeline.declared_inputs import declared_inputs
 from pipeline.exceptions import exit_on_error
 from pipeline.near_duplicates import cluster_rows
 from pipeline.params import load_params
 from pipeline.preparing import prepare
+from pipeline.submitting import rehearse
 
 
 def main() -> None:
     """Prepare the tasks of params.yaml."""
-    with exit_on_error():
+    with exit_on_error(), declared_inputs():
         params = load_params()
         table = prepare(params.tasks)
+        rehearse(params, table)
         similarity = params.folds.near_duplicate_similarity
         # Folds look at training rows alone: another test file must not move them.
         train = artifacts.Table(table.rows[table.rows["split"] == "train"], table.labels)

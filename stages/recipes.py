@@ -1,6 +1,7 @@
 """Stage `recipes`: params and code -> out/recipes, one small file per encoder and per stage."""
 
 from pipeline import artifacts
+from pipeline.declared_inputs import declared_inputs
 from pipeline.exceptions import exit_on_error
 from pipeline.params import load_params
 from pipeline.recipes import encoder_recipe, stage_recipe
@@ -10,7 +11,7 @@ STAGES = ("prepare", "split", "augment", "baseline", "stitch", "stack", "submit"
 
 def main() -> None:
     """Write all recipes."""
-    with exit_on_error():
+    with exit_on_error(), declared_inputs():
         params = load_params()
         for name in params.encoders:
             artifacts.write_json(artifacts.encoder_recipe_path(name), encoder_recipe(params, name))

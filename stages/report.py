@@ -2,7 +2,10 @@
 
 from pipeline import artifacts
 from pipeline.copies import SUMMARY
+from pipeline.declared_inputs import declared_inputs
 from pipeline.exceptions import exit_on_error
+from pipeline.failpoints import failpoint
+from pipeline.leaks import find_leaks, refuse_leaks
 from pipeline.params import load_params
 from pipeline.plotting import learning_curves_csv
 from pipeline.report_inputs import read_ablations, read_histories, read_last_runs, texts_of_hardest
@@ -12,12 +15,14 @@ from pipeline.reproducibility import versions
 
 def main() -> None:
     """Run the stage."""
-    with exit_on_error():
+    with exit_on_error(), declared_inputs():
         params = load_params()
         scores, folds = artifacts.read_json(artifacts.SCORES), artifacts.read_folds()
         histories = read_histories("finetune", params.encoders)
+        leaks = find_leaks(params)
         page = render(
             scores,
+            leaks=leaks,
             audit=artifacts.read_json(artifacts.AUDIT),
             histories=histories,
             stitched=read_histories("stitch", params.stitch.models(list(params.encoders))),
@@ -30,8 +35,10 @@ def main() -> None:
             versions=versions(),
             manifest=folds.digest,
         )
+        failpoint("report")
         artifacts.write_bytes(artifacts.REPORT / "report.html", page.encode("utf-8", "replace"))
         artifacts.write_atomically(artifacts.PLOTS / "learning_curves.csv", learning_curves_csv(histories).encode())
+        refuse_leaks(leaks)
 
 
 if __name__ == "__main__":

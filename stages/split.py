@@ -1,6 +1,7 @@
 """Stage split: table and near-duplicate clusters -> fold manifest."""
 
 from pipeline import artifacts
+from pipeline.declared_inputs import declared_inputs
 from pipeline.exceptions import exit_on_error
 from pipeline.params import load_params
 from pipeline.splitting import assign_folds
@@ -8,7 +9,7 @@ from pipeline.splitting import assign_folds
 
 def main() -> None:
     """Split the training rows of every task."""
-    with exit_on_error():
+    with exit_on_error(), declared_inputs():
         params = load_params()
         table = artifacts.read_table()
         clusters = artifacts.read_frame(artifacts.CLUSTERS)[0]

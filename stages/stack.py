@@ -7,7 +7,9 @@ from threadpoolctl import threadpool_limits
 from pipeline import artifacts
 from pipeline.contributing import describe_stitching, keep, read_parents
 from pipeline.deciding import build_ladder
+from pipeline.declared_inputs import declared_inputs
 from pipeline.exceptions import exit_on_error
+from pipeline.failpoints import failpoint
 from pipeline.params import Params, load_params
 from pipeline.scoring import plot_tables
 from pipeline.stacking import build_ensemble, describe_ensemble, ensemble_predictions, gather_members, summarise
@@ -18,7 +20,7 @@ KINDS = {"finetune": "encoder", "stitch": "stitched", "baseline": "baseline"}
 def main() -> None:
     """Stack every task; the scores are written when all tasks are done."""
     # One thread: the order in which a matrix product adds up must not depend on the machine.
-    with exit_on_error(), threadpool_limits(1):
+    with exit_on_error(), declared_inputs(), threadpool_limits(1):
         params = load_params()
         table, folds = artifacts.read_table(), artifacts.read_folds()
         scores = {task: stack(task, params, table=table, folds=folds) for task in params.tasks}
@@ -43,6 +45,7 @@ def stack(name: str, params: Params, *, table: artifacts.Table, folds: artifacts
     ladder = build_ladder(params.stack.ladder, metric=metric, seed=seed)
     options: dict[str, Any] = {"ladder": ladder, "metric": metric, "tune": params.stack.tune_decision, "seed": seed}
     ensemble = build_ensemble(members, **options)
+    failpoint("stack")
     final = ensemble_predictions(members, ensemble, manifest=folds.digest, seed=seed)
     artifacts.write_predictions(final, artifacts.predictions_path("stack", "ensemble", name))
     artifacts.write_json(artifacts.OUT / "stack" / f"{name}.json", ensemble.state(members))

@@ -1,6 +1,7 @@
 """Stage `submit`: the chosen model's test predictions -> out/submit, the file that the competition accepts, checked."""
 
 from pipeline import artifacts
+from pipeline.declared_inputs import declared_inputs
 from pipeline.exceptions import exit_on_error
 from pipeline.params import load_params
 from pipeline.submitting import common_format, frames_and_samples, publish, summary
@@ -8,7 +9,7 @@ from pipeline.submitting import common_format, frames_and_samples, publish, summ
 
 def main() -> None:
     """Write the submission."""
-    with exit_on_error():
+    with exit_on_error(), declared_inputs():
         params = load_params()
         form = common_format(params)
         manifest = artifacts.verify(artifacts.FOLDS)

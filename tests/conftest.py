@@ -45,6 +45,9 @@ run: {backend: sequential, device: cpu}
 """
 
 
+CANARIES = {"HF_TOKEN": "hf_canaryOfTheHub0123456789", "KAGGLE_KEY": "canaryOfKaggle0123456789abcdef"}
+
+
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     random.seed(0)
@@ -109,6 +112,6 @@ def make_project(folder: Path) -> Project:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A tiny competition that went through all stages; not to be changed: tests that edit take a `clone`."""
     project = make_project(tmp_path_factory.mktemp("finished") / "project")
-    stages = project.repro()
+    stages = project.repro(STITCHFOLD_AUDIT="1", **CANARIES)
     assert "finetune@bert" in stages and "report" in stages
     return project

@@ -25,14 +25,12 @@ def test_every_training_row_is_out_of_fold_once_in_every_prediction_table(finish
         assert len(oof) == n_rows and oof["row_id"].is_unique, path
 
 
-@pytest.mark.parametrize(
-    "point", ["checkpoint:6", *(pytest.param(point, marks=pytest.mark.slow) for point in ("step:6", "publish:7"))]
-)
-def test_killed_in_fine_tuning_the_submission_has_the_same_bytes_and_no_fold_is_trained_twice(
-    finished: Project, tmp_path, point: str
+def test_F1_I1_killed_in_fine_tuning_dvc_repro_ends_in_the_same_bytes_and_trains_no_fold_twice(
+    finished: Project, tmp_path
 ) -> None:
+    """After SIGKILL in the second of two folds, `dvc repro` goes on from its checkpoint and leaves the first one alone."""
     project = make_project(tmp_path / "project")
-    killed = project.run("dvc", "repro", STITCHFOLD_FAILPOINT=point)
+    killed = project.run("dvc", "repro", STITCHFOLD_FAILPOINT="checkpoint:6")
     assert killed.returncode != 0
     finished_units = {path.parent.name for path in project.folder.glob(".stitchfold/units/*/result")}
     units = [json.loads((project.folder / f".stitchfold/units/{key}/unit.json").read_text()) for key in finished_units]
@@ -47,24 +45,18 @@ def test_killed_in_fine_tuning_the_submission_has_the_same_bytes_and_no_fold_is_
 
 
 @pytest.mark.slow
-def test_killed_in_stitching_the_submission_has_the_same_bytes(finished: Project, tmp_path) -> None:
+@pytest.mark.parametrize("n_workers", [2, 4])
+def test_I16_several_workers_give_the_same_bytes_as_one(finished: Project, tmp_path, n_workers: int) -> None:
+    """One process per unit, each with the same number of threads: how many there are changes no bit."""
     project = make_project(tmp_path / "project")
-    project.repro("finetune@bert", "finetune@electra")
-    killed = project.run("dvc", "repro", STITCHFOLD_FAILPOINT="step:6")
-    assert killed.returncode != 0 and "stages.stitch" in killed.stderr + killed.stdout
+    run = f"backend: loky, n_workers: {n_workers}, device: cpu"
+    project.edit("params.yaml", "backend: sequential, device: cpu", run)
     project.repro()
     assert project.submission() == finished.submission()
 
 
-@pytest.mark.slow
-def test_two_workers_give_the_same_bytes_as_one(finished: Project, tmp_path) -> None:
-    project = make_project(tmp_path / "project")
-    project.edit("params.yaml", "backend: sequential, device: cpu", "backend: loky, n_workers: 2, device: cpu")
-    project.repro()
-    assert project.submission() == finished.submission()
-
-
-def test_another_seed_gives_other_predictions(finished: Project, tmp_path) -> None:
+def test_I15_another_seed_gives_other_predictions(finished: Project, tmp_path) -> None:
+    """The seed is not ignored: another one gives other predictions."""
     project = finished.clone(tmp_path / "project")
     project.edit("params.yaml", "seed: 7", "seed: 8")
     project.repro("finetune@bert")
@@ -73,9 +65,10 @@ def test_another_seed_gives_other_predictions(finished: Project, tmp_path) -> No
 
 
 @pytest.mark.parametrize("leak", [False, True], ids=["honest", "planted leak"])
-def test_shuffled_labels_score_at_chance_through_the_whole_pipeline_unless_copies_straddle_folds(
+def test_L1_L2_I12_shuffled_labels_score_at_chance_through_the_whole_pipeline_unless_copies_straddle_folds(
     tmp_path, leak: bool
 ) -> None:
+    """With labels shuffled at the source every model and the estimate score at chance; a planted leak shows at once."""
     project = make_project(tmp_path / "project")
     train = project.folder / "data/tiny/train.csv"
     rows = pd.read_csv(train, dtype=str, keep_default_na=False).drop_duplicates("synthetic_text")

@@ -18,7 +18,8 @@ def editable(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Pro
     return finished.clone(tmp_path_factory.mktemp("edits") / "project")
 
 
-def test_commands_are_one_simple_command_and_no_out_switches_the_run_cache_off() -> None:
+def test_F3_commands_are_one_simple_command_and_no_out_switches_the_run_cache_off() -> None:
+    """A shell that runs several commands would stand between dvc and the stage; without run-cache a lost lock retrains."""
     stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     for name, stage in stages.items():
         stage = stage.get("do", stage)

@@ -3,7 +3,6 @@
 Weights are read from safetensors only and code that comes with a checkpoint is never run.
 """
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from pipeline.contracts import EncoderParts
 from pipeline.exceptions import ParamsError
+from pipeline.model_sources import NO_CODE, check_length, package_folder
 
 
 def build(
@@ -40,10 +40,10 @@ def build(
     Raises:
         ParamsError: if the checkpoint cannot be loaded or has fewer positions than `max_length`.
     """
-    origin = _package_folder(package) if package else (path or hub_id)
+    origin = package_folder(package) if package else (path or hub_id)
     if origin is None:
-        raise ParamsError("source: pretrained needs one of `path`, `hub_id` or `package`. Add it.")
-    options: dict[str, Any] = {"revision": revision} if revision else {}
+        raise ParamsError("source: pretrained needs one of `path`, `hub_id` or `package`. Add it.", code="E203")
+    options: dict[str, Any] = {**NO_CODE, "revision": revision} if revision else NO_CODE
     transformers_logging.disable_progress_bar()
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(origin, **options)
@@ -51,26 +51,14 @@ def build(
         model = AutoModel.from_pretrained(origin, use_safetensors=True, dtype=torch.float32, **options)
     except (OSError, ValueError) as error:
         raise ParamsError(
-            f"source: cannot load {origin}: {error}. Put the model there, or check its name and commit."
+            f"source: cannot load {origin}: {error}. Put the model there, or check its name and commit.", code="E204"
         ) from error
-    positions = getattr(model.config, "max_position_embeddings", None)
-    if positions and 0 < positions < max_length:
-        raise ParamsError(
-            f"max_length: must be at most {positions}, the positions of {origin}, got {max_length}. Lower it."
-        )
+    check_length(max_length, config=model.config.to_dict(), origin=origin)
     return EncoderParts(model, tokenizer)
 
 
 def restore(*, folder: Path) -> EncoderParts:
     """Return a model of a saved configuration, its weights still to be loaded, and the tokenizer saved beside it."""
-    model = AutoModel.from_config(AutoConfig.from_pretrained(folder), dtype=torch.float32)
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    model = AutoModel.from_config(AutoConfig.from_pretrained(folder, **NO_CODE), dtype=torch.float32)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder, **NO_CODE)
     return EncoderParts(model, tokenizer)
-
-
-def _package_folder(package: str) -> str:
-    name, _, inner = package.partition("/")
-    spec = importlib.util.find_spec(name)
-    if spec is None or not spec.submodule_search_locations:
-        raise ParamsError(f"source.package: the package {name} is not installed. Install it, or give `path`.")
-    return str(Path(spec.submodule_search_locations[0]) / inner)

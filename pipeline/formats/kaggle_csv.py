@@ -15,7 +15,7 @@ import pandas as pd
 
 from pipeline.artifacts import write_atomically
 from pipeline.contracts import Format
-from pipeline.exceptions import DataError
+from pipeline.exceptions import DataError, ParamsError
 from pipeline.submitting import PROBABILITY, check_ids, check_labels, decode_strictly, labels_of, ordered_ids
 
 TOLERANCE = 1e-6
@@ -45,7 +45,8 @@ class KaggleCsv:
         """Write the submission of the only task and return its path.
 
         Raises:
-            DataError: if there are several tasks, or the sample disagrees with the test file or the labels.
+            DataError: if the sample disagrees with the test file or the labels.
+            ParamsError: if there are several tasks.
         """
         header, rows = self._content(predictions, samples)
         buffer = io.StringIO()
@@ -63,10 +64,14 @@ class KaggleCsv:
         header, expected = self._content(predictions, samples)
         found = _read(path.read_bytes(), str(path))
         if found[0] != header:
-            raise DataError(f"{path}: must have the columns {header}, got {found[0]}. Run dvc repro submit.")
+            raise DataError(
+                f"{path}: must have the columns {header}, got {found[0]}. Run dvc repro submit.", code="E310"
+            )
         for line, row in enumerate(found[1:], start=2):
             if len(row) != len(header):
-                raise DataError(f"{path}: line {line} must have {len(header)} fields, got {row}. Run dvc repro submit.")
+                raise DataError(
+                    f"{path}: line {line} must have {len(header)} fields, got {row}. Run dvc repro submit.", code="E310"
+                )
         check_ids([row[0] for row in found[1:]], [row[0] for row in expected], where=str(path))
         if self.values == "labels":
             allowed = labels_of(next(iter(predictions.values())))
@@ -79,9 +84,10 @@ class KaggleCsv:
     ) -> tuple[list[str], list[list[str]]]:
         """Return the header and the rows, as text, that the file must have."""
         if len(predictions) != 1:
-            raise DataError(
+            raise ParamsError(
                 f"submission.format: kaggle_csv takes one task, got {list(predictions)}. "
-                "Choose tianchi_json, or keep one params.yaml per task."
+                "Choose tianchi_json, or keep one params.yaml per task.",
+                code="E203",
             )
         task, frame = next(iter(predictions.items()))
         sample = samples.get(task)
@@ -102,14 +108,17 @@ class KaggleCsv:
         where = f"{sample}: with {self.values} of {len(labels)} labels"
         if self.values == "labels":
             if len(header) != 2:
-                raise DataError(f"{where} must have two columns, got {header}. Did you want values: probabilities?")
+                raise DataError(
+                    f"{where} must have two columns, got {header}. Did you want values: probabilities?", code="E306"
+                )
             return header, ["label"]
         if len(header) == 2 and not several:
             return header, [PROBABILITY + labels[1]]
         if sorted(header[1:]) != sorted(labels):
             raise DataError(
                 f"{where} must have the labels {labels} after the id, got {header[1:]}. "
-                "Correct submission.format.values or labels."
+                "Correct submission.format.values or labels.",
+                code="E305",
             )
         return header, [PROBABILITY + label for label in header[1:]]
 
@@ -123,7 +132,7 @@ def _read(content: bytes, where: str) -> list[list[str]]:
     try:
         return list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except csv.Error as error:
-        raise DataError(f"{where}: must be a CSV file, got: {error}. Run dvc repro submit.") from error
+        raise DataError(f"{where}: must be a CSV file, got: {error}. Run dvc repro submit.", code="E310") from error
 
 
 def _read_sample(path: Path) -> list[list[str]]:
@@ -131,12 +140,15 @@ def _read_sample(path: Path) -> list[list[str]]:
     try:
         rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: must be a CSV file in UTF-8, got: {error}. Download it again.") from error
+        raise DataError(
+            f"{path}: must be a CSV file in UTF-8, got: {error}. Download it again.", code="E306"
+        ) from error
     rows = [row for row in rows if row]
     widths = {len(row) for row in rows}
     if len(rows) < 2 or len(widths) != 1 or widths == {1}:
         raise DataError(
-            f"{path}: must have a header and rows of two or more columns, got {rows[:2]}. Download it again."
+            f"{path}: must have a header and rows of two or more columns, got {rows[:2]}. Download it again.",
+            code="E306",
         )
     return rows
 
@@ -146,12 +158,19 @@ def _check_probabilities(found: list[list[str]], expected: list[list[str]], wher
         try:
             numbers = [float(value) for value in row[1:]]
         except ValueError as error:
-            raise DataError(f"{where}: line {line} must hold numbers, got {row[1:]}. Run dvc repro submit.") from error
+            raise DataError(
+                f"{where}: line {line} must hold numbers, got {row[1:]}. Run dvc repro submit.", code="E310"
+            ) from error
         if not all(math.isfinite(number) and 0 <= number <= 1 for number in numbers):
-            raise DataError(f"{where}: line {line} must hold probabilities in [0, 1], got {row[1:]}. Check the model.")
+            raise DataError(
+                f"{where}: line {line} must hold probabilities in [0, 1], got {row[1:]}. Check the model.", code="E310"
+            )
         if len(numbers) > 1 and abs(math.fsum(numbers) - 1) > TOLERANCE:
             raise DataError(
-                f"{where}: line {line} must sum to 1 within {TOLERANCE}, got {math.fsum(numbers)}. Check the model."
+                f"{where}: line {line} must sum to 1 within {TOLERANCE}, got {math.fsum(numbers)}. Check the model.",
+                code="E310",
             )
         if numbers != [float(value) for value in wanted[1:]]:
-            raise DataError(f"{where}: line {line} was predicted as {wanted[1:]}, got {row[1:]}. Run dvc repro submit.")
+            raise DataError(
+                f"{where}: line {line} was predicted as {wanted[1:]}, got {row[1:]}. Run dvc repro submit.", code="E310"
+            )

@@ -15,6 +15,7 @@ import pandas as pd
 from pipeline.artifacts import write_atomically
 from pipeline.contracts import Format
 from pipeline.exceptions import DataError, ParamsError
+from pipeline.reading import DAMAGED_ARCHIVE, unique_keys
 from pipeline.submitting import check_ids, check_labels, decode_strictly, labels_of, ordered_ids
 
 LONG_AGO = (1980, 1, 1, 0, 0, 0)
@@ -60,11 +61,12 @@ class TianchiJson:
         contents = _unzip(path)
         if sorted(contents) != sorted(names.values()):
             raise DataError(
-                f"{path}: must hold the files {sorted(names.values())}, got {sorted(contents)}. Run dvc repro submit."
+                f"{path}: must hold the files {sorted(names.values())}, got {sorted(contents)}. Run dvc repro submit.",
+                code="E310",
             )
         for task, name in names.items():
             where = f"{path}/{name}"
-            found = _read_lines(decode_strictly(contents[name], where=where), where)
+            found = _read_lines(decode_strictly(contents[name], where=where), where, code="E310")
             expected = _pairs(predictions[task], samples.get(task), task)
             check_ids([row_id for row_id, _ in found], [row_id for row_id, _ in expected], where=where)
             labels = [label for _, label in expected]
@@ -74,12 +76,14 @@ class TianchiJson:
         unknown = sorted(set(self.file_names) - set(tasks))
         if unknown:
             raise ParamsError(
-                f"submission.format.file_names: must name tasks of {tasks}, got {unknown}. Correct the names."
+                f"submission.format.file_names: must name tasks of {tasks}, got {unknown}. Correct the names.",
+                code="E203",
             )
         names = {task: self.file_names.get(task, f"{task}_predict.json") for task in tasks}
         if len(set(names.values())) != len(names):
             raise ParamsError(
-                f"submission.format.file_names: each task must have its own file, got {names}. Rename one."
+                f"submission.format.file_names: each task must have its own file, got {names}. Rename one.",
+                code="E203",
             )
         return names
 
@@ -89,23 +93,27 @@ def _pairs(frame: pd.DataFrame, sample: Path | None, task: str) -> list[tuple[st
     sample_ids = None
     if sample is not None:
         try:
-            sample_ids = [row_id for row_id, _ in _read_lines(sample.read_text(encoding="utf-8-sig"), str(sample))]
+            text = sample.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{sample}: must be JSON lines in UTF-8, got: {error}. Download it again.") from error
+            raise DataError(
+                f"{sample}: must be JSON lines in UTF-8, got: {error}. Download it again.", code="E306"
+            ) from error
+        sample_ids = [row_id for row_id, _ in _read_lines(text, str(sample), code="E306")]
     ids = ordered_ids(frame["row_id"].tolist(), sample_ids, task=task, sample=sample)
     label_of = dict(zip(frame["row_id"], frame["label"], strict=True))
     return [(row_id, label_of[row_id]) for row_id in ids]
 
 
-def _read_lines(text: str, where: str) -> list[tuple[str, str]]:
+def _read_lines(text: str, where: str, *, code: str) -> list[tuple[str, str]]:
     """Return id and label of each line. Only `\\n` ends a line: `str.splitlines` would also cut at U+2028."""
     pairs = []
     for line, content in enumerate(text.removesuffix("\n").split("\n"), start=1):
         try:
-            row = json.loads(content)
-        except json.JSONDecodeError as error:
+            row = json.loads(content, object_pairs_hook=unique_keys)
+        except (ValueError, RecursionError) as error:
             raise DataError(
-                f"{where}: line {line} must be a JSON object, got {content[:60]!r}. Correct it or make the file again."
+                f"{where}: line {line} must be a JSON object, got {content[:60]!r}. Correct it or make the file again.",
+                code=code,
             ) from error
         if (
             not isinstance(row, dict)
@@ -113,7 +121,8 @@ def _read_lines(text: str, where: str) -> list[tuple[str, str]]:
             or not all(isinstance(row[key], str) for key in KEYS)
         ):
             raise DataError(
-                f'{where}: line {line} must be {{"id": text, "label": text}}, got {content[:60]}. Correct it.'
+                f'{where}: line {line} must be {{"id": text, "label": text}}, got {content[:60]}. Correct it.',
+                code=code,
             )
         pairs.append((row["id"], row["label"]))
     return pairs
@@ -135,8 +144,11 @@ def _unzip(path: Path) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-            if len(set(names)) != len(names):
-                raise DataError(f"{path}: must hold each file once, got {names}. Run dvc repro submit.")
-            return {name: archive.read(name) for name in names}
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, NotImplementedError) as error:
-        raise DataError(f"{path}: must be a whole zip file, got: {error}. Run dvc repro submit.") from error
+            contents = {name: archive.read(name) for name in names}
+    except DAMAGED_ARCHIVE as error:
+        raise DataError(
+            f"{path}: must be a whole zip file, got: {error}. Run dvc repro submit.", code="E310"
+        ) from error
+    if len(contents) != len(names):
+        raise DataError(f"{path}: must hold each file once, got {names}. Run dvc repro submit.", code="E310")
+    return contents

@@ -219,7 +219,8 @@ def test_tokens_of_one_emoji_stay_apart_where_both_cut_alike_and_blur_where_not(
 
 @given(rows=st.lists(st.tuples(SPAN_ROWS, SPAN_ROWS, st.booleans()), min_size=1, max_size=5))
 @settings(max_examples=150, deadline=None)
-def test_any_spans_unsorted_overlapping_or_empty_match_a_slow_reference(rows) -> None:
+def test_H2_any_spans_unsorted_overlapping_or_empty_match_a_slow_reference(rows) -> None:
+    """Tokens of two tokenizers are matched as a slow reference matches them, whatever their spans."""
     frame = of_spans(*(mine for mine, _, _ in rows))
     other = of_spans(*(mine if same else theirs for mine, theirs, same in rows))
     alignment = align(frame, other)
@@ -235,7 +236,8 @@ def test_any_spans_unsorted_overlapping_or_empty_match_a_slow_reference(rows) ->
 
 @given(corpus=corpora())
 @settings(max_examples=80, deadline=None)
-def test_each_visible_character_that_both_kept_is_covered(corpus) -> None:
+def test_H2_each_visible_character_that_both_kept_is_covered(corpus) -> None:
+    """Every visible character that both tokenizers kept is covered after alignment."""
     rows, (frame, other) = corpus
     alignment = align(frame, other)
     for number, row in enumerate(rows):
@@ -247,7 +249,8 @@ def test_each_visible_character_that_both_kept_is_covered(corpus) -> None:
 
 @given(corpus=corpora())
 @settings(max_examples=80, deadline=None)
-def test_special_tokens_meet_special_tokens_of_the_same_place_only(corpus) -> None:
+def test_D14_special_tokens_meet_special_tokens_of_the_same_place_only(corpus) -> None:
+    """Special tokens are matched with special tokens of the same place only."""
     rows, (frame, other) = corpus
     alignment = align(frame, other)
     for number, row in enumerate(rows):

@@ -54,7 +54,8 @@ def test_another_manifest_is_refused_with_the_command_that_mends_it(tmp_path, mo
         (lambda p: dataclasses.replace(p, rows=p.rows.assign(fold=[0, 1, 0, 0])), "got 't' twice"),
     ],
 )
-def test_predictions_that_break_the_contract_are_not_written(tmp_path, change, message: str) -> None:
+def test_I9_I19_predictions_that_break_the_contract_are_not_written(tmp_path, change, message: str) -> None:
+    """Predictions that are not finite, or hold a row twice, are not written."""
     with pytest.raises(DataError, match=message):
         artifacts.write_predictions(change(predictions()), tmp_path / "p.parquet")
     assert not list(tmp_path.iterdir())
@@ -80,7 +81,7 @@ def test_a_damaged_artifact_is_noticed_and_the_message_says_how_to_make_it_again
     else:
         new = {"flip": bytes([content[0] ^ 1]) + content[1:], "truncate": content[:-1], "empty": b""}[damage]
         artifacts.AUDIT.write_bytes(new)
-    with pytest.raises(MachineError, match=r"out/prepare/audit.json: .*dvc repro --force --single-item prepare"):
+    with pytest.raises(MachineError, match=r"out/prepare/audit.json: .*stitchfold doctor --fix, then dvc repro"):
         artifacts.read_json(artifacts.AUDIT)
 
 

@@ -53,18 +53,21 @@ def test_lengths_are_quantiles_of_characters_and_tokens(found: dict[str, Any]) -
     assert found["lengths"]["test"]["tokens"] == {"50": 4, "90": 64, "99": 64, "max": 64}
 
 
-def test_texts_with_nothing_to_see_are_empty(found: dict[str, Any]) -> None:
+def test_D11_texts_with_nothing_to_see_are_empty(found: dict[str, Any]) -> None:
+    """Empty, blank and zero-width texts are kept, counted and shown with their ids."""
     assert found["empty_texts"] == {"train": {"count": 2, "row_ids": ["5", "6"]}, "test": {"count": 0, "row_ids": []}}
 
 
-def test_exact_and_near_duplicates_are_told_apart(found: dict[str, Any]) -> None:
+def test_D5_exact_and_near_duplicates_are_told_apart(found: dict[str, Any]) -> None:
+    """Equal and nearly equal texts are counted apart, with examples."""
     duplicates = found["duplicates"]
     assert (duplicates["exact_rows"], duplicates["near_rows"], duplicates["clusters"]) == (3, 2, 2)
     assert duplicates["largest_clusters"][0] == {"rows": 4, "examples": ["one"]}
     assert [len(text) for text in duplicates["largest_clusters"][1]["examples"]] == [120, 120, 120]
 
 
-def test_equal_texts_with_different_labels_conflict(found: dict[str, Any]) -> None:
+def test_D5_equal_texts_with_different_labels_conflict(found: dict[str, Any]) -> None:
+    """Equal texts with different labels are counted and shown."""
     assert found["conflicting_labels"] == {
         "texts": 1,
         "rows": 3,
@@ -72,11 +75,13 @@ def test_equal_texts_with_different_labels_conflict(found: dict[str, Any]) -> No
     }
 
 
-def test_overlap_of_train_and_test_is_counted(found: dict[str, Any]) -> None:
+def test_D4_D5_overlap_of_train_and_test_is_counted(found: dict[str, Any]) -> None:
+    """Ids, texts and near-duplicates that stand in both the training and the test file are counted."""
     assert found["overlap"] == {"test_ids_in_train": 1, "test_texts_in_train": 1, "test_near_duplicates_in_train": 2}
 
 
-def test_spellings_of_one_label_are_reported(found: dict[str, Any]) -> None:
+def test_D17_spellings_of_one_label_are_reported(found: dict[str, Any]) -> None:
+    """Labels that differ in case or blanks only are reported as perhaps one."""
     assert found["label_variants"] == [["Pos", "pos", "pos "]]
 
 

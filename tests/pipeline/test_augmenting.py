@@ -75,7 +75,8 @@ def test_copies_carry_parent_augmenter_seed_and_edit_distance() -> None:
     assert copies.groupby("row_id").size().max() == 2
 
 
-def test_copies_stay_in_their_fold() -> None:
+def test_L3_I11_copies_stay_in_their_fold() -> None:
+    """A copy lies in its row's fold and is trained on only where that row is a training row."""
     copies = run([{"augmenter": SWAP}])
     for job in fold_jobs(TABLE, FOLDS, copies):
         parents = job.fitted_ids.iloc[job.copies["parent"]]
@@ -85,7 +86,7 @@ def test_copies_stay_in_their_fold() -> None:
         assert (job.fitted["label"].iloc[job.copies["parent"]].to_numpy() == job.copies["label"].to_numpy()).all()
 
 
-def test_what_a_fold_s_copies_are_made_of_stays_in_that_fold() -> None:
+def test_L3_I11_what_a_fold_s_copies_are_made_of_stays_in_that_fold() -> None:
     """Substitutes are words of the corpus: each must occur in a row of the parent's own fold."""
     texts = [f"word{number} in row{number} stands{number} here{number}" for number in range(12)]
     table, folds = small_table(texts, [0, 1, 2] * 4)
@@ -108,7 +109,8 @@ def test_what_a_fold_s_copies_are_made_of_stays_in_that_fold() -> None:
     ],
     ids=["twin-in-another-script", "width", "casing", "near"],
 )  # fmt: skip
-def test_a_copy_like_a_row_of_another_fold_is_barred_from_the_training_for_it(texts, augmenter) -> None:
+def test_L3_I11_a_copy_like_a_row_of_another_fold_is_barred_from_the_training_for_it(texts, augmenter) -> None:
+    """A copy equal or nearly equal to a scored row is left out of the training for that row's fold."""
     table, folds = small_table([*texts, "quite another text one", "quite another text two"], [0, 1, 0, 1])
     copies = run([{"augmenter": augmenter}], table, folds)
     leaking = copies.rows.loc[copies.rows["row_id"] == "r0", "copy_id"]
@@ -134,7 +136,8 @@ def test_a_copy_like_a_row_of_the_hold_out_is_dropped() -> None:
     ],
     ids=["parent-of-the-scored-fold", "copy-of-a-scored-row", "casing-width-and-blanks"],
 )
-def test_a_leak_planted_in_the_artifact_is_refused_when_it_is_used(change, reason) -> None:
+def test_L2_L3_a_leak_planted_in_the_artifact_is_refused_when_it_is_used(change, reason) -> None:
+    """Copies that would leak are refused by the stage that is to train on them, whoever made the file."""
     texts = ["the first text stands here", "the second text stands here", "the third one", "the fourth one"]
     table, folds = small_table(texts, [0, 1, 0, 1])
     copies = run([{"augmenter": SWAP}], table, folds)
@@ -248,7 +251,8 @@ def test_a_copy_on_which_the_folds_own_model_flips_is_barred_for_that_fold_only(
     assert not any("good" in text or "bad" in text for text in texts_of.loc[flipped["copy_id"]])
 
 
-def test_a_row_on_which_an_augmenter_raises_is_named_kept_and_counted(monkeypatch, caplog) -> None:
+def test_D19_a_row_on_which_an_augmenter_raises_is_named_kept_and_counted(monkeypatch, caplog) -> None:
+    """A row on which an augmenter raises is named, kept without copies and counted; the others get theirs."""
     from pipeline.rewording import PerText
 
     whole = PerText._variant
@@ -263,6 +267,63 @@ def test_a_row_on_which_an_augmenter_raises_is_named_kept_and_counted(monkeypatc
     assert copies["row_id"].nunique() == 31
     assert summary()["steps"][0]["failed"] == [{"row_id": "003", "error": "RuntimeError('cannot do this one')"}]
     assert "row 003" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("returned", "dropped", "failed"),
+    [
+        (lambda texts: [[] for _ in texts], {}, 0),
+        (lambda texts: [[""] for _ in texts], {"empty": 32}, 0),
+        (lambda texts: [[" \u3000"] for _ in texts], {"empty": 32}, 0),
+        (lambda texts: [[text] for text in texts], {"equals its row": 32}, 0),
+        (lambda texts: [[text + " "] for text in texts], {"equals its row": 32}, 0),
+        (lambda texts: [None for _ in texts], {}, 32),
+        (lambda texts: [[None] for _ in texts], {}, 32),
+        (lambda texts: [[7] for _ in texts], {}, 32),
+        (lambda texts: None, {}, 32),
+        (lambda texts: [], {}, 32),
+        (lambda texts: [["more"] for _ in texts] + [["one"]], {}, 32),
+    ],
+)
+def test_D19_whatever_an_augmenter_returns_rows_and_copies_stay_aligned(monkeypatch, returned, dropped, failed) -> None:
+    """Nothing, empty or equal texts, None, too few or too many items: no copy, the reason counted, no row shifted."""
+    from pipeline.rewording import PerText
+
+    monkeypatch.setattr(PerText, "augment", lambda self, texts, **arguments: returned(texts))
+    copies = run([{"augmenter": SWAP}]).rows
+    found = summary()["steps"][0]
+    assert len(copies) == 0 and found["n_rows"] == 32
+    assert found["dropped"] == dropped and len(found["failed"]) == failed
+
+
+def test_D15_copies_of_the_only_row_of_a_class_serve_every_fold() -> None:
+    """The only row of a class is trained on in every fold, and so are its copies."""
+    texts = [f"weather {n} is {('bad', 'good')[n % 2]} today in the park" for n in range(8)]
+    texts.append("snow falls on the quiet hills")
+    table, folds = small_table(texts, [0, 0, 1, 1, 0, 0, 1, 1, -2], labels="010101012")
+    table.labels["weather"].append("2")
+    copies = run([{"augmenter": SWAP, "n_copies": 2}], table, folds)
+    jobs = fold_jobs(table, folds, copies)
+    assert len(jobs) == 2
+    for job in jobs:
+        own = job.copies[job.copies["label"] == 2]
+        assert len(own) == 2 and set(job.fitted_ids.iloc[own["parent"]]) == {"r8"}
+
+
+def test_D19_a_copy_carries_the_id_of_its_row(monkeypatch) -> None:
+    """Each copy carries its row's id and label, also when the augmenter gives several variants or none for some rows."""
+    from pipeline.rewording import PerText
+
+    def some(self, texts, **arguments):
+        return [[f"{text} one", f"{text} two", f"{text} three"][: len(text) % 3] for text in texts]
+
+    monkeypatch.setattr(PerText, "augment", some)
+    copies = run([{"augmenter": SWAP, "n_copies": 2}]).rows
+    rows = TABLE.rows.set_index("row_id")
+    assert 0 < copies["row_id"].nunique() < 32
+    for copy in copies.itertuples():
+        assert copy.text.rsplit(" ", 1)[0] == rows.loc[copy.row_id, "text"]
+        assert copy.label == rows.loc[copy.row_id, "label"]
 
 
 @pytest.mark.parametrize(
@@ -291,7 +352,8 @@ def test_steps_that_contradict_themselves_are_refused(step, message) -> None:
         Augment.model_validate({"steps": [step]})
 
 
-def test_unlabelled_rows_get_variants_only_where_that_is_allowed() -> None:
+def test_L6_unlabelled_rows_get_variants_only_where_that_is_allowed() -> None:
+    """Test texts serve in training, without labels, only where params say transductive."""
     more = pd.DataFrame({"row_id": ["u0", "u1"], "text": ["more words in here", "still more words in here"]})
     more = more.assign(task="weather", split="unlabelled", text_pair=None, label=None, group=None)
     table = Table(pd.concat([TABLE.rows, more], ignore_index=True), TABLE.labels)

@@ -46,7 +46,8 @@ def test_the_same_seed_gives_the_same_bits(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_labels_absent_when_fitting_get_a_small_finite_probability(name: str) -> None:
+def test_D15_I10_labels_absent_when_fitting_get_a_small_finite_probability(name: str) -> None:
+    """A label that no training row had keeps its column, small and finite."""
     rows, labels = small_competition()
     model = components.load("baselines", name)(n_outputs=5, seed=1)
     model.fit(rows[labels != 1], labels[labels != 1])
@@ -70,7 +71,8 @@ def test_few_labels_and_tiny_data_work(name: str, present: list[int]) -> None:
 @pytest.mark.parametrize(
     "texts", [["", "", " ", None], ["👍", "!", "…", "a"], ["[MASK]", "\n", "\u200b", "x" * 200_000]]
 )
-def test_strange_texts_give_finite_values(name: str, texts: list[str | None]) -> None:
+def test_D11_D12_D14_strange_texts_give_finite_values(name: str, texts: list[str | None]) -> None:
+    """Empty, blank, zero-width, one-character and very long texts, and special tokens as text, give finite probabilities."""
     model = components.load("baselines", name)(n_outputs=2, seed=1)
     model.fit(rows_of(texts), np.array([0, 1, 0, 1]))
     assert np.isfinite(model.predict_log_probabilities(rows_of(texts))).all()

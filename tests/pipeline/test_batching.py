@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -10,9 +12,19 @@ from tests.small import TEXTS, encoder
 LENGTHS = st.lists(st.integers(3, 200), min_size=1, max_size=300).map(np.array)
 
 
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "<s>", "</s>", "<mask>", "<|endoftext|>"]
+
+
 @pytest.fixture(scope="module")
-def tokenizer():
-    return encoder(tokenizer="byte_bpe").source.build(texts=TEXTS, max_length=16, seed=0).tokenizer
+def tokenizers():
+    texts = [*TEXTS, *(f"{text} [MASK] [SEP]" for text in TEXTS)]  # so that a trained vocabulary could hold them
+    kinds = ("bpe", "byte_bpe")
+    return {kind: encoder(tokenizer=kind).source.build(texts=texts, max_length=16, seed=0).tokenizer for kind in kinds}
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tokenizers):
+    return tokenizers["byte_bpe"]
 
 
 @given(lengths=LENGTHS, batch_size=st.integers(1, 40), seed=st.integers(0, 5), epoch=st.integers(0, 3))
@@ -47,7 +59,8 @@ def test_batches_hold_rows_of_like_length() -> None:
 
 @pytest.mark.parametrize("truncation", ["head", "tail", "head_tail"])
 @pytest.mark.parametrize("paired", [False, True])
-def test_truncation_keeps_special_tokens_and_the_ends_it_names(tokenizer, truncation: str, paired: bool) -> None:
+def test_D12_truncation_keeps_special_tokens_and_the_ends_it_names(tokenizer, truncation: str, paired: bool) -> None:
+    """A text that is too long keeps its special tokens and the ends that the policy names, and is counted."""
     text, pair = "a b c d e f g h i j k l m n o p", "q r s" if paired else None
     full = tokenizer(text, pair)["input_ids"]
     encoded = encode(tokenizer, [text], [pair] if paired else None, max_length=10, truncation=truncation)
@@ -61,18 +74,55 @@ def test_truncation_keeps_special_tokens_and_the_ends_it_names(tokenizer, trunca
         assert kept == body[: 8 - n_tail] + body[len(body) - n_tail :]
 
 
-def test_special_tokens_written_in_a_text_are_plain_characters(tokenizer) -> None:
-    encoded = encode(tokenizer, ["say [SEP] and [MASK]"], None, max_length=64, truncation="head")
-    assert sum(i in set(tokenizer.all_special_ids) for i in encoded.input_ids) == 2  # [CLS] and the closing [SEP]
+@pytest.mark.parametrize("kind", ["bpe", "byte_bpe"])
+@given(
+    text=st.lists(st.sampled_from([*SPECIAL, " ", "a", "猫", "[", "]"]) | st.text(max_size=4), max_size=8).map("".join)
+)
+@settings(max_examples=100, deadline=None)
+def test_D14_H2_special_tokens_written_in_a_text_are_plain_characters(tokenizers, kind: str, text: str) -> None:
+    """`[MASK]`, `</s>` and their like in a text are characters: no special token stands inside the body of a row."""
+    tokenizer = tokenizers[kind]
+    encoded = encode(tokenizer, [text], None, max_length=64, truncation="head")
+    control = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+    assert sum(i in control for i in encoded.input_ids) == 2  # [CLS] and the closing [SEP]
 
 
-def test_an_empty_text_still_has_its_special_tokens(tokenizer) -> None:
-    assert encode(tokenizer, ["", " "], None, max_length=8, truncation="head").lengths.min() >= 2
+@given(
+    texts=st.lists(st.text(max_size=30), min_size=1, max_size=4),
+    max_length=st.integers(4, 12),
+    truncation=st.sampled_from(["head", "tail", "head_tail"]),
+)
+@settings(max_examples=60, deadline=None)
+def test_D12_H2_rows_are_never_empty_nor_too_long_and_say_what_they_stand_for(
+    tokenizer, texts: list[str], max_length: int, truncation: str
+) -> None:
+    """Every row has a token, none too many, and what was kept of a text is a part of it, in order."""
+    encoded = encode(tokenizer, texts, None, max_length=max_length, truncation=truncation)
+    assert encoded.lengths.min() >= 2 and encoded.lengths.max() <= max_length
+    whole = encode(tokenizer, texts, None, max_length=10_000, truncation="head")
+    assert encoded.n_truncated == (whole.lengths > max_length).sum() and whole.n_truncated == 0
+    for row, text in enumerate(texts):
+        spans = encoded.spans[encoded.starts[row] : encoded.starts[row + 1]]
+        assert (spans >= 0).all() and (spans[:, 1] <= len(text) + 2).all()
+        assert (np.diff(spans[:, 0]) >= 0).all()
 
 
-def test_a_very_long_text_is_truncated_in_linear_time(tokenizer) -> None:
-    encoded = encode(tokenizer, ["word " * 200_000], None, max_length=32, truncation="head_tail")
-    assert encoded.lengths.tolist() == [32]
+@pytest.mark.parametrize("text", ["", " ", "\u200b", "a", "猫", "\ud800".encode("utf-16", "replace").decode("utf-16")])
+def test_D11_D12_a_text_with_next_to_nothing_still_has_its_special_tokens(tokenizers, text: str) -> None:
+    """An empty, blank, zero-width or one-character text keeps its special tokens, so that its states are finite."""
+    for tokenizer in tokenizers.values():
+        assert encode(tokenizer, [text], None, max_length=8, truncation="head").lengths.min() >= 2
+
+
+def test_D12_a_very_long_text_is_truncated_in_linear_time(tokenizer) -> None:
+    """Eight times the text takes about eight times as long, not sixty-four times."""
+    seconds = []
+    for n_words in (25_000, 200_000):
+        started = time.process_time()
+        encoded = encode(tokenizer, ["word " * n_words], None, max_length=32, truncation="head_tail")
+        seconds.append(time.process_time() - started)
+        assert encoded.lengths.tolist() == [32]
+    assert seconds[1] < 25 * seconds[0]
 
 
 def test_a_batch_pads_on_the_right_to_the_longest_row(tokenizer) -> None:

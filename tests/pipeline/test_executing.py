@@ -15,6 +15,7 @@ from pipeline import executing
 from pipeline.exceptions import DataError, InterruptedRun, MachineError, exit_on_error
 from pipeline.executing import Unit, Workspace, run_units
 from pipeline.params import Run
+from pipeline.reproducibility import numerics
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +67,7 @@ def step_by_step(workspace: Workspace, *, value: str) -> None:
             log.write(f"{value}:{state['step']}\n")
         workspace.checkpoints.save(state["step"], state)
         if not Path("go-on").exists():
-            raise InterruptedRun("stopped; run dvc repro to continue.")
+            raise InterruptedRun("stopped. Run dvc repro to continue.")
     write(workspace, value=value)
 
 
@@ -104,7 +105,8 @@ def test_a_damaged_result_is_set_aside_and_computed_again() -> None:
     assert list(unit.folder.glob("result.corrupt-*"))
 
 
-def test_the_key_depends_on_what_the_result_depends_on_and_not_on_the_name() -> None:
+def test_I5_the_key_depends_on_what_the_result_depends_on_and_not_on_the_name() -> None:
+    """A unit's key is a digest of all that its result depends on: a changed key never resumes old state."""
     assert Unit("a", {"n": 1}).key == Unit("b", {"n": 1}).key != Unit("a", {"n": 2}).key
 
 
@@ -227,6 +229,13 @@ def test_F19_F20_a_unit_that_starts_afresh_says_what_was_changed(caplog, change:
     run_units([(Unit("bert/f0", {"recipe": "a"}, described), write, {"value": "0"})], run=run(), stage="s")
     run_units([(Unit("bert/f0", {"recipe": "b"}, described | change), write, {"value": "1"})], run=run(), stage="s")
     assert re.search("bert/f0: computed anew: " + said, caplog.text, re.MULTILINE)
+
+
+def test_I20_the_numerics_class_names_device_threads_and_versions() -> None:
+    """What decides the bits besides code, params, data and seed is part of every key and of the record of every model."""
+    one, two = numerics("cpu", 1), numerics("cpu", 2)
+    assert {"device", "threads", "torch", "transformers", "numpy"} <= set(one) and one["device"] == "cpu"
+    assert Unit("a", {"numerics": one}).key != Unit("a", {"numerics": two}).key
 
 
 def test_F18_another_class_of_machine_warns_and_strict_refuses(caplog) -> None:

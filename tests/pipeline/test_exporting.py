@@ -148,7 +148,7 @@ def test_pairs_of_texts_encoders_chosen_by_each_fold_and_heads_on_spared_rows_ar
     rows = rows_of(in_copy.folder)
     found = loaded.predict_probabilities(rows["synthetic_text"].tolist(), rows["id"].tolist())
     np.testing.assert_allclose(found, stored(in_copy.folder, "best1+cnn"), atol=1e-3)
-    with pytest.raises(DataError, match="text_pairs: the model was trained on pairs of texts: give the second ones"):
+    with pytest.raises(DataError, match="text_pairs: the model was trained on pairs of texts. Give the second ones"):
         loaded.predict_probabilities(["fine"])
     with pytest.raises(DataError, match="text_pairs: must be as many as texts, 2, got 1"):
         loaded.predict_probabilities(["fine", "weather"], ["one"])

@@ -81,12 +81,14 @@ def shuffled_with_copies() -> tuple[artifacts.Table, artifacts.Folds]:
 CHANCE = 0.5 + 3.1 * (0.25 / N_GROUPS) ** 0.5
 
 
-def test_shuffled_labels_score_at_chance() -> None:
+def test_L1_I12_shuffled_labels_score_at_chance() -> None:
+    """Fold models of shuffled labels score at chance."""
     table, folds = shuffled_with_copies()
     assert accuracy(run(table, folds, epochs=10), table) < CHANCE
 
 
-def test_a_planted_leak_of_copies_across_folds_fails_that_test() -> None:
+def test_L2_a_planted_leak_of_copies_across_folds_fails_that_test() -> None:
+    """The test of shuffled labels notices copies that straddle folds."""
     table, folds = shuffled_with_copies()
     folds.rows["fold"] = np.random.default_rng(0).integers(0, 2, len(folds.rows))
     assert accuracy(run(table, folds, epochs=10), table) > CHANCE
@@ -149,7 +151,8 @@ def test_copies_are_trained_on_beside_the_rows_and_only_by_encoders_that_take_th
     assert np.array_equal(without.logits, run(table, folds, epochs=1, name="third").logits)
 
 
-def test_copies_of_rows_that_choose_the_epoch_are_left_out() -> None:
+def test_L5_copies_of_rows_that_choose_the_epoch_are_left_out() -> None:
+    """The epoch is chosen on spared training rows, of which no copy is trained on."""
     table, folds = table_and_folds(n_train=40)
     run(table, folds, epochs=1, copies=copies_of(table, folds), epoch_selection="inner", inner_ratio=0.2)
     assert [(one["n_rows"], one["n_copies"]) for one in history()] == [(32, 16)] * 2
@@ -165,7 +168,8 @@ def test_other_copies_train_anew_and_the_same_do_not() -> None:
     assert last_run("finetune-bert")[0] > 0
 
 
-def test_uda_learns_from_texts_without_labels_but_from_none_that_is_scored() -> None:
+def test_L6_uda_learns_from_texts_without_labels_but_from_none_that_is_scored() -> None:
+    """An objective that reads unlabelled texts gets none that is scored, and no label."""
     table, folds = table_and_folds(n_train=40)
     copies = copies_of(table, folds)
     more = pd.DataFrame({"task": "weather", "text": ["a new text"], "text_pair": None, "variant": ["one new text"]})

@@ -8,7 +8,8 @@ from pipeline.folding import fold_jobs, rows_digest
 from tests.small import table_and_folds
 
 
-def test_no_fold_trains_on_a_row_that_it_scores() -> None:
+def test_L4_L5_no_fold_trains_on_a_row_that_it_scores() -> None:
+    """The rows that a fold scores are not among those that its models see or choose by."""
     table, folds = table_and_folds()
     table.rows["text"] = table.rows["row_id"]  # a text names its row
     for job in fold_jobs(table, folds):
@@ -17,7 +18,8 @@ def test_no_fold_trains_on_a_row_that_it_scores() -> None:
         assert len(job.fitted) + len(scored) == 32
 
 
-def test_every_row_is_out_of_fold_once_and_every_test_row_once_per_fold() -> None:
+def test_I9_every_row_is_out_of_fold_once_and_every_test_row_once_per_fold() -> None:
+    """Every training row is predicted exactly once out of fold, every test row once per fold."""
     jobs = fold_jobs(*table_and_folds())
     oof = [row for job in jobs for row in job.predicted.query("split == 'oof'")["row_id"]]
     assert len(oof) == len(set(oof)) == 32

@@ -98,6 +98,7 @@ LABEL_MUTATIONS = {
     "space_after_label": replaced("12,so-so", "12,so-so "),
     "another_valid_label": replaced("12,so-so", "12,good"),
     "unquoted_comma": replaced('"bad, really"', "bad, really"),
+    "constant_label": lambda text: re.sub(r"(?m)^([^,]+),(?!label).*$", r"\1,good", text),
 }
 PROBABILITY_MUTATIONS = {
     "nan": replaced("0.6", "nan"),
@@ -113,6 +114,15 @@ PROBABILITY_MUTATIONS = {
 }
 
 
+# The catalogue's mutants in its order; further ones stand above without a number.
+CATALOGUE = [
+    "byte_order_mark", "carriage_returns", "index_column", "column_order", "header_in_capitals", "extra_column",
+    "missing_last_row", "duplicate_row", "duplicate_id", "order_of_rows", "id_cast_to_int", "id_cast_to_float",
+    "label_index", "empty_label", "space_after_label", "constant_label", "cut_in_last_line", "cut_in_the_middle",
+    "semicolons", "utf_16", "empty_file",
+]  # fmt: skip
+
+
 def spoil(path: Path, mutate: Mutation) -> None:
     text = path.read_text(encoding="utf-8")
     spoilt = mutate(text)
@@ -123,18 +133,26 @@ def spoil(path: Path, mutate: Mutation) -> None:
 
 @pytest.mark.parametrize("with_sample", [True, False])
 @pytest.mark.parametrize("name", [*COMMON, *LABEL_MUTATIONS])
-def test_a_spoilt_file_of_labels_is_refused(name: str, with_sample: bool, tmp_path: Path) -> None:
+def test_S1_to_S21_I14_a_spoilt_file_of_labels_is_refused(name: str, with_sample: bool, tmp_path: Path) -> None:
+    """The file that was written is accepted; spoilt in any of the catalogue's 21 ways, and 21 more, it is refused."""
     samples = {"main": sample_file(tmp_path, "id,label", [f"{i},good" for i in IDS]) if with_sample else None}
     form = kaggle_csv.build()
     path = form.write({"main": FRAME}, samples, tmp_path)
     form.check(path, {"main": FRAME}, samples)
     spoil(path, {**COMMON, **LABEL_MUTATIONS}[name])
-    with pytest.raises(DataError, match=r"submission\.csv: "):
+    with pytest.raises(DataError, match=r"submission\.csv: ") as caught:
         form.check(path, {"main": FRAME}, samples)
+    assert caught.value.code == "E310"
+
+
+def test_S1_to_S21_all_mutants_of_the_catalogue_are_tried() -> None:
+    """Each of the 21 mutants of the catalogue is one of those that are tried."""
+    assert len(CATALOGUE) == 21 and set(CATALOGUE) <= {*COMMON, *LABEL_MUTATIONS}
 
 
 @pytest.mark.parametrize("name", [*COMMON, *PROBABILITY_MUTATIONS])
-def test_a_spoilt_file_of_probabilities_is_refused(name: str, tmp_path: Path) -> None:
+def test_S1_to_S21_a_spoilt_file_of_probabilities_is_refused(name: str, tmp_path: Path) -> None:
+    """Probabilities must be finite, in [0, 1], sum to 1 within 1e-6 and be those predicted; the file is spoilt in 43 ways."""
     form = kaggle_csv.build(values="probabilities")
     path = form.write({"main": FRAME}, {"main": None}, tmp_path)
     form.check(path, {"main": FRAME}, {"main": None})
@@ -176,7 +194,8 @@ def test_predictions_that_do_not_sum_to_one_are_refused_on_reading_back(tmp_path
         form.check(path, {"main": frame}, {})
 
 
-def test_labels_are_written_in_the_form_of_the_sample(tmp_path: Path) -> None:
+def test_I14_labels_are_written_in_the_form_of_the_sample(tmp_path: Path) -> None:
+    """Ids, their order, the header and the label names are the sample's."""
     sample = sample_file(tmp_path, "Row Id,Target", [f"{i},good" for i in reversed(IDS)])
     path = kaggle_csv.build().write({"main": FRAME}, {"main": sample}, tmp_path)
     assert path.read_bytes().decode() == (
@@ -191,7 +210,8 @@ def test_without_a_sample_the_order_is_that_of_the_test_file(tmp_path: Path) -> 
     assert path.read_text().splitlines()[:3] == ["qid,answer", '007,"bad, really"', "1e5,good"]
 
 
-def test_probabilities_stand_in_the_columns_of_the_sample(tmp_path: Path) -> None:
+def test_I14_probabilities_stand_in_the_columns_of_the_sample(tmp_path: Path) -> None:
+    """Columns of probabilities stand in the sample's order, joined by name."""
     sample = sample_file(tmp_path, 'id,so-so,"bad, really",good', [f"{i},0,0,1" for i in IDS])
     form = kaggle_csv.build(values="probabilities")
     path = form.write({"main": FRAME}, {"main": sample}, tmp_path)
@@ -232,9 +252,10 @@ def test_a_sample_with_a_mark_and_carriage_returns_is_read(tmp_path: Path) -> No
         (["7", *IDS[1:]], r"only in the sample: 1 \('7'\); only in the test file: 1 \('007'\)"),
     ],
 )
-def test_a_sample_that_disagrees_with_the_test_file_writes_nothing(
+def test_D18_a_sample_that_disagrees_with_the_test_file_writes_nothing(
     ids: list[str], message: str, tmp_path: Path
 ) -> None:
+    """A sample with other, fewer, more or repeated ids than the test file is refused with both counts; nothing is written."""
     sample = sample_file(tmp_path, "id,label", [f"{i},good" for i in ids])
     with pytest.raises(DataError, match=message):
         kaggle_csv.build().write({"main": FRAME}, {"main": sample}, tmp_path)
@@ -249,7 +270,8 @@ def test_a_sample_that_disagrees_with_the_test_file_writes_nothing(
         ("probabilities", "id,good,so-so,bad", "must have the labels"),
     ],
 )
-def test_a_sample_of_another_shape_is_refused(values: str, header: str, message: str, tmp_path: Path) -> None:
+def test_D16_D18_a_sample_of_another_shape_is_refused(values: str, header: str, message: str, tmp_path: Path) -> None:
+    """A sample whose columns name other labels than the training file, or of another shape, is refused."""
     blanks = "," * header.count(",")
     sample = sample_file(tmp_path, header, [f"{i}{blanks}" for i in IDS])
     with pytest.raises(DataError, match=message):
@@ -257,7 +279,8 @@ def test_a_sample_of_another_shape_is_refused(values: str, header: str, message:
 
 
 @pytest.mark.parametrize("content", [b"", b"id,label\n", b"id\n1\n", b"id,label\n1\n", b"id,label\n\xff,x\n"])
-def test_an_unreadable_sample_is_refused(content: bytes, tmp_path: Path) -> None:
+def test_D18_an_unreadable_sample_is_refused(content: bytes, tmp_path: Path) -> None:
+    """An empty, one-column or undecodable sample is refused."""
     sample = tmp_path / "sample.csv"
     sample.write_bytes(content)
     with pytest.raises(DataError, match=r"sample\.csv: must .* Download it again\."):
@@ -265,11 +288,12 @@ def test_an_unreadable_sample_is_refused(content: bytes, tmp_path: Path) -> None
 
 
 def test_several_tasks_do_not_fit_into_one_csv(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"takes one task, got \['a', 'b'\]\. Choose tianchi_json"):
+    with pytest.raises(ParamsError, match=r"takes one task, got \['a', 'b'\]\. Choose tianchi_json"):
         kaggle_csv.build().write({"a": FRAME, "b": FRAME}, {}, tmp_path)
 
 
-def test_an_id_that_stands_twice_in_the_test_file_is_refused(tmp_path: Path) -> None:
+def test_D4_an_id_that_stands_twice_in_the_test_file_is_refused(tmp_path: Path) -> None:
+    """A test file with an id twice makes no submission."""
     frame = pd.concat([FRAME, FRAME.iloc[:1]], ignore_index=True)
     with pytest.raises(DataError, match="test file of task main: each id must stand once, got several times: 1"):
         kaggle_csv.build().write({"main": frame}, {"main": None}, tmp_path)
@@ -292,7 +316,8 @@ def test_a_constant_prediction_only_warns(
 @given(
     ids=st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\0"), min_size=1), unique=True)
 )
-def test_any_ids_survive_the_round_trip(ids: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_H1_I14_any_ids_survive_the_round_trip(ids: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Whatever the ids hold, the written file is read back as it was meant."""
     folder = tmp_path_factory.mktemp("ids")
     frame = submission_frame(["first", *(f"{i}." for i in ids)], np.tile([[0.1, 0.2, 0.7]], (len(ids) + 1, 1)), LABELS)
     for build in FORMS:
@@ -360,7 +385,8 @@ ZIP_MUTATIONS: dict[str, Callable[[dict[str, str]], bytes]] = {
 
 
 @pytest.mark.parametrize("name", ZIP_MUTATIONS)
-def test_a_spoilt_zip_is_refused(name: str, tmp_path: Path) -> None:
+def test_S1_to_S21_a_spoilt_zip_is_refused(name: str, tmp_path: Path) -> None:
+    """A zip of JSON lines is accepted as it was written and refused when spoilt in any of 31 ways."""
     form = tianchi_json.build()
     path = form.write(TASKS, {}, tmp_path)
     with zipfile.ZipFile(path) as archive:

@@ -58,7 +58,8 @@ def test_all_metrics_of_the_project_are_there():
 
 
 @pytest.mark.parametrize(("name", "n_outputs"), CASES)
-def test_score_equals_scikit_learn(name, n_outputs):
+def test_H6_score_equals_scikit_learn(name, n_outputs):
+    """Scores of random predictions equal an independent implementation's."""
     labels, probabilities = example(n_outputs)
     metric = components.load("metrics", name)(n_outputs=n_outputs)
     assert metric.score(labels, probabilities) == pytest.approx(expected(name, labels, probabilities), abs=1e-12)
@@ -74,7 +75,8 @@ def test_resampled_scores_equal_scikit_learn_with_sample_weights(name, n_outputs
 
 
 @pytest.mark.parametrize("name", [name for name in LABELS if name != "f1_binary"])
-def test_absent_labels_count_as_in_scikit_learn_with_fixed_labels(name):
+def test_L8_absent_labels_count_as_in_scikit_learn_with_fixed_labels(name):
+    """A metric counts every label of the task, as scikit-learn does with the labels fixed."""
     labels, probabilities = example(5, seed=3)
     labels = labels % 3
     probabilities[:, 4] = 0

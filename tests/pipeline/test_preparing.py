@@ -1,5 +1,6 @@
 """The table holds every row with clean texts and ordered labels, or the stage says what is wrong and where."""
 
+import ast
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,8 @@ def test_the_table_has_every_row_in_file_order(tmp_path: Path) -> None:
     assert table.rows[["text_pair", "group"]].isna().all(axis=None)
 
 
-def test_ids_and_labels_stay_as_they_are(tmp_path: Path) -> None:
+def test_D1_D3_ids_and_labels_stay_as_they_are(tmp_path: Path) -> None:
+    """Ids `001` and `1` are two, and `NA`, `null` and ` NA` are labels."""
     table = prepare(_task(tmp_path, "id,text,label\n001,a,NA\n1,b,null\n1e5,None, NA\n"))
     assert table.select("t", "train")["row_id"].tolist() == ["001", "1", "1e5"]
     assert table.select("t", "train")["label"].tolist() == ["NA", "null", " NA"]
@@ -77,12 +79,14 @@ def test_pairs_and_groups_are_kept_and_empty_groups_are_missing(tmp_path: Path) 
         ("\u2028[MASK]</s>", "\u2028[MASK]</s>"),
     ],
 )
-def test_cleaning_removes_controls_and_keeps_meaning(raw: str, expected: str) -> None:
+def test_D13_cleaning_removes_controls_and_keeps_meaning(raw: str, expected: str) -> None:
+    """Control characters and byte order marks go; joiners, direction marks and compatibility forms stay; texts are NFC."""
     assert clean(pa.array([raw])).to_pylist() == [expected]
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_cleaning_twice_changes_nothing(text: str) -> None:
+def test_D13_H2_cleaning_twice_changes_nothing(text: str) -> None:
+    """Cleaning a clean text changes nothing, whatever it holds."""
     once = clean(pa.array([text]))
     assert clean(once).equals(once)
 
@@ -94,27 +98,83 @@ def test_integer_labels_are_ordered_by_value_and_a_given_list_is_kept(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("train", "options", "message"),
+    ("train", "options", "message", "code"),
     [
-        ("id,text,label\n0,a,x\n1,b,\n2,c,y\n", {}, r"train\.csv:3: every training row must have a label, got 1.*'1'"),
+        (
+            "id,text,label\n0,a,x\n1,b,\n2,c,y\n",
+            {},
+            r"train\.csv:3: every training row must have a label, got 1.*'1'.*missing_labels: drop or unlabelled",
+            "E301",
+        ),
         (
             TRAIN,
             {"labels": ["x", "Y"]},
-            r"train\.csv:3: labels must be in tasks\.t\.labels.*got 'y' in row '1' \(1 such",
+            r"train\.csv:3: labels must be in tasks\.t\.labels.*got 'y' in row '1' \(1 such.*rename_labels",
+            "E305",
         ),
-        ("id,text,label\n0,a,x\n1,b,x\n", {}, r"must have at least two labels, got 1: \['x'\]"),
+        (TRAIN, {"rename_labels": {"X": "x"}}, r"rename_labels must name labels of the file, got 'X'", "E305"),
+        ("id,text,label\n0,a,x\n1,b,x\n", {}, r"must have at least two labels, got 1: \['x'\]", "E300"),
         (
-            "id,text,label\n0,a,x\n0,b,y\n1,c,y\n1,d,x\n",
+            "id,text,label\n0,a,x\n0,b,y\n1,c,y\n1,c,y\n",
             {},
-            r"2 repeated rows: '0' on lines \[2, 3\]; '1' on lines \[4, 5\]",
+            r"2 repeated rows, 1 of them with another text or label: '0' on lines \[2, 3\]; '1' on lines \[4, 5\]",
+            "E302",
         ),
-        ("id,text,label\n0,a,x\n,b,y\n", {}, r"train\.csv:3: every row must have an id, got 1 without"),
-        ("id,text,label\n", {}, r"train\.csv: must hold at least one row"),
+        ("id,text,label\n0,a,x\n,b,y\n", {}, r"train\.csv:3: every row must have an id, got 1 without", "E302"),
+        ("id,text,label\n", {}, r"train\.csv: must hold at least one row", "E300"),
     ],
 )
-def test_wrong_training_files_are_refused(tmp_path: Path, train: str, options: dict[str, Any], message: str) -> None:
-    with pytest.raises(DataError, match=message):
+def test_D2_D4_D15_D16_wrong_training_files_are_refused(
+    tmp_path: Path, train: str, options: dict[str, Any], message: str, code: str
+) -> None:
+    """Missing or unknown labels, repeated or empty ids and a single class are refused with line, row and remedy."""
+    with pytest.raises(DataError, match=message) as caught:
         prepare(_task(tmp_path, train, **options))
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("policy", "split"),
+    [("drop", {"train": ["0", "2"]}), ("unlabelled", {"train": ["0", "2"], "unlabelled": ["train:1"]})],
+)
+def test_D2_rows_without_a_label_are_left_out_or_kept_without_one(
+    tmp_path: Path, policy: str, split: dict[str, list[str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """With `missing_labels: drop` rows without a label are left out, with `unlabelled` kept as such; both are counted."""
+    table = prepare(_task(tmp_path, "id,text,label\n0,a,x\n1,b,\n2,c,y\n", missing_labels=policy))
+    assert {name: table.select("t", name)["row_id"].tolist() for name in split} == split
+    assert table.select("t", "unlabelled")["label"].isna().all()
+    assert len(table.rows) == 2 + sum(map(len, split.values()))
+    assert "1 training rows without a label" in caplog.text
+
+
+def test_D17_spellings_of_a_label_are_warned_of_and_renamed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Labels that differ in case or blanks are warned of, and become one label by `rename_labels`."""
+    train = "id,text,label\n0,a,pos\n1,b,Pos\n2,c,neg\n3,d,pos \n4,e,?\n"
+    assert prepare(_task(tmp_path, train)).labels["t"] == ["?", "Pos", "neg", "pos", "pos "]
+    assert "labels ['Pos', 'pos', 'pos '] may be one label: see tasks.t.rename_labels" in caplog.text
+    caplog.clear()
+    names = {"Pos": "pos", "pos ": "pos", "?": ""}
+    table = prepare(_task(tmp_path, train, rename_labels=names, missing_labels="drop"))
+    assert table.select("t", "train")["label"].tolist() == ["pos", "pos", "neg", "pos"]
+    assert table.labels["t"] == ["neg", "pos"] and "may be one label" not in caplog.text
+
+
+def test_D4_ids_may_recur_in_the_test_file_and_in_another_task(tmp_path: Path) -> None:
+    """An id of the training file that the test file has too is another row, and stays one."""
+    table = prepare(_task(tmp_path))
+    assert set(table.select("t", "train")["row_id"]) & set(table.select("t", "test")["row_id"]) == {"0", "1"}
+
+
+def test_D4_every_merge_says_how_often_a_row_may_match() -> None:
+    """No frames are joined without saying how often an id may match: a repeated one would multiply rows."""
+    for path in (Path(preparing.__file__).parent).rglob("*.py"):
+        calls = [
+            node
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "merge"
+        ]
+        assert all(any(keyword.arg == "validate" for keyword in call.keywords) for call in calls), path
 
 
 @pytest.mark.parametrize(
@@ -125,7 +185,8 @@ def test_wrong_training_files_are_refused(tmp_path: Path, train: str, options: d
         ("id,text\n5,a\n5,b\n", r"test\.csv: ids must be unique, got 1 repeated"),
     ],
 )
-def test_wrong_test_files_are_refused(tmp_path: Path, test: str, message: str) -> None:
+def test_D4_D18_wrong_test_files_are_refused(tmp_path: Path, test: str, message: str) -> None:
+    """An empty test file, one without the id column and one with repeated ids are refused."""
     with pytest.raises(DataError, match=message):
         prepare(_task(tmp_path, test=test))
 
@@ -136,14 +197,16 @@ def test_a_binary_task_has_two_labels(tmp_path: Path) -> None:
         prepare({"t": task.model_copy(update={"kind": "binary"})})
 
 
-def test_only_the_first_five_repeated_ids_are_shown(tmp_path: Path) -> None:
+def test_D4_only_the_first_five_repeated_ids_are_shown(tmp_path: Path) -> None:
+    """Of many repeated ids the first five are shown, and all are counted."""
     train = "id,text,label\n" + "".join(f"{i % 9},a,{i % 2}\n" for i in range(18))
     with pytest.raises(DataError, match="9 repeated rows") as caught:
         prepare(_task(tmp_path, train))
     assert str(caught.value).count("on lines") == 5
 
 
-def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_D23_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A raw file that grows while the stage reads it is noticed by its digest, and nothing is made from it."""
     tasks = _task(tmp_path)
     read = preparing.read_columns
 

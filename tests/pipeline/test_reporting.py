@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.cautions import cautions, data_cautions
+from pipeline.leak_signs import Leak
 from pipeline.plotting import Estimate, intervals, learning_curves_csv, short, thin
 from pipeline.reporting import as_yaml, calibration_error, render
 
@@ -113,6 +114,7 @@ def everything() -> dict[str, Any]:
     """Return all that a page is made of."""
     return {
         "scores": {"tasks": {"main": task_scores()}},
+        "leaks": [],
         "audit": {"main": task_audit()},
         "histories": {"roberta": {"units": [unit(0), unit(1)]}},
         "stitched": {},
@@ -251,14 +253,21 @@ def put_in_example(values: dict[str, Any]) -> None:
     audit["conflicting_labels"] = {"texts": 1, "rows": 2, "examples": [{"text": SCRIPT, "labels": [SCRIPT]}]}
 
 
+def put_in_leak(values: dict[str, Any]) -> None:
+    values["leaks"] = [Leak("copies of scored rows", "main", f"row {SCRIPT}")]
+
+
 def put_in_params(values: dict[str, Any]) -> None:
     values["params"]["tasks"] = {"main": {"train": SCRIPT}}
 
 
 @pytest.mark.parametrize(
-    "put", [put_in_text, put_in_label, put_in_model_name, put_in_example, put_in_params], ids=lambda put: put.__name__
+    "put",
+    [put_in_text, put_in_label, put_in_model_name, put_in_example, put_in_leak, put_in_params],
+    ids=lambda put: put.__name__,
 )
-def test_markup_in_data_is_shown_as_text(values: dict[str, Any], put: Any) -> None:
+def test_D21_markup_in_data_is_shown_as_text(values: dict[str, Any], put: Any) -> None:
+    """Markup in texts, labels, names and messages stands in the report as text and runs nothing."""
     put(values)
     html = page(values)
     assert "script" not in elements(html).names

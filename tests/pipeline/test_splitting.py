@@ -1,17 +1,23 @@
 """Folds are a partition with whole clusters and all classes, whatever the order of the rows."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pipeline import splitting
-from pipeline.artifacts import FOLDS_COLUMNS, HOLDOUT_FOLD, TABLE_COLUMNS, Table
+from pipeline.artifacts import FOLDS_COLUMNS, HOLDOUT_FOLD, TABLE_COLUMNS, TRAIN_FOLD, Table
+from pipeline.artifacts import Folds as Manifest
 from pipeline.exceptions import ParamsError
+from pipeline.folding import fold_jobs
 from pipeline.near_duplicates import cluster_rows
 from pipeline.params import Folds
 from pipeline.splitting import assign_folds
+from tests.conftest import Project
 
 WORDS = ["rain", "fire", "storm", "quiet", "market", "train", "music", "river", "garden", "winter", "signal", "bread"]
 
@@ -49,9 +55,10 @@ def _labelled(plan: pd.DataFrame, table: Table) -> pd.DataFrame:
     st.sampled_from([0.0, 0.15]),
     st.integers(0, 10**6),
 )
-def test_a_plan_is_a_partition_with_whole_clusters_and_all_classes(
+def test_H3_a_plan_is_a_partition_with_whole_clusters_and_all_classes(
     n_rows: int, n_classes: int, n_splits: int, n_repeats: int, holdout_ratio: float, seed: int
 ) -> None:
+    """Folds are a partition of the rows with whole groups, and every training part has every class."""
     table = _table(n_rows, n_classes=n_classes, seed=seed)
     try:
         plan = _plan(table, seed=seed, n_splits=n_splits, n_repeats=n_repeats, holdout_ratio=holdout_ratio)
@@ -61,7 +68,7 @@ def test_a_plan_is_a_partition_with_whole_clusters_and_all_classes(
     assert list(plan) == FOLDS_COLUMNS
     for _, repeat in _labelled(plan, table).groupby("repeat"):
         assert sorted(repeat["row_id"]) == sorted(table.rows["row_id"])
-        assert set(repeat["fold"]) - {HOLDOUT_FOLD} == set(range(n_splits))
+        assert set(repeat["fold"]) - {HOLDOUT_FOLD, TRAIN_FOLD} == set(range(n_splits))
         assert (repeat.groupby("cluster")["fold"].nunique() == 1).all()
         assert (repeat.groupby("text")["cluster"].nunique() == 1).all()
         kept = repeat[repeat["fold"] != HOLDOUT_FOLD]
@@ -71,7 +78,8 @@ def test_a_plan_is_a_partition_with_whole_clusters_and_all_classes(
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10**6), st.booleans(), st.sampled_from([0.0, 0.2]))
-def test_permuting_rows_permutes_the_plan(seed: int, stratify: bool, holdout_ratio: float) -> None:
+def test_H3_permuting_rows_permutes_the_plan(seed: int, stratify: bool, holdout_ratio: float) -> None:
+    """The order of the rows in the file never moves a row to another fold."""
     table = _table(80, seed=3)
     shuffled = Table(table.rows.sample(frac=1, random_state=seed % 2**32, ignore_index=True), table.labels)
     first, second = (_plan(t, stratify=stratify, holdout_ratio=holdout_ratio, n_splits=3) for t in (table, shuffled))
@@ -84,7 +92,8 @@ def _straddling(plan: pd.DataFrame, table: Table) -> int:
     return int((rows.groupby(rows["text"].str.replace(" ok", ""))["fold"].nunique() > 1).sum())
 
 
-def test_planted_duplicates_never_straddle_folds() -> None:
+def test_D5_planted_duplicates_never_straddle_folds() -> None:
+    """Rows with equal or nearly equal texts share a fold."""
     table = _table(300, seed=5)
     assert _straddling(_plan(table), table) == 0
 
@@ -154,7 +163,8 @@ def test_tasks_are_split_apart() -> None:
     assert (plan["task"] == "u").sum() == 60
 
 
-def test_too_many_folds_for_the_rarest_class_are_refused_by_name() -> None:
+def test_P5_too_many_folds_for_the_rarest_class_are_refused_by_name() -> None:
+    """More folds than the rarest class has clusters of related rows are refused, with the class and the number."""
     table = _table(60, duplicate_ratio=0)
     table.rows["label"] = pd.Series(["class0"] * 4 + ["class1"] * 28 + ["class2"] * 28, dtype="str")
     table.rows.loc[:1, "text"] = "the very same text"  # two rows, one cluster
@@ -171,3 +181,52 @@ def test_fewer_clusters_than_folds_are_refused(stratify: bool) -> None:
     table.rows["group"] = pd.Series([f"g{i % 4}" for i in range(60)], dtype="str")
     with pytest.raises(ParamsError, match=r"must be at most the number of clusters of task t \(\d\), got 5"):
         _plan(table, stratify=stratify)
+
+
+def _with_lone_classes() -> Table:
+    """Return a table with a class of one row, and one whose three rows all have the text of a row of another class."""
+    table = _table(90, duplicate_ratio=0)
+    table.labels["t"] += ["once", "copied"]
+    table.rows.loc[0, "label"] = "once"
+    table.rows.loc[1:3, "label"] = "copied"
+    table.rows.loc[1:4, "text"] = "the very same text"
+    return table
+
+
+@pytest.mark.parametrize("stratify", [True, False])
+@pytest.mark.parametrize("holdout_ratio", [0.0, 0.2])
+def test_D15_the_only_row_of_a_class_is_trained_on_in_every_fold(
+    stratify: bool, holdout_ratio: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A class with a single row (or one cluster of equal rows) is trained on by every fold, never scored, and reported."""
+    table = _with_lone_classes()
+    plan = _plan(table, n_splits=4, n_repeats=2, stratify=stratify, holdout_ratio=holdout_ratio)
+    lone = [f"r{i}" for i in range(5)]  # with them the fourth row of the text, of another class
+    assert set(plan.loc[plan["fold"] == TRAIN_FOLD, "row_id"]) == set(lone)
+    jobs = fold_jobs(table, Manifest(plan, "f" * 64))
+    assert len(jobs) == 8
+    for job in jobs:
+        assert set(lone) <= set(job.fitted_ids) and not set(lone) & set(job.predicted["row_id"])
+    assert "5 rows are trained on in every fold and never scored" in caplog.text
+    assert "'once', 'copied'" in caplog.text
+
+
+def test_D15_one_class_that_can_be_scored_is_too_few() -> None:
+    """A task of which only one class could be both trained on and scored is refused."""
+    table = _table(60, n_classes=2)
+    table.rows["group"] = (table.rows["label"] == "class0").map({True: "all", False: None}).astype("str")
+    with pytest.raises(ParamsError, match=r"rarest class's number of clusters \(1, class 'class0' of task t\)"):
+        _plan(table, stratify=False)
+
+
+@pytest.mark.slow
+def test_D15_a_class_of_one_row_goes_through_the_whole_graph(finished: Project, tmp_path: Path) -> None:
+    """A class of one row keeps its place in every prediction, and the submission is valid."""
+    project = finished.clone(tmp_path / "project")
+    train = project.folder / "data" / "tiny" / "train.csv"
+    header, first, *others = train.read_text(encoding="utf-8").splitlines()
+    train.write_text("\n".join([header, f"{first.rsplit(',', 1)[0]},once", *others]) + "\n", encoding="utf-8")
+    project.repro()
+    assert project.run("stitchfold", "validate").returncode == 0
+    made = pq.read_table(project.folder / "out" / "stack" / "ensemble" / "intent.parquet").to_pandas()
+    assert "logit:once" in made and len(made[made["split"] == "oof"]) == 99

@@ -56,7 +56,8 @@ def test_an_ensemble_beats_its_average_member_on_unseen_rows(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_order_of_the_rows_does_not_matter(name):
+def test_H4_the_order_of_the_rows_does_not_matter(name):
+    """Permuted rows give the same stacker."""
     probabilities, labels = example()
     order = np.random.default_rng(1).permutation(len(labels))
     plain = fitted(name, probabilities, labels).predict(probabilities)
@@ -66,12 +67,23 @@ def test_the_order_of_the_rows_does_not_matter(name):
 
 @pytest.mark.parametrize("n_outputs", [2, 4])
 @pytest.mark.parametrize("name", LABEL_EQUIVARIANT)
-def test_the_order_of_the_labels_does_not_matter(name, n_outputs):
+def test_H4_I10_the_order_of_the_labels_does_not_matter(name, n_outputs):
+    """Permuted labels give the same predictions, permuted."""
     probabilities, labels = example(n_outputs=n_outputs)
     order = np.random.default_rng(2).permutation(n_outputs)[::-1]
     plain = fitted(name, probabilities, labels).predict(probabilities)
     other = fitted(name, probabilities[:, :, order], np.argsort(order)[labels]).predict(probabilities[:, :, order])
     assert other == pytest.approx(plain[:, order], abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["mean", "rank_mean"])
+def test_H4_a_second_copy_of_every_model_changes_no_average(name):
+    """An average of models that each stand twice is the average of the models."""
+    probabilities, labels = example()
+    once, twice = (
+        fitted(name, given, labels).predict(given) for given in (probabilities, probabilities.repeat(2, axis=1))
+    )
+    assert twice == pytest.approx(once)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -91,7 +103,8 @@ def test_a_state_survives_json(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_label_absent_when_fitting_still_comes_out(name):
+def test_D15_I10_a_label_absent_when_fitting_still_comes_out(name):
+    """A label that no fitted row had keeps its column of probabilities."""
     probabilities, labels = example()
     present = labels != 2
     result = fitted(name, probabilities[present], labels[present]).predict(probabilities)

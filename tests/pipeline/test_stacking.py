@@ -93,7 +93,8 @@ def test_members_are_joined_by_row_id_whatever_the_order_of_their_rows():
     assert shuffled.test_probabilities == pytest.approx(plain.test_probabilities, abs=1e-12)
 
 
-def test_members_with_another_order_of_labels_are_put_in_the_table_s_order():
+def test_I10_members_with_another_order_of_labels_are_put_in_the_table_s_order():
+    """Members may store labels in any order; they are joined by name, in the table's order."""
     table, folds, members = competition(labels=("a", "b", "c"))
     plain = gather_members(members, table=table, folds=folds, task="news")
     model = members["model0"]
@@ -141,7 +142,8 @@ def test_a_label_outside_the_label_list_is_refused():
         gather_members(members, table=table, folds=folds, task="news")
 
 
-def test_no_stacker_of_a_world_has_seen_the_labels_of_its_fold():
+def test_L4_no_stacker_of_a_world_has_seen_the_labels_of_its_fold():
+    """A stacker is fitted on out-of-fold predictions of other folds than the one it predicts."""
     generator = np.random.default_rng(0)
     probabilities, folds = generator.dirichlet([1, 1], (80, 2)), np.arange(80) % 4
     labels = generator.integers(0, 2, 80)
@@ -154,7 +156,8 @@ def test_no_stacker_of_a_world_has_seen_the_labels_of_its_fold():
         assert not np.array_equal(other[(fold + 1) % 4], plain[(fold + 1) % 4])
 
 
-def test_the_estimate_of_a_fold_does_not_depend_on_its_labels():
+def test_L7_the_estimate_of_a_fold_does_not_depend_on_its_labels():
+    """Rung, thresholds and scales for a fold are chosen without the labels of that fold."""
     generator = np.random.default_rng(1)
     folds, labels = np.arange(120) % 3, generator.integers(0, 3, 120)
     probabilities = generator.dirichlet(np.ones(3), (120, 4)) * 0.7 + 0.3 * np.eye(3)[labels][:, None]
@@ -190,7 +193,8 @@ def test_the_choices_for_a_fold_are_made_in_its_own_world(fold):
     assert np.array_equal(other[folds == fold], plain[folds == fold])
 
 
-def test_a_stacker_that_knows_its_rows_by_heart_is_found_out():
+def test_L2_a_stacker_that_knows_its_rows_by_heart_is_found_out():
+    """A stacker that learns its rows by heart gains nothing: its estimate is cross-fitted."""
     generator = np.random.default_rng(2)
     probabilities, labels = generator.dirichlet([1, 1], (600, 3)), generator.integers(0, 2, 600)
     folds = np.arange(600) % 5

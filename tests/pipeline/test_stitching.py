@@ -163,7 +163,8 @@ def test_two_encoders_that_came_out_the_same_share_their_states() -> None:
     assert computed()["states-weather-r0-f0"] == 2, "of the heads' and the scored rows, once each"
 
 
-def test_another_folds_encoder_is_refused() -> None:
+def test_L4_another_folds_encoder_is_refused() -> None:
+    """Heads stand over the encoders of their own fold; another fold's is refused."""
     models = Path("out/finetune/bert/models")
     shutil.rmtree(models / "weather-r0-f0")
     shutil.copytree(models / "weather-r0-f1", models / "weather-r0-f0")
@@ -171,7 +172,8 @@ def test_another_folds_encoder_is_refused() -> None:
         run_stitch(make_params(features="online"))
 
 
-def test_an_encoder_trained_over_other_folds_is_refused() -> None:
+def test_L4_an_encoder_trained_over_other_folds_is_refused() -> None:
+    """An encoder that was trained over another fold manifest is not stitched."""
     other = replace(FOLDS, rows=FOLDS.rows.assign(fold=FOLDS.rows["fold"].map({0: 1, 1: 0, -1: -1})))
     with pytest.raises(DataError, match="must be the model that never saw fold 0"):
         run_stitch(make_params(), other)
@@ -186,9 +188,7 @@ def test_another_manifest_is_refused() -> None:
 def test_a_missing_or_damaged_fold_model_is_named(name: str, message: str) -> None:
     place = Path("out/finetune/bert/models/weather-r0-f1") / name
     shutil.rmtree(place) if place.is_dir() else place.write_bytes(b"x")
-    with pytest.raises(
-        DataError, match=rf"weather-r0-f1: .*{message}.* Run dvc repro --force --single-item finetune@b"
-    ):
+    with pytest.raises(MachineError, match=rf"weather-r0-f1: .*{message}.* Run stitchfold doctor --fix"):
         run_stitch(make_params())
 
 
@@ -289,7 +289,8 @@ def test_the_cache_holds_two_bytes_for_each_value_of_real_tokens() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_states_that_are_not_finite_are_named_and_not_kept(value: float, monkeypatch) -> None:
+def test_I19_states_that_are_not_finite_are_named_and_not_kept(value: float, monkeypatch) -> None:
+    """Hidden states that are not finite end the unit and are not kept."""
     monkeypatch.setattr(LayerStates, "forward", lambda self, hidden, mask: torch.full_like(hidden[-1], value))
     unit, params = Unit("states", {"step": "states"}), make_params()
     arguments = {"base": base_of("bert", params), "rows": job().fitted[["text", "text_pair"]]}

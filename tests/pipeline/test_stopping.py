@@ -23,9 +23,10 @@ def work(workspace, *, n):
         time.sleep(0.05)
         code = workspace.stop_requested()
         if code:
-            time.sleep(1)  # as long as a checkpoint may take
+            (workspace.unit.folder / "saving").touch()
+            time.sleep(float(sys.argv[2]))  # as long as a checkpoint may take
             (workspace.unit.folder / "saved").touch()
-            raise InterruptedRun("stopped; run dvc repro to continue.", code)
+            raise InterruptedRun("stopped. Run dvc repro to continue.", code)
 
 if __name__ == "__main__":
     with exit_on_error():
@@ -34,9 +35,9 @@ if __name__ == "__main__":
 """
 
 
-def start(folder: Path, n_workers: int, *before: str) -> subprocess.Popen:
+def start(folder: Path, n_workers: int, *, save_seconds: float = 1.0) -> subprocess.Popen:
     (folder / "script.py").write_text(SCRIPT, encoding="utf-8")
-    command = [*before, sys.executable, "script.py", str(n_workers)]
+    command = [sys.executable, "script.py", str(n_workers), str(save_seconds)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
         command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -59,31 +60,49 @@ def wait_for(folder: Path, name: str, n: int) -> None:
 
 @pytest.mark.parametrize("n_workers", [1, 2])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_saves_the_work_and_sets_the_exit_code(tmp_path, n_workers: int, number: int, code: int) -> None:
+def test_F2_I8_a_signal_saves_the_work_and_sets_the_exit_code(tmp_path, n_workers: int, number: int, code: int) -> None:
+    """SIGTERM and SIGINT let the units write a checkpoint, within seconds, and end the stage with 143 or 130."""
     process = start(tmp_path, n_workers)
     process.send_signal(number)
     check_stopped(process, tmp_path, n_workers, code)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_that_reaches_stage_and_workers_at_once_saves_the_work_too(tmp_path, number: int, code: int) -> None:
+def test_F2_a_signal_that_reaches_stage_and_workers_at_once_saves_the_work_too(
+    tmp_path, number: int, code: int
+) -> None:
+    """Ctrl-C reaches the whole group; that is one request, not two."""
     process = start(tmp_path, 2)
     os.killpg(process.pid, number)
     check_stopped(process, tmp_path, 2, code)
 
 
+def test_F2_a_second_signal_ends_the_process_at_once(tmp_path) -> None:
+    """Who sends a second signal, later, does not want to wait for the checkpoint; what is published stays whole."""
+    process = start(tmp_path, 1, save_seconds=100)
+    process.send_signal(signal.SIGTERM)
+    wait_for(tmp_path, "saving", 1)
+    time.sleep(2.1)
+    asked = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 143
+    assert time.monotonic() - asked < 10
+    assert not list(tmp_path.glob(".stitchfold/units/*/saved"))
+
+
 def check_stopped(process: subprocess.Popen, folder: Path, n_workers: int, code: int) -> None:
     _, error = process.communicate(timeout=30)
     assert process.returncode == code, error
-    assert "run dvc repro to continue" in error
+    assert "Run dvc repro to continue" in error
     assert len(list(folder.glob(".stitchfold/units/*/saved"))) == n_workers
 
 
 @pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
-def test_the_death_of_dvc_stops_the_stage(tmp_path, shell: str) -> None:
+def test_F3_I7_the_death_of_dvc_stops_the_stage(tmp_path, shell: str) -> None:
+    """A stage whose `dvc` was killed notices, also when a shell stands between them, writes its checkpoint and ends."""
     launcher = tmp_path / "dvc"
     launcher.write_text(
-        f"import subprocess\nsubprocess.run(['{shell}', '-c', '{sys.executable} script.py 1; true'])\n",
+        f"import subprocess\nsubprocess.run(['{shell}', '-c', '{sys.executable} script.py 1 1; true'])\n",
         encoding="utf-8",
     )
     (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")

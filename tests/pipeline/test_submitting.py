@@ -20,6 +20,7 @@ from pipeline.submitting import (
     frame_of_tests,
     ordered_ids,
     publish,
+    rehearse,
     submission_frame,
     summary,
 )
@@ -43,7 +44,8 @@ def predictions_of(ids: str, *, logits: list[list[float]], labels: list[str] = L
     return artifacts.Predictions("m", "main", labels, rows, np.array(logits, np.float32), "digest", "recipe", 1)
 
 
-def test_labels_are_the_argmax_of_the_mean_of_the_folds_probabilities_joined_by_row_id() -> None:
+def test_I9_labels_are_the_argmax_of_the_mean_of_the_folds_probabilities_joined_by_row_id() -> None:
+    """Fold predictions are joined by row id and averaged, whatever the order of their rows."""
     logits = [[0, 9], [9, 0], [0, 0], [0, 9], [9, 0], [0, 1]]  # a, b, c in fold 0, then in fold 1
     frame = frame_of_tests(predictions_of("abc", logits=logits), TABLE)
     assert frame["row_id"].tolist() == ["b", "c", "a"]
@@ -51,12 +53,14 @@ def test_labels_are_the_argmax_of_the_mean_of_the_folds_probabilities_joined_by_
     assert frame["probability:yes"][1] == pytest.approx((0.5 + 1 / (1 + np.exp(-1))) / 2)
 
 
-def test_a_test_row_without_a_prediction_is_refused() -> None:
+def test_I9_a_test_row_without_a_prediction_is_refused() -> None:
+    """A row without a prediction is an error, never a zero."""
     with pytest.raises(DataError, match="1 test rows of task main have none, first 'c'"):
         frame_of_tests(predictions_of("ab", logits=[[0, 1]] * 4), TABLE)
 
 
-def test_predictions_with_other_labels_than_the_table_are_refused() -> None:
+def test_I10_predictions_with_other_labels_than_the_table_are_refused() -> None:
+    """Predictions carry their labels in order, and other ones than the table's are refused."""
     with pytest.raises(DataError, match=r"must have the labels \['no', 'yes'\] of task main, got \['yes', 'no'\]"):
         frame_of_tests(predictions_of("abc", logits=[[0, 1]] * 6, labels=["yes", "no"]), TABLE)
 
@@ -77,14 +81,16 @@ class Spoiling(kaggle_csv.KaggleCsv):
         return path
 
 
-def test_no_submission_stays_when_the_check_fails_not_even_an_earlier_one(tmp_path: Path) -> None:
+def test_I14_no_submission_stays_when_the_check_fails_not_even_an_earlier_one(tmp_path: Path) -> None:
+    """A submission is read back from disk and compared before it gets its name; a refused one leaves none."""
     publish(kaggle_csv.build(), FRAMES, {}, tmp_path)
     with pytest.raises(DataError, match="must end with a line end"):
         publish(Spoiling("labels", "id", "label", "submission.csv"), FRAMES, {}, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_is_published_when_the_sample_disagrees(tmp_path: Path) -> None:
+def test_D18_nothing_is_published_when_the_sample_disagrees(tmp_path: Path) -> None:
+    """A sample with other ids than the test file leaves no submission behind."""
     sample = tmp_path / "sample.csv"
     sample.write_text("id,label\na,no\nz,no\n")
     with pytest.raises(DataError, match=r"only in the sample: 1 \('z'\); only in the test file: 1 \('b'\)"):
@@ -92,9 +98,37 @@ def test_nothing_is_published_when_the_sample_disagrees(tmp_path: Path) -> None:
     assert list((tmp_path / "submit").iterdir()) == []
 
 
-def test_an_error_shows_the_first_examples_only() -> None:
+def test_D18_an_error_shows_the_first_examples_only() -> None:
+    """Counts of both files and three example ids are shown, and which file is likely wrong."""
+    with pytest.raises(DataError, match=r"\(2 rows\), got 3 rows.*The test file lacks rows, or the sample is newer"):
+        ordered_ids(["1", "2"], ["1", "2", "3"], task="main", sample=Path("s.csv"))
     with pytest.raises(DataError, match=r"only in the test file: 9 \('0', '1', '2', …\)"):
         ordered_ids([str(i) for i in range(10)], ["9"], task="main", sample=Path("s.csv"))
+
+
+@pytest.mark.parametrize(
+    ("sample", "error", "message"),
+    [
+        ("id,label\na,0\nb,0\nz,0\n", DataError, r"only in the sample: 1 \('z'\); only in the test file: 1 \('c'\)"),
+        ("id,no,yes\na,0,1\nb,0,1\nc,0,1\n", DataError, "must have two columns"),
+        ("id,label\na,0\nb,0\nc,0\n", None, ""),
+    ],
+)
+def test_D16_D18_a_sample_that_disagrees_is_found_before_training(
+    sample: str, error: type[DataError] | None, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sample submission is compared with the test file by the first stage, not after a night of training."""
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path)
+    (tmp_path / "data" / "c" / "sample.csv").write_text(sample, encoding="utf-8")
+    text = Path("params.yaml").read_text(encoding="utf-8")
+    Path("params.yaml").write_text(text.replace("format: kaggle_csv", "format: kaggle_csv, sample: data/c/sample.csv"))
+    if error is None:
+        rehearse(load_params(), TABLE)
+        return
+    with pytest.raises(error, match=message) as caught:
+        rehearse(load_params(), TABLE)
+    assert caught.value.code == "E306"
 
 
 def test_the_summary_counts_labels_that_nobody_got() -> None:

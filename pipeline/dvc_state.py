@@ -1,0 +1,157 @@
+"""What DVC keeps of this project, looked at without trust: dvc.lock, its own locks, its cache, and what the outs must be.
+
+DVC takes a cached object, and a file whose size and time have not changed, for what they were; here both are read again.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+from dvc.exceptions import DvcException
+from dvc.lock import LockError, make_lock
+from dvc.repo import Repo
+from dvc.rwlock import RWLOCK_FILE, RWLOCK_LOCK, SCHEMA
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+from dvc.utils import strictyaml
+from voluptuous import Invalid
+
+LOCK_FILE = Path("dvc.lock")
+OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")
+
+
+def open_project() -> Repo | None:
+    """Return the DVC project of this folder, None where there is none."""
+    return Repo(".") if Path(".dvc").is_dir() else None
+
+
+def lock_file_problem() -> str | None:
+    """Return why DVC cannot read dvc.lock; None if it can, or there is none."""
+    try:
+        content = LOCK_FILE.read_bytes()
+        strictyaml.load(str(LOCK_FILE), COMPILED_LOCKFILE_SCHEMA)
+    except FileNotFoundError:
+        return None
+    except (DvcException, UnicodeDecodeError):
+        merging = ", with the marks of a merge" if b"<<<<<<<" in content and b">>>>>>>" in content else ""
+        return f"is not readable ({len(content)} bytes{merging})"
+    return None
+
+
+def busy(repo: Repo) -> int | None:
+    """Return the process of a DVC that is at work here, 0 if it cannot be told which."""
+    try:
+        with (Path(repo.tmp_dir) / "lock").open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        pass
+    except BlockingIOError:
+        return 0
+    try:
+        return next((pid for pid in _holders(repo) if psutil.pid_exists(pid)), None)
+    except LockError:
+        return 0
+    except ValueError:
+        return None
+
+
+def rwlock_problem(repo: Repo) -> str | None:
+    """Return what is wrong with the file in which DVC notes who reads and writes what."""
+    try:
+        dead = sorted(set(_holders(repo)))
+    except ValueError as error:
+        return f"is not readable ({error}), so every dvc repro fails"
+    return f"names processes that are gone: {', '.join(map(str, dead))}" if dead else None
+
+
+def rwlock_path(repo: Repo) -> Path:
+    """Return where DVC notes who reads and writes what."""
+    return Path(os.path.relpath(repo.tmp_dir)) / RWLOCK_FILE
+
+
+def cached_objects(repo: Repo) -> Iterator[tuple[Path, str]]:
+    """Yield each object of the cache with the md5 that its content must have."""
+    folder = Path(os.path.relpath(repo.cache.local.path))
+    for path in sorted(folder.glob("[0-9a-f][0-9a-f]/*")):
+        name = path.parent.name + path.name
+        if OBJECT.fullmatch(name):
+            yield path, name.removesuffix(".dir")
+
+
+def locked_files(repo: Repo) -> Iterator[tuple[Path, str | None]]:
+    """Yield each file of the outs with the md5 that dvc.lock gives it.
+
+    None stands for a file of which dvc.lock knows nothing, and for a folder whose list of files the cache has lost.
+    """
+    for out in repo.index.outs:
+        place = Path(os.path.relpath(out.fs_path))
+        if not out.hash_info:
+            continue
+        if not out.hash_info.isdir:
+            yield place, out.hash_info.value
+            continue
+        tree: Any = out.get_obj()
+        if tree is None:
+            yield place, None
+            continue
+        listed = {place.joinpath(*key): info.value for key, _, info in tree}
+        yield from listed.items()
+        found = (path for path in place.rglob("*") if path.is_file() and not repo.dvcignore.is_ignored_file(str(path)))
+        yield from ((path, None) for path in sorted(found) if path not in listed)
+
+
+def stale_stages(repo: Repo) -> dict[str, str]:
+    """Return the stages that `dvc repro` would run, because of another input or command, and why."""
+    found = {}
+    for stage, changes in repo.status().items():
+        inputs = {
+            name: how
+            for change in changes
+            if isinstance(change, dict)
+            for name, how in change.get("changed deps", {}).items()
+        }
+        texts = [f"{name} {how if isinstance(how, str) else ', '.join(how)}" for name, how in inputs.items()]
+        texts += [change for change in changes if change == "changed command"]
+        if texts:
+            found[stage] = "; ".join(texts)
+    return found
+
+
+class Md5:
+    """Reads files' md5; what is linked under several names is read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int], str] = {}
+
+    def __call__(self, path: Path) -> str:
+        """Return the md5 of a file as 32 hex digits."""
+        status = path.stat()
+        inode = (status.st_dev, status.st_ino)
+        if inode not in self._known:
+            with path.open("rb") as file:
+                self._known[inode] = hashlib.file_digest(file, "md5").hexdigest()
+        return self._known[inode]
+
+
+def _holders(repo: Repo) -> Iterator[int]:
+    """Yield the processes that DVC's notes name.
+
+    Raises:
+        ValueError: if they are not readable.
+        LockError: if somebody is writing them.
+    """
+    path = rwlock_path(repo)
+    with make_lock(str(path.with_name(RWLOCK_LOCK)), tmp_dir=repo.tmp_dir):
+        try:
+            notes = SCHEMA(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return
+        except Invalid as error:
+            raise ValueError(str(error)) from error
+    for info in (*notes["write"].values(), *(one for readers in notes["read"].values() for one in readers)):
+        yield info["pid"]

@@ -1,0 +1,113 @@
+"""Two `dvc repro` in one project: at once, and one after the first one's `dvc` was killed while its stage goes on."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+from ruamel.yaml import YAML
+
+from tests.conftest import Project
+from tests.faults.kills import Trial
+
+WAIT_SECONDS = 280  # far longer than the tiny competition takes
+REFUSED = re.compile("Unable to acquire lock|is busy, it is being blocked by")
+
+
+def begin(project: Project, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
+    """Start `dvc repro` in a project and return its process; what it prints goes into a file."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    variables = {**os.environ, "PATH": path, "PYTHONPATH": str(project.folder), **environment}
+    with (project.folder / f"log-{time.monotonic_ns()}.txt").open("w") as log:
+        return subprocess.Popen(
+            ["dvc", "repro", *arguments], cwd=project.folder, env=variables, stdout=log, stderr=log, text=True
+        )
+
+
+def reopened(finished: Project, folder: Path, *stages: str) -> Project:
+    """Return a copy of a finished project in which no unit is computed and dvc knows nothing of some stages."""
+    project = finished.clone(folder)
+    for place in (".stitchfold", ".dvc/cache/runs", *(f"out/{stage.replace('@', '/')}" for stage in stages)):
+        shutil.rmtree(folder / place)
+    yaml, path = YAML(), folder / "dvc.lock"
+    lock = yaml.load(path)
+    for stage in stages:
+        del lock["stages"][stage]
+    yaml.dump(lock, path)
+    return project
+
+
+def at_once(finished: Project, folder: Path) -> Trial:
+    """Start two runs of one project together: one makes the result, the other waits or is refused."""
+    begun = time.monotonic()
+    project = reopened(finished, folder, "finetune@bert")
+    codes = sorted(process.wait(WAIT_SECONDS) for process in [begin(project), begin(project)])
+    lost = []
+    if codes[0] != 0:
+        lost.append(f"one of two runs must succeed, got exit codes {codes}")
+    if codes[1] != 0 and not REFUSED.search(said(project)):
+        lost.append(f"the other must be refused for the lock, got {said(project)[-2000:]}")
+    return Trial(("at once",), (*lost, *wrong(project, finished)), time.monotonic() - begun)
+
+
+def after_a_kill(finished: Project, folder: Path, **environment: str) -> Trial:
+    """Kill the `dvc` of a run while a fold is trained, and start another run while that training goes on."""
+    begun = time.monotonic()
+    project = reopened(finished, folder, "finetune@bert")
+    first = begin(project, **environment)
+    orphans = wait_for_training(project, first)
+    first.kill()
+    first.wait()
+    alive = [process for process in orphans if process.is_running()]
+    second = begin(project, **environment)
+    code = second.wait(WAIT_SECONDS)
+    lost = [] if alive else ["the killed run had no stage at work"]
+    if code:
+        lost.append(f"the second run must succeed, got exit code {code}: {said(project)[-2000:]}")
+    _, left = psutil.wait_procs(orphans, timeout=20)
+    lost += [f"process {one.pid} of the killed run still lives" for one in left]
+    for one in left:
+        one.send_signal(signal.SIGKILL)
+    return Trial(("after a kill",), (*lost, *wrong(project, finished)), time.monotonic() - begun)
+
+
+def side_by_side(finished: Project, folder: Path) -> Trial:
+    """Run two different stages at once, each by its own `dvc repro`: both succeed."""
+    begun = time.monotonic()
+    encoders = ("finetune@bert", "finetune@electra")
+    project = reopened(finished, folder, *encoders)
+    runs = [begin(project, "--single-item", stage) for stage in encoders]
+    codes = [process.wait(WAIT_SECONDS) for process in runs]
+    lost = [] if codes == [0, 0] else [f"both runs must succeed, got exit codes {codes}: {said(project)[-2000:]}"]
+    project.repro()
+    return Trial(("side by side",), (*lost, *wrong(project, finished)), time.monotonic() - begun)
+
+
+def wait_for_training(project: Project, dvc: "subprocess.Popen[str]") -> list[psutil.Process]:
+    """Wait until a fold of an encoder has a checkpoint, and return the processes below `dvc`."""
+    end = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < end:
+        if list(project.folder.glob(".stitchfold/units/*/checkpoints/step-*")):
+            return psutil.Process(dvc.pid).children(recursive=True)
+        time.sleep(0.02)
+    raise TimeoutError(f"{project.folder}: no fold was trained: {said(project)[-2000:]}")
+
+
+def said(project: Project) -> str:
+    """Return what all runs of a project printed."""
+    return "\n".join(path.read_text(encoding="utf-8") for path in sorted(project.folder.glob("log-*.txt")))
+
+
+def wrong(project: Project, finished: Project) -> list[str]:
+    """Return what is wrong with the result of a project."""
+    found = []
+    if stages := project.repro():
+        found.append(f"everything must be done, got {stages} run again")
+    if project.submission() != finished.submission():
+        found.append("the submission differs")
+    return found

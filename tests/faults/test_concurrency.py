@@ -1,0 +1,57 @@
+"""Two runs of one project, with real `dvc repro`: one result, and the right one."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, Project
+from tests.faults import concurrency
+
+WAITS = """
+import time
+from pathlib import Path
+from pipeline.exceptions import exit_on_error
+with exit_on_error():
+    Path("started").touch()
+    time.sleep(100)
+"""
+
+
+@pytest.mark.slow
+def test_F4_I6_two_runs_at_once_make_one_result(finished: Project, tmp_path: Path) -> None:
+    """Of two `dvc repro` at once one makes the result; the other is refused by dvc's lock, or comes when all is done."""
+    assert not concurrency.at_once(finished, tmp_path / "project").lost
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shell", ["/bin/bash", "/bin/sh"])
+def test_F3_F4_I6_I7_a_run_after_the_first_ones_dvc_was_killed_makes_one_result(
+    finished: Project, tmp_path: Path, shell: str
+) -> None:
+    """The stage of a killed `dvc` stops; a second `dvc repro` waits for its unit, goes on from there, and is right."""
+    assert not concurrency.after_a_kill(finished, tmp_path / "project", SHELL=shell).lost
+
+
+@pytest.mark.slow
+def test_F5_two_stages_run_side_by_side(finished: Project, tmp_path: Path) -> None:
+    """`dvc repro -s` of two encoders at once both succeed when what they are made from is up to date."""
+    assert not concurrency.side_by_side(finished, tmp_path / "project").lost
+
+
+@pytest.mark.parametrize("shell", ["/bin/bash", "/bin/sh"])
+def test_F3_I7_a_stage_without_units_ends_with_its_dvc(tmp_path: Path, shell: str) -> None:
+    """Also a stage that has no units, and nothing to save, ends within seconds when its `dvc` was killed."""
+    (tmp_path / "stage.py").write_text(WAITS, encoding="utf-8")
+    launch = f"import subprocess\nsubprocess.run(['{shell}', '-c', '{sys.executable} stage.py'])\n"
+    (tmp_path / "dvc").write_text(launch, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    # The stage inherits the pipe, which so ends with the last of the processes.
+    dvc = subprocess.Popen([sys.executable, "dvc"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE)
+    while not (tmp_path / "started").exists():
+        time.sleep(0.05)
+    dvc.kill()
+    dvc.communicate(timeout=30)

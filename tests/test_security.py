@@ -1,0 +1,208 @@
+"""No code from data, no secret in what is written, no archive outside its file."""
+
+import ast
+import csv
+import gzip
+import io
+import json
+import logging
+import os
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from pipeline import exceptions, redacting
+from pipeline.encoders import from_config, pretrained
+from pipeline.exceptions import DataError, MachineError, ParamsError, exit_on_error
+from pipeline.formats import kaggle_csv
+from pipeline.reading import read_columns
+from pipeline.redacting import redact
+from tests.conftest import CANARIES, ROOT, Project
+
+SOURCES = sorted(path for folder in ("pipeline", "stages") for path in (ROOT / folder).rglob("*.py"))
+# Modules that make objects, or run programs, from bytes.
+FORBIDDEN_MODULES = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "code", "ctypes", "pty", "xmlrpc"}
+FORBIDDEN_CALLS = {
+    "eval", "exec", "compile", "__import__", "torch.load", "joblib.load", "joblib.dump", "os.system", "os.popen",
+    "pd.read_pickle", "yaml.load", "yaml.unsafe_load", "yaml.full_load",
+}  # fmt: skip
+FORBIDDEN_ARGUMENTS = {"allow_pickle": True, "shell": True, "weights_only": False, "trust_remote_code": True}
+
+
+def unsafe(tree: ast.AST) -> Iterator[str]:
+    """Yield what in a syntax tree could run code that is not the project's own."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            modules = [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+            yield from (f"import {one}" for one in modules if str(one).split(".")[0] in FORBIDDEN_MODULES)
+        elif isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            if name in FORBIDDEN_CALLS or name.endswith(".to_pickle"):
+                yield name
+            if (
+                name.startswith("Auto")
+                and name.endswith("from_pretrained")
+                and None not in {k.arg for k in node.keywords}
+            ):
+                yield f"{name} without NO_CODE"
+            for keyword in node.keywords:
+                value = keyword.value.value if isinstance(keyword.value, ast.Constant) else None
+                if keyword.arg in FORBIDDEN_ARGUMENTS and value is FORBIDDEN_ARGUMENTS[keyword.arg]:
+                    yield f"{name}({keyword.arg}={value})"
+                if name == "YAML" and keyword.arg == "typ" and value not in ("safe", "rt"):
+                    yield f"YAML(typ={value!r})"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_I18_no_code_comes_from_data(path: Path) -> None:
+    """No file of the project unpickles, evaluates, loads YAML unsafely, starts a shell or runs a checkpoint's code."""
+    assert list(unsafe(ast.parse(path.read_text(encoding="utf-8")))) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle", "from pickle import loads", "eval('1')", "torch.load(f)", "np.load(f, allow_pickle=True)",
+        "frame.to_pickle(p)", "yaml.load(f)", "YAML(typ='unsafe')", "subprocess.run(c, shell=True)",
+        "AutoModel.from_pretrained(o)", "AutoModel.from_pretrained(o, trust_remote_code=True, **options)",
+    ],
+)  # fmt: skip
+def test_I18_each_way_to_run_foreign_code_is_seen(source: str) -> None:
+    """The check of the sources notices each way that it forbids."""
+    assert list(unsafe(ast.parse(source)))
+
+
+@pytest.mark.parametrize("interactive", [False, True])
+def test_P6_I18_code_of_a_checkpoint_is_never_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interactive: bool
+) -> None:
+    """A checkpoint that brings code is refused without running it, and nobody is asked on a terminal."""
+    parts = from_config.build(
+        texts=["a b c"] * 9, max_length=8, seed=0, vocab_size=40, hidden_size=8, n_layers=1, n_heads=1
+    )
+    parts.model.save_pretrained(tmp_path)
+    parts.tokenizer.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    config |= {"model_type": "own", "auto_map": {"AutoConfig": "own.Config", "AutoModel": "own.Model"}}
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    planted = tmp_path / "planted"
+    (tmp_path / "own.py").write_text(f"open({str(planted)!r}, 'w')", encoding="utf-8")
+    asked = []
+    monkeypatch.setattr("builtins.input", lambda text: asked.append(text) or "y")
+    with pytest.raises(ParamsError):
+        pretrained.build(texts=[], max_length=8, seed=0, path=str(tmp_path))
+    assert not planted.exists() and not asked
+
+
+@pytest.mark.parametrize("name", ["a.tar", "a.csv.gz", "a.tar.gz"])
+def test_D20_a_tar_archive_is_refused(tmp_path: Path, name: str) -> None:
+    """A tar archive, gzipped or not, is refused whatever its name says, and nothing of it is extracted."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        member = tarfile.TarInfo("../outside.csv")
+        member.size = 7
+        archive.addfile(member, io.BytesIO(b"id,x\n1,"))
+    content = buffer.getvalue()
+    path = tmp_path / "inner" / name
+    path.parent.mkdir()
+    path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    with pytest.raises(DataError, match="tar archive") as caught:
+        read_columns(path, ["id"], format="csv")
+    assert caught.value.code == "E308" and not (tmp_path / "outside.csv").exists()
+
+
+def test_D20_a_member_with_a_name_in_gbk_is_read(tmp_path: Path) -> None:
+    """A zip whose member is named in GBK, as Chinese Windows writes it, is read."""
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("XXXX.csv", "id,text\n1,好\n")
+    path.write_bytes(path.read_bytes().replace(b"XXXX", "训练".encode("gbk")))
+    assert read_columns(path, ["text"])["text"].tolist() == ["好"]
+
+
+def test_D21_formulas_stay_as_they_are_in_a_submission(tmp_path: Path) -> None:
+    """Labels and ids that a spreadsheet would take for formulas stand unchanged in the submission."""
+    labels = ["=1+1", "+cmd", "-2", "@SUM(A1)"]
+    rows = pd.DataFrame({"row_id": [f"={n}" for n in range(4)], "label": labels})
+    rows = rows.assign(**{f"probability:{label}": 0.25 for label in labels})
+    path = kaggle_csv.build().write({"task": rows}, {"task": None}, tmp_path)
+    with path.open(encoding="utf-8", newline="") as file:
+        assert list(csv.reader(file))[1:] == [[f"={n}", label] for n, label in enumerate(labels)]
+
+
+@pytest.fixture
+def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Plant canaries in the environment and in the home folder and return them."""
+    home = tmp_path / "home"
+    (home / ".kaggle").mkdir(parents=True)
+    (home / ".cache" / "huggingface").mkdir(parents=True)
+    (home / ".kaggle" / "kaggle.json").write_text('{"username": "somebody", "key": "canary-kaggle-file"}')
+    (home / ".cache" / "huggingface" / "token").write_text("canary-hub-file\n")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("HF_HOME", raising=False)
+    for name, value in {**CANARIES, "AWS_SECRET_ACCESS_KEY": "canary-aws", "DB_PASSWORD": "canary-password"}.items():
+        monkeypatch.setenv(name, value)
+    redacting.known_secrets.cache_clear()
+    yield [*CANARIES.values(), "canary-aws", "canary-password", "canary-kaggle-file", "canary-hub-file", "me:canary"]
+    redacting.known_secrets.cache_clear()
+
+
+class Refused(Exception):
+    """What a library might raise."""
+
+
+@pytest.mark.parametrize(
+    "error", [Refused, OSError, DataError, MachineError, ParamsError], ids=lambda kind: kind.__name__
+)
+def test_D22_secrets_are_struck_out_of_errors(
+    secrets: list[str], error: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A token in a library's message or traceback stands neither in the error block nor in last_error.json."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        with exit_on_error():
+            raise error(f"hub: must let in, got 401 for {secrets[:-1]} at https://me:canary@example.org/x. Log in.")
+    said = capsys.readouterr().err + exceptions.LAST_ERROR.read_text(encoding="utf-8")
+    assert "example.org" in said and redacting.STRUCK in said
+    assert not [secret for secret in secrets if secret in said]
+
+
+def test_D22_secrets_are_struck_out_of_logs(secrets: list[str]) -> None:
+    """A token in a log record, its arguments or its traceback is struck out; other text stays."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(redacting.RedactingFormatter(redacting.LOG_FORMAT))
+    log = logging.Logger("library")
+    log.addHandler(handler)
+    for secret in secrets:
+        log.warning("GET https://x?token=%s", f"https://{secret}@y" if ":" in secret else secret)
+    try:
+        raise Refused(f"with {secrets[0]}")
+    except Refused:
+        log.exception("failed")
+    assert "GET https://x?token=" in stream.getvalue() and "Refused: with ***" in stream.getvalue()
+    assert not [secret for secret in secrets if secret in stream.getvalue()]
+
+
+def test_D22_ordinary_values_are_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short values and variables that merely sound alike strike nothing out."""
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "whatever-it-says")
+    monkeypatch.setenv("SOME_KEY", "no")
+    monkeypatch.setenv("MONKEY", "business-as-usual")
+    redacting.known_secrets.cache_clear()
+    text = "no whatever-it-says, business-as-usual, a:b@c"
+    assert redact(text) == text
+    redacting.known_secrets.cache_clear()
+
+
+def test_D22_no_artifact_holds_a_secret(finished: Project) -> None:
+    """After a whole run with tokens in the environment no file of the project holds one."""
+    canaries = [value.encode() for value in CANARIES.values()]
+    files = [Path(folder) / name for folder, _, names in os.walk(finished.folder) for name in names]
+    assert len(files) > 100
+    assert not [path for path in files if any(canary in path.read_bytes() for canary in canaries)]
