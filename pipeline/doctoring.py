@@ -15,6 +15,7 @@ from pathlib import Path
 from dvc.repo import Repo
 
 from pipeline import dvc_state
+from pipeline.artifacts import OUT
 from pipeline.checkpointing import set_aside
 from pipeline.dvc_state import Md5
 from pipeline.store import REMOVED, STORE, StoredUnit, disk_usage, if_free, size_text, stored_units
@@ -53,6 +54,7 @@ def examine() -> Iterator[Finding]:
     elif repo is not None:
         yield from _locks(repo)
         yield from _copies(repo)
+        yield from _half_written()
     for folder in sorted(STORE.glob(f"{REMOVED}*")):
         yield _leftover(folder, folder)
     for unit in stored_units():
@@ -92,6 +94,12 @@ def _copies(repo: Repo) -> Iterator[Finding]:
             remedy = "remove it; dvc repro brings it back from DVC's cache or the unit store"
             sidecar = checked.path.with_name(f"{checked.path.name}.sha256")
             yield Finding(checked.path, _what(checked), remedy, partial(_remove, checked.path, sidecar))
+
+
+def _half_written() -> Iterator[Finding]:
+    """Yield what killed processes left of the files that they were writing in `out/`."""
+    for path in sorted(OUT.rglob(".*.tmp")):
+        yield Finding(path, "was left by a process that is gone", "remove it", partial(_remove, path))
 
 
 def _what(checked: Checked) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parent.parent
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -111,7 +112,11 @@ def make_project(folder: Path) -> Project:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A tiny competition that went through all stages; not to be changed: tests that edit take a `clone`."""
-    project = make_project(tmp_path_factory.mktemp("finished") / "project")
-    stages = project.repro(STITCHFOLD_AUDIT="1", **CANARIES)
-    assert "finetune@bert" in stages and "report" in stages
-    return project
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished"
+    with FileLock(f"{shared}.lock"):  # the workers of pytest make it once
+        if not (shared / "whole").exists():
+            stages = make_project(shared / "project").repro(STITCHFOLD_AUDIT="1", **CANARIES)
+            assert "finetune@bert" in stages and "report" in stages
+            (shared / "whole").touch()
+    return Project(shared / "project")

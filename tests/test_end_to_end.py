@@ -25,6 +25,7 @@ def test_every_training_row_is_out_of_fold_once_in_every_prediction_table(finish
         assert len(oof) == n_rows and oof["row_id"].is_unique, path
 
 
+@pytest.mark.slow
 def test_F1_I1_killed_in_fine_tuning_dvc_repro_ends_in_the_same_bytes_and_trains_no_fold_twice(
     finished: Project, tmp_path
 ) -> None:

@@ -41,11 +41,12 @@ def test_nothing_changed_runs_nothing(editable: Project) -> None:
         ("pipeline/losses/focal.py", "(1 - log", "(1.0 - log", {"recipes"}),
         ("params.yaml", "[mean, logistic]", "[rank_mean, logistic]", {"recipes", *AFTER_STITCH}),
         ("params.yaml", "n_filters: 4}", "n_filters: 5}", {"recipes", *AFTER_FINETUNE}),
-        (
+        pytest.param(
             "params.yaml",
             "augment: {}",
             "augment: {steps: [{augmenter: random_words, row_ratio: 0.2}]}",
             {"recipes", "augment", "finetune@bert", "finetune@electra", *AFTER_FINETUNE},
+            marks=pytest.mark.slow,
         ),
         (
             "params.yaml",

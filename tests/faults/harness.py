@@ -54,14 +54,8 @@ MARKS = Path(".finished")
 LOG = Path("log.txt")
 HITS = Path("hits.json")
 # What tells times, the digests of that, and what went wrong on the way.
-NO_RESULTS = {
-    "last_error.json",
-    "history.json",
-    "history.json.sha256",
-    "manifest.json",
-    "report.html",
-    "report.html.sha256",
-}
+NO_RESULTS = {"history.json", "manifest.json", "report.html", "last_error.json"}
+NO_RESULTS |= {f"{name}.sha256" for name in NO_RESULTS}
 
 PRELOAD = [
     "tests.faults.harness",
@@ -200,8 +194,12 @@ def copy(folder: Path, target: Path) -> Path:
 
 
 def results(folder: Path) -> dict[str, str]:
-    """Return the digests of everything under out/ that must be the same whatever happened to the run."""
-    paths = [path for path in (folder / "out").rglob("*") if path.is_file() and path.name not in NO_RESULTS]
+    """Return the digests of everything under out/ that must be the same whatever happened to the run.
+
+    A file that a killed write left under another name is no result; `stitchfold doctor` removes it.
+    """
+    files = [path for path in (folder / "out").rglob("*") if path.is_file() and path.suffix != ".tmp"]
+    paths = [path for path in files if path.name not in NO_RESULTS]
     return {str(path.relative_to(folder)): sha256_of(path) for path in sorted(paths)}
 
 

@@ -182,6 +182,14 @@ def test_F1_what_a_killed_process_left_half_written_is_removed(unit: Unit) -> No
     assert not any(folder.exists() for folder in left) and unit.result.exists()
 
 
+def test_F1_what_a_killed_write_left_in_out_is_removed(project: Project) -> None:
+    """A file that was being written in `out/` when its process was killed has another name, and doctor removes it."""
+    left = Path("out/plots/.scores.csv.1234.tmp")
+    left.touch()
+    assert f"{left}: was left by a process that is gone" in invoke("doctor", "--fix").output
+    assert not left.exists()
+
+
 def test_I6_a_unit_that_somebody_writes_is_not_touched_even_if_taken_up_in_between(unit: Unit) -> None:
     """What a living process holds is not looked at, nor repaired when it was taken up after the look."""
     half = unit.folder / ".result.1"

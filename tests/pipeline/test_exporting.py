@@ -160,9 +160,9 @@ def test_pairs_of_texts_encoders_chosen_by_each_fold_and_heads_on_spared_rows_ar
         (("bert+elektra+cnn", TASK, None), r"got 'bert\+elektra\+cnn', .* Did you mean 'bert\+electra\+cnn'\?"),
         (
             ("bert", TASK, None),
-            r"must be a stitched model, one of \['bert\+electra\+cnn'\]; 'bert' is an encoder, .*load",
+            r"must be a stitched model, one of \['bert\+electra\+cnn'\], but 'bert' is an encoder, .*load",
         ),
-        (("tfidf", TASK, None), r"one of \['bert\+electra\+cnn'\]; 'tfidf' is a baseline"),
+        (("tfidf", TASK, None), r"one of \['bert\+electra\+cnn'\], but 'tfidf' is a baseline"),
         ((MODEL, "intend", None), "--task: got 'intend', .* Did you mean 'intent'"),
         ((MODEL, TASK, 2), r"--fold: must be one of \[0, 1\], got 2"),
     ],
@@ -232,7 +232,7 @@ def test_a_missing_or_damaged_fold_is_named_and_nothing_is_written(
         broken.write_bytes(b"x")
     else:
         shutil.rmtree(broken)
-    with pytest.raises(DataError, match=rf"intent-r0-f1: .*{message}.* Run dvc repro"):
+    with pytest.raises(MachineError, match=rf"intent-r0-f1: .*({message}|match).* Run stitchfold doctor --fix"):
         export(MODEL, TASK, params=load_params(), folder=Path("export/model"))
     assert not Path("export").exists()
 

@@ -63,7 +63,7 @@ print(sha256(parts.tokenizer.backend_tokenizer.to_str().encode()).hexdigest())
 """
 
 
-@pytest.mark.parametrize("kind", ["bpe", "byte_bpe"])
+@pytest.mark.parametrize("kind", ["bpe", pytest.param("byte_bpe", marks=pytest.mark.slow)])
 def test_the_tokenizer_is_the_same_in_every_process(kind: str) -> None:
     command = [sys.executable, "-c", VOCABULARY_DIGEST.format(kind=kind)]
     assert len({subprocess.run(command, capture_output=True, check=True).stdout for _ in range(3)}) == 1

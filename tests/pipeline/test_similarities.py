@@ -346,7 +346,7 @@ def test_an_encoder_may_come_in_an_installed_package(model: str, monkeypatch: py
             "exactly one of model and package must be given, got 'models/x' and 'y'",
         ),
         ({"model": "models/none"}, "models/none"),
-        ({"package": "no_such_package"}, "the package no_such_package is not installed"),
+        ({"package": "no_such_package"}, "the package 'no_such_package' is not installed"),
     ],
 )
 def test_an_unusable_encoder_is_refused(options: Any, message: str) -> None:
