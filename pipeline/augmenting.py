@@ -20,13 +20,14 @@ from pipeline.contracts import Corpus
 from pipeline.copies import COPIES_COLUMNS, FOLDER, SUMMARY, UNLABELLED_COLUMNS, Copies, write_copies
 from pipeline.copying import UNIT_COPIES, make_copies, read_record
 from pipeline.exceptions import ParamsError
-from pipeline.executing import Unit, run_units
+from pipeline.executing import run_units
 from pipeline.failpoints import failpoint
 from pipeline.folding import rows_digest
 from pipeline.near_duplicates import near_pairs, row_texts
 from pipeline.params_yaml import expected
 from pipeline.reproducibility import derive_seed, digest, numerics
 from pipeline.screening import flips, screen
+from pipeline.units import Unit
 
 if TYPE_CHECKING:
     from pipeline.params import Augment, Params

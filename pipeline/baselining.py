@@ -6,10 +6,11 @@ import pandas as pd
 
 from pipeline import artifacts
 from pipeline.artifacts import Folds, Predictions, Table
-from pipeline.executing import Unit, run_units
+from pipeline.executing import run_units
 from pipeline.failpoints import failpoint
 from pipeline.folding import FoldJob, fold_jobs, gather_predictions, rows_digest
 from pipeline.reproducibility import derive_seed, versions
+from pipeline.units import Unit
 
 if TYPE_CHECKING:
     from pipeline.executing import Workspace

@@ -23,9 +23,10 @@ import torch
 from pipeline import artifacts, components
 from pipeline.artifacts import Folds, Table
 from pipeline.copies import COPIES, Copies, read_copies
+from pipeline.devices import fixed_numerics, gpu_count, worker_count
 from pipeline.exceptions import DataError, InterruptedRun, MachineError, ParamsError, PipelineError, as_pipeline_error
-from pipeline.executing import fixed_numerics, gpu_count, worker_count
-from pipeline.finetuning import Trainee, augmented_rows, build_trainee
+from pipeline.finetuning import augmented_rows
+from pipeline.fold_training import Trainee, build_trainee
 from pipeline.folding import FoldJob, fold_jobs
 from pipeline.number_formats import duration, percent
 from pipeline.preflight import size

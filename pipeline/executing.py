@@ -1,11 +1,5 @@
-"""Units of work in worker processes, and the store in which a finished unit is found by its key and never computed again.
+"""Units of work in worker processes: those that the store has are left alone, the others computed, several at once."""
 
-A unit's folder is `.stitchfold/units/<key>/`: `unit.json` (what it is), `lock` (held while somebody writes), `checkpoints/`,
-`result/` (whole or absent), `progress.json`, and after an error `failed.json`. The key says everything that the result
-depends on; where the unit runs is not among it.
-"""
-
-import fcntl
 import json
 import logging
 import os
@@ -13,10 +7,9 @@ import shutil
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +17,9 @@ import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from pipeline.artifacts import write_atomically
-from pipeline.checkpointing import Checkpoints, is_whole, publish_folder, set_aside
+from pipeline.checkpointing import Checkpoints, publish_folder
 from pipeline.declared_inputs import note_opened_files
+from pipeline.devices import fixed_numerics, gpu_count, one_gpu, worker_count
 from pipeline.exceptions import InterruptedRun, MachineError, PipelineError, as_pipeline_error
 from pipeline.failpoints import failpoint
 from pipeline.hanging import HangWatch
@@ -33,51 +27,15 @@ from pipeline.locking import holder, one_writer
 from pipeline.predecessors import explain
 from pipeline.progress import Watcher
 from pipeline.redacting import start_logging
-from pipeline.reproducibility import digest
 from pipeline.requested import note_request
 from pipeline.stopping import stop_on_signals, stop_requested
 from pipeline.store import LAST_RUN, STORE
+from pipeline.units import Unit
 
 if TYPE_CHECKING:
     from pipeline.params import Run
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Unit:
-    """One piece of work: a name for people, and all that its result depends on, as JSON.
-
-    `described` says, for people, what digests in `depends_on` stand for.
-    """
-
-    name: str
-    depends_on: dict[str, Any]
-    described: dict[str, Any] = field(default_factory=dict)
-
-    @cached_property
-    def key(self) -> str:
-        """Return the digest under which the result is stored."""
-        return digest(self.depends_on)[:32]
-
-    @property
-    def folder(self) -> Path:
-        """Return the unit's folder in the store."""
-        return STORE / self.key
-
-    @property
-    def result(self) -> Path:
-        """Return the folder of the result: whole or absent."""
-        return self.folder / "result"
-
-    def is_finished(self) -> bool:
-        """Return whether the result is there and undamaged; a damaged one is set aside."""
-        if not self.result.exists():
-            return False
-        if is_whole(self.result):
-            return True
-        set_aside(self.result)
-        return False
 
 
 @dataclass
@@ -206,35 +164,12 @@ def _note_failure(unit: Unit, error: PipelineError) -> None:
         write_atomically(unit.folder / "failed.json", (json.dumps(note, ensure_ascii=False) + "\n").encode())
 
 
-def worker_count(run: "Run") -> int:
-    """Return how many units run at once: one per GPU, or one per `threads_per_worker` cores."""
-    if run.n_workers is not None:
-        return run.n_workers
-    return gpu_count(run.device) or max(1, joblib.cpu_count() // run.threads_per_worker)
-
-
-def gpu_count(device: str) -> int:
-    """Return how many GPUs a run may use, without starting CUDA in this process.
-
-    Raises:
-        MachineError: if `device` is cuda and there is none.
-    """
-    if device == "cpu":
-        return 0
-    import torch
-
-    found = torch.cuda.device_count()
-    if device == "cuda" and found == 0:
-        raise MachineError("run.device: cuda needs a GPU, found none. Set it to auto or cpu.")
-    return found
-
-
 def _run_unit(unit: Unit, work: Work, arguments: dict[str, Any], *, run: "Run") -> tuple[str, PipelineError | None]:
     """Compute a unit in this process and publish its result; return its key and its error, so that it ends no other."""
     note_opened_files()
     start_logging()  # a worker starts without
     on_gpu = gpu_count(run.device) > 0
-    with stop_on_signals(), _gpu(run.device), fixed_numerics(run.threads_per_worker, on_gpu=on_gpu):
+    with stop_on_signals(), one_gpu(run.device), fixed_numerics(run.threads_per_worker, on_gpu=on_gpu):
         if code := stop_requested():
             return unit.key, InterruptedRun(f"{unit.name}: not begun. Run dvc repro to continue.", code)
         try:
@@ -268,59 +203,3 @@ def _compute(unit: Unit, work: Work, arguments: dict[str, Any], device: str) -> 
     failpoint("unpruned")
     workspace.checkpoints.remove()
     (unit.folder / "progress.json").unlink(missing_ok=True)
-
-
-@contextmanager
-def _gpu(device: str) -> Iterator[None]:
-    """Hold one free GPU, found by lock files, so that workers of several stages never share one."""
-    n_gpus = gpu_count(device)
-    if n_gpus == 0:
-        yield
-        return
-    import torch
-
-    STORE.mkdir(parents=True, exist_ok=True)
-    while True:
-        for number in range(n_gpus):
-            # By its own id: numbers depend on CUDA_VISIBLE_DEVICES.
-            with (STORE / f"gpu-{torch.cuda.get_device_properties(number).uuid}.lock").open("w") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    continue
-                torch.cuda.set_device(number)
-                try:
-                    yield
-                finally:
-                    torch.cuda.empty_cache()  # the next unit of this worker may get another GPU
-                return
-        time.sleep(0.2)
-
-
-@contextmanager
-def fixed_numerics(n_threads: int, *, on_gpu: bool) -> Iterator[None]:
-    """Fix what changes the bits of a result: torch's threads, and on a GPU the choice of kernels."""
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(n_threads)
-    torch.use_deterministic_algorithms(on_gpu, warn_only=True)
-    # A debugging aid that costs time.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def link_folder(source: Path, target: Path) -> None:
-    """Put a result's files under another name: by hard links where the filesystem allows, else by copies."""
-    target.mkdir(parents=True, exist_ok=True)
-    for path in sorted(source.iterdir()):
-        (target / path.name).unlink(missing_ok=True)
-        try:
-            os.link(path, target / path.name)
-        except OSError:
-            shutil.copyfile(path, target / path.name)

@@ -22,8 +22,8 @@ from pipeline.exported import DESCRIPTION, FORMAT, VERSION, read_description
 from pipeline.exported import ExportedModel as ExportedModel
 from pipeline.exported import load_exported as load_exported
 from pipeline.features import Base
-from pipeline.finetuning import HISTORY
 from pipeline.fold_models import fold_base, head_rows, read_history
+from pipeline.fold_training import HISTORY
 from pipeline.folding import FoldJob, fold_jobs
 from pipeline.modelling import WEIGHTS, TextClassifier
 from pipeline.params_yaml import expected

@@ -18,7 +18,7 @@ from pipeline.alignment import word_spans
 from pipeline.batching import Encoded, padded_positions
 from pipeline.exceptions import DivergedError, MachineError, ParamsError
 from pipeline.failpoints import failpoint
-from pipeline.finetuning import encode_rows
+from pipeline.fold_training import encode_rows
 from pipeline.modelling import TextClassifier, encoder_half, load_classifier
 from pipeline.predicting import outputs_of
 from pipeline.reproducibility import derive_seed

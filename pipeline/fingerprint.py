@@ -1,6 +1,6 @@
 """Digests of code: of the definitions that a function reaches inside this project, without docstrings and comments.
 
-From a start such as `pipeline.finetuning:train_fold` every function, class and constant that it names is followed, through
+From a start such as `pipeline.fold_training:train_fold` every function, class and constant that it names is followed, through
 imports of `pipeline` and `stages`. A changed docstring, an unused component or another function of the same file changes
 nothing. Imports under `TYPE_CHECKING` are not followed; components loaded by name are further starts.
 """
@@ -29,6 +29,10 @@ NOT_FOLLOWED = {
         "declared_inputs",
         "redacting",
         "executing",
+        "units",
+        "store",
+        "requested",
+        "devices",
         "locking",
         "hanging",
         "preflight",

@@ -10,7 +10,8 @@ from pipeline import artifacts
 from pipeline.checkpointing import is_whole
 from pipeline.exceptions import DataError, MachineError
 from pipeline.features import BYTES_PER_VALUE, Base
-from pipeline.finetuning import HISTORY, inner_split, model_digest, trained_rows_digest
+from pipeline.finetuning import model_digest, trained_rows_digest
+from pipeline.fold_training import HISTORY, inner_split
 from pipeline.folding import FoldJob
 from pipeline.reproducibility import derive_seed, digest
 

@@ -9,9 +9,9 @@ from pipeline import artifacts
 from pipeline.artifacts import Folds, Predictions, Table
 from pipeline.copies import UNLABELLED, Copies, check_leaks, no_copies, normalised
 from pipeline.exceptions import DataError
-from pipeline.executing import Unit
 from pipeline.failpoints import failpoint
 from pipeline.reproducibility import digest
+from pipeline.units import Unit
 
 
 @dataclass(frozen=True)

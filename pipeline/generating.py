@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 import torch
 
 from pipeline.decoding import Decoding, decode_batch, from_pretrained, load_model
+from pipeline.devices import gpu_count
 from pipeline.exceptions import MachineError, ParamsError
-from pipeline.executing import gpu_count
 from pipeline.fingerprint import code_digests
 from pipeline.languages import steer
 from pipeline.model_sources import locate

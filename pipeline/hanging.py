@@ -13,7 +13,7 @@ from pipeline.exceptions import MachineError, show
 from pipeline.locking import holder
 
 if TYPE_CHECKING:
-    from pipeline.executing import Unit
+    from pipeline.units import Unit
 
 POLL_SECONDS = 1.0
 MANY_STEPS = 50  # a silence as long as so many steps is not one slow step

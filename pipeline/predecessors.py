@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.exceptions import MachineError
 
 if TYPE_CHECKING:
-    from pipeline.executing import Unit
+    from pipeline.units import Unit
 
 N_SHOWN = 5
 # Digests say nothing to people where what they stand for is described too.

@@ -21,8 +21,8 @@ from pipeline.reproducibility import digest
 # How often a checkpoint is written changes nothing that comes out; copies stand in the key by themselves.
 NOT_IN_KEY = {"checkpoint_seconds", "augment"}
 CHECKPOINT_SUFFIXES = (".json", ".txt", ".model", ".spm", ".safetensors")
-TRAIN_START = ("pipeline.finetuning", "train_fold")
-PREDICT_START = ("pipeline.finetuning", "predict_fold")
+TRAIN_START = ("pipeline.fold_training", "train_fold")
+PREDICT_START = ("pipeline.fold_training", "predict_fold")
 STATES_START = ("pipeline.features", "extract")
 
 

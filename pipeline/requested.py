@@ -22,8 +22,8 @@ from pipeline.params_yaml import plain, read_yaml
 from pipeline.reproducibility import digest
 
 if TYPE_CHECKING:
-    from pipeline.executing import Unit
     from pipeline.store import StoredUnit
+    from pipeline.units import Unit
 
 REQUESTS = Path(".stitchfold/requests")
 PARAMS = Path("params.yaml")

@@ -13,10 +13,11 @@ import pyarrow.compute as pc
 from pipeline import artifacts
 from pipeline.artifacts import Folds, Table
 from pipeline.copies import BARRED_COLUMNS, UNLABELLED_COLUMNS, Copies
-from pipeline.executing import Unit, run_units
+from pipeline.executing import run_units
 from pipeline.folding import fold_jobs, rows_digest
 from pipeline.near_duplicates import near_pairs, row_texts
 from pipeline.reproducibility import derive_seed, numerics
+from pipeline.units import Unit
 
 if TYPE_CHECKING:
     from pipeline.executing import Workspace

@@ -15,7 +15,7 @@ from pipeline import artifacts
 from pipeline.artifacts import Predictions
 from pipeline.exceptions import DataError
 from pipeline.features import Base, Cached, Online, hidden_size
-from pipeline.finetuning import HISTORY, Classification, evaluation, inner_split
+from pipeline.fold_training import HISTORY, Classification, evaluation, inner_split
 from pipeline.modelling import WEIGHTS, TextClassifier
 from pipeline.objectives import supervised
 from pipeline.parameter_groups import layer_of, parameter_groups

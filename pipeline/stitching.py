@@ -16,15 +16,16 @@ import pandas as pd
 
 from pipeline import artifacts
 from pipeline.artifacts import Folds, Predictions, Table
-from pipeline.executing import Unit, link_folder, run_units
+from pipeline.executing import run_units
 from pipeline.failpoints import failpoint
 from pipeline.features import Base, extract
-from pipeline.finetuning import HISTORY
 from pipeline.fold_models import fold_base, head_rows, read_history, states_bytes
+from pipeline.fold_training import HISTORY
 from pipeline.folding import FoldJob, fold_jobs, gather_predictions, rows_digest
 from pipeline.pairing import Judge
 from pipeline.reproducibility import derive_seed, numerics
 from pipeline.stitched_training import predict_stitched, train_stitched
+from pipeline.units import Unit, link_folder
 
 if TYPE_CHECKING:
     from pipeline.params import Component, Params

@@ -127,7 +127,7 @@ def finished_seeds(step: str) -> dict[str, set[int]]:
 
 
 def worker_count(run: "Run") -> int:
-    """Return how many units run at once, as `executing` counts them but without torch."""
+    """Return how many units run at once, as `devices` counts them but without torch."""
     if run.backend == "sequential":
         return 1
     n_gpus = 0 if run.device == "cpu" else len(list(Path("/dev").glob("nvidia[0-9]*")))

@@ -13,10 +13,11 @@ from typer.testing import CliRunner
 from pipeline import artifacts, cleaning, cli, requested
 from pipeline.cleaning import judge
 from pipeline.exceptions import ParamsError
-from pipeline.executing import Unit, Workspace, run_units
+from pipeline.executing import Workspace, run_units
 from pipeline.params import Run
 from pipeline.store import STORE, stored_units
 from pipeline.translation_cache import FOLDER, model_digest
+from pipeline.units import Unit
 
 RUN = Run(backend="sequential", n_workers=1, device="cpu")
 PARAMS = """\

@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 from pipeline import cli, dvc_state
 from pipeline.checkpointing import Checkpoints
 from pipeline.doctoring import examine
-from pipeline.executing import Unit, run_units
+from pipeline.executing import run_units
 from pipeline.params import Run
+from pipeline.units import Unit
 from tests.conftest import Project
 
 GONE = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True).stdout

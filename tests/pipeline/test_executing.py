@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from joblib.externals.loky import get_reusable_executor
 
-from pipeline import executing
+from pipeline import units
 from pipeline.exceptions import DataError, InterruptedRun, MachineError, exit_on_error
-from pipeline.executing import Unit, Workspace, run_units
+from pipeline.executing import Workspace, run_units
 from pipeline.params import Run
 from pipeline.reproducibility import numerics
+from pipeline.units import Unit
 
 
 @pytest.fixture(autouse=True)
@@ -254,6 +255,6 @@ def test_F18_another_class_of_machine_warns_and_strict_refuses(caplog) -> None:
 def test_linked_files_lie_on_disk_once(tmp_path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x").write_text("x", encoding="utf-8")
-    executing.link_folder(tmp_path / "a", tmp_path / "b")
-    executing.link_folder(tmp_path / "a", tmp_path / "b")
+    units.link_folder(tmp_path / "a", tmp_path / "b")
+    units.link_folder(tmp_path / "a", tmp_path / "b")
     assert (tmp_path / "a" / "x").samefile(tmp_path / "b" / "x")

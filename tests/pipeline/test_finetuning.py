@@ -10,8 +10,8 @@ import pytest
 from pipeline import artifacts
 from pipeline.copies import COPIES_COLUMNS, Copies, no_copies
 from pipeline.exceptions import DataError
-from pipeline.finetuning import copies_of as copies_of_fitted
 from pipeline.finetuning import finetune
+from pipeline.fold_training import copies_of as copies_of_fitted
 from pipeline.params import Component, Run
 from pipeline.probabilities import probabilities_of
 from tests.small import encoder, table_and_folds

@@ -8,7 +8,7 @@ from pipeline import fingerprint
 from pipeline.fingerprint import code_digests
 from tests.conftest import ROOT
 
-TRAIN = [("pipeline.finetuning", "train_fold")]
+TRAIN = [("pipeline.fold_training", "train_fold")]
 
 
 @pytest.fixture

@@ -16,9 +16,10 @@ from pipeline import artifacts
 from pipeline.artifacts import Predictions
 from pipeline.checkpointing import Checkpoints
 from pipeline.exceptions import MachineError, as_pipeline_error, is_disk_error
-from pipeline.executing import Unit, Workspace, run_units
+from pipeline.executing import Workspace, run_units
 from pipeline.modelling import save_classifier
 from pipeline.params import Run
+from pipeline.units import Unit
 from tests.small import TEXTS, encoder
 
 LIMIT = 40_000  # bytes that a file may have

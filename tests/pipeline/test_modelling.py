@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pipeline.exceptions import ParamsError
-from pipeline.finetuning import encode_rows
+from pipeline.fold_training import encode_rows
 from pipeline.modelling import build_classifier, load_classifier, save_classifier
 from pipeline.parameter_groups import parameter_groups
 from tests.small import TEXTS, encoder, frame

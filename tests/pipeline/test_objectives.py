@@ -16,7 +16,7 @@ from pipeline.batching import Encoded
 from pipeline.checkpointing import Checkpoints
 from pipeline.contracts import EncoderParts
 from pipeline.exceptions import DataError, InterruptedRun, ParamsError
-from pipeline.finetuning import Classification, encode_rows
+from pipeline.fold_training import Classification, encode_rows
 from pipeline.modelling import TextClassifier, build_classifier, special_ids
 from pipeline.objectives import mixup, token_cutoff, uda
 from pipeline.params import Encoder

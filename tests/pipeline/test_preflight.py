@@ -14,11 +14,11 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModel
 
-from pipeline import dry_running, executing, preflight, unit_needs
+from pipeline import devices, dry_running, preflight, unit_needs
 from pipeline.checkpointing import Checkpoints
 from pipeline.demo import generate
 from pipeline.exceptions import DivergedError, MachineError, ParamsError
-from pipeline.finetuning import Classification
+from pipeline.fold_training import Classification
 from pipeline.folding import fold_jobs
 from pipeline.model_sizes import n_parameters, state_width
 from pipeline.params import Component, Params, Run, load_params
@@ -221,7 +221,7 @@ def test_texts_that_will_be_cut_off_are_a_warning(finished, monkeypatch, max_len
 
 def test_workers_are_counted_as_they_will_be_started() -> None:
     for run in (Run(device="cpu"), Run(device="cpu", threads_per_worker=2), Run(n_workers=7)):
-        assert unit_needs.worker_count(run) == executing.worker_count(run)
+        assert unit_needs.worker_count(run) == devices.worker_count(run)
     assert unit_needs.worker_count(Run(backend="sequential", n_workers=7)) == 1
 
 

@@ -15,7 +15,7 @@ from transformers import ByT5Tokenizer
 from pipeline import artifacts, stitching
 from pipeline.ablating import ablate_stitch
 from pipeline.exceptions import DataError, DivergedError, MachineError, ParamsError
-from pipeline.executing import Unit, run_units
+from pipeline.executing import run_units
 from pipeline.features import Base, Cached, LayerStates, extract
 from pipeline.finetuning import finetune
 from pipeline.fold_models import fold_base, head_rows, read_history
@@ -27,6 +27,7 @@ from pipeline.recipes import encoder_recipe, stage_recipe
 from pipeline.stitched import Stitch
 from pipeline.stitched_training import load_stitched, train_stitched
 from pipeline.stitching import stitch
+from pipeline.units import Unit
 from tests.small import table_and_folds
 
 ENCODERS = {

@@ -14,7 +14,8 @@ from tests.conftest import ROOT
 SCRIPT = """
 import sys, time
 from pipeline.exceptions import InterruptedRun, exit_on_error
-from pipeline.executing import Unit, run_units
+from pipeline.executing import run_units
+from pipeline.units import Unit
 from pipeline.params import Run
 
 def work(workspace, *, n):

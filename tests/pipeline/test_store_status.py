@@ -10,10 +10,11 @@ from typer.testing import CliRunner
 
 from pipeline import cli
 from pipeline.exceptions import DataError
-from pipeline.executing import Unit, Workspace, run_units
+from pipeline.executing import Workspace, run_units
 from pipeline.params import Run
 from pipeline.store import if_free, stored_units
 from pipeline.store_status import read_status
+from pipeline.units import Unit
 
 RUN = Run(backend="sequential", n_workers=1, device="cpu")
 PARAMS = "competition: tiny\nseed: 1\ntasks: {}\nfolds: {}\nencoders: {bert: {}, electra: {rate: 1}}\n"

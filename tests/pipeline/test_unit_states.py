@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from pipeline.exceptions import PipelineError
-from pipeline.executing import Unit, Workspace, run_units
+from pipeline.executing import Workspace, run_units
 from pipeline.params import Run
+from pipeline.units import Unit
 
 RUN = Run.model_validate({"backend": "sequential", "n_workers": 1, "device": "cpu"})
 RATES = st.sampled_from([1, 2, 3])

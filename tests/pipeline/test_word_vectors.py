@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pipeline.contracts import EncoderParts
 from pipeline.encoders.word_vectors import build
 from pipeline.exceptions import ParamsError
-from pipeline.finetuning import encode_rows, train_fold
+from pipeline.fold_training import encode_rows, train_fold
 from pipeline.modelling import build_classifier, load_classifier, save_classifier
 from pipeline.parameter_groups import parameter_groups
 from pipeline.params import Component, Encoder, load_params

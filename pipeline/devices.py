@@ -1,0 +1,84 @@
+"""Where units run: how many at once, on which GPU, and with what the bits of a result depend on held fixed."""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import joblib
+
+from pipeline.exceptions import MachineError
+from pipeline.store import STORE
+
+if TYPE_CHECKING:
+    from pipeline.params import Run
+
+
+def worker_count(run: "Run") -> int:
+    """Return how many units run at once: one per GPU, or one per `threads_per_worker` cores."""
+    if run.n_workers is not None:
+        return run.n_workers
+    return gpu_count(run.device) or max(1, joblib.cpu_count() // run.threads_per_worker)
+
+
+def gpu_count(device: str) -> int:
+    """Return how many GPUs a run may use, without starting CUDA in this process.
+
+    Raises:
+        MachineError: if `device` is cuda and there is none.
+    """
+    if device == "cpu":
+        return 0
+    import torch
+
+    found = torch.cuda.device_count()
+    if device == "cuda" and found == 0:
+        raise MachineError("run.device: cuda needs a GPU, found none. Set it to auto or cpu.")
+    return found
+
+
+@contextmanager
+def one_gpu(device: str) -> Iterator[None]:
+    """Hold one free GPU, found by lock files, so that workers of several stages never share one."""
+    n_gpus = gpu_count(device)
+    if n_gpus == 0:
+        yield
+        return
+    import torch
+
+    STORE.mkdir(parents=True, exist_ok=True)
+    while True:
+        for number in range(n_gpus):
+            # By its own id: numbers depend on CUDA_VISIBLE_DEVICES.
+            with (STORE / f"gpu-{torch.cuda.get_device_properties(number).uuid}.lock").open("w") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue
+                torch.cuda.set_device(number)
+                try:
+                    yield
+                finally:
+                    torch.cuda.empty_cache()  # the next unit of this worker may get another GPU
+                return
+        time.sleep(0.2)
+
+
+@contextmanager
+def fixed_numerics(n_threads: int, *, on_gpu: bool) -> Iterator[None]:
+    """Fix what changes the bits of a result: torch's threads, and on a GPU the choice of kernels."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    torch.use_deterministic_algorithms(on_gpu, warn_only=True)
+    # A debugging aid that costs time.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
