@@ -24,6 +24,7 @@ FOLDER = Path(".stitchfold/audit")
 # What has a say in no result, or has it through DVC itself. Ablations may be absent: DVC cannot depend on them.
 FREE = (".stitchfold", ".dvc", "dvc.yaml", "dvc.lock", "params.yaml", "out/last_error.json", "out/ablate")
 CODE = (".py", ".pyc")
+METADATA = (".egg-info", ".dist-info")  # of what is installed: that of this project lies beside its code
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 RUN = "run"  # nobody's dependency: it changes nothing that comes out
 WHOLE = {"model_dump", "model_dump_json", "model_copy", "__iter__", "__reduce_ex__"}  # these read all keys at once
@@ -151,7 +152,8 @@ def _declared(stage: str) -> tuple[list[Path], list[str]]:
 
 
 def _is_below(path: Path, places: list[Path]) -> bool:
-    if path.suffix in CODE or Path.cwd().joinpath(path).is_relative_to(sys.prefix):
+    installed = Path.cwd().joinpath(path).is_relative_to(sys.prefix) or path.parent.suffix in METADATA
+    if installed or path.suffix in CODE:
         return True
     own = path.with_name(path.name.removesuffix(".sha256"))  # beside each artifact lies its digest
     return any(own.is_relative_to(place) for place in (*map(Path, FREE), *places))

@@ -63,6 +63,8 @@ PRELOAD = [
     "pipeline.finetuning",
     "pipeline.stitching",
     "pipeline.augmenters.random_words",
+    "pipeline.baselines.tfidf_logistic",
+    "sklearn.model_selection",
 ]
 PRELOAD += [f"transformers.models.{name}.modeling_{name}" for name in ENCODERS]
 PRELOAD += [f"stages.{path.stem}" for path in sorted((ROOT / "stages").glob("[a-z]*.py"))]
