@@ -152,6 +152,11 @@ def _declared(stage: str) -> tuple[list[Path], list[str]]:
 
 
 def _is_below(path: Path, places: list[Path]) -> bool:
+    """Return whether a file is declared or needs no declaration.
+
+    >>> [_is_below(Path(one), [Path("data/x")]) for one in ("data/x/a.csv", "data/y/a.csv", "name.egg-info/entry_points.txt")]
+    [True, False, True]
+    """
     installed = Path.cwd().joinpath(path).is_relative_to(sys.prefix) or path.parent.suffix in METADATA
     if installed or path.suffix in CODE:
         return True

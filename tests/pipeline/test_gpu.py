@@ -1,15 +1,17 @@
-"""What only a CUDA device can show: every precision learns, also with gradient checkpointing."""
+"""What only a CUDA device can show: every precision learns, also with gradient checkpointing; memory that really ends."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from pipeline import artifacts
 from pipeline.finetuning import finetune
-from pipeline.params import Component, Run
+from pipeline.params import Component, Run, Training
 from pipeline.probabilities import probabilities_of
+from pipeline.training import train
 from tests.small import encoder, table_and_folds
 
 pytestmark = [
@@ -47,3 +49,44 @@ def test_every_precision_learns(precision: str, tmp_path, monkeypatch) -> None:
 def test_gradient_checkpointing_learns(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert accuracy_on_gpu(gradient_checkpointing=True) > 0.8
+
+
+class Wide(nn.Module):
+    """A model that takes 64 MiB and more for every row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return inputs[:, None] * self.weight.expand(2**24)  # (B, 2**24)
+
+
+class WideRows:
+    """32 rows of one token each, whose targets are ones."""
+
+    lengths = np.ones(32, np.int64)
+
+    def batch(self, rows, step):
+        return {"inputs": torch.ones(len(rows))}
+
+    def weight(self, batch):
+        return float(len(batch["inputs"]))
+
+    def loss_sum(self, model, batch, progress):
+        return ((model(batch["inputs"]) - 1) ** 2).mean(dim=1).sum()
+
+
+@pytest.mark.gpu
+def test_F12_memory_of_a_real_device_that_ends_halves_the_micro_batch() -> None:
+    """On a CUDA device whose memory really ends the micro-batch is halved until the rows fit, with the same steps."""
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(2 * 2**30 / total)
+    try:
+        model = Wide()
+        settings = Training(epochs=2, batch_size=32, tokens_per_micro_batch=32, precision="fp32")
+        groups = [{"params": list(model.parameters()), "lr": 0.1, "weight_decay": 0.0}]
+        history = train(model, WideRows(), groups, settings=settings, seed=0, device="cuda")
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert history.token_budget < 32 and history.steps[-1]["step"] == 2
