@@ -12,7 +12,8 @@ from tests.faults.kills import Reference
 SAMPLE = [(kind, WAYS[number % len(WAYS)]) for number, kind in enumerate(KINDS) if number % 7 == 0]
 # Of these no reader takes a copy of DVC's, or none reads them at all.
 SAMPLE_UNDER_DVC = [
-    ("fold model", "flip"), ("submission", "truncate"), ("ensemble", "zero"), ("object of DVC's cache", "flip"),
+    ("fold model", "flip"), ("submission", "truncate"), ("ensemble", "zero"), ("metrics", "remove"),
+    ("object of DVC's cache", "flip"),
 ]  # fmt: skip
 
 
