@@ -24,7 +24,7 @@ def test_F1_I1_I3_killed_at_every_named_point_in_turn_the_results_are_the_same_b
 
 def test_F1_I1_killed_after_random_times_the_results_are_the_same_bytes(tmp_path: Path, reference: Reference) -> None:
     """SIGKILL at any instant, several times in one run, loses no finished unit and no bit."""
-    trial = kills.killed_at_random(tmp_path, "test", reference, n_kills=5)
+    trial = kills.killed_at_random(tmp_path, "test", reference, n_kills=3)
     assert not trial.lost
 
 
