@@ -2,8 +2,9 @@
 
 Ours is timed as the stage works: shards of 1,000 texts over two worker processes, built and run, nothing written. nlpaug is
 timed in its fastest way, one call for all texts in one thread, and with its own threads (`num_thread=2`). Both change about a
-tenth of the words. Models are built from configuration with random weights and never end a translation by themselves, so that
-both do as many steps. Read the CPU's seconds too where neighbours disturb the wall's.
+tenth of the words. With models, nlpaug gets as many threads of torch as there are workers. The masked language model is built
+from configuration with random weights; the translators say each token again, by weights set by hand, so that translations are
+as long as real ones. Read the CPU's seconds too where neighbours disturb the wall's.
 Run from the repository's root: python benchmarks/augmentation.py [part ...], parts: words models memory bytes leaks chinese.
 Texts: data/disaster_tweets and data/smp2020_ewect, lexicons in models/lexicons/ (ppdb_xl.txt, cilin.txt, homophones_zh.txt,
 lookalikes_zh.txt, misspellings_en.txt) and models/vectors/glove_twitter_25d.txt. Writes benchmarks/results/augmentation.json.
@@ -53,6 +54,10 @@ TARGETS = {
     "bytes_identical": True,
     "leaks_caught_percent": 100,
     "chinese_valid_percent_at_least": 99,
+}
+TRANSLATORS = {
+    "small": {"width": 128, "n_layers": 2, "n_heads": 4, "vocab_size": 4000},
+    "of opus-mt's size": {"width": 512, "n_layers": 6, "n_heads": 8, "vocab_size": 58101},
 }
 LATIN = re.compile(r"[A-Za-z]+")
 SPEC = tuple[str, dict[str, Any], Callable[[], Any]]
@@ -152,57 +157,59 @@ def _rate(work: Callable[[], Any], n_rows: int) -> float:
 
 def models() -> dict[str, Any]:
     """Return rows per second of contextual replacement and back-translation against nlpaug with the same folders."""
-    texts = texts_of("disaster_tweets", N_MODEL_ROWS)
-    with _in_a_folder():
-        mlm, forward, back = _models(texts)
-        return {"contextual": _contextual(texts, mlm), "back_translation": _back_translation(texts, forward, back)}
-
-
-def _contextual(texts: list[str], folder: Path, n_peer: int = 200) -> dict[str, float]:
     import nlpaug.augmenter.word as naw
-
-    ours = components.load("augmenters", "contextual")(corpus=Corpus(texts), device="cpu", model=str(folder))
-    peer = naw.ContextualWordEmbsAug(
-        model_path=str(folder), model_type="bert", use_custom_api=False, aug_p=0.15, device="cpu", top_k=20
-    )
-    return _compared(ours, texts, lambda: peer.augment(texts[:n_peer]), n_peer)
-
-
-def _back_translation(texts: list[str], forward: Path, back: Path, n_peer: int = 200) -> dict[str, float]:
-    import nlpaug.augmenter.word as naw
-
-    options = {"forward": str(forward), "back": str(back), "cached": False, "sampling": False, "n_candidates": 1}
-    ours = components.load("augmenters", "back_translation")(corpus=Corpus(texts), device="cpu", **options)
-    peer = naw.BackTranslationAug(from_model_name=str(forward), to_model_name=str(back), device="cpu", max_length=48)
-    # Its fastest way: by one, since in one call it pads all texts to the longest.
-    together = _compared(ours, texts, lambda: peer.augment(texts[:n_peer]), n_peer)
-    one_by_one = _rate(lambda: [peer.augment(text) for text in texts[:n_peer]], n_peer)
-    fastest = max(one_by_one, together["nlpaug"])
-    return {**together, "nlpaug_one_by_one": one_by_one, "times": together["rows_per_second"] / fastest}
-
-
-def _compared(ours: Any, texts: list[str], peer: Callable[[], Any], n_peer: int) -> dict[str, float]:
-    none = [frozenset[str]()] * len(texts)
-    ours.augment(texts[:4], n_variants=1, seeds=range(4), reserved=none[:4])  # loads the weights
-    rate = _rate(lambda: ours.augment(texts, n_variants=1, seeds=range(len(texts)), reserved=none), len(texts))
-    theirs = _rate(peer, n_peer)
-    return {"rows_per_second": rate, "nlpaug": theirs, "times": rate / theirs}
-
-
-def _models(texts: list[str]) -> tuple[Path, Path, Path]:
-    """Build a masked language model and two translators with random weights in the folder models/."""
-    import sentencepiece
     import torch
-    import transformers
-    from transformers import BertConfig, MarianConfig, MarianMTModel
 
-    torch.manual_seed(0)
-    mlm, forward, back = (Path("models") / name for name in ("mlm", "en-de", "de-en"))
+    torch.set_num_threads(N_WORKERS)
+    texts = texts_of("disaster_tweets", N_MODEL_ROWS)
+    found = {}
+    with _in_a_folder():
+        mlm = _masked_language_model(texts)
+        peer = naw.ContextualWordEmbsAug(
+            model_path=str(mlm), model_type="bert", use_custom_api=False, aug_p=0.15, device="cpu", top_k=20
+        )
+        found["contextual"] = _compared("contextual", {"model": str(mlm)}, texts, peer, n_peer=200)
+        for size, n_peer in (("small", N_MODEL_ROWS), ("of opus-mt's size", 200)):
+            forward, back = _translators(texts, **TRANSLATORS[size])
+            options = {"forward": str(forward), "back": str(back), "cached": False, "sampling": False, "n_candidates": 1}
+            peer = naw.BackTranslationAug(from_model_name=str(forward), to_model_name=str(back), device="cpu")
+            found[f"back-translation, {size}"] = _compared("back_translation", options, texts, peer, n_peer=n_peer)
+    return found
+
+
+def _compared(name: str, options: dict[str, Any], texts: list[str], peer: Any, *, n_peer: int) -> dict[str, float]:
+    """Return rows per second of ours, in shards of two folds over the workers, and of nlpaug in one call and one by one."""
+    shards = [texts[fold::N_WORKERS] for fold in range(N_WORKERS)]
+    with Parallel(n_jobs=N_WORKERS, backend="loky") as parallel:
+        parallel(delayed(shard_variants)(name, options, texts[:4], texts) for _ in range(4 * N_WORKERS))  # loads the weights
+        ours = _rate(lambda: parallel(delayed(shard_variants)(name, options, shard, texts) for shard in shards), len(texts))
+    peer.augment(texts[:4])
+    together = _rate(lambda: peer.augment(texts[:n_peer]), n_peer)
+    one_by_one = _rate(lambda: [peer.augment(text) for text in texts[:50]], 50)
+    rates = {"rows_per_second": ours, "nlpaug": together, "nlpaug_one_by_one": one_by_one}
+    found = {key: round(rate, 2) for key, rate in rates.items()} | {"times": round(ours / max(together, one_by_one), 2)}
+    print(name, found, flush=True)
+    return found
+
+
+def _masked_language_model(texts: list[str]) -> Path:
+    import transformers
+
+    folder = Path("models/mlm")
     tokenizer = transformers.BertTokenizer().train_new_from_iterator(texts, vocab_size=8000)
     sizes = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 512}
-    config = BertConfig(vocab_size=len(tokenizer), initializer_range=0.1, **sizes)
-    transformers.AutoModelForMaskedLM.from_config(config).save_pretrained(mlm)
-    tokenizer.save_pretrained(mlm)
+    config = transformers.BertConfig(vocab_size=len(tokenizer), initializer_range=0.1, **sizes)
+    transformers.AutoModelForMaskedLM.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def _translators(texts: list[str], *, width: int, n_layers: int, n_heads: int, vocab_size: int) -> tuple[Path, Path]:
+    """Write two translators that say each token again, with a vocabulary filled up to `vocab_size`."""
+    import sentencepiece
+    from transformers import MarianConfig
+
+    forward, back = (Path("models") / f"{name}-{width}" for name in ("en-de", "de-en"))
     forward.mkdir(parents=True)
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(texts), model_prefix=str(forward / "source"), vocab_size=4000, hard_vocab_limit=False,
@@ -214,12 +221,13 @@ def _models(texts: list[str]) -> tuple[Path, Path, Path]:
     vocabulary = {pieces.id_to_piece(i): i for i in range(len(pieces))}
     pad = vocabulary["<pad>"] = len(vocabulary)
     (forward / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
-    sizes = {"d_model": 128, "encoder_layers": 2, "decoder_layers": 2, "encoder_ffn_dim": 512, "decoder_ffn_dim": 512}
     config = MarianConfig(
-        vocab_size=pad + 1, encoder_attention_heads=4, decoder_attention_heads=4, max_position_embeddings=512,
-        pad_token_id=pad, eos_token_id=2, decoder_start_token_id=pad, init_std=0.1, **sizes,
+        vocab_size=max(vocab_size, pad + 1), d_model=width, max_position_embeddings=512,
+        encoder_layers=n_layers, decoder_layers=n_layers, encoder_ffn_dim=4 * width, decoder_ffn_dim=4 * width,
+        encoder_attention_heads=n_heads, decoder_attention_heads=n_heads,
+        pad_token_id=pad, eos_token_id=2, decoder_start_token_id=pad,
     )  # fmt: skip
-    model = MarianMTModel(config)
+    model = _echo(config)
     model.generation_config.bad_words_ids = [[pad]]
     model.save_pretrained(forward)
     shutil.copytree(forward, back)
@@ -227,7 +235,43 @@ def _models(texts: list[str]) -> tuple[Path, Path, Path]:
         values = {"tokenizer_class": "MarianTokenizer", "model_max_length": 512}
         values |= {"source_lang": source, "target_lang": target}
         (folder / "tokenizer_config.json").write_text(json.dumps(values), encoding="utf-8")
-    return mlm, forward, back
+    return forward, back
+
+
+def _echo(config: Any) -> Any:
+    """Return a Marian model that says each token again: the last cross-attention looks at the place where the decoder is.
+
+    All layers are computed, and but for that one add nothing. Places are told apart by the fast sines and cosines of the
+    positions (D values: sines, then cosines); tokens stand where sines are so slow that they are near 0.
+    """
+    import torch
+    from transformers import MarianMTModel
+
+    torch.manual_seed(0)
+    model = MarianMTModel(config)
+    n_sines, n_of_head = config.d_model // 2, config.d_model // config.decoder_attention_heads
+    fast = [*range(n_of_head // 2), *range(n_sines, n_sines + n_of_head // 2)]
+    slow = torch.arange(n_sines - config.d_model // 8, n_sines)
+    encoder, decoder = model.model.encoder.layers, model.model.decoder.layers
+    silent = [part for layer in (*encoder, *decoder) for part in (layer.self_attn.out_proj, layer.fc2)]
+    look = decoder[-1].encoder_attn
+    with torch.no_grad():
+        for part in [*silent, *(layer.encoder_attn.out_proj for layer in decoder)]:
+            part.weight.zero_()
+            part.bias.zero_()
+        places = torch.zeros(n_of_head, config.d_model)
+        places[range(n_of_head), fast] = 1.0
+        places[:, -1] = -1.0  # the slowest cosine is 1 everywhere: it takes out what normalisation subtracted
+        for part in (look.q_proj, look.k_proj):
+            part.weight.copy_(12 * places.repeat(config.decoder_attention_heads, 1))
+            part.bias.fill_(12 * 1.8)
+        look.v_proj.weight.zero_()
+        look.v_proj.weight[slow, slow] = 1.0
+        look.out_proj.weight[slow, slow] = 100.0
+        tokens = torch.nn.functional.normalize(torch.randn(config.vocab_size, len(slow)), dim=1)
+        model.model.shared.weight.zero_()
+        model.model.shared.weight[:, slow] = 4 * tokens
+    return model
 
 
 def memory() -> dict[str, Any]:

@@ -200,10 +200,13 @@ class OwnLimits:
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Return scores (B, V) in which rows that may get one more token, or none, have but the end."""
-        over = (input_ids.shape[1] - self.n_before + 1 >= self.limits).to(scores.device)
-        ended = torch.full_like(scores, -torch.inf)
-        ended[:, self.end] = 0.0
-        return torch.where(over[:, None], ended, scores)
+        over = torch.nonzero(input_ids.shape[1] - self.n_before + 1 >= self.limits).flatten().to(scores.device)
+        if not len(over):
+            return scores
+        ended = scores.clone()
+        ended[over] = -torch.inf
+        ended[over, self.end] = 0.0
+        return ended
 
 
 def _until_end(tokens: list[int], ends: list[int], limit: int | None) -> list[int] | None:
