@@ -171,7 +171,13 @@ def models() -> dict[str, Any]:
         found["contextual"] = _compared("contextual", {"model": str(mlm)}, texts, peer, n_peer=200)
         for size, n_peer in (("small", N_MODEL_ROWS), ("of opus-mt's size", 200)):
             forward, back = _translators(texts, **TRANSLATORS[size])
-            options = {"forward": str(forward), "back": str(back), "cached": False, "sampling": False, "n_candidates": 1}
+            options = {
+                "forward": str(forward),
+                "back": str(back),
+                "cached": False,
+                "sampling": False,
+                "n_candidates": 1,
+            }
             peer = naw.BackTranslationAug(from_model_name=str(forward), to_model_name=str(back), device="cpu")
             found[f"back-translation, {size}"] = _compared("back_translation", options, texts, peer, n_peer=n_peer)
     return found
@@ -181,8 +187,12 @@ def _compared(name: str, options: dict[str, Any], texts: list[str], peer: Any, *
     """Return rows per second of ours, in shards of two folds over the workers, and of nlpaug in one call and one by one."""
     shards = [texts[fold::N_WORKERS] for fold in range(N_WORKERS)]
     with Parallel(n_jobs=N_WORKERS, backend="loky") as parallel:
-        parallel(delayed(shard_variants)(name, options, texts[:4], texts) for _ in range(4 * N_WORKERS))  # loads the weights
-        ours = _rate(lambda: parallel(delayed(shard_variants)(name, options, shard, texts) for shard in shards), len(texts))
+        parallel(
+            delayed(shard_variants)(name, options, texts[:4], texts) for _ in range(4 * N_WORKERS)
+        )  # loads the weights
+        ours = _rate(
+            lambda: parallel(delayed(shard_variants)(name, options, shard, texts) for shard in shards), len(texts)
+        )
     peer.augment(texts[:4])
     together = _rate(lambda: peer.augment(texts[:n_peer]), n_peer)
     one_by_one = _rate(lambda: [peer.augment(text) for text in texts[:50]], 50)
@@ -278,15 +288,18 @@ def memory() -> dict[str, Any]:
     """Return the peak memory, MiB, of the stage over 10,000 and 100,000 documents: its process and its largest worker."""
     found = {}
     for n_rows in (10_000, 100_000):
-        command = [sys.executable, __file__, "stage", str(n_rows)]
-        run = subprocess.run(command, capture_output=True, text=True, check=True)
+        with _in_a_folder():
+            table, folds = _documents(n_rows)
+            artifacts.write_table(table)
+            artifacts.write_folds(folds.rows)
+            run = subprocess.run([sys.executable, __file__, "stage"], capture_output=True, text=True, check=True)
         found[n_rows] = json.loads(run.stdout.splitlines()[-1])
     ratio = {name: found[100_000][name] / found[10_000][name] for name in found[10_000]}
     return {"documents": found, "ratio": {name: round(one, 3) for name, one in ratio.items()}}
 
 
-def stage(n_rows: int) -> None:
-    """Run the stage over documents drawn from the demo's words and print its peak memory, MiB."""
+def stage() -> None:
+    """Run the stage over the working folder's table and folds and print its peak memory, MiB."""
     peaks = {"process": 0, "largest_worker": 0}
     done = threading.Event()
 
@@ -300,9 +313,8 @@ def stage(n_rows: int) -> None:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    with _in_a_folder():
-        table, folds = _documents(n_rows)
-        run_stage([{"augmenter": "keyboard"}, {"augmenter": "tfidf"}], table, folds, n_workers=N_WORKERS)
+    steps = [{"augmenter": "keyboard"}, {"augmenter": "tfidf"}]
+    run_stage(steps, artifacts.read_table(), artifacts.read_folds(), n_workers=N_WORKERS)
     done.set()
     watcher.join()
     print(json.dumps({name: peak // 2**20 for name, peak in peaks.items()}))
@@ -323,8 +335,8 @@ def _table(texts: Sequence[str], labels: Sequence[str], folds: Sequence[int]) ->
     return Table(rows, {"task": sorted(set(labels))}), Folds(plan, "f" * 64)
 
 
-def run_stage(steps: list[dict[str, Any]], table: Table, folds: Folds, *, n_workers: int = 1) -> Any:
-    """Run the stage in the working folder and return its copies."""
+def run_stage(steps: list[dict[str, Any]], table: Table, folds: Folds, *, n_workers: int = 1) -> None:
+    """Run the stage in the working folder."""
     n_splits = int(folds.rows["fold"].max()) + 1
     task = {"kind": "multiclass", "metric": "accuracy", "train": "train.csv", "test": "test.csv"}
     params = Params.model_validate(
@@ -337,7 +349,6 @@ def run_stage(steps: list[dict[str, Any]], table: Table, folds: Folds, *, n_work
         }
     )  # fmt: skip
     augment(params, table, folds, recipe=stage_recipe(params, "augment"))
-    return read_copies(manifest=folds.digest)
 
 
 def same_bytes() -> dict[str, bool]:
@@ -384,9 +395,9 @@ def _caught(texts: list[str], twins: list[str], augmenter: dict[str, Any]) -> fl
     """Return the percentage of copies of texts of fold 0, each with a twin in fold 1, that fold 1's training goes without."""
     table, folds = _table([*texts, *twins], ["0", "1"] * len(texts), [0] * len(texts) + [1] * len(texts))
     with _in_a_folder():
-        copies = run_stage([{"augmenter": augmenter}], table, folds)
+        run_stage([{"augmenter": augmenter}], table, folds)
         made = json.loads(Path("out/augment/augment.json").read_text(encoding="utf-8"))["steps"][0]["n_made"]
-        through = copies.of_fold("task", 0, 1)
+        through = read_copies(manifest=folds.digest).of_fold("task", 0, 1)
         through = through[through["fold"] == 0]
     twin_of = dict(zip((f"r{number}" for number in range(len(texts))), twins, strict=False))
     leaked = sum(_like(text, twin_of[row_id]) for row_id, text in zip(through["row_id"], through["text"], strict=True))
@@ -476,10 +487,10 @@ def _in_a_folder() -> Iterator[None]:
 
 def main() -> None:
     """Run the parts named, or all, and write the result beside what was measured before."""
-    os.chdir(ROOT)
-    if sys.argv[1:2] == ["stage"]:
-        stage(int(sys.argv[2]))
+    if sys.argv[1:] == ["stage"]:
+        stage()
         return
+    os.chdir(ROOT)
     parts = {
         "words": words,
         "models": models,

@@ -1,9 +1,11 @@
 """Augmented copies as an artifact, and leak rule 1 where they are used: with training rows only, far from what is scored."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 
 from pipeline import artifacts
 from pipeline.exceptions import DataError
@@ -14,12 +16,16 @@ COPIES = FOLDER / "copies.parquet"
 BARRED = FOLDER / "barred.parquet"
 UNLABELLED = FOLDER / "unlabelled.parquet"
 SUMMARY = FOLDER / "augment.json"
-COPIES_COLUMNS = [
-    "copy_id", "row_id", "task", "repeat", "fold", "label", "text", "text_pair",
-    "augmenter", "seed", "edit_distance", "similarity",
-]  # fmt: skip
-BARRED_COLUMNS = ["copy_id", "task", "repeat", "fold", "reason"]
-UNLABELLED_COLUMNS = ["task", "text", "text_pair", "variant", "variant_pair"]
+TEXT, NUMBER, MEASURE = pa.large_string(), pa.int64(), pa.float64()
+COPIES_SCHEMA = pa.schema(
+    {
+        "copy_id": TEXT, "row_id": TEXT, "task": TEXT, "repeat": NUMBER, "fold": NUMBER, "label": TEXT, "text": TEXT,
+        "text_pair": TEXT, "augmenter": TEXT, "seed": NUMBER, "edit_distance": NUMBER, "similarity": MEASURE,
+    }
+)  # fmt: skip
+BARRED_SCHEMA = pa.schema({"copy_id": TEXT, "task": TEXT, "repeat": NUMBER, "fold": NUMBER, "reason": TEXT})
+UNLABELLED_SCHEMA = pa.schema(dict.fromkeys(("task", "text", "text_pair", "variant", "variant_pair"), TEXT))
+SCHEMAS = {COPIES: COPIES_SCHEMA, BARRED: BARRED_SCHEMA, UNLABELLED: UNLABELLED_SCHEMA}
 AGAIN = "Make it again: dvc repro --force --single-item augment"
 
 
@@ -46,13 +52,12 @@ class Copies:
 
 def no_copies() -> Copies:
     """Return the copies of a competition without augmentation."""
-    return Copies(*(pd.DataFrame(columns=columns) for columns in (COPIES_COLUMNS, BARRED_COLUMNS, UNLABELLED_COLUMNS)))
+    return Copies(*(schema.empty_table().to_pandas() for schema in SCHEMAS.values()))
 
 
-def write_copies(copies: Copies, *, manifest: str, folder: Path = FOLDER) -> None:
-    """Write the three tables, with the digest of the fold manifest that they belong to."""
-    for path, frame in ((COPIES, copies.rows), (BARRED, copies.barred), (UNLABELLED, copies.unlabelled)):
-        artifacts.write_frame(folder / path.name, frame, {"manifest": manifest})
+def write_part(path: Path, frames: Iterable[pd.DataFrame], *, manifest: str, folder: Path = FOLDER) -> None:
+    """Write one of the three tables, frame by frame, with the digest of the fold manifest that it belongs to."""
+    artifacts.write_frames(folder / path.name, frames, SCHEMAS[path], {"manifest": manifest})
 
 
 def read_copies(*, manifest: str, folder: Path = FOLDER) -> Copies:
@@ -62,7 +67,7 @@ def read_copies(*, manifest: str, folder: Path = FOLDER) -> Copies:
         DataError: if they were made from another fold manifest.
     """
     frames = []
-    for path in (COPIES, BARRED, UNLABELLED):
+    for path in SCHEMAS:
         frame, metadata, _ = artifacts.read_frame(folder / path.name)
         if metadata["manifest"] != manifest:
             raise DataError(

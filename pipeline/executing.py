@@ -7,7 +7,7 @@ import shutil
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,14 +67,16 @@ class Workspace:
 
 
 Work = Callable[..., None]
-Job = tuple[Unit, Work, dict[str, Any]]
+Arguments = dict[str, Any]
+Job = tuple[Unit, Work, Arguments | Callable[[], Arguments]]
 
 
-def run_units(jobs: list[Job], *, run: "Run", stage: str) -> None:
+def run_units(jobs: Sequence[Job], *, run: "Run", stage: str) -> None:
     """Finish all units: those in the store are left alone, the others computed, several at once.
 
     Args:
-        jobs: for each unit its work, called as `work(workspace, **arguments)` in a worker process.
+        jobs: for each unit its work, called as `work(workspace, **arguments)` in a worker process, and the arguments, or what
+            gives them when it is the unit's turn: those of waiting units then fill no memory.
         run: backend, workers, device and retries.
         stage: a name for progress and for `.stitchfold/last_run/<stage>.json`.
 
@@ -107,7 +109,7 @@ def run_units(jobs: list[Job], *, run: "Run", stage: str) -> None:
     write_atomically(LAST_RUN / f"{stage}.json", (json.dumps(record) + "\n").encode())
 
 
-def _attempt(jobs: list[Job], run: "Run", watch: HangWatch) -> list[PipelineError]:
+def _attempt(jobs: Sequence[Job], run: "Run", watch: HangWatch) -> list[PipelineError]:
     """Run units until all are finished or failed; those that a dead worker took down are tried again, each alone."""
     n_workers = worker_count(run)
     backend = run.backend if n_workers > 1 else "sequential"
@@ -116,7 +118,10 @@ def _attempt(jobs: list[Job], run: "Run", watch: HangWatch) -> list[PipelineErro
     groups = [jobs]
     while groups:
         group = groups.pop(0)
-        tasks = [joblib.delayed(_run_unit)(*job, run=run) for job in group]
+        tasks = (
+            joblib.delayed(_run_unit)(unit, work, arguments() if callable(arguments) else arguments, run=run)
+            for unit, work, arguments in group
+        )
         try:
             parallel = joblib.Parallel(n_jobs=n_workers, backend=backend, return_as="generator_unordered", batch_size=1)
             with warnings.catch_warnings():
@@ -164,7 +169,7 @@ def _note_failure(unit: Unit, error: PipelineError) -> None:
         write_atomically(unit.folder / "failed.json", (json.dumps(note, ensure_ascii=False) + "\n").encode())
 
 
-def _run_unit(unit: Unit, work: Work, arguments: dict[str, Any], *, run: "Run") -> tuple[str, PipelineError | None]:
+def _run_unit(unit: Unit, work: Work, arguments: Arguments, *, run: "Run") -> tuple[str, PipelineError | None]:
     """Compute a unit in this process and publish its result; return its key and its error, so that it ends no other."""
     note_opened_files()
     start_logging()  # a worker starts without
@@ -185,7 +190,7 @@ def _run_unit(unit: Unit, work: Work, arguments: dict[str, Any], *, run: "Run") 
     return unit.key, None
 
 
-def _compute(unit: Unit, work: Work, arguments: dict[str, Any], device: str) -> None:
+def _compute(unit: Unit, work: Work, arguments: Arguments, device: str) -> None:
     for leftover in (*unit.folder.glob(".result.*"), unit.folder / "failed.json"):
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
     told = {"name": unit.name, **unit.depends_on, **unit.described}

@@ -6,10 +6,9 @@ verified by its exact similarity, and clusters are the connected components of s
 """
 
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -60,14 +59,13 @@ def encode(texts: pa.Array) -> tuple[np.ndarray, pa.Array]:
     return rank[encoded.indices.to_numpy()], encoded.dictionary.take(order)
 
 
-def cluster_texts(texts: pa.Array, *, similarity: float | None, n_jobs: int = 1) -> np.ndarray:
+def cluster_texts(texts: pa.Array, *, similarity: float | None) -> np.ndarray:
     """Return a cluster number per text, int64 of shape (texts,), independent of the order of the texts.
 
     Args:
         texts: strings without nulls, for pairs both texts with a newline between.
         similarity: Jaccard similarity in (0, 1] from which two texts belong together. None, and texts shorter than
             a shingle, join equal ones only. "Equal" is after `normalise`.
-        n_jobs: processes that compute signatures.
 
     >>> texts = pa.array(["Good morning to you all", "good  morning to you all!", "rain"])
     >>> cluster_texts(texts, similarity=0.8).tolist()
@@ -76,44 +74,106 @@ def cluster_texts(texts: pa.Array, *, similarity: float | None, n_jobs: int = 1)
     codes, distinct = encode(_normalised(texts))
     if similarity is None or len(distinct) < 2:
         return codes
-    lengths = pc.utf8_length(distinct).to_numpy(zero_copy_only=False)
     component = np.arange(len(distinct))
-    for long, ends, _ in _buckets(distinct, lengths, similarity, n_jobs=n_jobs, by="text"):
-        for pairs in _in_windows(long, long, np.arange(1, len(long) + 1), ends):
+    long, keys = _band_keys(distinct, similarity)
+    for own in keys.T:
+        order = np.argsort(own, kind="stable")
+        places, ends = long[order], np.searchsorted(own[order], own[order], "right")
+        for pairs in _in_windows(places, places, np.arange(1, len(places) + 1), ends):
             pairs = pairs[:, component[pairs[0]] != component[pairs[1]]]
-            component = _join(component, _verified(pairs, distinct, lengths, similarity))
+            component = _join(component, _verified(pairs, distinct, similarity))
     return np.unique(component, return_inverse=True)[1][codes]
 
 
-def near_pairs(texts: pa.Array, others: pa.Array, *, similarity: float | None, n_jobs: int = 1) -> np.ndarray:
+def near_pairs(texts: pa.Array, others: pa.Array, *, similarity: float | None) -> np.ndarray:
     """Return the pairs (place in texts, place in others) that belong together, int64 (2, P), in ascending order.
 
     Equal ones are always found, all of them: of a text that stands m times here and n times there, m x n pairs. Of near
-    ones as few are missed as by `cluster_texts`; a text of which very many others are near is given some of those.
+    ones as few are missed as by `cluster_texts`; a text of which very many others are near is given some of those. Memory
+    grows with the others and the pairs alone.
 
     Args:
         texts: strings without nulls.
         others: strings without nulls.
         similarity: Jaccard similarity in (0, 1] from which two texts belong together. None, and texts shorter than
             a shingle, pair equal ones only. "Equal" is after `normalise`.
-        n_jobs: processes that compute signatures.
 
     >>> texts, others = pa.array(["Rain", "Good morning to you all!"]), pa.array(["good morning to you all", "ｒain "])
     >>> near_pairs(texts, others, similarity=0.8).tolist()
     [[0, 1], [1, 0]]
     """
-    parts = [_normalised(texts), _normalised(others)]
-    codes, distinct = encode(pa.chunked_array(parts, pa.large_string()).combine_chunks())
-    left, right = codes[: len(texts)], codes[len(texts) :]
-    equal = np.intersect1d(left, right)
-    found = np.stack([equal, equal])
-    if similarity is not None and len(left) and len(right):
-        lengths = pc.utf8_length(distinct).to_numpy(zero_copy_only=False)
-        sides = np.isin(np.arange(len(distinct)), left), np.isin(np.arange(len(distinct)), right)
-        buckets = _buckets(distinct, lengths, similarity, n_jobs=n_jobs, by="next_band")
-        candidates = _across(buckets, *sides)
-        found = np.concatenate([found, _verified(candidates, distinct, lengths, similarity)], axis=1)
-    return _places(found, left, right)
+    near = NearTexts(others, similarity=similarity)
+    found, n_before = [np.empty((2, 0), np.int64)], 0
+    for chunk in _chunks(texts):
+        found.append(near.pairs(chunk) + np.array([[n_before], [0]]))
+        n_before += len(chunk)
+    return np.concatenate(found, axis=1)
+
+
+class NearTexts:
+    """Texts in which others look for those that are equal or near, in parts: `near_pairs` says what is found."""
+
+    def __init__(self, texts: pa.Array, *, similarity: float | None) -> None:
+        self.similarity = similarity
+        self.codes, self.distinct = encode(_normalised(texts))
+        hashes = hash_texts(self.distinct)
+        self.by_hash = np.argsort(hashes).astype(np.int32)
+        self.hashes = hashes[self.by_hash]
+        self.orders: list[np.ndarray] = []
+        if similarity is not None:
+            self.long, self.keys = _band_keys(self.distinct, similarity)
+            for band, own in enumerate(self.keys.T):
+                following = self.keys[:, (band + 1) % self.keys.shape[1]]
+                # Within a bucket those stand together that share the next band too.
+                self.orders.append(np.lexsort((following, own)).astype(np.int32))
+
+    def pairs(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the pairs (place in texts, place in those of the class) that belong together, int64 (2, P), ascending."""
+        codes, distinct = encode(pa.array(list(map(normalise, texts)), pa.large_string()))
+        equal = self._equal(distinct)
+        found = np.stack([np.flatnonzero(equal >= 0), equal[equal >= 0]])
+        if self.similarity is not None:
+            left, right = self._candidates(distinct, self.similarity)
+            unequal = equal[left] != right
+            both = pa.chunked_array([distinct, self.distinct])
+            pairs = np.stack([left[unequal], right[unequal] + len(distinct)])
+            near = _verified(pairs, both, self.similarity) - np.array([[0], [len(distinct)]])
+            found = np.concatenate([found, near], axis=1)
+        return _places(found, codes, self.codes)
+
+    def _equal(self, texts: pa.Array) -> np.ndarray:
+        """Return the place of each normalised text in the distinct ones, or -1."""
+        hashes = hash_texts(texts)
+        first, last = (np.searchsorted(self.hashes, hashes, side) for side in ("left", "right"))
+        found = np.full(len(texts), -1, np.int64)
+        for pairs in _in_windows(np.arange(len(texts)), self.by_hash, first, last):
+            left, right = (side.take(pa.array(at)) for side, at in zip((texts, self.distinct), pairs, strict=True))
+            same = pc.equal(left, right).to_numpy(zero_copy_only=False)
+            found[pairs[0, same]] = pairs[1, same]
+        return found
+
+    def _candidates(self, texts: pa.Array, similarity: float) -> np.ndarray:
+        """Return the different pairs (2, P) that share a bucket, of one with more than WINDOW those nearest in order."""
+        long, keys = _band_keys(texts, similarity)
+        numbers = [np.empty(0, np.int64)]
+        for band, order in enumerate(self.orders):
+            following = (band + 1) % len(self.orders)
+            own = self.keys[order, band]
+            begins, ends = (np.searchsorted(own, keys[:, band], side) for side in ("left", "right"))
+            for text in np.flatnonzero(ends - begins > WINDOW):
+                bucket = self.keys[order[begins[text] : ends[text]], following]
+                nearest = np.searchsorted(bucket, keys[text, following]) - WINDOW // 2
+                begins[text] += np.clip(nearest, 0, len(bucket) - WINDOW)
+            windows = _in_windows(long, self.long[order], begins, ends)
+            numbers += [left * len(self.distinct) + right for left, right in windows]
+        ordered = np.sort(np.concatenate(numbers))  # numpy's unique, by hashes, took ten times as long
+        return np.stack(np.divmod(ordered[np.diff(ordered, prepend=-1) > 0], max(1, len(self.distinct))))
+
+
+def hash_texts(texts: pa.Array) -> np.ndarray:
+    """Return a 64-bit hash of each text: among a million, two agree by chance once in 10 million runs."""
+    hashes = [pd.util.hash_array(np.array(chunk, dtype=object), categorize=False) for chunk in _chunks(texts)]
+    return np.concatenate([np.empty(0, np.uint64), *hashes])
 
 
 def row_texts(rows: pd.DataFrame) -> pa.Array:
@@ -125,13 +185,13 @@ def row_texts(rows: pd.DataFrame) -> pa.Array:
     return pc.binary_join_element_wise(texts, pc.fill_null(pairs, ""), pa.scalar("\n", pa.large_string()))
 
 
-def cluster_rows(table: Table, *, similarity: float | None, n_jobs: int = 1) -> pd.DataFrame:
+def cluster_rows(table: Table, *, similarity: float | None) -> pd.DataFrame:
     """Return `task, split, row_id, cluster` of all rows; clusters span a task's training and test rows."""
     clusters = table.rows[["task", "split", "row_id"]].assign(cluster=np.int64(0))
     for task in table.labels:
         own = table.rows["task"] == task
         texts = row_texts(table.rows[own])
-        clusters.loc[own, "cluster"] = cluster_texts(texts, similarity=similarity, n_jobs=n_jobs)
+        clusters.loc[own, "cluster"] = cluster_texts(texts, similarity=similarity)
     return clusters
 
 
@@ -170,24 +230,6 @@ def _rows_per_band(similarity: float) -> int:
     return max(rows, default=1)
 
 
-def _buckets(
-    texts: pa.Array, lengths: np.ndarray, similarity: float, *, n_jobs: int, by: Literal["text", "next_band"]
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield per band the places of texts that have shingles, those that share a bucket together.
-
-    Within a bucket they stand in the order of the texts, or those together that share the next band too. With them come
-    where the bucket of each ends and begins in that order.
-    """
-    long = np.flatnonzero(lengths >= SHINGLE)
-    keys = _band_keys(texts.take(pa.array(long)), _rows_per_band(similarity), n_jobs=n_jobs)
-    n_bands = keys.shape[1]
-    for band in range(n_bands):
-        within = (keys[:, (band + 1) % n_bands],) if by == "next_band" else ()
-        order = np.lexsort((*within, keys[:, band]))
-        ordered = keys[order, band]
-        yield long[order], np.searchsorted(ordered, ordered, "right"), np.searchsorted(ordered, ordered, "left")
-
-
 def _in_windows(left: np.ndarray, right: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> Iterator[np.ndarray]:
     """Yield pairs (2, P) of each left one with those right ones from its begin to its end, WINDOW of them at most."""
     for shift in range(WINDOW):
@@ -195,26 +237,6 @@ def _in_windows(left: np.ndarray, right: np.ndarray, begins: np.ndarray, ends: n
         if not inside.any():
             return
         yield np.stack([left[inside], right[begins[inside] + shift]])
-
-
-def _across(
-    buckets: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], in_left: np.ndarray, in_right: np.ndarray
-) -> np.ndarray:
-    """Return the different pairs (2, P) of texts of the left side and others of the right side that share a bucket.
-
-    Of a bucket with more than WINDOW right ones a left one is paired with those that are nearest in order.
-    """
-    found = np.empty(0, np.int64)
-    for order, ends, begins in buckets:
-        n_right = np.append(0, np.cumsum(in_right[order]))  # right ones before each place
-        places = np.flatnonzero(in_left[order])
-        first, last = n_right[begins[places]], n_right[ends[places]]
-        nearest = np.clip(n_right[places] - WINDOW // 2, first, np.maximum(first, last - WINDOW))
-        windows = _in_windows(order[places], order[in_right[order]], nearest, last)
-        numbers = [(left * len(in_left) + right)[left != right] for left, right in windows]
-        ordered = np.sort(np.concatenate([found, *numbers]))  # numpy's unique, by hashes, took ten times as long
-        found = ordered[np.diff(ordered, prepend=-1) > 0]
-    return np.stack(np.divmod(found, len(in_left)))
 
 
 def _places(pairs: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -236,7 +258,7 @@ def _places(pairs: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarra
 
 
 def _normalised(texts: pa.Array) -> pa.Array:
-    chunks = [[normalise(text) for text in chunk] for chunk in _chunks(texts)]
+    chunks = [pa.array(list(map(normalise, chunk)), pa.large_string()) for chunk in _chunks(texts)]  # no list of all
     return pa.chunked_array(chunks, pa.large_string()).combine_chunks()
 
 
@@ -271,14 +293,13 @@ def _mixed(values: np.ndarray) -> np.ndarray:
     return (mixed * MULTIPLIERS[0]) ^ (mixed >> np.uint64(29))
 
 
-def _band_keys(texts: pa.Array, rows_per_band: int, *, n_jobs: int) -> np.ndarray:
-    """Return a hash for each band of each MinHash signature, uint64 of shape (texts, bands)."""
-    from joblib import Parallel, delayed
-
-    if not len(texts):
-        return np.empty((0, N_PERMUTATIONS // rows_per_band), np.uint64)
-    sign = delayed(_chunk_keys)
-    return np.concatenate(Parallel(n_jobs=n_jobs)(sign(chunk, rows_per_band) for chunk in _chunks(texts)))
+def _band_keys(texts: pa.Array, similarity: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places of texts that have shingles, and a hash of each band of their signatures, uint32 (texts, bands)."""
+    rows_per_band = _rows_per_band(similarity)
+    long = np.flatnonzero(pc.utf8_length(texts).to_numpy() >= SHINGLE)
+    shingled = ([text for text in chunk if len(text) >= SHINGLE] for chunk in _chunks(texts))
+    keys = [_chunk_keys(chunk, rows_per_band) for chunk in shingled if chunk]
+    return long, np.concatenate([np.empty((0, N_PERMUTATIONS // rows_per_band), np.uint32), *keys])
 
 
 def _chunk_keys(texts: list[str], rows_per_band: int) -> np.ndarray:
@@ -294,19 +315,20 @@ def _chunk_keys(texts: list[str], rows_per_band: int) -> np.ndarray:
     signatures = np.stack([minhash.hashvalues for minhash in signed])
     signatures = np.minimum.reduceat(signatures, np.append(0, np.cumsum(n_pieces)[:-1]), axis=0)
     bands = np.arange(N_PERMUTATIONS // rows_per_band) * rows_per_band
-    return np.stack([_mixed(signatures[:, band : band + rows_per_band]) for band in bands], axis=1)
+    mixed = [_mixed(signatures[:, band : band + rows_per_band]) for band in bands]
+    return (np.stack(mixed, axis=1) >> np.uint64(32)).astype(np.uint32)
 
 
-def _verified(pairs: np.ndarray, texts: pa.Array, lengths: np.ndarray, similarity: float) -> np.ndarray:
+def _verified(pairs: np.ndarray, texts: pa.Array | pa.ChunkedArray, similarity: float) -> np.ndarray:
     """Return the pairs whose Jaccard similarity of shingles reaches the threshold."""
     if not pairs.shape[1]:
         return pairs
-    part = np.cumsum(lengths[pairs].sum(axis=0)) // CHUNK_CHARACTERS
+    part = np.cumsum(pc.utf8_length(texts).to_numpy()[pairs].sum(axis=0)) // CHUNK_CHARACTERS
     parts = np.split(pairs, np.flatnonzero(np.diff(part)) + 1, axis=1)
     return np.concatenate([p[:, _jaccard(p, texts) >= similarity] for p in parts], axis=1)
 
 
-def _jaccard(pairs: np.ndarray, texts: pa.Array) -> np.ndarray:
+def _jaccard(pairs: np.ndarray, texts: pa.Array | pa.ChunkedArray) -> np.ndarray:
     involved, places = np.unique(pairs, return_inverse=True)
     left, right = places.reshape(pairs.shape)
     hashes, offsets = _shingles(texts.take(pa.array(involved)).to_pylist())

@@ -1,21 +1,20 @@
 """Which copies serve nowhere, and which not in the training for a fold: what needs more than the copy and its row to see."""
 
 import json
-from collections import Counter
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline import artifacts
 from pipeline.artifacts import Folds, Table
-from pipeline.copies import BARRED_COLUMNS, UNLABELLED_COLUMNS, Copies
+from pipeline.copies import BARRED_SCHEMA, Copies, no_copies
 from pipeline.executing import run_units
 from pipeline.folding import fold_jobs, rows_digest
-from pipeline.near_duplicates import near_pairs, row_texts
+from pipeline.near_duplicates import NearTexts, hash_texts, row_texts
 from pipeline.reproducibility import derive_seed, numerics
 from pipeline.units import Unit
 
@@ -24,56 +23,107 @@ if TYPE_CHECKING:
     from pipeline.params import Augment, Component, Params
 
 UNIT_FLIPS = "flips.json"
+# What is kept of every copy: the text as a hash, the place as the number of a task, repeat and fold.
+COMPARED = {
+    "step": "int16",
+    "edit_distance": "int32",
+    "reason": "object",
+    "place": "int32",
+    "text": "uint64",
+    "lot": "int64",
+}
 
 
 @dataclass(frozen=True)
 class Screened:
-    """Copies that are kept, the folds from which some are barred, and how many each step lost, by reason."""
+    """What was found of all copies, and the folds from which those that are kept are barred.
 
-    copies: pd.DataFrame
+    `found`: `step, edit_distance, reason` of each copy in their order; the reason is null where a copy is kept. `barred`: as
+    in `Copies`.
+    """
+
+    found: pd.DataFrame
     barred: pd.DataFrame
-    dropped: dict[int, Counter[str]] = field(default_factory=dict)
 
 
 def screen(
-    copies: pd.DataFrame, table: Table, folds: Folds, *, settings: "Augment", similarity: float | None
+    batches: Iterable[pd.DataFrame], table: Table, folds: Folds, *, settings: "Augment", similarity: float | None
 ) -> Screened:
-    """Return what is left of copies after a look at all rows and all copies.
+    """Return what a look at all rows and all copies finds of copies; of these no more than a batch is held at once.
 
     Args:
-        copies: as in `Copies`, with the number of the `step` that made each.
+        batches: copies as in `Copies`, with the number of the `step` that made each; those of a batch have one task, repeat
+            and fold, and batches of one task stand together.
         table: the rows.
         folds: the fold manifest.
         settings: how many copies there may be.
         similarity: from which texts are near-duplicates; None takes equal ones only.
     """
-    barred = pd.DataFrame(columns=BARRED_COLUMNS)
-    reasons = pd.Series(None, copies.index, dtype=object)
-    if not len(copies):
-        return Screened(copies, barred)
-    for task in table.labels:
-        train, own = table.select(task, "train"), copies[copies["task"] == task]
-        texts, others = row_texts(own), row_texts(train)
-        reasons[own.index] = _equal_to_others(own, texts, others)
-        pairs = near_pairs(texts, others, similarity=similarity)
-        near = own.iloc[pairs[0]][["copy_id", "task", "repeat", "fold"]].reset_index()
-        near["parent_id"] = own["row_id"].iloc[pairs[0]].to_numpy()
-        near["row_id"] = train["row_id"].iloc[pairs[1]].to_numpy()
-        plan = folds.rows.loc[folds.rows["task"] == task, ["row_id", "repeat", "fold"]]
-        near = near.merge(plan, on=["row_id", "repeat"], suffixes=("", "_of_row"), validate="m:1")
-        in_holdout = near["fold_of_row"] == artifacts.HOLDOUT_FOLD
-        reasons[near.loc[in_holdout, "index"].unique()] = "nearly equals a row of the hold-out"
-        elsewhere = near[~in_holdout & (near["fold_of_row"] != near["fold"])]
-        elsewhere = elsewhere.assign(fold=elsewhere["fold_of_row"], reason="nearly equals a row of the fold")
-        barred = pd.concat([barred, elsewhere[BARRED_COLUMNS].drop_duplicates()], ignore_index=True)
-    reasons = reasons.where(reasons.notna(), _over_the_cap(copies[reasons.isna()], table, folds, settings.max_ratio))
-    return _without(Screened(copies, barred), reasons)
+    sizes = folds.rows.groupby(["task", "repeat", "fold"]).size()
+    numbers = {place: number for number, place in enumerate(sizes.index)}
+    found, barred = [pd.DataFrame(columns=list(COMPARED))], [no_copies().barred.assign(number=0)]
+    n_before = 0
+    filled = (copies for copies in batches if len(copies))
+    for task, own in groupby(filled, key=lambda copies: str(copies["task"].iloc[0])):
+        rows = _Rows(task, table, folds, similarity)
+        for copies in own:
+            repeat, fold = (int(copies[name].iloc[0]) for name in ("repeat", "fold"))
+            reasons, near = rows.compare(copies, repeat, fold)
+            facts = copies[["step", "edit_distance"]].assign(reason=reasons, place=numbers[task, repeat, fold])
+            # A twin counts within its task and repeat.
+            facts["text"] = hash_texts(row_texts(copies)) ^ np.uint64(derive_seed(0, task, repeat))
+            facts["lot"] = _lots(copies) if settings.max_ratio is not None else 0
+            found.append(facts.astype(COMPARED))
+            barred.append(near.assign(number=near["number"] + n_before))
+            n_before += len(copies)
+    facts = pd.concat(found, ignore_index=True).astype(COMPARED)
+    facts["reason"] = facts["reason"].mask(facts["reason"].isna() & facts["text"].duplicated(), "equals another copy")
+    if settings.max_ratio is not None:
+        left = facts[facts["reason"].isna()]
+        allowed = np.floor(settings.max_ratio * sizes.to_numpy())[left["place"]]
+        facts.loc[left.index[left.groupby("place")["lot"].rank(method="first") > allowed], "reason"] = "over max_ratio"
+    places = pd.concat(barred, ignore_index=True)
+    kept = places[facts["reason"].isna().to_numpy()[places["number"].to_numpy(np.int64)]]
+    return Screened(facts[["step", "edit_distance", "reason"]], kept[BARRED_SCHEMA.names].reset_index(drop=True))
 
 
-def flips(screened: Screened, params: "Params", table: Table, folds: Folds, *, recipe: str) -> Screened:
-    """Bar copies from the folds whose own quick model, right about the parent, surely gives the copy another label."""
+class _Rows:
+    """The training rows of a task, with which copies are compared."""
+
+    def __init__(self, task: str, table: Table, folds: Folds, similarity: float | None) -> None:
+        train = table.select(task, "train")
+        texts = row_texts(train)
+        self.hashes, self.near = hash_texts(texts), NearTexts(texts, similarity=similarity)
+        plan = folds.rows[folds.rows["task"] == task]
+        of_rows = plan.pivot(index="row_id", columns="repeat", values="fold").reindex(train["row_id"])
+        self.folds = {int(str(repeat)): own.to_numpy(np.int16) for repeat, own in of_rows.items()}
+
+    def compare(self, copies: pd.DataFrame, repeat: int, fold: int) -> tuple[np.ndarray, pd.DataFrame]:
+        """Return why copies of one fold are dropped, or None, and the `number` of those barred, with the folds."""
+        texts = row_texts(copies)
+        place, row = self.near.pairs(texts.to_pylist())
+        fold_of_row = self.folds[repeat][row]
+        reasons = np.full(len(copies), None, dtype=object)
+        reasons[np.isin(hash_texts(texts), self.hashes)] = "equals another row"
+        in_holdout = fold_of_row == artifacts.HOLDOUT_FOLD
+        reasons[place[in_holdout]] = "nearly equals a row of the hold-out"
+        elsewhere = ~in_holdout & (fold_of_row != fold)
+        barred = copies[["copy_id", "task", "repeat"]].iloc[place[elsewhere]]
+        barred = barred.assign(fold=fold_of_row[elsewhere], reason="nearly equals a row of the fold")
+        return reasons, barred.assign(number=place[elsewhere]).drop_duplicates(["number", "fold"])
+
+
+def _lots(copies: pd.DataFrame) -> list[int]:
+    drawn = zip(copies["seed"], copies["copy_id"], strict=True)
+    return [derive_seed(int(seed), "cap", copy_id.rpartition(".")[2]) for seed, copy_id in drawn]
+
+
+def flips(copies: Copies, params: "Params", table: Table, folds: Folds, *, recipe: str) -> pd.DataFrame:
+    """Return from which folds copies are barred since the fold's own quick model, right about the parent, surely flips.
+
+    The columns are those of `Copies.barred`.
+    """
     quality = params.augment.quality
-    copies = Copies(screened.copies, screened.barred, pd.DataFrame(columns=UNLABELLED_COLUMNS))
     jobs = fold_jobs(table, folds, copies)
     units: list[Any] = []
     for job in jobs:
@@ -92,12 +142,12 @@ def flips(screened: Screened, params: "Params", table: Table, folds: Folds, *, r
         arguments |= {"model": quality.flip_model, "confidence": quality.flip_confidence, "seed": seed}
         units.append((Unit(f"flips/{job.name}", depends_on), find_flips, arguments))
     run_units(units, run=params.run, stage="augment-flips")
-    found = [screened.barred]
+    found = [no_copies().barred]
     for job, (unit, *_) in zip(jobs, units, strict=True):
         ids = json.loads((unit.result / UNIT_FLIPS).read_text(encoding="utf-8"))
         place = {"task": job.task, "repeat": job.repeat, "fold": job.fold, "reason": "the fold's own model flips"}
-        found.append(pd.DataFrame({"copy_id": pd.Series(ids, dtype="str"), **place})[BARRED_COLUMNS])
-    return replace(screened, barred=pd.concat(found, ignore_index=True))
+        found.append(pd.DataFrame({"copy_id": pd.Series(ids, dtype="str"), **place}))
+    return pd.concat(found, ignore_index=True)
 
 
 def find_flips(
@@ -121,38 +171,3 @@ def find_flips(
         flips_label = (of_copies.argmax(axis=1) != labels) & (of_parents.argmax(axis=1) == labels)
         flipped = copies.loc[flips_label & (np.exp(of_copies.max(axis=1)) >= confidence), "copy_id"].tolist()
     (workspace.result / UNIT_FLIPS).write_text(json.dumps(flipped), encoding="utf-8")
-
-
-def _equal_to_others(copies: pd.DataFrame, texts: pa.Array, others: pa.Array) -> "pd.Series[Any]":
-    """Return why a copy is superfluous, or None: its text is that of a row or of a copy before it in the same repeat."""
-    reasons = pd.Series(None, copies.index, dtype=object)
-    codes = pc.dictionary_encode(texts).indices.to_numpy()
-    twice = pd.DataFrame({"text": codes, "repeat": copies["repeat"].to_numpy()}).duplicated()
-    reasons[twice.to_numpy()] = "equals another copy"
-    reasons[pc.is_in(texts, value_set=others).to_numpy(zero_copy_only=False)] = "equals another row"
-    return reasons
-
-
-def _over_the_cap(copies: pd.DataFrame, table: Table, folds: Folds, max_ratio: float | None) -> "pd.Series[Any]":
-    """Return a reason for the copies over the cap of each fold, chosen by lot."""
-    reasons = pd.Series(None, copies.index, dtype=object)
-    if max_ratio is None:
-        return reasons
-    sizes = folds.rows.groupby(["task", "repeat", "fold"]).size()
-    drawn = zip(copies["seed"], copies["copy_id"], strict=True)
-    numbers = [derive_seed(int(seed), "cap", copy_id.rpartition(".")[2]) for seed, copy_id in drawn]
-    lots = pd.Series(numbers, copies.index, dtype="int64")
-    for task, repeat, fold in set(zip(copies["task"], copies["repeat"], copies["fold"], strict=True)):
-        here = (copies["task"] == task) & (copies["repeat"] == repeat) & (copies["fold"] == fold)
-        reasons[lots[here].sort_values().index[int(max_ratio * sizes[task, repeat, fold]) :]] = "over max_ratio"
-    return reasons
-
-
-def _without(screened: Screened, reasons: "pd.Series[Any]") -> Screened:
-    dropped: dict[int, Counter[str]] = {}
-    for step, reason in zip(screened.copies["step"], reasons, strict=True):
-        if isinstance(reason, str):
-            dropped.setdefault(int(step), Counter())[str(reason)] += 1
-    kept = screened.copies[reasons.isna()].reset_index(drop=True)
-    barred = screened.barred[screened.barred["copy_id"].isin(kept["copy_id"])].reset_index(drop=True)
-    return Screened(kept, barred, dropped)

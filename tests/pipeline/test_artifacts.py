@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from pipeline import artifacts
@@ -103,3 +104,24 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch) -> None:
 def test_numbers_that_are_not_finite_become_null(tmp_path) -> None:
     artifacts.write_json(tmp_path / "x.json", {"a": np.float64("nan"), "b": [np.int64(3), float("inf")]})
     assert artifacts.read_json(tmp_path / "x.json") == {"a": None, "b": [3, None]}
+
+
+@pytest.mark.parametrize("n_each", [1, 7, 16, 40])
+def test_how_rows_come_in_frames_changes_no_byte(tmp_path, monkeypatch, n_each: int) -> None:
+    monkeypatch.setattr(artifacts, "GROUP_ROWS", 16)
+    rows = pd.DataFrame(
+        {"text": [f"row {i}" for i in range(40)], "pair": [None] * 20 + ["b"] * 20, "number": range(40)}
+    )
+    schema = pa.schema({"text": pa.large_string(), "pair": pa.large_string(), "number": pa.int64()})
+    artifacts.write_frames(tmp_path / "whole", [rows], schema, {"a": 1})
+    parts = (rows[start : start + n_each] for start in range(0, 40, n_each))
+    artifacts.write_frames(tmp_path / "parts", parts, schema, {"a": 1})
+    assert (tmp_path / "parts").read_bytes() == (tmp_path / "whole").read_bytes()
+    found, metadata, _ = artifacts.read_frame(tmp_path / "parts")
+    assert metadata == {"a": 1} and found["number"].tolist() == list(range(40)) and found["pair"].notna().sum() == 20
+
+
+def test_no_frames_make_an_empty_table(tmp_path) -> None:
+    artifacts.write_frames(tmp_path / "none", [], pa.schema({"text": pa.large_string()}), {})
+    found = artifacts.read_frame(tmp_path / "none")[0]
+    assert found.columns.tolist() == ["text"] and not len(found)

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import pytest
 from pipeline import artifacts
 from pipeline.artifacts import Folds, Table
 from pipeline.augmenting import augment
-from pipeline.copies import Copies, read_copies, write_copies
+from pipeline.copies import COPIES, Copies, read_copies, write_part
 from pipeline.exceptions import DataError, ParamsError
 from pipeline.folding import fold_jobs
 from pipeline.params import Params
@@ -145,7 +144,7 @@ def test_L2_L3_a_leak_planted_in_the_artifact_is_refused_when_it_is_used(change,
     assert len(row) == 1
     for name, value in change.items():
         row = row.assign(**{name: value})
-    write_copies(replace(copies, rows=row), manifest=folds.digest)
+    write_part(COPIES, [row], manifest=folds.digest)
     with pytest.raises(DataError, match=reason):
         fold_jobs(table, folds, read_copies(manifest=folds.digest))
 
@@ -163,7 +162,7 @@ def test_the_same_seed_gives_the_same_bytes(change, monkeypatch) -> None:
     paths = [Path("out/augment") / name for name in ("copies.parquet", "barred.parquet", "augment.json")]
     before = [path.read_bytes() for path in paths]
     if change == "in shards":
-        monkeypatch.setattr("pipeline.augmenting.SHARD_ROWS", 5)
+        monkeypatch.setattr("pipeline.shards.SHARD_ROWS", 5)
     elif change == "killed and resumed":
         for unit in sorted(Path(".stitchfold/units").iterdir())[::2]:
             shutil.rmtree(unit)

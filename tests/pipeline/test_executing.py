@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,21 @@ def test_a_finished_unit_is_never_computed_again(n_workers: int) -> None:
     run_units(jobs(write, 2), run=run(n_workers), stage="s")
     run_units(jobs(write, 3), run=run(n_workers), stage="s")
     assert computed() == ["0", "1", "2"]
+
+
+def test_arguments_are_asked_for_when_it_is_the_units_turn() -> None:
+    """Rows of waiting units would fill the memory; those of finished units are not asked for at all."""
+
+    def asked(value: str) -> dict[str, str]:
+        with Path("log.txt").open("a", encoding="utf-8") as log:
+            log.write(f"asked {value}\n")
+        return {"value": value}
+
+    run_units(jobs(write, 1), run=run(), stage="s")
+    lazy = [(unit, work, partial(asked, **arguments)) for unit, work, arguments in jobs(write, 4)]
+    run_units(lazy, run=run(), stage="s")
+    lines = Path("log.txt").read_text(encoding="utf-8").split("\n")
+    assert lines[:4] == ["0", "asked 1", "1", "asked 2"] and "asked 0" not in lines
 
 
 def test_a_damaged_result_is_set_aside_and_computed_again() -> None:

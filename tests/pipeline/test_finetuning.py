@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from pipeline import artifacts
-from pipeline.copies import COPIES_COLUMNS, Copies, no_copies
+from pipeline.copies import COPIES_SCHEMA, Copies, no_copies
 from pipeline.exceptions import DataError
 from pipeline.finetuning import finetune
 from pipeline.fold_training import copies_of as copies_of_fitted
@@ -135,7 +135,7 @@ def copies_of(table: artifacts.Table, folds: artifacts.Folds) -> Copies:
     rows = rows.assign(
         copy_id=rows["row_id"] + "~", text=rows["text"] + " !?", augmenter="sign", seed=0, edit_distance=3
     )
-    return Copies(rows.assign(similarity=np.nan)[COPIES_COLUMNS], no_copies().barred, variants)
+    return Copies(rows.assign(similarity=np.nan)[COPIES_SCHEMA.names], no_copies().barred, variants)
 
 
 def history(name: str = "bert") -> list[dict]:

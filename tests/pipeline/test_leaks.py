@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from pipeline import artifacts, demo
 from pipeline.artifacts import Folds, Predictions, Table
 from pipeline.baselines import tfidf_logistic
-from pipeline.copies import BARRED_COLUMNS, Copies, no_copies
+from pipeline.copies import Copies, no_copies
 from pipeline.exceptions import DataError
 from pipeline.folding import fold_jobs, rows_digest
 from pipeline.leak_signs import Leak, label_in_order, label_in_text, surer_of_scored_rows
@@ -114,7 +114,7 @@ def copies_of(table: Table, folds: Folds, texts: dict[str, str], *, fold_shift: 
         }
         for row_id, text in texts.items()
     ]  # fmt: skip
-    return Copies(pd.DataFrame(rows), pd.DataFrame(columns=BARRED_COLUMNS), no_copies().unlabelled)
+    return Copies(pd.DataFrame(rows), no_copies().barred, no_copies().unlabelled)
 
 
 def of_two_folds(folds: Folds) -> tuple[str, str]:

@@ -175,6 +175,18 @@ def test_equal_texts_are_paired_in_a_bucket_far_larger_than_a_window() -> None:
     assert len(found) < 400 * 400  # and of near ones no more than the windows hold
 
 
+def test_equal_means_equal_texts_and_not_equal_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(near_duplicates, "hash_texts", lambda texts: np.zeros(len(texts), np.uint64))
+    assert _pairs(["a", "b", "C"], ["ａ", "c", "d"], None) == [(0, 0), (2, 1)]
+
+
+def test_pairs_do_not_depend_on_the_parts_in_which_texts_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts, others = _texts(n_distinct=60, seed=8), _texts(n_distinct=60, seed=8)[::-1]
+    whole = _pairs(texts, others, 0.7)
+    monkeypatch.setattr(near_duplicates, "CHUNK_CHARACTERS", 300)
+    assert _pairs(texts, others, 0.7) == whole
+
+
 def test_each_place_of_a_repeated_text_is_paired() -> None:
     assert _pairs(["a", "b", "A"], ["ａ", "c", "a "], None) == [(0, 0), (0, 2), (2, 0), (2, 2)]
 
