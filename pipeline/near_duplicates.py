@@ -177,12 +177,12 @@ def hash_texts(texts: pa.Array) -> np.ndarray:
 
 
 def row_texts(rows: pd.DataFrame) -> pa.Array:
-    """Return what rows are compared by: the text, for pairs followed by a newline and the second text."""
+    """Return what rows are compared by: the text, where there is a second one followed by a newline and that."""
     columns = (pa.array(rows[column], pa.large_string()) for column in ("text", "text_pair"))
     texts, pairs = (c.combine_chunks() if isinstance(c, pa.ChunkedArray) else c for c in columns)
     if pairs.null_count == len(pairs):
         return texts
-    return pc.binary_join_element_wise(texts, pc.fill_null(pairs, ""), pa.scalar("\n", pa.large_string()))
+    return pc.binary_join_element_wise(texts, pairs, pa.scalar("\n", pa.large_string()), null_handling="skip")
 
 
 def cluster_rows(table: Table, *, similarity: float | None) -> pd.DataFrame:
@@ -323,7 +323,9 @@ def _verified(pairs: np.ndarray, texts: pa.Array | pa.ChunkedArray, similarity: 
     """Return the pairs whose Jaccard similarity of shingles reaches the threshold."""
     if not pairs.shape[1]:
         return pairs
-    part = np.cumsum(pc.utf8_length(texts).to_numpy()[pairs].sum(axis=0)) // CHUNK_CHARACTERS
+    involved, places = np.unique(pairs, return_inverse=True)
+    lengths = pc.utf8_length(texts.take(pa.array(involved))).to_numpy()[places.reshape(pairs.shape)]
+    part = np.cumsum(lengths.sum(axis=0)) // CHUNK_CHARACTERS
     parts = np.split(pairs, np.flatnonzero(np.diff(part)) + 1, axis=1)
     return np.concatenate([p[:, _jaccard(p, texts) >= similarity] for p in parts], axis=1)
 

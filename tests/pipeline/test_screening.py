@@ -39,6 +39,12 @@ def test_a_twin_counts_within_its_task_and_repeat() -> None:
     assert found["reason"][1] == "equals another copy"
 
 
+def test_twins_without_a_second_text_are_found_beside_pairs_and_alone() -> None:
+    alone = batch("a", 0, 1, ["the same copy"])
+    beside = batch("a", 0, 0, ["the same copy", "the same copy"]).assign(text_pair=[None, "another text"])
+    assert screened([beside, alone]).found["reason"].isna().tolist() == [True, True, False]
+
+
 @pytest.mark.parametrize("n_each", [1, 2, 5])
 def test_batches_change_nothing_that_is_found(n_each: int) -> None:
     texts = ["THE RIVER rises", "a bird sings", "the bus is late", "a copy", "a copy"]
