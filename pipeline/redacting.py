@@ -27,10 +27,11 @@ class RedactingFormatter(logging.Formatter):
 
 
 def start_logging() -> None:
-    """Log to stderr what is said from now on, unless something logs already."""
+    """Log to stderr what is said from now on, of libraries the warnings alone, unless something logs already."""
     handler = logging.StreamHandler()
     handler.setFormatter(RedactingFormatter(LOG_FORMAT, "%H:%M:%S"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.getLogger("pipeline").setLevel(logging.INFO)
 
 
 def redact(text: str) -> str:
