@@ -27,8 +27,10 @@ tasks:
     columns: {id: id, text: text, label: label}
 seed: 0
 folds: {near_duplicate_similarity: 0.85}
+augment: {}
 training: {}
 encoders: {unused: {source: from_config}}
+stitch: {}
 baselines: {tfidf_logistic: tfidf_logistic}
 stack: {}
 submit: {}
