@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from pipeline.accelerators import accelerator_for
 from pipeline.alignment import word_spans
 from pipeline.batching import Encoded, padded_positions
 from pipeline.exceptions import DivergedError, MachineError, ParamsError
@@ -22,7 +23,6 @@ from pipeline.fold_training import encode_rows
 from pipeline.modelling import TextClassifier, encoder_half, load_classifier
 from pipeline.predicting import outputs_of
 from pipeline.reproducibility import derive_seed
-from pipeline.training import accelerator_for
 
 if TYPE_CHECKING:
     from pipeline.executing import Workspace

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from pipeline import artifacts
+from pipeline.accelerators import accelerator_for
 from pipeline.artifacts import Predictions
 from pipeline.batching import Encoded, Inputs, encode
 from pipeline.copies import normalised
@@ -19,7 +20,7 @@ from pipeline.modelling import TextClassifier, build_classifier, load_classifier
 from pipeline.parameter_groups import parameter_groups
 from pipeline.predicting import predict_logits
 from pipeline.reproducibility import derive_seed
-from pipeline.training import accelerator_for, train
+from pipeline.training import train
 from pipeline.unlabelled import WithUnlabelled
 
 if TYPE_CHECKING:

@@ -16,8 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
 from typing import Any, NamedTuple
 
-import torch
-
+from pipeline.accelerators import is_out_of_memory
 from pipeline.decoding import Decoding, decode_batch, from_pretrained, load_model
 from pipeline.devices import gpu_count
 from pipeline.exceptions import MachineError, ParamsError
@@ -168,7 +167,7 @@ class Generator:
         return tokenizer, marker + self.prefix, first, min(known, default=MOST_TOKENS)
 
     def _run(self, items: list[Prompt]) -> Iterator[dict[Prompt, Made]]:
-        """Yield what the model makes, batch by batch; a batch too large for the GPU is halved, and those after it."""
+        """Yield what the model makes, batch by batch; a batch too large for memory is halved, and those after it."""
         if not items:
             return
         ids = dict(zip(items, self._encode([item.text for item in items]), strict=True))
@@ -180,10 +179,14 @@ class Generator:
                 batch, rest = waiting[:n_rows], waiting[n_rows:]
                 try:
                     yield self._batch(batch, [ids[item] for item in batch], width)
-                except torch.OutOfMemoryError as error:
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error):
+                        raise
                     if n_rows <= ROW_STEP:
                         raise MachineError(
-                            f"{self.origin}: {n_rows} texts at once do not fit the GPU: {error}"
+                            f"{self.origin}: {n_rows} texts at once do not fit into memory. Free memory, set run.device: cpu, "
+                            "or choose a smaller model or shorter texts.",
+                            code="E403",
                         ) from error
                     self.tokens_per_batch = self._n_rows(width) // 2 * width * self.decoding.beams
                     log.warning("%s: out of memory, tokens_per_batch is now %d", self.origin, self.tokens_per_batch)

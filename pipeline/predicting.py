@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from pipeline.accelerators import is_out_of_memory
 from pipeline.batching import Inputs, micro_batches
 from pipeline.exceptions import DivergedError, InterruptedRun
 from pipeline.failpoints import failpoint
-from pipeline.training import is_out_of_memory
 
 if TYPE_CHECKING:
     from pipeline.training import Monitor
@@ -43,7 +43,7 @@ def outputs_of(
         try:
             with torch.inference_mode():
                 outputs = model(batch).float()
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) or token_budget <= longest:
                 raise
             torch.cuda.empty_cache()

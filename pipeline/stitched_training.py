@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_model, save_model
 
 from pipeline import artifacts
+from pipeline.accelerators import accelerator_for
 from pipeline.artifacts import Predictions
 from pipeline.exceptions import DataError
 from pipeline.features import Base, Cached, Online, hidden_size
@@ -22,7 +23,7 @@ from pipeline.parameter_groups import layer_of, parameter_groups
 from pipeline.predicting import predict_logits
 from pipeline.reproducibility import derive_seed
 from pipeline.stitched import Part, SideBySide, Stitch, StitchedClassifier
-from pipeline.training import accelerator_for, train
+from pipeline.training import train
 
 if TYPE_CHECKING:
     from pipeline.executing import Workspace

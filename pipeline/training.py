@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from torch import nn
 from transformers import PreTrainedModel
 
+from pipeline.accelerators import accelerator_for, is_out_of_memory
 from pipeline.batching import epoch_batches, micro_batches
 from pipeline.exceptions import DivergedError, InterruptedRun, MachineError, ParamsError
 from pipeline.failpoints import failpoint
@@ -69,17 +69,6 @@ class History:
     token_budget: int = 0
     n_tokens: int = 0
     seconds: float = 0.0
-
-
-def accelerator_for(precision: str, device: str) -> Accelerator:
-    """Return an Accelerator for `auto`, `fp32`, `bf16` or `fp16` on `auto`, `cpu` or `cuda`."""
-    AcceleratorState._reset_state(reset_partial_state=True)  # a worker runs units of several precisions in turn
-    on_cpu = device == "cpu" or not torch.cuda.is_available()
-    if on_cpu and precision in ("bf16", "fp16"):
-        raise ParamsError(f"precision: {precision} needs a GPU, and there is none. Use auto or fp32.")
-    if precision == "auto":
-        precision = "bf16" if not on_cpu and torch.cuda.is_bf16_supported() else "fp32"
-    return Accelerator(cpu=on_cpu, mixed_precision="no" if precision == "fp32" else precision)
 
 
 def train(
@@ -136,17 +125,6 @@ def train(
         model.load_state_dict(loop.best["weights"])
     loop.count_seconds()
     return loop.history
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Return whether an error says that a device's memory ran out, in any of the ways in which torch tells it.
-
-    >>> is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")), is_out_of_memory(RuntimeError("shapes"))
-    (True, False)
-    """
-    said = str(error).lower()
-    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return known or (isinstance(error, RuntimeError) and ("out of memory" in said or "alloc_failed" in said))
 
 
 class _Loop:

@@ -417,3 +417,16 @@ def test_every_repeat_has_copies_of_its_own_that_stay_in_its_folds() -> None:
         assert {word.lower() for word in row.text.split()} <= known
     jobs = fold_jobs(table, folds, copies)
     assert len(jobs) == 6 and all(len(job.copies) for job in jobs)
+
+
+def test_each_task_s_copies_are_made_from_its_own_rows() -> None:
+    """Tasks may share ids; each copy says, in another order, what the row of its own task says."""
+    one, folds = small_table([f"alpha{i} beta{i} gamma{i} delta{i}" for i in range(6)], [0, 1] * 3)
+    other = one.rows.assign(task="mood", text=[f"eta{i} theta{i} iota{i} kappa{i}" for i in range(6)])
+    table = Table(pd.concat([one.rows, other], ignore_index=True), {"weather": ["0", "1"], "mood": ["0", "1"]})
+    folds = Folds(pd.concat([folds.rows, folds.rows.assign(task="mood")], ignore_index=True), folds.digest)
+    copies = run([{"augmenter": SWAP}], table, folds).rows
+    assert copies["task"].value_counts().to_dict() == {"weather": 6, "mood": 6}
+    said = table.rows.set_index(["task", "row_id"])["text"]
+    for copy in copies.itertuples():
+        assert sorted(copy.text.lower().split()) == sorted(said[copy.task, copy.row_id].split())

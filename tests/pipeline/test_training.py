@@ -246,9 +246,12 @@ def test_F15_not_finite_in_evaluation_stops_too() -> None:
         torch.OutOfMemoryError("Tried to allocate"),
         RuntimeError("CUDA out of memory."),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"
+        ),
         MemoryError(),
     ],
-    ids=["OutOfMemoryError", "RuntimeError", "cuBLAS", "MemoryError"],
+    ids=["OutOfMemoryError", "RuntimeError", "cuBLAS", "CPU", "MemoryError"],
 )
 def test_F12_out_of_memory_halves_the_micro_batch_and_keeps_steps_and_result(error: Exception) -> None:
     """Out of memory halves the micro-batch and takes the same rows, steps, rates and loss; the choice is recorded."""

@@ -320,9 +320,14 @@ def test_models_of_many_languages_are_told_both(codes: tuple[str, str], forced: 
         languages.steer(tokenizer, source=codes[0], target="klingon")
 
 
-def test_a_batch_too_large_for_memory_is_halved(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["OutOfMemoryError", "cuBLAS"])
+def test_a_batch_too_large_for_memory_is_halved(kind: str, folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
+    ran_out = {
+        "OutOfMemoryError": torch.OutOfMemoryError("too much"),
+        "cuBLAS": RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"),
+    }
     found = Generator(str(folders[0]), Decoding(sampling=False), device="cpu", tokens_per_batch=32 * 32, cached=False)
     texts = [f"{text} {number}" for number in range(5) for text in SENTENCES]
     expected = found.generate([Prompt(text) for text in texts])
@@ -331,7 +336,7 @@ def test_a_batch_too_large_for_memory_is_halved(folders: Folders, monkeypatch: p
     def small(loaded: Any, rows: list[list[int]], *arguments: Any, **options: Any) -> Any:
         sizes.append(len(rows))
         if len(rows) > limit:
-            raise torch.OutOfMemoryError("too much")
+            raise ran_out[kind]
         return real(loaded, rows, *arguments, **options)
 
     limit = 8
@@ -339,5 +344,5 @@ def test_a_batch_too_large_for_memory_is_halved(folders: Folders, monkeypatch: p
     assert found.generate([Prompt(text) for text in texts]) == expected
     assert max(sizes) > limit
     limit = 4
-    with pytest.raises(MachineError, match="8 texts at once"):
+    with pytest.raises(MachineError, match="8 texts at once.*Free memory"):
         found.generate([Prompt(text) for text in texts])
