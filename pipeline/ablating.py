@@ -136,8 +136,8 @@ def _variants(params: "Params", encoder: str) -> dict[str, tuple[list["Step"], "
     variants: dict[str, tuple[list[Step], Encoder]] = {NO_COPIES: (steps if reads else [], alone)}
     with_copies = settings.model_copy(update={"augment": True})
     for step in steps:
-        same = sum(name.partition(" #")[0] == step.name for name in variants)
-        variants[f"{step.name} #{same + 1}" if same else step.name] = ([step], with_copies)
+        same = sum(name.partition(" #")[0] == step.title for name in variants)
+        variants[f"{step.title} #{same + 1}" if same else step.title] = ([step], with_copies)
     if len(steps) > 1:
         variants["all of them"] = (steps, with_copies)
     unlabelled = steps and (params.augment.transductive or all(task.unlabelled for task in params.tasks.values()))

@@ -141,7 +141,7 @@ def _summary(settings: "Augment", parts: list[Shard], found: pd.DataFrame) -> li
         first_dropped = {one["dropped"]: one for one in reversed(examples) if one["dropped"] is not None}
         steps.append(
             {
-                "name": step.name,
+                "name": step.title,
                 "n_rows": sum(record.n_rows for record in records),
                 "n_made": sum(record.n_made for record in records),
                 "n_kept": len(left),

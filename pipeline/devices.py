@@ -1,7 +1,6 @@
-"""Where units run: how many at once, on which GPU, and with what the bits of a result depend on held fixed."""
+"""Where units run: how many at once, and on which GPU."""
 
 import fcntl
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,21 +63,3 @@ def one_gpu(device: str) -> Iterator[None]:
                     torch.cuda.empty_cache()  # the next unit of this worker may get another GPU
                 return
         time.sleep(0.2)
-
-
-@contextmanager
-def fixed_numerics(n_threads: int, *, on_gpu: bool) -> Iterator[None]:
-    """Fix what changes the bits of a result: torch's threads, and on a GPU the choice of kernels."""
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(n_threads)
-    torch.use_deterministic_algorithms(on_gpu, warn_only=True)
-    # A debugging aid that costs time.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -23,7 +23,7 @@ import torch
 from pipeline import artifacts, components
 from pipeline.artifacts import Folds, Table
 from pipeline.copies import COPIES, Copies, read_copies
-from pipeline.devices import fixed_numerics, gpu_count, worker_count
+from pipeline.devices import gpu_count, worker_count
 from pipeline.exceptions import DataError, InterruptedRun, MachineError, ParamsError, PipelineError, as_pipeline_error
 from pipeline.finetuning import augmented_rows
 from pipeline.fold_training import Trainee, build_trainee
@@ -31,7 +31,7 @@ from pipeline.folding import FoldJob, fold_jobs
 from pipeline.number_formats import duration, percent
 from pipeline.preflight import size
 from pipeline.preparing import prepare
-from pipeline.reproducibility import derive_seed
+from pipeline.reproducibility import derive_seed, fixed_numerics
 from pipeline.training import Objective, train
 
 if TYPE_CHECKING:

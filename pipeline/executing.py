@@ -19,7 +19,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from pipeline.artifacts import write_atomically
 from pipeline.checkpointing import Checkpoints, publish_folder
 from pipeline.declared_inputs import note_opened_files
-from pipeline.devices import fixed_numerics, gpu_count, one_gpu, worker_count
+from pipeline.devices import gpu_count, one_gpu, worker_count
 from pipeline.exceptions import InterruptedRun, MachineError, PipelineError, as_pipeline_error
 from pipeline.failpoints import failpoint
 from pipeline.hanging import HangWatch
@@ -27,6 +27,7 @@ from pipeline.locking import holder, one_writer
 from pipeline.predecessors import explain
 from pipeline.progress import Watcher
 from pipeline.redacting import start_logging
+from pipeline.reproducibility import fixed_numerics
 from pipeline.requested import note_request
 from pipeline.stopping import stop_on_signals, stop_requested
 from pipeline.store import LAST_RUN, STORE

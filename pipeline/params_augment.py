@@ -69,8 +69,8 @@ class Step(Section):
         return guided or any(components.constant(one.kind, one.name, "NEEDS_LABELS") for one in used)
 
     @property
-    def name(self) -> str:
-        """Return a name for the report, such as `synonyms, guided`, `synonyms > ocr` or `keyboard | random_words delete`."""
+    def title(self) -> str:
+        """Return a title for the report, such as `synonyms, guided`, `synonyms > ocr` or `keyboard | random_words delete`."""
         marks = {"guided": self.guide, "partly random": self.kept_ratio, "balanced": self.balance_to}
         flows = " | ".join(flow_name(flow) for flow in self.flows)
         return ", ".join([flows, *(mark for mark, value in marks.items() if value)])

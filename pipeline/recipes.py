@@ -6,7 +6,7 @@ A stage depends on its recipe instead of on folders of code, so only what reache
 import hashlib
 import importlib.metadata
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ CHECKPOINT_SUFFIXES = (".json", ".txt", ".model", ".spm", ".safetensors")
 TRAIN_START = ("pipeline.fold_training", "train_fold")
 PREDICT_START = ("pipeline.fold_training", "predict_fold")
 STATES_START = ("pipeline.features", "extract")
+NUMERICS_START = ("pipeline.reproducibility", "fixed_numerics")  # every unit is computed within it
 
 
 def encoder_recipe(params: Params, name: str) -> dict[str, Any]:
@@ -37,7 +38,7 @@ def encoder_recipe(params: Params, name: str) -> dict[str, Any]:
     if settings.epoch_selection == "inner":  # only then a metric has a say in training
         used += [task.metric for task in params.tasks.values()]
         metrics = {name: task.metric.model_dump() for name, task in params.tasks.items()}
-    training, predicting = (code_digests([start, *_starts(used)]) for start in (TRAIN_START, PREDICT_START))
+    training, predicting = (_unit_code(start, used) for start in (TRAIN_START, PREDICT_START))
     recipe = {"settings": settings_of(settings), "source": _source_digest(settings.source), "metrics": metrics}
     return {
         **recipe,
@@ -68,7 +69,7 @@ def stage_recipe(params: Params, stage: str) -> dict[str, Any]:
         recipe |= _stitch_digests(params)
     if stage == "baseline":
         fit = ("pipeline.baselining", "fit_and_predict")
-        recipe["units"] = {name: digest(code_digests([fit, *_starts([one])])) for name, one in params.baselines.items()}
+        recipe["units"] = {name: digest(_unit_code(fit, [one])) for name, one in params.baselines.items()}
     return recipe
 
 
@@ -81,17 +82,15 @@ def _augment_digests(params: Params) -> dict[str, Any]:
         files = [_source_digest(one) for one in used]
         if step.guide is not None and step.guide.model is not None:
             files.append(_file_digests(Path(step.guide.model)))
-        steps.append(digest([code_digests([("pipeline.copying", "make_copies"), *_starts(used)]), files]))
-    flips = code_digests([("pipeline.screening", "find_flips"), *_starts([quality.flip_model])])
+        steps.append(digest([_unit_code(("pipeline.copying", "make_copies"), used), files]))
+    flips = _unit_code(("pipeline.screening", "find_flips"), [quality.flip_model])
     return {"steps": steps, "flips": digest(flips)}
 
 
 def _stitch_digests(params: Params) -> dict[str, dict[str, str]]:
     """Return the digests of the code that computes each encoder's states and that trains and applies each head."""
     states = {
-        name: digest(
-            [code_digests([STATES_START, *_starts(named_components(settings))]), _source_digest(settings.source)]
-        )
+        name: digest([_unit_code(STATES_START, named_components(settings)), _source_digest(settings.source)])
         for name, settings in params.encoders.items()
     }
     settings = params.stitch
@@ -99,9 +98,9 @@ def _stitch_digests(params: Params) -> dict[str, dict[str, str]]:
     common = list(named_components([settings.fusion, settings.loss, settings.optimizer, settings.schedule, *metrics]))
     recipe: dict[str, dict[str, str]] = {"states": states, "train": {}, "predict": {}}
     for name, head in settings.heads.items():
-        used = _starts([*common, head, *filter(None, [settings.pooling_of(head)])])
-        recipe["train"][name] = digest(code_digests([("pipeline.stitched_training", "train_stitched"), *used]))
-        recipe["predict"][name] = digest(code_digests([("pipeline.stitched_training", "predict_stitched"), *used]))
+        used = [*common, head, *filter(None, [settings.pooling_of(head)])]
+        recipe["train"][name] = digest(_unit_code(("pipeline.stitched_training", "train_stitched"), used))
+        recipe["predict"][name] = digest(_unit_code(("pipeline.stitched_training", "predict_stitched"), used))
     return recipe
 
 
@@ -123,7 +122,12 @@ def named_components(value: Any) -> Iterator[Component]:
             yield from named_components(item)
 
 
-def _starts(used: Any) -> list[Definition]:
+def _unit_code(start: Definition, used: Iterable[Component]) -> dict[str, str]:
+    """Return the digests of the code of a unit's work, which uses these components."""
+    return code_digests([NUMERICS_START, start, *_starts(used)])
+
+
+def _starts(used: Iterable[Component]) -> list[Definition]:
     starts = {(f"pipeline.{component.kind}.{component.name}", "build") for component in used}
     return sorted(starts | {(module, "restore") for module, _ in starts if module.startswith("pipeline.encoders.")})
 

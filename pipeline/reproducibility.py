@@ -3,6 +3,9 @@
 import hashlib
 import importlib.metadata
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 VERSIONED = ("torch", "transformers", "tokenizers", "accelerate", "numpy", "scipy", "scikit-learn", "lightgbm")
@@ -39,3 +42,21 @@ def numerics(device: str, n_threads: int) -> dict[str, Any]:
     on_gpu = device != "cpu" and torch.cuda.is_available()
     name = torch.cuda.get_device_name() if on_gpu else "cpu"
     return {"device": name, "threads": None if on_gpu else n_threads, **versions()}
+
+
+@contextmanager
+def fixed_numerics(n_threads: int, *, on_gpu: bool) -> Iterator[None]:
+    """Fix what changes the bits of a result: torch's threads, and on a GPU the choice of kernels."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    torch.use_deterministic_algorithms(on_gpu, warn_only=True)
+    # A debugging aid that costs time.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

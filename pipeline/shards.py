@@ -189,5 +189,5 @@ def _shards(
             "rows": rows_digest(_rows(source.table, part)),
             "numerics": numerics(params.run.device, params.run.threads_per_worker),
         }
-        unit = Unit(f"{step.name}/{source.task}-{place}-{start // n_rows}", depends_on)
+        unit = Unit(f"{step.title}/{source.task}-{place}-{start // n_rows}", depends_on)
         yield Shard(source, number, unit, part, settings)
