@@ -27,7 +27,22 @@ SIMPLE_TYPES: dict[str, Any] = {
 @cache
 def available(kind: str) -> tuple[str, ...]:
     """Return the sorted names of the components of a kind, such as `available("heads")`."""
-    return tuple(sorted(path.stem for path in (ROOT / kind).glob("*.py") if path.stem != "__init__"))
+    return tuple(sorted(path.stem for path in _folder(kind).glob("*.py") if path.stem != "__init__"))
+
+
+@cache
+def _folder(kind: str) -> Path:
+    [folder] = ROOT.glob(f"**/{kind}")
+    return folder
+
+
+def module_of(kind: str, name: str) -> str:
+    """Return the dotted name of a component's module.
+
+    >>> module_of("losses", "focal").rpartition(".")[2]
+    'focal'
+    """
+    return ".".join(["pipeline", *(_folder(kind) / name).relative_to(ROOT).parts])
 
 
 def load(kind: str, name: str, function: str = "build") -> Callable[..., Any]:
@@ -38,14 +53,14 @@ def load(kind: str, name: str, function: str = "build") -> Callable[..., Any]:
     """
     if name not in available(kind):
         raise ParamsError(f"{kind}: got {name!r}, expected one of {list(available(kind))}. Correct the name.")
-    found: Callable[..., Any] = getattr(importlib.import_module(f"pipeline.{kind}.{name}"), function)
+    found: Callable[..., Any] = getattr(importlib.import_module(module_of(kind, name)), function)
     return found
 
 
 @cache
 def source(kind: str, name: str) -> ast.Module:
     """Return the syntax tree of a component's file."""
-    return ast.parse((ROOT / kind / f"{name}.py").read_text(encoding="utf-8"))
+    return ast.parse((_folder(kind) / f"{name}.py").read_text(encoding="utf-8"))
 
 
 @cache

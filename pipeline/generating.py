@@ -32,10 +32,6 @@ WIDTH_STEP, ROW_STEP = 16, 8
 MOST_TOKENS = 512  # of models that do not say theirs
 LENGTH_RATIO, LENGTH_MORE = 2, 10
 N_SPECIAL = 8
-# Code that decides what a text becomes; how it is kept is not among it.
-MAKING = {
-    f"pipeline.{name}" for name in ("generating", "decoding", "languages", "sentences", "segmenting", "rewording")
-}
 LIBRARIES = ("torch", "transformers", "tokenizers", "sentencepiece", "sacremoses")
 BLANK_IN_CHINESE = re.compile(rf"(?<={CLOSE.pattern}) +(?={CLOSE.pattern})")
 
@@ -152,9 +148,7 @@ class Generator:
     def _settings(self) -> str:
         """Return the digest of what a result depends on besides model and text; threads, which move 1e-6, are left out."""
         settings = [asdict(self.decoding), self.causal, self.prefix, self.route, self.device]
-        reached = code_digests([(__name__, "Generator")])
-        code = {name: value for name, value in reached.items() if name.partition(":")[0] in MAKING}
-        return digest([settings, [_version(name) for name in LIBRARIES], code])
+        return digest([settings, [_version(name) for name in LIBRARIES], code_digests([(__name__, "Generator")])])
 
     @cached_property
     def _reading(self) -> tuple[Any, str, int | None, int]:

@@ -61,7 +61,7 @@ def stage_recipe(params: Params, stage: str) -> dict[str, Any]:
     }
     starts = [(f"stages.{stage}", "main"), *_starts(named_components(sections.get(stage)))]
     if stage == "stack":
-        starts.append(("pipeline.stackers.mean", "build"))  # the ladder of a single member
+        starts.append((components.module_of("stackers", "mean"), "build"))  # the ladder of a single member
     recipe: dict[str, Any] = {"code": code_digests(starts)}
     if stage == "augment":
         recipe |= _augment_digests(params)
@@ -128,8 +128,9 @@ def _unit_code(start: Definition, used: Iterable[Component]) -> dict[str, str]:
 
 
 def _starts(used: Iterable[Component]) -> list[Definition]:
-    starts = {(f"pipeline.{component.kind}.{component.name}", "build") for component in used}
-    return sorted(starts | {(module, "restore") for module, _ in starts if module.startswith("pipeline.encoders.")})
+    used = list(used)
+    starts = {(components.module_of(one.kind, one.name), "build") for one in used}
+    return sorted(starts | {(components.module_of(one.kind, one.name), "restore") for one in used if one.kind == "encoders"})
 
 
 def _source_digest(source: Component) -> dict[str, str]:
