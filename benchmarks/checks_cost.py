@@ -30,7 +30,7 @@ CHECKS = {
     "preflight": ["pipeline.preflight:check_stage", "pipeline.unit_needs:encoder_need", "pipeline.unit_needs:stitch_need"],
     "digests": [
         "pipeline.artifacts:sha256_of", "pipeline.artifacts:verify", "pipeline.artifacts:write_digest",
-        "pipeline.checkpointing:is_whole",
+        "pipeline.folders:is_whole",
     ],
     "leaks": ["pipeline.leaks:find_leaks", "pipeline.copies:check_leaks"],
     "predictions": ["pipeline.artifacts:check_predictions"],

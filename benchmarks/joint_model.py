@@ -20,7 +20,7 @@ from pipeline.stitched import Stitch
 from pipeline.stitched_training import _sides, _spec
 
 if TYPE_CHECKING:
-    from pipeline.params import Stitch as Settings
+    from pipeline.params_stitch import Stitch as Settings
 
 
 class Joint(nn.Module):

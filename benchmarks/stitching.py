@@ -38,7 +38,7 @@ from pipeline.fold_training import Classification, encode_rows
 from pipeline.modelling import build_classifier, save_classifier
 from pipeline.objectives import supervised
 from pipeline.params import Encoder, Params, Run
-from pipeline.params import Stitch as Settings
+from pipeline.params_stitch import Stitch as Settings
 from pipeline.predicting import predict_logits
 from pipeline.reproducibility import derive_seed
 from pipeline.stitched import SideBySide, Stitch, StitchedClassifier

@@ -36,7 +36,8 @@ from pipeline.screening import flips, screen
 from pipeline.shards import Shard, plan_shards
 
 if TYPE_CHECKING:
-    from pipeline.params import Augment, Params
+    from pipeline.params import Params
+    from pipeline.params_augment import Augment
 
 N_EXAMPLES = 4
 

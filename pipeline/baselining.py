@@ -14,7 +14,8 @@ from pipeline.units import Unit
 
 if TYPE_CHECKING:
     from pipeline.executing import Workspace
-    from pipeline.params import Component, Run
+    from pipeline.params import Run
+    from pipeline.params_base import Component
 
 
 def fit_and_predict(

@@ -9,18 +9,10 @@ from typing import Any
 
 from pipeline.exceptions import ParamsError
 from pipeline.model_sources import locate
+from pipeline.number_formats import size_text
 from pipeline.predecessors import differences
 from pipeline.requested import PARAMS, Request, find_needs, part_of, read_files, read_requests
-from pipeline.store import (
-    REMOVED,
-    STORE,
-    StoredUnit,
-    disk_usage,
-    if_free,
-    set_aside_folders,
-    size_text,
-    stored_units,
-)
+from pipeline.store import REMOVED, STORE, StoredUnit, disk_usage, if_free, set_aside_folders, stored_units
 from pipeline.translation_cache import FOLDER, model_digest
 
 COMPETITIONS = Path("competitions")

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-from pipeline.exceptions import MachineError, exit_on_error
+from pipeline.exceptions import MachineError
+from pipeline.stage_run import exit_on_error
 
 app = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 ablate = typer.Typer(help="Does a choice pay? Compare on the same folds and seeds.", no_args_is_help=True)
@@ -260,7 +261,8 @@ def clean(
 ) -> None:
     """List the units that no params file of the tree needs, with the params that made them, and with --yes remove them."""
     from pipeline.cleaning import judge, remove
-    from pipeline.store import disk_usage, size_text
+    from pipeline.number_formats import size_text
+    from pipeline.store import disk_usage
 
     with exit_on_error():
         verdict = judge(params or [], translations=translations)

@@ -15,6 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
     import torch
+    from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
     HiddenStates = tuple[torch.Tensor, ...]  # L + 1 float tensors of shape (B, T, H): embeddings, then each layer
@@ -125,6 +126,33 @@ class BuildSimilarity(Protocol):
     """`similarities/`: a function (N texts, N texts) -> float64 (N,) in [0, 1], pairwise, 1 for equal texts; symmetric."""
 
     def __call__(self, *, corpus: Corpus, device: str) -> Callable[[Sequence[str], Sequence[str]], np.ndarray]: ...
+
+
+class Objective(Protocol):
+    """What is trained: rows to batches, batches to a summed loss and its weight."""
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Return the tokens of each training row (N,)."""
+
+    def batch(self, rows: np.ndarray, step: int) -> "dict[str, torch.Tensor]":
+        """Return the tensors of some rows of a step; how a step's rows are cut into batches must not change its loss."""
+
+    def weight(self, batch: "dict[str, torch.Tensor]") -> float:
+        """Return how many items (rows, or predicted tokens) the batch's loss sums over."""
+
+    def loss_sum(self, model: "nn.Module", batch: "dict[str, torch.Tensor]", progress: float) -> "torch.Tensor":
+        """Return the loss summed over the batch's items, a 0-d tensor; `progress` in [0, 1) is the share of steps done."""
+
+
+class Monitor(Protocol):
+    """Whoever watches a unit: takes its progress and may ask it to stop."""
+
+    def progress(self, **values: float) -> None:
+        """Take step, n_steps, loss, score and tokens_per_second."""
+
+    def stop_requested(self) -> int | None:
+        """Return the exit code to stop with (143 or 130), or None."""
 
 
 class BuildObjective(Protocol):

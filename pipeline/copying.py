@@ -21,8 +21,8 @@ from pipeline.rewording import cut_spans, is_word, term_spans
 
 if TYPE_CHECKING:
     from pipeline.executing import Workspace
-    from pipeline.params import Component
     from pipeline.params_augment import Guide, Quality, Step
+    from pipeline.params_base import Component
 
 UNIT_COPIES = "copies.parquet"
 RECORD = "record.json"

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.contracts import Metric, Stacker
-from pipeline.params import Component
+from pipeline.params_base import Component
 from pipeline.reproducibility import derive_seed
 from pipeline.scoring import bootstrap_scores, interval
 

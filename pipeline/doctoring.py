@@ -16,9 +16,10 @@ from dvc.repo import Repo
 
 from pipeline import dvc_state
 from pipeline.artifacts import OUT
-from pipeline.checkpointing import set_aside
 from pipeline.dvc_state import Md5
-from pipeline.store import REMOVED, STORE, StoredUnit, disk_usage, if_free, size_text, stored_units
+from pipeline.folders import set_aside
+from pipeline.number_formats import size_text
+from pipeline.store import REMOVED, STORE, StoredUnit, disk_usage, if_free, stored_units
 from pipeline.verifying import (
     DOCTOR,
     Checked,

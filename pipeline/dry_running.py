@@ -22,6 +22,7 @@ import torch
 
 from pipeline import artifacts, components
 from pipeline.artifacts import Folds, Table
+from pipeline.contracts import Objective
 from pipeline.copies import COPIES, Copies, read_copies
 from pipeline.devices import gpu_count, worker_count
 from pipeline.exceptions import DataError, InterruptedRun, MachineError, ParamsError, PipelineError, as_pipeline_error
@@ -32,7 +33,7 @@ from pipeline.number_formats import duration, percent
 from pipeline.preflight import size
 from pipeline.preparing import prepare
 from pipeline.reproducibility import derive_seed, fixed_numerics
-from pipeline.training import Objective, train
+from pipeline.training import train
 
 if TYPE_CHECKING:
     from pipeline.params import Encoder, Params, Run

@@ -11,13 +11,11 @@ import re
 import shutil
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pipeline.redacting import redact, start_logging
-from pipeline.stopping import watch_parent
+from pipeline.redacting import redact
 
 LAST_ERROR = Path("out/last_error.json")
 
@@ -110,21 +108,6 @@ class InterruptedRun(PipelineError, RuntimeError):
     def __init__(self, message: str = "", exit_code: int = 143) -> None:
         super().__init__(message, code=f"E{exit_code}")
         self.exit_code = exit_code
-
-
-@contextmanager
-def exit_on_error() -> Iterator[None]:
-    """Turn an error into one block on stderr, `out/last_error.json` and the error's exit code."""
-    start_logging()
-    watch_parent()
-    try:
-        yield
-        if "DVC_STAGE" in os.environ:  # a command that looks at what happened must not wipe it out
-            LAST_ERROR.unlink(missing_ok=True)
-    except Exception as error:
-        known = as_pipeline_error(error)
-        show(known)
-        sys.exit(known.exit_code)
 
 
 def show(error: PipelineError) -> None:

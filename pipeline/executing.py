@@ -17,11 +17,12 @@ import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from pipeline.artifacts import write_atomically
-from pipeline.checkpointing import Checkpoints, publish_folder
+from pipeline.checkpointing import Checkpoints
 from pipeline.declared_inputs import note_opened_files
 from pipeline.devices import gpu_count, one_gpu, worker_count
 from pipeline.exceptions import InterruptedRun, MachineError, PipelineError, as_pipeline_error
 from pipeline.failpoints import failpoint
+from pipeline.folders import publish_folder
 from pipeline.hanging import HangWatch
 from pipeline.locking import holder, one_writer
 from pipeline.predecessors import explain

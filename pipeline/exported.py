@@ -14,10 +14,10 @@ from scipy.special import softmax
 from torch import nn
 
 from pipeline import components
-from pipeline.checkpointing import is_whole
 from pipeline.contracts import EncoderParts
 from pipeline.exceptions import DataError
 from pipeline.features import Base, LayerStates, Online, hidden_size
+from pipeline.folders import is_whole
 from pipeline.modelling import READOUT, WEIGHTS, TextClassifier, encoder_half
 from pipeline.params import Encoder
 from pipeline.predicting import predict_logits

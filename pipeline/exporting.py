@@ -16,7 +16,6 @@ from torch import nn
 
 from pipeline import artifacts
 from pipeline.artifacts import Folds, Table
-from pipeline.checkpointing import MANIFEST, is_whole, publish_folder
 from pipeline.exceptions import DataError, MachineError, ParamsError
 from pipeline.exported import DESCRIPTION, FORMAT, VERSION, read_description
 from pipeline.exported import ExportedModel as ExportedModel
@@ -24,6 +23,7 @@ from pipeline.exported import load_exported as load_exported
 from pipeline.features import Base
 from pipeline.fold_models import fold_base, head_rows, read_history
 from pipeline.fold_training import HISTORY
+from pipeline.folders import MANIFEST, is_whole, publish_folder
 from pipeline.folding import FoldJob, fold_jobs
 from pipeline.modelling import WEIGHTS, TextClassifier
 from pipeline.params_yaml import expected

@@ -12,17 +12,18 @@ import pandas as pd
 
 from pipeline import artifacts, components
 from pipeline.artifacts import Folds, Table
-from pipeline.checkpointing import MANIFEST
 from pipeline.copies import Copies, no_copies
 from pipeline.executing import run_units
 from pipeline.failpoints import failpoint
 from pipeline.fold_training import HISTORY, predict_fold, train_fold
+from pipeline.folders import MANIFEST
 from pipeline.folding import FoldJob, fold_jobs, gather_predictions, rows_digest, unlabelled_of
 from pipeline.reproducibility import derive_seed, digest, numerics
 from pipeline.units import Unit, link_folder
 
 if TYPE_CHECKING:
-    from pipeline.params import Component, Encoder, Run, Training
+    from pipeline.params import Encoder, Run
+    from pipeline.params_base import Component, Training
 
 
 def model_digest(folder: Path) -> str:

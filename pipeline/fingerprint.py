@@ -10,7 +10,7 @@ method. Components loaded by name are further starts.
 import ast
 from collections.abc import Iterable, Iterator
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -82,7 +82,9 @@ def _link_digest(reached: dict[Definition, Body]) -> str:
     digests = {definition: body.digest for definition, body in reached.items()}
     while True:
         finer = {
-            one: digest([digests[one], [digests.get(link, link) if isinstance(link, tuple) else link for link in body.links]])
+            one: digest(
+                [digests[one], [digests.get(link, link) if isinstance(link, tuple) else link for link in body.links]]
+            )
             for one, body in reached.items()
         }
         if len(set(finer.values())) == len(set(digests.values())):
@@ -115,7 +117,9 @@ def _meaning(target: Definition | str, *, within: str) -> list[Definition | str]
     followed = not _is_below(module_name, NOT_FOLLOWED) and (not _is_params(module_name) or _is_params(within))
     if not followed:
         return [name or module_name.rpartition(".")[2]]
-    if _is_params(module_name) and any(isinstance(node, ast.ClassDef) for node in _module(module_name).definitions.get(name, [])):
+    if _is_params(module_name) and any(
+        isinstance(node, ast.ClassDef) for node in _module(module_name).definitions.get(name, [])
+    ):
         return [name]
     return _resolve(module_name, name) if name else [(module_name, one) for one in _module(module_name).definitions]
 
@@ -169,6 +173,8 @@ class _Reader(ast.NodeTransformer):
     visit_ImportFrom = visit_Import  # noqa: N815
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
+        if not isinstance(node.ctx, ast.Load):  # a field, or a variable of the function
+            return node
         if node.id in self.local:
             found = _meaning(self.local[node.id], within=self.module_name)
         elif node.id in self.module.definitions or node.id in self.module.imports:
@@ -324,7 +330,9 @@ def _imports(nodes: list[ast.stmt]) -> Iterator[tuple[str, Definition | str]]:
             inside = (node.module or "").split(".")[0] in PACKAGES
             for alias in node.names:
                 if node.level or (inside and alias.name == "*"):
-                    raise ValueError(f"{ast.unparse(node)}: write `from ... import ...` with full names, which can be followed.")
+                    raise ValueError(
+                        f"{ast.unparse(node)}: write `from ... import ...` with full names, which can be followed."
+                    )
                 inner = f"{node.module}.{alias.name}"
                 target = ((inner, "") if _path(inner).exists() else (str(node.module), alias.name)) if inside else inner
                 yield alias.asname or alias.name, target

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from pipeline import artifacts
-from pipeline.checkpointing import is_whole
 from pipeline.exceptions import DataError, MachineError
 from pipeline.features import BYTES_PER_VALUE, Base
 from pipeline.finetuning import model_digest, trained_rows_digest
 from pipeline.fold_training import HISTORY, inner_split
+from pipeline.folders import is_whole
 from pipeline.folding import FoldJob
 from pipeline.reproducibility import derive_seed, digest
 
 if TYPE_CHECKING:
     from pipeline.params import Encoder
-    from pipeline.params import Stitch as Settings
+    from pipeline.params_stitch import Stitch as Settings
 
 WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")
 

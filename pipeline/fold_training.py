@@ -25,7 +25,8 @@ from pipeline.unlabelled import WithUnlabelled
 
 if TYPE_CHECKING:
     from pipeline.executing import Workspace
-    from pipeline.params import Component, Encoder, Training
+    from pipeline.params import Encoder
+    from pipeline.params_base import Component, Training
 
 HISTORY = "history.json"
 

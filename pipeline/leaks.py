@@ -20,7 +20,8 @@ from pipeline.exceptions import DataError
 from pipeline.folding import fold_jobs, rows_digest
 from pipeline.leak_signs import Leak, label_in_order, label_in_text, surer_of_scored_rows
 from pipeline.near_duplicates import near_pairs, row_texts
-from pipeline.params import Params, Training
+from pipeline.params import Params
+from pipeline.params_base import Training
 from pipeline.probabilities import probabilities_of
 from pipeline.stacking import Members, gather_members
 

@@ -11,7 +11,7 @@ from pipeline.model_sources import checkpoint_folder
 from pipeline.vector_files import vector_size
 
 if TYPE_CHECKING:
-    from pipeline.params import Component
+    from pipeline.params_base import Component
 
 WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")
 UNKNOWN_WIDTH = 1024

@@ -15,7 +15,7 @@ from pipeline import components
 from pipeline.contracts import EncoderParts
 
 if TYPE_CHECKING:
-    from pipeline.params import Component
+    from pipeline.params_base import Component
 WEIGHTS = "model.safetensors"
 READOUT = "readout.json"
 

@@ -57,3 +57,14 @@ def duration(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
+
+
+def size_text(n_bytes: int) -> str:
+    """Return a size for people.
+
+    >>> size_text(1_340_000_000), size_text(5_200_000), size_text(80)
+    ('1.34 GB', '5.2 MB', '0.1 kB')
+    """
+    if n_bytes >= 1e9:
+        return f"{n_bytes / 1e9:.2f} GB"
+    return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 1e6 else f"{n_bytes / 1e3:.1f} kB"

@@ -12,7 +12,10 @@ from pipeline.model_sources import check_checkpoint, check_length, checkpoint_fo
 from pipeline.params_yaml import expected
 
 if TYPE_CHECKING:
-    from pipeline.params import Augment, Component, Encoder, Params, Stitch, Task
+    from pipeline.params import Encoder, Params, Task
+    from pipeline.params_augment import Augment
+    from pipeline.params_base import Component
+    from pipeline.params_stitch import Stitch
 
 NAME = re.compile(r"[a-z0-9_-]+")
 RESERVED = {"ensemble", "scores"}

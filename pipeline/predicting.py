@@ -13,7 +13,7 @@ from pipeline.exceptions import DivergedError, InterruptedRun
 from pipeline.failpoints import failpoint
 
 if TYPE_CHECKING:
-    from pipeline.training import Monitor
+    from pipeline.contracts import Monitor
 
 FULLNESS = 0.8  # of the longest row's tokens: a large batch of few rows was more than half padding
 

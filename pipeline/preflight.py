@@ -11,7 +11,8 @@ from tabulate import tabulate
 
 from pipeline.exceptions import MachineError
 from pipeline.model_sizes import state_width
-from pipeline.store import STORE, size_text
+from pipeline.number_formats import size_text
+from pipeline.store import STORE
 from pipeline.unit_needs import Need, encoder_need, stitch_need, worker_count
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from pydantic import BaseModel
 from pipeline import components
 from pipeline.exceptions import ParamsError
 from pipeline.fingerprint import Definition, code_digests
-from pipeline.params import Component, Encoder, Params
+from pipeline.params import Encoder, Params
+from pipeline.params_base import Component
 from pipeline.reproducibility import digest
 
 # How often a checkpoint is written changes nothing that comes out; copies stand in the key by themselves.
@@ -130,7 +131,9 @@ def _unit_code(start: Definition, used: Iterable[Component]) -> dict[str, str]:
 def _starts(used: Iterable[Component]) -> list[Definition]:
     used = list(used)
     starts = {(components.module_of(one.kind, one.name), "build") for one in used}
-    return sorted(starts | {(components.module_of(one.kind, one.name), "restore") for one in used if one.kind == "encoders"})
+    return sorted(
+        starts | {(components.module_of(one.kind, one.name), "restore") for one in used if one.kind == "encoders"}
+    )
 
 
 def _source_digest(source: Component) -> dict[str, str]:

@@ -20,7 +20,9 @@ from pipeline.units import Unit
 
 if TYPE_CHECKING:
     from pipeline.executing import Workspace
-    from pipeline.params import Augment, Component, Params
+    from pipeline.params import Params
+    from pipeline.params_augment import Augment
+    from pipeline.params_base import Component
 
 UNIT_FLIPS = "flips.json"
 # What is kept of every copy: the text as a hash, the place as the number of a task, repeat and fold.

@@ -27,8 +27,8 @@ from pipeline.training import train
 
 if TYPE_CHECKING:
     from pipeline.executing import Workspace
-    from pipeline.params import Component
-    from pipeline.params import Stitch as Settings
+    from pipeline.params_base import Component
+    from pipeline.params_stitch import Stitch as Settings
 
 SPEC = artifacts.STITCHED
 

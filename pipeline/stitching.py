@@ -28,7 +28,8 @@ from pipeline.stitched_training import predict_stitched, train_stitched
 from pipeline.units import Unit, link_folder
 
 if TYPE_CHECKING:
-    from pipeline.params import Component, Params
+    from pipeline.params import Params
+    from pipeline.params_base import Component
 
 # Neither changes what a model learns: the first two name other models, states are the same from a file but for rounding.
 NOT_IN_KEY = {"pairs", "heads", "tokenizer", "features", "checkpoint_seconds"}

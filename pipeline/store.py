@@ -107,17 +107,6 @@ def disk_usage(places: Iterable[Path]) -> tuple[int, int]:
     return total, sum(status.st_size for status, n_links in found.values() if n_links >= status.st_nlink)
 
 
-def size_text(n_bytes: int) -> str:
-    """Return a size for people.
-
-    >>> size_text(1_340_000_000), size_text(5_200_000), size_text(80)
-    ('1.34 GB', '5.2 MB', '0.1 kB')
-    """
-    if n_bytes >= 1e9:
-        return f"{n_bytes / 1e9:.2f} GB"
-    return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 1e6 else f"{n_bytes / 1e3:.1f} kB"
-
-
 def _state(folder: Path) -> State:
     with if_free(folder) as free:
         if not free:

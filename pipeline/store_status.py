@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pipeline.number_formats import size_text
 from pipeline.progress import duration
 from pipeline.requested import OF_A_FOLD, PARAMS, Request, part_of, read_files, read_requests
-from pipeline.store import StoredUnit, disk_usage, size_text, stored_units
+from pipeline.store import StoredUnit, disk_usage, stored_units
 
 PASSING = "stitch-states"  # they live only while their heads are trained
 

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,39 +24,13 @@ from pipeline.reproducibility import derive_seed
 
 if TYPE_CHECKING:
     from pipeline.checkpointing import Checkpoints
-    from pipeline.params import Training
+    from pipeline.contracts import Monitor, Objective
+    from pipeline.params_base import Training
 
 CURVE_POINTS = 200
 MAX_ROLLBACKS = 2
 
 log = logging.getLogger(__name__)
-
-
-class Objective(Protocol):
-    """What is trained: rows to batches, batches to a summed loss and its weight."""
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """Return the tokens of each training row (N,)."""
-
-    def batch(self, rows: np.ndarray, step: int) -> dict[str, torch.Tensor]:
-        """Return the tensors of some rows of a step; how a step's rows are cut into batches must not change its loss."""
-
-    def weight(self, batch: dict[str, torch.Tensor]) -> float:
-        """Return how many items (rows, or predicted tokens) the batch's loss sums over."""
-
-    def loss_sum(self, model: nn.Module, batch: dict[str, torch.Tensor], progress: float) -> torch.Tensor:
-        """Return the loss summed over the batch's items, a 0-d tensor; `progress` in [0, 1) is the share of steps done."""
-
-
-class Monitor(Protocol):
-    """Whoever watches a unit: takes its progress and may ask it to stop."""
-
-    def progress(self, **values: float) -> None:
-        """Take step, n_steps, loss, score and tokens_per_second."""
-
-    def stop_requested(self) -> int | None:
-        """Return the exit code to stop with (143 or 130), or None."""
 
 
 @dataclass
@@ -73,14 +47,14 @@ class History:
 
 def train(
     model: nn.Module,
-    objective: Objective,
+    objective: "Objective",
     parameter_groups: list[dict[str, Any]],
     *,
     settings: "Training",
     seed: int,
     device: str = "auto",
     checkpoints: "Checkpoints | None" = None,
-    monitor: Monitor | None = None,
+    monitor: "Monitor | None" = None,
     evaluate: Callable[[nn.Module], float] | None = None,
 ) -> History:
     """Train a model in place and return its history.
@@ -134,11 +108,11 @@ class _Loop:
         self,
         model: nn.Module,
         optimizer: Any,
-        objective: Objective,
+        objective: "Objective",
         accelerator: Accelerator,
         settings: "Training",
         seed: int,
-        monitor: Monitor | None,
+        monitor: "Monitor | None",
         checkpoints: "Checkpoints | None",
     ) -> None:
         self.model, self.optimizer, self.objective, self.accelerator = (

@@ -16,7 +16,9 @@ from pipeline.store import STORE, StoredUnit
 
 if TYPE_CHECKING:
     from pipeline.artifacts import Folds
-    from pipeline.params import Encoder, Run, Stitch, Training
+    from pipeline.params import Encoder, Run
+    from pipeline.params_base import Training
+    from pipeline.params_stitch import Stitch
 
 BYTES_PER_WEIGHT = 4
 OPTIMIZER_STATES = 2  # values that AdamW keeps of each weight

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipeline.checkpointing import is_whole, set_aside
+from pipeline.folders import is_whole, set_aside
 from pipeline.reproducibility import digest
 from pipeline.store import STORE
 

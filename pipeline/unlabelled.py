@@ -12,7 +12,7 @@ from pipeline.exceptions import DataError
 from pipeline.reproducibility import derive_seed
 
 if TYPE_CHECKING:
-    from pipeline.training import Objective
+    from pipeline.contracts import Objective
 
 ORIGINAL, VARIANT = "original_", "variant_"
 

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 from dvc.repo import Repo
 
 from pipeline import artifacts, dvc_state
-from pipeline.checkpointing import MANIFEST, is_whole
 from pipeline.dvc_state import Md5
 from pipeline.exceptions import MachineError, PipelineError
+from pipeline.folders import MANIFEST, is_whole
 from pipeline.leaks import find_leaks
 from pipeline.params import load_params
 from pipeline.store import StoredUnit, checkpoints, stored_units

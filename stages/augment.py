@@ -3,8 +3,8 @@
 from pipeline import artifacts
 from pipeline.augmenting import augment
 from pipeline.declared_inputs import declared_inputs
-from pipeline.exceptions import exit_on_error
 from pipeline.params import load_params
+from pipeline.stage_run import exit_on_error
 
 
 def main() -> None:

@@ -5,10 +5,11 @@ import sys
 from pipeline import artifacts
 from pipeline.copies import read_copies
 from pipeline.declared_inputs import declared_inputs
-from pipeline.exceptions import DataError, ParamsError, exit_on_error
+from pipeline.exceptions import DataError, ParamsError
 from pipeline.params import load_params
 from pipeline.preflight import check_stage
 from pipeline.recipes import settings_of
+from pipeline.stage_run import exit_on_error
 from pipeline.unit_needs import encoder_need, places_of
 
 

@@ -3,10 +3,10 @@
 from pipeline import artifacts
 from pipeline.auditing import audit
 from pipeline.declared_inputs import declared_inputs
-from pipeline.exceptions import exit_on_error
 from pipeline.near_duplicates import cluster_rows
 from pipeline.params import load_params
 from pipeline.preparing import prepare
+from pipeline.stage_run import exit_on_error
 from pipeline.submitting import rehearse
 
 

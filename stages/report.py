@@ -3,7 +3,6 @@
 from pipeline import artifacts
 from pipeline.copies import SUMMARY
 from pipeline.declared_inputs import declared_inputs
-from pipeline.exceptions import exit_on_error
 from pipeline.failpoints import failpoint
 from pipeline.leaks import find_leaks, refuse_leaks
 from pipeline.params import load_params
@@ -11,6 +10,7 @@ from pipeline.plotting import learning_curves_csv
 from pipeline.report_inputs import read_ablations, read_histories, read_last_runs, texts_of_hardest
 from pipeline.reporting import render
 from pipeline.reproducibility import versions
+from pipeline.stage_run import exit_on_error
 
 
 def main() -> None:

@@ -2,9 +2,9 @@
 
 from pipeline import artifacts
 from pipeline.declared_inputs import declared_inputs
-from pipeline.exceptions import exit_on_error
 from pipeline.params import load_params
 from pipeline.splitting import assign_folds
+from pipeline.stage_run import exit_on_error
 
 
 def main() -> None:

@@ -8,11 +8,11 @@ from pipeline import artifacts
 from pipeline.contributing import describe_stitching, keep, read_parents
 from pipeline.deciding import build_ladder
 from pipeline.declared_inputs import declared_inputs
-from pipeline.exceptions import exit_on_error
 from pipeline.failpoints import failpoint
 from pipeline.params import Params, load_params
 from pipeline.scoring import plot_tables
 from pipeline.stacking import build_ensemble, describe_ensemble, ensemble_predictions, gather_members, summarise
+from pipeline.stage_run import exit_on_error
 
 KINDS = {"finetune": "encoder", "stitch": "stitched", "baseline": "baseline"}
 

@@ -2,8 +2,8 @@
 
 from pipeline import artifacts
 from pipeline.declared_inputs import declared_inputs
-from pipeline.exceptions import exit_on_error
 from pipeline.params import load_params
+from pipeline.stage_run import exit_on_error
 from pipeline.submitting import common_format, frames_and_samples, publish, summary
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipeline import exceptions
-from pipeline.exceptions import CODES, MachineError, ParamsError, PipelineError, block, describe, exit_on_error
+from pipeline.exceptions import CODES, MachineError, ParamsError, PipelineError, block, describe
+from pipeline.stage_run import exit_on_error
 
 ROOT = Path(__file__).parent.parent
 CLASSES = {

@@ -18,10 +18,11 @@ import pytest
 
 from pipeline import exceptions, redacting
 from pipeline.encoders import from_config, pretrained
-from pipeline.exceptions import DataError, MachineError, ParamsError, exit_on_error
+from pipeline.exceptions import DataError, MachineError, ParamsError
 from pipeline.formats import kaggle_csv
 from pipeline.reading import read_columns
 from pipeline.redacting import redact
+from pipeline.stage_run import exit_on_error
 from tests.conftest import CANARIES, ROOT, Project
 
 SOURCES = sorted(path for folder in ("pipeline", "stages") for path in (ROOT / folder).rglob("*.py"))

@@ -11,7 +11,7 @@ from pipeline.artifacts import Predictions
 from pipeline.components import load
 from pipeline.contributing import compare, cross_fitted, describe_stitching, keep, leave_out_rung, read_parents
 from pipeline.deciding import build_ladder, cross_fit, own_folds
-from pipeline.params import Component
+from pipeline.params_base import Component
 from pipeline.reproducibility import derive_seed
 from pipeline.scoring import bootstrap_scores
 from pipeline.stacking import Members, Rows, build_ensemble

@@ -13,10 +13,11 @@ import pytest
 from joblib.externals.loky import get_reusable_executor
 
 from pipeline import units
-from pipeline.exceptions import DataError, InterruptedRun, MachineError, exit_on_error
+from pipeline.exceptions import DataError, InterruptedRun, MachineError
 from pipeline.executing import Workspace, run_units
 from pipeline.params import Run
 from pipeline.reproducibility import numerics
+from pipeline.stage_run import exit_on_error
 from pipeline.units import Unit
 
 

@@ -15,8 +15,8 @@ from pipeline import artifacts, exporting
 from pipeline.cli import app
 from pipeline.encoders import from_config
 from pipeline.exceptions import DataError, MachineError, ParamsError
-from pipeline.exported import _cleaned
-from pipeline.exporting import choose, export, load_exported
+from pipeline.exported import _cleaned, load_exported
+from pipeline.exporting import choose, export
 from pipeline.finetuning import finetune
 from pipeline.params import Params, load_params
 from pipeline.preparing import prepare

@@ -12,7 +12,8 @@ from pipeline.copies import COPIES_SCHEMA, Copies, no_copies
 from pipeline.exceptions import DataError
 from pipeline.finetuning import finetune
 from pipeline.fold_training import copies_of as copies_of_fitted
-from pipeline.params import Component, Run
+from pipeline.params import Run
+from pipeline.params_base import Component
 from pipeline.probabilities import probabilities_of
 from tests.small import encoder, table_and_folds
 

@@ -9,7 +9,8 @@ from torch import nn
 
 from pipeline import artifacts
 from pipeline.finetuning import finetune
-from pipeline.params import Component, Run, Training
+from pipeline.params import Run
+from pipeline.params_base import Component, Training
 from pipeline.probabilities import probabilities_of
 from pipeline.training import train
 from tests.small import encoder, table_and_folds

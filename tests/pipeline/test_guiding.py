@@ -12,7 +12,7 @@ from pipeline.contracts import Corpus
 from pipeline.exceptions import ParamsError
 from pipeline.guiding import class_weights, gradient_guide, tfidf_guide
 from pipeline.modelling import build_classifier, save_classifier
-from pipeline.params import Component
+from pipeline.params_base import Component
 from pipeline.rewording import cut_spans
 from tests.small import TEXTS, encoder
 

@@ -34,7 +34,8 @@ from pipeline.leaks import (
 from pipeline.metrics import accuracy
 from pipeline.near_duplicates import cluster_rows
 from pipeline.params import Folds as FoldSettings
-from pipeline.params import Task, Training, load_params
+from pipeline.params import Task, load_params
+from pipeline.params_base import Training
 from pipeline.preparing import prepare
 from pipeline.splitting import assign_folds
 from pipeline.stackers import logistic, mean

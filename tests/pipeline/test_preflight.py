@@ -21,7 +21,8 @@ from pipeline.exceptions import DivergedError, MachineError, ParamsError
 from pipeline.fold_training import Classification
 from pipeline.folding import fold_jobs
 from pipeline.model_sizes import n_parameters, state_width
-from pipeline.params import Component, Params, Run, load_params
+from pipeline.params import Params, Run, load_params
+from pipeline.params_base import Component
 from pipeline.training import train
 from tests.conftest import PARAMS
 from tests.small import encoder, table_and_folds

@@ -23,7 +23,7 @@ from pipeline.deciding import (
     tune_decision,
 )
 from pipeline.exceptions import DataError
-from pipeline.params import Component
+from pipeline.params_base import Component
 from pipeline.scoring import plot_tables
 from pipeline.stacking import build_ensemble, describe_ensemble, ensemble_predictions, gather_members, summarise
 from stages.stack import main

@@ -15,15 +15,7 @@ from pipeline import artifacts
 from pipeline.exceptions import DataError, ParamsError
 from pipeline.formats import kaggle_csv
 from pipeline.params import load_params
-from pipeline.submitting import (
-    common_format,
-    frame_of_tests,
-    ordered_ids,
-    publish,
-    rehearse,
-    submission_frame,
-    summary,
-)
+from pipeline.submitting import common_format, frame_of_tests, ordered_ids, publish, rehearse, submission_frame, summary
 
 LABELS = ["no", "yes"]
 FRAMES = {"main": submission_frame(["b", "a"], np.array([[0.9, 0.1], [0.2, 0.8]]), LABELS)}

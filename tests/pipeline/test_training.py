@@ -11,7 +11,7 @@ from torch import nn
 
 from pipeline.checkpointing import Checkpoints
 from pipeline.exceptions import DivergedError, InterruptedRun, MachineError
-from pipeline.params import Training
+from pipeline.params_base import Training
 from pipeline.predicting import predict_logits
 from pipeline.training import train
 

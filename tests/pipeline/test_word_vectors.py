@@ -21,7 +21,8 @@ from pipeline.exceptions import ParamsError
 from pipeline.fold_training import encode_rows, train_fold
 from pipeline.modelling import build_classifier, load_classifier, save_classifier
 from pipeline.parameter_groups import parameter_groups
-from pipeline.params import Component, Encoder, load_params
+from pipeline.params import Encoder, load_params
+from pipeline.params_base import Component
 from pipeline.recipes import _source_digest
 from pipeline.segmenting import SPECIAL, WordTokenizer, is_mainly_chinese, word_spans
 from pipeline.vector_files import read_vectors
