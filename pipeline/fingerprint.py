@@ -190,9 +190,10 @@ class _Reader(ast.NodeTransformer):
             found = _meaning((module_name, node.attr), within=self.module_name)
             self.links += found
             return ast.Name(_name_of(found, node.attr), node.ctx)
-        self.links += _params_methods().get(node.attr, ())
+        self.links += sorted(_params_methods().get(node.attr, ()), key=lambda one: one[1])
         if ast.unparse(node.value) in self.untyped:
-            self.links += [one for one in _classes_with().get(node.attr, ()) if not _is_below(one[0], NOT_FOLLOWED)]
+            classes = [one for one in _classes_with().get(node.attr, ()) if not _is_below(one[0], NOT_FOLLOWED)]
+            self.links += sorted(classes, key=lambda one: one[1])
         return self.generic_visit(node)
 
     def _module_of(self, node: ast.expr) -> str | None:
