@@ -17,6 +17,7 @@ from pipeline.exceptions import ParamsError
 from pipeline.finetuning import finetune
 from pipeline.params_base import Component
 from pipeline.params_yaml import expected
+from pipeline.paths import ABLATIONS, OUT
 from pipeline.probabilities import probabilities_of
 from pipeline.recipes import encoder_recipe, stage_recipe
 from pipeline.reproducibility import derive_seed
@@ -161,7 +162,7 @@ def _augmented(
     """Return an encoder's predictions by task when it learns from the copies of some steps; with `n_copies` and `epochs`."""
     augmented = params.augment.model_copy(update={"steps": steps})
     own = params.model_copy(update={"augment": augmented, "encoders": {encoder: settings}})
-    folder = artifacts.ABLATIONS / "copies"
+    folder = ABLATIONS / "copies"
     augment(own, table, folds, recipe=stage_recipe(own, "augment"), folder=folder)
     copies = read_copies(manifest=folds.digest, folder=folder)
     n_copies = len(copies.rows) if settings.augment else 0
@@ -198,7 +199,7 @@ def _predictions_of(
 ) -> tuple[dict[str, dict[str, Predictions]], dict[str, dict[str, Predictions]]]:
     """Return, by model and task, the predictions of a variant's encoders and of its stitched models."""
     own = params.model_copy(update={"stitch": params.stitch.model_copy(update=HEAD_VARIANTS[variant])})
-    folder, finetuned = artifacts.ABLATIONS / variant, artifacts.OUT / "finetune"
+    folder, finetuned = ABLATIONS / variant, OUT / "finetune"
     if variant == "held_out":
         finetuned = folder / "finetune"
         encoders = {name: one.model_copy(update={"epoch_selection": "inner"}) for name, one in params.encoders.items()}
@@ -241,7 +242,7 @@ def _write(
         if facts is not None:
             rows = [{**row, **facts[row["variant"]]} for row in rows]
         values = {"task": task, "metric": params.tasks[task].metric.name, "reference": reference, "rows": rows}
-        paths[task] = artifacts.ABLATIONS / f"{kind}-{task}.json"
+        paths[task] = ABLATIONS / f"{kind}-{task}.json"
         artifacts.write_json(paths[task], {**values, "note": note, "date": datetime.date.today().isoformat()})
     return paths
 

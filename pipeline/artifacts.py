@@ -22,26 +22,12 @@ import pyarrow.parquet as pq
 
 from pipeline.exceptions import DataError, MachineError, disk_error
 from pipeline.failpoints import failpoint
+from pipeline.paths import FOLDS, OUT, TABLE
 
 # By default arrow keeps what it freed: 100 MB after it read and compared 100,000 texts.
 with suppress(NotImplementedError):  # where its wheels come without jemalloc
     pa.jemalloc_set_decay_ms(0)
     pa.set_memory_pool(pa.jemalloc_memory_pool())
-
-OUT = Path("out")
-TABLE = OUT / "prepare" / "table.parquet"
-CLUSTERS = OUT / "prepare" / "clusters.parquet"
-AUDIT = OUT / "prepare" / "audit.json"
-FOLDS = OUT / "split" / "folds.parquet"
-RECIPES = OUT / "recipes"
-SCORES = OUT / "stack" / "scores.json"
-METRICS = OUT / "metrics.json"
-SUBMIT = OUT / "submit"
-REPORT = OUT / "report"
-PLOTS = OUT / "plots"
-ABLATIONS = OUT / "ablate"
-UNIT_PREDICTIONS = "predictions.parquet"
-STITCHED = "stitch.json"  # beside a stitched model's weights: how it is built, and over which encoders
 HOLDOUT_FOLD = -1
 TRAIN_FOLD = -2
 LOGIT = "logit:"
@@ -229,21 +215,6 @@ def read_folds(path: Path = FOLDS) -> Folds:
     """Read the fold manifest with its digest."""
     rows, _, digest = read_frame(path)
     return Folds(rows, digest)
-
-
-def encoder_recipe_path(encoder: str) -> Path:
-    """Return where an encoder's recipe lies."""
-    return RECIPES / "encoders" / f"{encoder}.json"
-
-
-def stage_recipe_path(stage: str) -> Path:
-    """Return where a stage's recipe lies."""
-    return RECIPES / "stages" / f"{stage}.json"
-
-
-def predictions_path(stage: str, model: str, task: str) -> Path:
-    """Return where a model's predictions for a task lie: `out/<stage>/<model>/<task>.parquet`."""
-    return OUT / stage / model / f"{task}.parquet"
 
 
 def write_predictions(predictions: Predictions, path: Path) -> None:

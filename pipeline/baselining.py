@@ -9,6 +9,7 @@ from pipeline.artifacts import Folds, Predictions, Table
 from pipeline.executing import run_units
 from pipeline.failpoints import failpoint
 from pipeline.folding import FoldJob, fold_jobs, gather_predictions, rows_digest
+from pipeline.paths import UNIT_PREDICTIONS
 from pipeline.reproducibility import derive_seed, versions
 from pipeline.units import Unit
 
@@ -33,7 +34,7 @@ def fit_and_predict(
     failpoint("baseline")
     logits = model.predict_log_probabilities(predicted)
     artifacts.write_predictions(
-        Predictions(rows=predicted, logits=logits, **fields), workspace.result / artifacts.UNIT_PREDICTIONS
+        Predictions(rows=predicted, logits=logits, **fields), workspace.result / UNIT_PREDICTIONS
     )
 
 

@@ -7,6 +7,7 @@ import typer
 from tqdm import tqdm
 
 from pipeline.exceptions import MachineError
+from pipeline.paths import METRICS, REPORT, SCORES, SUBMIT
 from pipeline.stage_run import exit_on_error
 
 app = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -71,7 +72,7 @@ def show() -> None:
     from pipeline.showing import scores_text
 
     with exit_on_error():
-        scores, metrics = artifacts.read_json(artifacts.SCORES)["tasks"], artifacts.read_json(artifacts.METRICS)
+        scores, metrics = artifacts.read_json(SCORES)["tasks"], artifacts.read_json(METRICS)
         for task, found in scores.items():
             typer.echo(f"\n{scores_text(task, found)}")
         if len(scores) > 1:
@@ -79,9 +80,9 @@ def show() -> None:
             typer.echo(
                 f"\nmean over tasks: {metrics['estimate']:.4f}, expected on the test rows {low:.4f} to {high:.4f}"
             )
-        submission = artifacts.read_json(artifacts.SUBMIT / "submission.json")
+        submission = artifacts.read_json(SUBMIT / "submission.json")
         typer.echo(f"\nsubmission  {submission['path']} (predictions of {submission['model']})")
-        typer.echo(f"report      {artifacts.REPORT / 'report.html'}")
+        typer.echo(f"report      {REPORT / 'report.html'}")
 
 
 @app.command()

@@ -18,6 +18,7 @@ import numpy as np
 
 from pipeline import artifacts, components
 from pipeline.contracts import Metric, Stacker
+from pipeline.paths import OUT
 from pipeline.reproducibility import derive_seed
 from pipeline.scoring import Interval, bootstrap_scores, error_agreement, interval
 from pipeline.stacking import Ensemble, Members, Rows, build_ensemble
@@ -83,7 +84,7 @@ def keep(members: Members, names: Sequence[str]) -> Members:
 
 def read_parents(models: Iterable[str], *, encoders: Sequence[str], task: str) -> dict[str, list[str]]:
     """Return the encoders of each stitched model as its folds have used them, in the order of `encoders`."""
-    histories = {name: artifacts.read_json(artifacts.OUT / "stitch" / name / "history.json") for name in models}
+    histories = {name: artifacts.read_json(OUT / "stitch" / name / "history.json") for name in models}
     return {name: parents_of(one["units"], encoders=encoders, task=task) for name, one in histories.items()}
 
 

@@ -10,8 +10,9 @@ import pyarrow as pa
 from pipeline import artifacts
 from pipeline.exceptions import DataError
 from pipeline.near_duplicates import normalise
+from pipeline.paths import FOLDS, OUT
 
-FOLDER = artifacts.OUT / "augment"
+FOLDER = OUT / "augment"
 COPIES = FOLDER / "copies.parquet"
 BARRED = FOLDER / "barred.parquet"
 UNLABELLED = FOLDER / "unlabelled.parquet"
@@ -72,7 +73,7 @@ def read_copies(*, manifest: str, folder: Path = FOLDER) -> Copies:
         if metadata["manifest"] != manifest:
             raise DataError(
                 f"{folder / path.name}: was made from the fold manifest {metadata['manifest'][:12]}…, but "
-                f"{artifacts.FOLDS} is {manifest[:12]}…. Make it again: dvc repro augment"
+                f"{FOLDS} is {manifest[:12]}…. Make it again: dvc repro augment"
             )
         frames.append(frame)
     return Copies(*frames)

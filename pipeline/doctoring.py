@@ -15,10 +15,10 @@ from pathlib import Path
 from dvc.repo import Repo
 
 from pipeline import dvc_state
-from pipeline.artifacts import OUT
 from pipeline.dvc_state import Md5
 from pipeline.folders import set_aside
 from pipeline.number_formats import size_text
+from pipeline.paths import OUT
 from pipeline.store import REMOVED, STORE, StoredUnit, disk_usage, if_free, stored_units
 from pipeline.verifying import (
     DOCTOR,

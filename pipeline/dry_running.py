@@ -30,6 +30,7 @@ from pipeline.finetuning import augmented_rows
 from pipeline.fold_training import Trainee, build_trainee
 from pipeline.folding import FoldJob, fold_jobs
 from pipeline.number_formats import duration, percent
+from pipeline.paths import FOLDS, TABLE
 from pipeline.preflight import size
 from pipeline.preparing import prepare
 from pipeline.reproducibility import derive_seed, fixed_numerics
@@ -264,7 +265,7 @@ def _try(
 
 def _inputs(params: "Params") -> tuple[Table, Folds, Copies | None]:
     """Return table, folds and copies of the stages, or where they have not run yet the raw rows in folds by position."""
-    if artifacts.TABLE.exists() and artifacts.FOLDS.exists():
+    if TABLE.exists() and FOLDS.exists():
         folds = artifacts.read_folds()
         return artifacts.read_table(), folds, read_copies(manifest=folds.digest) if COPIES.exists() else None
     table = prepare(params.tasks)

@@ -27,6 +27,7 @@ from pipeline.folders import MANIFEST, is_whole, publish_folder
 from pipeline.folding import FoldJob, fold_jobs
 from pipeline.modelling import WEIGHTS, TextClassifier
 from pipeline.params_yaml import expected
+from pipeline.paths import OUT, SCORES, predictions_path, stage_recipe_path
 from pipeline.reproducibility import digest, versions
 from pipeline.stitched_training import SPEC, load_stitched
 from pipeline.stitching import Context, plan_model
@@ -74,7 +75,7 @@ def export(model: str, task: str, *, params: "Params", folder: Path, fold: int |
     table, folds = artifacts.read_table(), artifacts.read_folds()
     plans = _plan(model, task, fold, params=params, table=table, folds=folds)
     _check_target(folder, identity)
-    path = artifacts.predictions_path("stitch", model, task)
+    path = predictions_path("stitch", model, task)
     predictions = artifacts.read_predictions(path, manifest=folds.digest)
     header = {
         "format": FORMAT, "version": VERSION, **identity, "labels": predictions.labels, "manifest": folds.digest,
@@ -98,13 +99,13 @@ def choose(model: str | None, task: str | None, params: "Params") -> tuple[str, 
         raise ParamsError(f"--task: {expected(task, params.tasks)}")
     if model is not None:
         return model, task
-    found = artifacts.read_json(artifacts.SCORES)["tasks"][task]
+    found = artifacts.read_json(SCORES)["tasks"][task]
     sign = 1 if found["higher_is_better"] else -1
     stitched = [one for one in found["models"] if one["kind"] == "stitched" and one["score"] is not None]
     scores = {one["name"]: sign * one["score"] for one in stitched}
     if not scores:
         raise DataError(
-            f"{artifacts.SCORES}: must hold a stitched model, got none. Name one by --model, or set stitch.pairs and run "
+            f"{SCORES}: must hold a stitched model, got none. Name one by --model, or set stitch.pairs and run "
             "dvc repro."
         )
     return max(scores, key=lambda name: scores[name]), task
@@ -138,7 +139,7 @@ def _check_target(folder: Path, identity: dict[str, Any]) -> None:
 
 def _plan(model: str, task: str, fold: int | None, *, params: "Params", table: Table, folds: Folds) -> list[Plan]:
     """Return the folds to export after checking all of them; nothing large is read yet."""
-    home = artifacts.OUT / "stitch" / model
+    home = OUT / "stitch" / model
     if not (home / HISTORY).is_file():
         raise DataError(f"{home}: the model is not computed yet. Run dvc repro.")
     units = artifacts.read_json(home / HISTORY)["units"]
@@ -150,8 +151,8 @@ def _plan(model: str, task: str, fold: int | None, *, params: "Params", table: T
             raise ParamsError(f"--fold: must be one of {numbers}, got {fold}. Leave it out to export all of them.")
         jobs = [job for job in jobs if (job.repeat, job.fold) == (0, fold)]
     context = Context(
-        params=params, table=table, folds=folds, recipe=artifacts.read_json(artifacts.stage_recipe_path("stitch")),
-        finetuned=artifacts.OUT / "finetune", encoders=[], histories={}, predictions={}, numerics={},
+        params=params, table=table, folds=folds, recipe=artifacts.read_json(stage_recipe_path("stitch")),
+        finetuned=OUT / "finetune", encoders=[], histories={}, predictions={}, numerics={},
     )  # fmt: skip
     return [_plan_fold(context, home, job, records.get((job.task, job.repeat, job.fold))) for job in jobs]
 

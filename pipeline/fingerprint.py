@@ -22,7 +22,7 @@ PACKAGES = ("pipeline", "stages")
 NOT_FOLLOWED = tuple(
     f"pipeline.{name}"
     for name in (
-        "exceptions", "redacting", "failpoints", "declared_inputs", "executing", "units", "store", "requested", "devices",
+        "exceptions", "redacting", "failpoints", "declared_inputs", "recipes", "fingerprint", "executing", "units", "store", "requested", "devices",
         "locking", "hanging", "preflight", "unit_needs", "predecessors", "checkpointing", "progress", "stopping",
     )
 )  # fmt: skip
@@ -170,7 +170,7 @@ class _Reader(ast.NodeTransformer):
     def visit_Import(self, node: ast.Import) -> ast.AST:
         return ast.Pass()
 
-    visit_ImportFrom = visit_Import  # noqa: N815
+    visit_ImportFrom = visit_Import
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
         if not isinstance(node.ctx, ast.Load):  # a field, or a variable of the function

@@ -18,6 +18,7 @@ from pipeline.batching import Encoded, Inputs, encode
 from pipeline.copies import normalised
 from pipeline.modelling import TextClassifier, build_classifier, load_classifier, save_classifier, special_ids
 from pipeline.parameter_groups import parameter_groups
+from pipeline.paths import UNIT_PREDICTIONS
 from pipeline.predicting import predict_logits
 from pipeline.reproducibility import derive_seed
 from pipeline.training import train
@@ -217,7 +218,7 @@ def predict_fold(
     with accelerator.autocast():
         logits = predict_logits(classifier, encoded, settings.tokens_per_micro_batch, monitor=workspace)
     artifacts.write_predictions(
-        Predictions(rows=rows, logits=logits, **predictions), workspace.result / artifacts.UNIT_PREDICTIONS
+        Predictions(rows=rows, logits=logits, **predictions), workspace.result / UNIT_PREDICTIONS
     )
 
 

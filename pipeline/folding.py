@@ -10,6 +10,7 @@ from pipeline.artifacts import Folds, Predictions, Table
 from pipeline.copies import UNLABELLED, Copies, check_leaks, no_copies, normalised
 from pipeline.exceptions import DataError
 from pipeline.failpoints import failpoint
+from pipeline.paths import FOLDS, TABLE, UNIT_PREDICTIONS
 from pipeline.reproducibility import digest
 from pipeline.units import Unit
 
@@ -51,7 +52,7 @@ def fold_jobs(table: Table, folds: Folds, copies: Copies | None = None) -> list[
             plan = folds.select(task, repeat)
             rows = train_rows.merge(plan[["row_id", "fold", "cluster"]], on="row_id", how="left", validate="1:1")
             if rows["fold"].isna().any():
-                raise DataError(f"{artifacts.FOLDS}: knows fewer rows than {artifacts.TABLE}. Run dvc repro split.")
+                raise DataError(f"{FOLDS}: knows fewer rows than {TABLE}. Run dvc repro split.")
             holdout = rows[rows["fold"] == artifacts.HOLDOUT_FOLD]
             for fold in sorted(set(plan.loc[plan["fold"] >= 0, "fold"])):
                 fitted = rows[(rows["fold"] != fold) & (rows["fold"] != artifacts.HOLDOUT_FOLD)]
@@ -97,7 +98,7 @@ def rows_digest(rows: pd.DataFrame) -> str:
 def gather_predictions(units: list[Unit], jobs: list[FoldJob], *, model: str, task: str, manifest: str) -> Predictions:
     """Return one task's predictions of all folds, from the units that hold them, as one."""
     parts = [
-        artifacts.read_predictions(unit.result / artifacts.UNIT_PREDICTIONS, manifest=None)
+        artifacts.read_predictions(unit.result / UNIT_PREDICTIONS, manifest=None)
         for unit, job in zip(units, jobs, strict=True)
         if job.task == task
     ]

@@ -22,6 +22,7 @@ from pipeline.leak_signs import Leak, label_in_order, label_in_text, surer_of_sc
 from pipeline.near_duplicates import near_pairs, row_texts
 from pipeline.params import Params
 from pipeline.params_base import Training
+from pipeline.paths import CLUSTERS, FOLDS, OUT, REPORT, STITCHED, predictions_path
 from pipeline.probabilities import probabilities_of
 from pipeline.stacking import Members, gather_members
 
@@ -38,7 +39,7 @@ def find_leaks(params: Params) -> list[Leak]:
         MachineError: if an artifact is missing or damaged.
     """
     table, folds = artifacts.read_table(), artifacts.read_folds()
-    clusters = artifacts.read_frame(artifacts.CLUSTERS)[0]
+    clusters = artifacts.read_frame(CLUSTERS)[0]
     found = [*straddling(table, folds, clusters), *label_in_text(table), *label_in_order(table, clusters)]
     try:
         copies = read_copies(manifest=folds.digest)
@@ -60,7 +61,7 @@ def refuse_leaks(leaks: Sequence[Leak]) -> None:
     """
     certain = [leak for leak in leaks if leak.certain]
     if certain:
-        text = f"{certain[0].text} ({len(certain)} leaks in all: see {artifacts.REPORT / 'report.html'}.)"
+        text = f"{certain[0].text} ({len(certain)} leaks in all: see {REPORT / 'report.html'}.)"
         raise DataError(text, code="E311", kept="The report, which lists them, and all that was trained.")
 
 
@@ -80,7 +81,7 @@ def straddling(table: Table, folds: Folds, clusters: pd.DataFrame) -> Iterator[L
                     first = train.loc[key == torn[0], "row_id"].tolist()[:5]
                     yield Leak(
                         f"rows straddle folds: {what}", task,
-                        f"{artifacts.FOLDS}: rows that are {what} must share a fold, got {len(torn)} sets that do not, first "
+                        f"{FOLDS}: rows that are {what} must share a fold, got {len(torn)} sets that do not, first "
                         f"rows {first}. Run dvc repro --force --single-item split",
                     )  # fmt: skip
 
@@ -134,11 +135,11 @@ def _leaks_of_units(params: Params, table: Table, folds: Folds) -> Iterator[Leak
     allowed = {way: allowed_rows(fitted, way) for way in {one.epoch_selection for one in params.encoders.values()}}
     models: dict[str, dict[Place, str]] = {}
     for name, settings in params.encoders.items():
-        units = _history(artifacts.OUT / "finetune" / name)
+        units = _history(OUT / "finetune" / name)
         models[name] = {_place(unit): unit["model"] for unit in units}
         yield from trained_on_scored_rows(f"finetune@{name}", units, allowed[settings.epoch_selection], settings)
     names = list(params.stitch.models(list(params.encoders)))
-    histories = {name: _history(artifacts.OUT / "stitch" / name) for name in names}
+    histories = {name: _history(OUT / "stitch" / name) for name in names}
     if names:
         if params.stitch.head_rows == "held_out":
             from pipeline.fold_models import head_rows  # imports transformers, which takes seconds
@@ -149,7 +150,7 @@ def _leaks_of_units(params: Params, table: Table, folds: Folds) -> Iterator[Leak
     for name, units in histories.items():
         yield from trained_on_scored_rows(f"stitch, {name}", units, heads, params.stitch)
         if params.stitch.base == "finetuned":  # what is not fine-tuned has seen no label of any fold
-            yield from heads_over_other_folds(artifacts.OUT / "stitch" / name, units, models)
+            yield from heads_over_other_folds(OUT / "stitch" / name, units, models)
 
 
 def allowed_rows(fitted: Mapping[Place, pd.DataFrame], epoch_selection: str) -> dict[Place, tuple[int, str]]:
@@ -200,7 +201,7 @@ def heads_over_other_folds(folder: Path, units: Units, models: Mapping[str, Mapp
         models: the digest of each encoder's model of each task, repeat and fold.
     """
     for unit in units:
-        path = folder / "models" / f"{unit['task']}-r{unit['repeat']}-f{unit['fold']}" / artifacts.STITCHED
+        path = folder / "models" / f"{unit['task']}-r{unit['repeat']}-f{unit['fold']}" / STITCHED
         used = json.loads(path.read_text(encoding="utf-8"))["encoders"]
         own = [models[encoder].get(_place(unit), "none") for encoder in unit["encoders"]]
         if used != own:
@@ -213,14 +214,14 @@ def heads_over_other_folds(folder: Path, units: Units, models: Mapping[str, Mapp
 
 def _leaks_of_predictions(params: Params, table: Table, folds: Folds, task: str) -> Iterator[Leak]:
     stages = {name: params.stages[name] for name in params.members} | {ENSEMBLE: "stack"}
-    paths = {name: artifacts.predictions_path(stage, name, task) for name, stage in stages.items()}
+    paths = {name: predictions_path(stage, name, task) for name, stage in stages.items()}
     read = {name: artifacts.read_predictions(path, manifest=None) for name, path in paths.items()}
     foreign = list(made_over_other_folds(read, folds))
     yield from foreign
     members = {name: read[name] for name in params.members}
     yield from surer_of_scored_rows(members)
     if not foreign:
-        state = artifacts.read_json(artifacts.OUT / "stack" / f"{task}.json")
+        state = artifacts.read_json(OUT / "stack" / f"{task}.json")
         gathered = gather_members(members, table=table, folds=folds, task=task)
         metric = params.tasks[task].metric.build(n_outputs=len(gathered.labels))
         ladder = build_ladder(params.stack.ladder, metric=metric, seed=params.seed)
@@ -284,7 +285,7 @@ def stacked_in_sample(
     if np.abs(honest.predict(inputs[scored]) - in_sample[scored]).max() > SAME:
         yield Leak(
             "stacker scored in-sample", members.task,
-            f"{artifacts.predictions_path('stack', ENSEMBLE, members.task)}: must come from stackers that never saw the "
+            f"{predictions_path('stack', ENSEMBLE, members.task)}: must come from stackers that never saw the "
             f"row's fold, got those of {state['rung']} fitted on all rows. Run dvc repro --force --single-item stack",
         )  # fmt: skip
 

@@ -12,6 +12,7 @@ from tabulate import tabulate
 from pipeline.exceptions import MachineError
 from pipeline.model_sizes import state_width
 from pipeline.number_formats import size_text
+from pipeline.paths import encoder_recipe_path, stage_recipe_path
 from pipeline.store import STORE
 from pipeline.unit_needs import Need, encoder_need, stitch_need, worker_count
 
@@ -74,12 +75,12 @@ def _recipes(params: "Params") -> tuple[dict[str, str], dict[str, str]]:
     from pipeline import artifacts
     from pipeline.recipes import settings_of
 
-    paths = {name: artifacts.encoder_recipe_path(name) for name in params.encoders}
+    paths = {name: encoder_recipe_path(name) for name in params.encoders}
     found = {name: artifacts.read_json(path) for name, path in paths.items() if path.exists()}
     current = {
         name: one["train"] for name, one in found.items() if one["settings"] == settings_of(params.encoders[name])
     }
-    stitching = artifacts.stage_recipe_path("stitch")
+    stitching = stage_recipe_path("stitch")
     return current, artifacts.read_json(stitching)["train"] if stitching.exists() else {}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline import artifacts
 from pipeline.artifacts import Folds, Table
+from pipeline.paths import ABLATIONS, OUT
 from pipeline.reporting import Texts
 from pipeline.store import LAST_RUN
 
@@ -16,14 +17,14 @@ OF_A_FOLD = re.compile(r"stitch-(?:states|heads|predict)-(.+)-r(\d+)-f(\d+)")
 
 def read_histories(stage: str, models: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Return the history of each model that a stage trained, by its name: one unit per task, repeat and fold."""
-    return {name: artifacts.read_json(artifacts.OUT / stage / name / "history.json") for name in models}
+    return {name: artifacts.read_json(OUT / stage / name / "history.json") for name in models}
 
 
 def read_ablations(tasks: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Return per task the tables of what was tried: `stitch` and `augment`, where there are some."""
     found: dict[str, dict[str, Any]] = {}
     for task in tasks:
-        paths = {kind: artifacts.ABLATIONS / f"{kind}-{task}.json" for kind in ("stitch", "augment")}
+        paths = {kind: ABLATIONS / f"{kind}-{task}.json" for kind in ("stitch", "augment")}
         found[task] = {kind: artifacts.read_json(path) for kind, path in paths.items() if path.exists()}
     return found
 

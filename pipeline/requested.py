@@ -19,6 +19,7 @@ from ruamel.yaml import YAML
 from pipeline import artifacts
 from pipeline.artifacts import write_atomically
 from pipeline.params_yaml import plain, read_yaml
+from pipeline.paths import OUT
 from pipeline.reproducibility import digest
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def find_needs(files: Mapping[Path, dict[str, Any]], requests: list[Request], un
 
 def _made_from() -> set[str]:
     """Return the keys of the units from which the models in `out/` were made."""
-    paths = [path for stage in ("finetune", "stitch") for path in (artifacts.OUT / stage).glob("*/history.json")]
+    paths = [path for stage in ("finetune", "stitch") for path in (OUT / stage).glob("*/history.json")]
     return {unit["key"] for path in paths for unit in artifacts.read_json(path)["units"]}
 
 

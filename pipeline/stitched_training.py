@@ -20,6 +20,7 @@ from pipeline.fold_training import HISTORY, Classification, evaluation, inner_sp
 from pipeline.modelling import WEIGHTS, TextClassifier
 from pipeline.objectives import supervised
 from pipeline.parameter_groups import layer_of, parameter_groups
+from pipeline.paths import STITCHED, UNIT_PREDICTIONS
 from pipeline.predicting import predict_logits
 from pipeline.reproducibility import derive_seed
 from pipeline.stitched import Part, SideBySide, Stitch, StitchedClassifier
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from pipeline.params_base import Component
     from pipeline.params_stitch import Stitch as Settings
 
-SPEC = artifacts.STITCHED
+SPEC = STITCHED
 
 
 def train_stitched(
@@ -125,7 +126,7 @@ def predict_stitched(
     with accelerator.autocast():
         logits = predict_logits(classifier, SideBySide.of(sides), settings.tokens_per_micro_batch, monitor=workspace)
     artifacts.write_predictions(
-        Predictions(rows=rows, logits=logits, **predictions), workspace.result / artifacts.UNIT_PREDICTIONS
+        Predictions(rows=rows, logits=logits, **predictions), workspace.result / UNIT_PREDICTIONS
     )
 
 

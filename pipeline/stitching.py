@@ -23,6 +23,7 @@ from pipeline.fold_models import fold_base, head_rows, read_history, states_byte
 from pipeline.fold_training import HISTORY
 from pipeline.folding import FoldJob, fold_jobs, gather_predictions, rows_digest
 from pipeline.pairing import Judge
+from pipeline.paths import OUT
 from pipeline.reproducibility import derive_seed, numerics
 from pipeline.stitched_training import predict_stitched, train_stitched
 from pipeline.units import Unit, link_folder
@@ -80,7 +81,7 @@ def stitch(
     *,
     recipe: dict[str, Any],
     folder: Path,
-    finetuned: Path = artifacts.OUT / "finetune",
+    finetuned: Path = OUT / "finetune",
 ) -> None:
     """Stitch all pairs under all heads and write each model's predictions, fold models and history into a folder.
 

@@ -19,6 +19,7 @@ from pipeline.contracts import Format
 from pipeline.exceptions import DataError, ParamsError
 from pipeline.failpoints import failpoint
 from pipeline.params import Params
+from pipeline.paths import FOLDS, SUBMIT, predictions_path
 from pipeline.probabilities import probabilities_of
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ def frames_and_samples(
     for name, task in params.tasks.items():
         model = params.submit.model
         stage = "stack" if model == "ensemble" else params.stages[model]
-        path = artifacts.predictions_path(stage, model, name)
+        path = predictions_path(stage, model, name)
         frames[name] = frame_of_tests(artifacts.read_predictions(path, manifest=manifest), table)
         samples[name] = Path(task.submission.sample) if task.submission.sample else None
     return frames, samples
@@ -67,9 +68,9 @@ def validate_submission(params: Params) -> Path:
     Raises:
         DataError: if it is damaged, or the competition would refuse it.
     """
-    path = Path(artifacts.read_json(artifacts.SUBMIT / "submission.json")["path"])
+    path = Path(artifacts.read_json(SUBMIT / "submission.json")["path"])
     artifacts.verify(path)
-    frames, samples = frames_and_samples(params, artifacts.read_table(), artifacts.verify(artifacts.FOLDS))
+    frames, samples = frames_and_samples(params, artifacts.read_table(), artifacts.verify(FOLDS))
     common_format(params).check(path, frames, samples)
     return path
 

@@ -17,6 +17,7 @@ from pipeline.exceptions import MachineError, PipelineError
 from pipeline.folders import MANIFEST, is_whole
 from pipeline.leaks import find_leaks
 from pipeline.params import load_params
+from pipeline.paths import FOLDS, OUT, SUBMIT
 from pipeline.store import StoredUnit, checkpoints, stored_units
 from pipeline.submitting import validate_submission
 
@@ -40,7 +41,7 @@ def verify() -> Iterator[Checked]:
     repo, md5 = dvc_state.open_project(), Md5()
     if repo is not None and (process := dvc_state.busy(repo)) is not None:
         raise MachineError(
-            f"{artifacts.OUT}: must not change while it is verified, but dvc is at work (process {process or 'unknown'}). "
+            f"{OUT}: must not change while it is verified, but dvc is at work (process {process or 'unknown'}). "
             "Run stitchfold verify when it has ended."
         )
     yield from check_artifacts()
@@ -56,7 +57,7 @@ def verify() -> Iterator[Checked]:
 
 def check_artifacts() -> Iterator[Checked]:
     """Compare each artifact with the sha256 beside it."""
-    for sidecar in sorted(artifacts.OUT.rglob("*.sha256")):
+    for sidecar in sorted(OUT.rglob("*.sha256")):
         path = sidecar.with_suffix("")
         try:
             artifacts.verify(path)
@@ -67,7 +68,7 @@ def check_artifacts() -> Iterator[Checked]:
 
 def check_fold_models() -> Iterator[Checked]:
     """Compare the files of each fold model in `out/` with its manifest."""
-    for manifest in sorted(artifacts.OUT.glob(f"*/*/models/*/{MANIFEST}")):
+    for manifest in sorted(OUT.glob(f"*/*/models/*/{MANIFEST}")):
         whole = is_whole(manifest.parent)
         yield Checked(manifest.parent, None if whole else f"does not match its manifest. {DOCTOR}")
 
@@ -118,10 +119,10 @@ def check_outs(repo: Repo, md5: Md5) -> Iterator[Checked]:
 
 def check_manifests() -> Iterator[Checked]:
     """Compare the fold manifest that each table was made from with today's."""
-    if not artifacts.FOLDS.exists():
+    if not FOLDS.exists():
         return
-    today = artifacts.sha256_of(artifacts.FOLDS)
-    for path in sorted(artifacts.OUT.rglob("*.parquet")):
+    today = artifacts.sha256_of(FOLDS)
+    for path in sorted(OUT.rglob("*.parquet")):
         try:
             metadata = pq.read_schema(path).metadata or {}
             made_from = json.loads(metadata.get(b"stitchfold", b"{}")).get("manifest", today)
@@ -134,7 +135,7 @@ def check_manifests() -> Iterator[Checked]:
 
 def check_submission() -> Iterator[Checked]:
     """Check the submission once more against the sample, the test file and the predictions."""
-    record = artifacts.SUBMIT / "submission.json"
+    record = SUBMIT / "submission.json"
     if not record.exists():
         return
     try:
@@ -145,11 +146,11 @@ def check_submission() -> Iterator[Checked]:
 
 def check_leaks() -> Iterator[Checked]:
     """Look for leaks in a finished run; signs that prove nothing stand in the report only."""
-    if not (artifacts.SUBMIT / "submission.json").exists():
+    if not (SUBMIT / "submission.json").exists():
         return
     try:
         certain = [leak for leak in find_leaks(load_params()) if leak.certain]
     except PipelineError as error:
-        yield Checked(artifacts.OUT, f"leaks cannot be looked for: {error}")
+        yield Checked(OUT, f"leaks cannot be looked for: {error}")
         return
-    yield from [Checked(artifacts.OUT, leak.text) for leak in certain] or [Checked(artifacts.OUT)]
+    yield from [Checked(OUT, leak.text) for leak in certain] or [Checked(OUT)]

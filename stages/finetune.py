@@ -7,6 +7,7 @@ from pipeline.copies import read_copies
 from pipeline.declared_inputs import declared_inputs
 from pipeline.exceptions import DataError, ParamsError
 from pipeline.params import load_params
+from pipeline.paths import OUT, encoder_recipe_path
 from pipeline.preflight import check_stage
 from pipeline.recipes import settings_of
 from pipeline.stage_run import exit_on_error
@@ -23,11 +24,9 @@ def main() -> None:
                 f"stages.finetune: needs an encoder, one of {list(params.encoders)}, got {encoder!r}. Name one of them."
             )
         settings = params.encoders[encoder]
-        recipe = artifacts.read_json(artifacts.encoder_recipe_path(encoder))
+        recipe = artifacts.read_json(encoder_recipe_path(encoder))
         if recipe["settings"] != settings_of(settings):
-            raise DataError(
-                f"{artifacts.encoder_recipe_path(encoder)}: is older than params.yaml. Run dvc repro recipes."
-            )
+            raise DataError(f"{encoder_recipe_path(encoder)}: is older than params.yaml. Run dvc repro recipes.")
         folds = artifacts.read_folds()
         places = places_of(folds)
         check_stage(encoder_need(encoder, settings, places, run=params.run, seed=params.seed, recipe=recipe["train"]))
@@ -42,7 +41,7 @@ def main() -> None:
             metrics={name: task.metric for name, task in params.tasks.items()},
             seed=params.seed,
             run=params.run,
-            folder=artifacts.OUT / "finetune" / encoder,
+            folder=OUT / "finetune" / encoder,
             copies=read_copies(manifest=folds.digest),
         )
 

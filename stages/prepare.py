@@ -5,6 +5,7 @@ from pipeline.auditing import audit
 from pipeline.declared_inputs import declared_inputs
 from pipeline.near_duplicates import cluster_rows
 from pipeline.params import load_params
+from pipeline.paths import AUDIT, CLUSTERS
 from pipeline.preparing import prepare
 from pipeline.stage_run import exit_on_error
 from pipeline.submitting import rehearse
@@ -20,9 +21,9 @@ def main() -> None:
         # Folds look at training rows alone: another test file must not move them.
         train = artifacts.Table(table.rows[table.rows["split"] == "train"], table.labels)
         artifacts.write_table(table)
-        artifacts.write_frame(artifacts.CLUSTERS, cluster_rows(train, similarity=similarity), {})
+        artifacts.write_frame(CLUSTERS, cluster_rows(train, similarity=similarity), {})
         known = artifacts.Table(table.rows[table.rows["split"] != "unlabelled"], table.labels)
-        artifacts.write_json(artifacts.AUDIT, audit(known, cluster_rows(known, similarity=similarity)))
+        artifacts.write_json(AUDIT, audit(known, cluster_rows(known, similarity=similarity)))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from pipeline import artifacts
 from pipeline.declared_inputs import declared_inputs
 from pipeline.params import load_params
+from pipeline.paths import encoder_recipe_path, stage_recipe_path
 from pipeline.recipes import encoder_recipe, stage_recipe
 from pipeline.stage_run import exit_on_error
 
@@ -14,9 +15,9 @@ def main() -> None:
     with exit_on_error(), declared_inputs():
         params = load_params()
         for name in params.encoders:
-            artifacts.write_json(artifacts.encoder_recipe_path(name), encoder_recipe(params, name))
+            artifacts.write_json(encoder_recipe_path(name), encoder_recipe(params, name))
         for stage in STAGES:
-            artifacts.write_json(artifacts.stage_recipe_path(stage), stage_recipe(params, stage))
+            artifacts.write_json(stage_recipe_path(stage), stage_recipe(params, stage))
 
 
 if __name__ == "__main__":

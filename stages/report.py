@@ -6,6 +6,7 @@ from pipeline.declared_inputs import declared_inputs
 from pipeline.failpoints import failpoint
 from pipeline.leaks import find_leaks, refuse_leaks
 from pipeline.params import load_params
+from pipeline.paths import AUDIT, PLOTS, REPORT, SCORES, SUBMIT
 from pipeline.plotting import learning_curves_csv
 from pipeline.report_inputs import read_ablations, read_histories, read_last_runs, texts_of_hardest
 from pipeline.reporting import render
@@ -17,27 +18,27 @@ def main() -> None:
     """Run the stage."""
     with exit_on_error(), declared_inputs():
         params = load_params()
-        scores, folds = artifacts.read_json(artifacts.SCORES), artifacts.read_folds()
+        scores, folds = artifacts.read_json(SCORES), artifacts.read_folds()
         histories = read_histories("finetune", params.encoders)
         leaks = find_leaks(params)
         page = render(
             scores,
             leaks=leaks,
-            audit=artifacts.read_json(artifacts.AUDIT),
+            audit=artifacts.read_json(AUDIT),
             histories=histories,
             stitched=read_histories("stitch", params.stitch.models(list(params.encoders))),
             augmentation=artifacts.read_json(SUMMARY),
             ablations=read_ablations(params.tasks),
             last_runs=read_last_runs(params.members, folds),
-            submission=artifacts.read_json(artifacts.SUBMIT / "submission.json"),
+            submission=artifacts.read_json(SUBMIT / "submission.json"),
             params=params.model_dump(exclude={"run"}),  # where it ran changes nothing on the page
             texts=texts_of_hardest(artifacts.read_table(), scores),
             versions=versions(),
             manifest=folds.digest,
         )
         failpoint("report")
-        artifacts.write_bytes(artifacts.REPORT / "report.html", page.encode("utf-8", "replace"))
-        artifacts.write_atomically(artifacts.PLOTS / "learning_curves.csv", learning_curves_csv(histories).encode())
+        artifacts.write_bytes(REPORT / "report.html", page.encode("utf-8", "replace"))
+        artifacts.write_atomically(PLOTS / "learning_curves.csv", learning_curves_csv(histories).encode())
         refuse_leaks(leaks)
 
 

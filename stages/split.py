@@ -3,6 +3,7 @@
 from pipeline import artifacts
 from pipeline.declared_inputs import declared_inputs
 from pipeline.params import load_params
+from pipeline.paths import CLUSTERS
 from pipeline.splitting import assign_folds
 from pipeline.stage_run import exit_on_error
 
@@ -12,7 +13,7 @@ def main() -> None:
     with exit_on_error(), declared_inputs():
         params = load_params()
         table = artifacts.read_table()
-        clusters = artifacts.read_frame(artifacts.CLUSTERS)[0]
+        clusters = artifacts.read_frame(CLUSTERS)[0]
         artifacts.write_folds(assign_folds(table, clusters, folds=params.folds, seed=params.seed))
 
 

@@ -10,6 +10,7 @@ from pipeline.deciding import build_ladder
 from pipeline.declared_inputs import declared_inputs
 from pipeline.failpoints import failpoint
 from pipeline.params import Params, load_params
+from pipeline.paths import METRICS, OUT, PLOTS, SCORES, predictions_path
 from pipeline.scoring import plot_tables
 from pipeline.stacking import build_ensemble, describe_ensemble, ensemble_predictions, gather_members, summarise
 from pipeline.stage_run import exit_on_error
@@ -24,10 +25,10 @@ def main() -> None:
         params = load_params()
         table, folds = artifacts.read_table(), artifacts.read_folds()
         scores = {task: stack(task, params, table=table, folds=folds) for task in params.tasks}
-        artifacts.write_json(artifacts.SCORES, {"tasks": scores})
-        artifacts.write_json(artifacts.METRICS, summarise(scores))
+        artifacts.write_json(SCORES, {"tasks": scores})
+        artifacts.write_json(METRICS, summarise(scores))
         for name, text in plot_tables(scores).items():
-            artifacts.write_atomically(artifacts.PLOTS / f"{name}.csv", text.encode("utf-8", "replace"))
+            artifacts.write_atomically(PLOTS / f"{name}.csv", text.encode("utf-8", "replace"))
 
 
 def stack(name: str, params: Params, *, table: artifacts.Table, folds: artifacts.Folds) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def stack(name: str, params: Params, *, table: artifacts.Table, folds: artifacts
     stitched = [one for one in params.members if params.stages[one] == "stitch"]
     parents = read_parents(stitched, encoders=list(params.encoders), task=name)
     wanted = dict.fromkeys([*params.members, *(encoder for group in parents.values() for encoder in group)])
-    paths = {one: artifacts.predictions_path(params.stages[one], one, name) for one in wanted}
+    paths = {one: predictions_path(params.stages[one], one, name) for one in wanted}
     predictions = {one: artifacts.read_predictions(path, manifest=folds.digest) for one, path in paths.items()}
     everyone = gather_members(predictions, table=table, folds=folds, task=name)
     members = keep(everyone, params.members)
@@ -47,8 +48,8 @@ def stack(name: str, params: Params, *, table: artifacts.Table, folds: artifacts
     ensemble = build_ensemble(members, **options)
     failpoint("stack")
     final = ensemble_predictions(members, ensemble, manifest=folds.digest, seed=seed)
-    artifacts.write_predictions(final, artifacts.predictions_path("stack", "ensemble", name))
-    artifacts.write_json(artifacts.OUT / "stack" / f"{name}.json", ensemble.state(members))
+    artifacts.write_predictions(final, predictions_path("stack", "ensemble", name))
+    artifacts.write_json(OUT / "stack" / f"{name}.json", ensemble.state(members))
     described = describe_ensemble(
         members, ensemble, kinds={one: KINDS[params.stages[one]] for one in members.names},
         metric_name=task.metric.name, metrics=metrics, n_bootstrap=params.stack.n_bootstrap, seed=seed,

@@ -3,6 +3,7 @@
 from pipeline import artifacts
 from pipeline.declared_inputs import declared_inputs
 from pipeline.params import load_params
+from pipeline.paths import OUT, stage_recipe_path
 from pipeline.preflight import check_stage
 from pipeline.stage_run import exit_on_error
 from pipeline.unit_needs import places_of, stitch_need
@@ -13,7 +14,7 @@ def main() -> None:
     with exit_on_error(), declared_inputs():
         params = load_params()
         folds = artifacts.read_folds()
-        recipe = artifacts.read_json(artifacts.stage_recipe_path("stitch"))
+        recipe = artifacts.read_json(stage_recipe_path("stitch"))
         common = {"run": params.run, "seed": params.seed, "recipes": recipe["train"]}
         check_stage(stitch_need(params.stitch, params.encoders, places_of(folds), **common))
         from pipeline.stitching import stitch  # imports torch: only once params are known to be right
@@ -23,7 +24,7 @@ def main() -> None:
             artifacts.read_table(),
             folds,
             recipe=recipe,
-            folder=artifacts.OUT / "stitch",
+            folder=OUT / "stitch",
         )
 
 

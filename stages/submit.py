@@ -3,6 +3,7 @@
 from pipeline import artifacts
 from pipeline.declared_inputs import declared_inputs
 from pipeline.params import load_params
+from pipeline.paths import FOLDS, SUBMIT
 from pipeline.stage_run import exit_on_error
 from pipeline.submitting import common_format, frames_and_samples, publish, summary
 
@@ -12,11 +13,11 @@ def main() -> None:
     with exit_on_error(), declared_inputs():
         params = load_params()
         form = common_format(params)
-        manifest = artifacts.verify(artifacts.FOLDS)
+        manifest = artifacts.verify(FOLDS)
         frames, samples = frames_and_samples(params, artifacts.read_table(), manifest)
-        path, digest = publish(form, frames, samples, artifacts.SUBMIT)
+        path, digest = publish(form, frames, samples, SUBMIT)
         record = summary(params.submit.model, frames, manifest, path, digest)
-        artifacts.write_json(artifacts.SUBMIT / "submission.json", record)
+        artifacts.write_json(SUBMIT / "submission.json", record)
 
 
 if __name__ == "__main__":

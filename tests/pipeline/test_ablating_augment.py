@@ -6,6 +6,7 @@ from pipeline import artifacts
 from pipeline.ablating import ablate_augment, epochs_of_equal_steps
 from pipeline.exceptions import ParamsError
 from pipeline.params import Params
+from pipeline.paths import ABLATIONS
 from tests.small import encoder, table_and_folds
 
 TABLE, FOLDS = table_and_folds(n_train=40)
@@ -47,7 +48,7 @@ def test_each_step_alone_and_each_objective_stands_beside_no_copies() -> None:
     for row in rows.values():
         assert row["difference"] == pytest.approx(row["score"] - rows["no copies"]["score"])
         assert row["standard_error"] >= 0 and row["difference_low"] <= row["difference"] <= row["difference_high"]
-    assert not (artifacts.ABLATIONS / "copies").exists()
+    assert not (ABLATIONS / "copies").exists()
 
 
 @pytest.mark.parametrize(

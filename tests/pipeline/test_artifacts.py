@@ -10,6 +10,7 @@ import pytest
 from pipeline import artifacts
 from pipeline.artifacts import Predictions
 from pipeline.exceptions import DataError, MachineError
+from pipeline.paths import AUDIT, predictions_path
 from pipeline.probabilities import probabilities_of
 
 
@@ -37,7 +38,7 @@ def test_predictions_come_back_as_they_were(tmp_path) -> None:
 
 def test_another_manifest_is_refused_with_the_command_that_mends_it(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    path = artifacts.predictions_path("finetune", "bert", "x")
+    path = predictions_path("finetune", "bert", "x")
     artifacts.write_predictions(predictions(), path)
     with pytest.raises(DataError, match=r"was made from the fold manifest ffff.* dvc repro finetune@bert"):
         artifacts.read_predictions(path, manifest="e" * 64)
@@ -72,18 +73,18 @@ def test_probabilities_are_joined_by_row_id_and_averaged_over_folds() -> None:
 @pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "remove", "no digest"])
 def test_a_damaged_artifact_is_noticed_and_the_message_says_how_to_make_it_again(tmp_path, monkeypatch, damage) -> None:
     monkeypatch.chdir(tmp_path)
-    artifacts.write_json(artifacts.AUDIT, {"a": 1})
-    content = artifacts.AUDIT.read_bytes()
-    sidecar = artifacts.AUDIT.with_name("audit.json.sha256")
+    artifacts.write_json(AUDIT, {"a": 1})
+    content = AUDIT.read_bytes()
+    sidecar = AUDIT.with_name("audit.json.sha256")
     if damage == "no digest":
         sidecar.unlink()
     elif damage == "remove":
-        artifacts.AUDIT.unlink()
+        AUDIT.unlink()
     else:
         new = {"flip": bytes([content[0] ^ 1]) + content[1:], "truncate": content[:-1], "empty": b""}[damage]
-        artifacts.AUDIT.write_bytes(new)
+        AUDIT.write_bytes(new)
     with pytest.raises(MachineError, match=r"out/prepare/audit.json: .*stitchfold doctor --fix, then dvc repro"):
-        artifacts.read_json(artifacts.AUDIT)
+        artifacts.read_json(AUDIT)
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch) -> None:

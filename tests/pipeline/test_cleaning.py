@@ -15,6 +15,7 @@ from pipeline.cleaning import judge
 from pipeline.exceptions import ParamsError
 from pipeline.executing import Workspace, run_units
 from pipeline.params import Run
+from pipeline.paths import OUT
 from pipeline.store import STORE, stored_units
 from pipeline.translation_cache import FOLDER, model_digest
 from pipeline.units import Unit
@@ -207,7 +208,7 @@ def test_what_out_was_made_from_is_kept_with_its_predictions() -> None:
     run_stage("finetune-bert", "c")
     run_stage("predict-bert", "d")
     assert spare() == {model.key, prediction.key}
-    artifacts.write_json(artifacts.OUT / "finetune" / "bert" / "history.json", {"units": [{"key": model.key}]})
+    artifacts.write_json(OUT / "finetune" / "bert" / "history.json", {"units": [{"key": model.key}]})
     assert spare() == set()
 
 

@@ -12,6 +12,7 @@ from pipeline.components import load
 from pipeline.contributing import compare, cross_fitted, describe_stitching, keep, leave_out_rung, read_parents
 from pipeline.deciding import build_ladder, cross_fit, own_folds
 from pipeline.params_base import Component
+from pipeline.paths import OUT, SCORES, predictions_path
 from pipeline.reproducibility import derive_seed
 from pipeline.scoring import bootstrap_scores
 from pipeline.stacking import Members, Rows, build_ensemble
@@ -251,15 +252,15 @@ def repository(tmp_path, monkeypatch):
     places = [("finetune", "model0"), ("finetune", "model1"), ("stitch", "model0+model1+cnn"), ("baseline", "tfidf")]
     for (stage, name), model in zip(places, members.values(), strict=True):
         mine = Predictions(name, "news", model.labels, model.rows, model.logits, digest, "", 0)
-        artifacts.write_predictions(mine, artifacts.predictions_path(stage, name, "news"))
+        artifacts.write_predictions(mine, predictions_path(stage, name, "news"))
     units = [{"task": "news", "encoders": ["model1", "model0"]}, {"task": "other", "encoders": ["unused"]}]
-    artifacts.write_json(artifacts.OUT / "stitch" / "model0+model1+cnn" / "history.json", {"units": units})
+    artifacts.write_json(OUT / "stitch" / "model0+model1+cnn" / "history.json", {"units": units})
     return tmp_path
 
 
 def test_the_stage_compares_a_pair_with_an_encoder_that_is_no_member(repository):
     main()
-    scores = artifacts.read_json(artifacts.SCORES)["tasks"]["news"]
+    scores = artifacts.read_json(SCORES)["tasks"]["news"]
     stitching, model = scores["stitching"], scores["stitching"]["models"][0]
     assert [one["name"] for one in scores["models"][:3]] == ["model0", "model0+model1+cnn", "tfidf"]
     assert set(model["parents"]) == {"model0", "model1"} and model["encoders"] == ["model0", "model1"]

@@ -19,6 +19,7 @@ from pipeline.exported import _cleaned, load_exported
 from pipeline.exporting import choose, export
 from pipeline.finetuning import finetune
 from pipeline.params import Params, load_params
+from pipeline.paths import SCORES, predictions_path, stage_recipe_path
 from pipeline.preparing import prepare
 from pipeline.probabilities import probabilities_of
 from pipeline.recipes import encoder_recipe, stage_recipe
@@ -50,7 +51,7 @@ def rows_of(project: Path) -> pd.DataFrame:
 
 def stored(project: Path, model: str = MODEL, fold: int | None = None) -> np.ndarray:
     """Return the mean over folds of what the pipeline predicted for the test rows."""
-    path = project / artifacts.predictions_path("stitch", model, TASK)
+    path = project / predictions_path("stitch", model, TASK)
     predictions = artifacts.read_predictions(path, manifest=None)
     return probabilities_of(predictions, "test", rows_of(project)["id"].tolist(), fold=fold)
 
@@ -111,7 +112,7 @@ def run_changed(project: Project, options: str, encoders: tuple[str, ...] = (), 
             seed=params.seed, run=params.run, folder=Path("out/finetune") / name,
         )  # fmt: skip
     recipe = stage_recipe(params, "stitch")
-    artifacts.write_json(artifacts.stage_recipe_path("stitch"), recipe)
+    artifacts.write_json(stage_recipe_path("stitch"), recipe)
     stitch(params, table, folds, recipe=recipe, folder=Path("out/stitch"))
     return params
 
@@ -336,6 +337,6 @@ def test_the_best_stitched_model_is_taken_unless_named(
     kinds = {"a": ("encoder", 9.0), "a+b+x": ("stitched", 0.7), "a+b+y": ("stitched", 0.6), "a+b+z": ("stitched", None)}
     models = [{"name": name, "kind": kind, "score": score} for name, (kind, score) in kinds.items()]
     scores = {"tasks": {TASK: {"higher_is_better": higher_is_better, "models": models}}}
-    artifacts.write_json(artifacts.SCORES, scores)
+    artifacts.write_json(SCORES, scores)
     assert choose(None, None, params) == (best, TASK)
     assert choose("a+b+z", TASK, params) == ("a+b+z", TASK)

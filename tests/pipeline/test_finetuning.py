@@ -14,6 +14,7 @@ from pipeline.finetuning import finetune
 from pipeline.fold_training import copies_of as copies_of_fitted
 from pipeline.params import Run
 from pipeline.params_base import Component
+from pipeline.paths import predictions_path
 from pipeline.probabilities import probabilities_of
 from tests.small import encoder, table_and_folds
 
@@ -40,7 +41,7 @@ def run(
         folder=Path("out/finetune") / name,
         copies=copies,
     )
-    path = artifacts.predictions_path("finetune", name, "weather")
+    path = predictions_path("finetune", name, "weather")
     return artifacts.read_predictions(path, manifest=folds.digest)
 
 

@@ -19,6 +19,7 @@ from pipeline.exceptions import MachineError, as_pipeline_error, is_disk_error
 from pipeline.executing import Workspace, run_units
 from pipeline.modelling import save_classifier
 from pipeline.params import Run
+from pipeline.paths import TABLE, predictions_path
 from pipeline.units import Unit
 from tests.small import TEXTS, encoder
 
@@ -38,7 +39,7 @@ def checkpoint() -> None:
 
 
 def artifact() -> None:
-    artifacts.write_bytes(artifacts.TABLE, os.urandom(BIG))
+    artifacts.write_bytes(TABLE, os.urandom(BIG))
 
 
 def predictions() -> None:
@@ -47,7 +48,7 @@ def predictions() -> None:
     )
     logits = np.random.default_rng(0).normal(size=(20_000, 2))
     value = Predictions("bert", "t", ["a", "b"], rows, logits, "m", "r", 0)
-    artifacts.write_predictions(value, artifacts.predictions_path("finetune", "bert", "t"))
+    artifacts.write_predictions(value, predictions_path("finetune", "bert", "t"))
 
 
 def model(workspace: Workspace) -> None:

@@ -11,6 +11,7 @@ from pipeline import artifacts
 from pipeline.finetuning import finetune
 from pipeline.params import Run
 from pipeline.params_base import Component, Training
+from pipeline.paths import predictions_path
 from pipeline.probabilities import probabilities_of
 from pipeline.training import train
 from tests.small import encoder, table_and_folds
@@ -34,7 +35,7 @@ def accuracy_on_gpu(**training) -> float:
         run=Run(device="cuda", n_workers=1),
         folder=Path("out/finetune/bert"),
     )
-    path = artifacts.predictions_path("finetune", "bert", "weather")
+    path = predictions_path("finetune", "bert", "weather")
     rows = table.select("weather", "train")
     predictions = artifacts.read_predictions(path, manifest=folds.digest)
     probabilities = probabilities_of(predictions, "oof", rows["row_id"].tolist())

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline import artifacts
 from pipeline.artifacts import Folds
+from pipeline.paths import OUT
 from pipeline.report_inputs import read_ablations, read_histories, read_last_runs
 
 FOLDS = Folds(pd.DataFrame({"task": ["a-b", "a-b"], "repeat": [0, 0], "fold": [0, 1]}), "f" * 64)
@@ -39,11 +40,11 @@ def test_records_of_folds_that_are_no_more_do_not_count(tmp_path: Path, stage: s
 
 def test_ablations_are_read_where_there_are_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    artifacts.write_json(artifacts.OUT / "ablate" / "stitch-news.json", {"rows": []})
+    artifacts.write_json(OUT / "ablate" / "stitch-news.json", {"rows": []})
     assert read_ablations(["news", "other"]) == {"news": {"stitch": {"rows": []}}, "other": {}}
 
 
 def test_histories_are_read_by_stage_and_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    artifacts.write_json(artifacts.OUT / "stitch" / "a+b+cnn" / "history.json", {"units": [1]})
+    artifacts.write_json(OUT / "stitch" / "a+b+cnn" / "history.json", {"units": [1]})
     assert read_histories("stitch", ["a+b+cnn"]) == {"a+b+cnn": {"units": [1]}}

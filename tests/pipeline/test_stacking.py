@@ -24,6 +24,7 @@ from pipeline.deciding import (
 )
 from pipeline.exceptions import DataError
 from pipeline.params_base import Component
+from pipeline.paths import METRICS, OUT, PLOTS, SCORES, predictions_path
 from pipeline.scoring import plot_tables
 from pipeline.stacking import build_ensemble, describe_ensemble, ensemble_predictions, gather_members, summarise
 from stages.stack import main
@@ -470,7 +471,7 @@ def repository(tmp_path, monkeypatch):
     digest = artifacts.read_folds().digest
     for name, model in members.items():
         mine = Predictions(name, "news", model.labels, model.rows, model.logits, digest, "", 0)
-        artifacts.write_predictions(mine, artifacts.predictions_path("baseline", name, "news"))
+        artifacts.write_predictions(mine, predictions_path("baseline", name, "news"))
     return tmp_path
 
 
@@ -478,12 +479,12 @@ def test_the_stage_writes_everything_and_twice_the_same(repository):
     contents = []
     for _ in range(2):
         main()
-        written = [artifacts.SCORES, artifacts.METRICS, artifacts.OUT / "stack" / "news.json"]
-        written += [artifacts.predictions_path("stack", "ensemble", "news")]
-        written += [artifacts.PLOTS / f"{name}.csv" for name in ("confusion", "calibration", "scores")]
+        written = [SCORES, METRICS, OUT / "stack" / "news.json"]
+        written += [predictions_path("stack", "ensemble", "news")]
+        written += [PLOTS / f"{name}.csv" for name in ("confusion", "calibration", "scores")]
         contents.append([path.read_bytes() for path in written])
     assert contents[0] == contents[1]
-    scores, metrics = artifacts.read_json(artifacts.SCORES)["tasks"]["news"], artifacts.read_json(artifacts.METRICS)
+    scores, metrics = artifacts.read_json(SCORES)["tasks"]["news"], artifacts.read_json(METRICS)
     assert scores["metric"] == "f1_macro" and scores["holdout"]["rows"] == 20
     assert {model["kind"] for model in scores["models"]} == {"baseline", "rung"}
     assert scores["stitching"] is None
@@ -497,4 +498,4 @@ def test_the_stage_refuses_members_made_from_other_folds(repository, capsys):
         main()
     assert stop.value.code == 3
     assert "was made from the fold manifest" in capsys.readouterr().err
-    assert not artifacts.METRICS.exists()
+    assert not METRICS.exists()

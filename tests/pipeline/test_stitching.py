@@ -23,6 +23,7 @@ from pipeline.folding import fold_jobs
 from pipeline.modelling import load_classifier
 from pipeline.pairing import Judge
 from pipeline.params import Params
+from pipeline.paths import predictions_path
 from pipeline.recipes import encoder_recipe, stage_recipe
 from pipeline.stitched import Stitch
 from pipeline.stitched_training import load_stitched, train_stitched
@@ -74,7 +75,7 @@ def run_stitch(params: Params, folds: artifacts.Folds = FOLDS) -> None:
 
 
 def predictions(model: str = MODEL, folds: artifacts.Folds = FOLDS) -> artifacts.Predictions:
-    return artifacts.read_predictions(artifacts.predictions_path("stitch", model, "weather"), manifest=folds.digest)
+    return artifacts.read_predictions(predictions_path("stitch", model, "weather"), manifest=folds.digest)
 
 
 def computed() -> dict[str, int]:
@@ -242,7 +243,7 @@ def test_killed_in_the_middle_and_resumed_gives_the_same_bytes(tmp_path, feature
     shutil.rmtree("out/stitch")
     params = make_params({"checkpoint_seconds": 0.001}, features=features)
     run_stitch(params)
-    path = artifacts.predictions_path("stitch", MODEL, "weather")
+    path = predictions_path("stitch", MODEL, "weather")
     undisturbed = path.read_bytes()
     shutil.rmtree(".stitchfold/units")
     steps = iter(range(100))
@@ -368,7 +369,7 @@ def test_the_same_seed_gives_the_same_stitch_and_another_another() -> None:
 def judge(fold: int, *, spoil: bool = False) -> Judge:
     found = {}
     for name in ENCODERS:
-        path = artifacts.predictions_path("finetune", name, "weather")
+        path = predictions_path("finetune", name, "weather")
         one = artifacts.read_predictions(path, manifest=FOLDS.digest)
         logits = one.logits.copy()
         if spoil:

@@ -15,6 +15,7 @@ from pipeline import artifacts
 from pipeline.exceptions import DataError, ParamsError
 from pipeline.formats import kaggle_csv
 from pipeline.params import load_params
+from pipeline.paths import SUBMIT, predictions_path
 from pipeline.submitting import common_format, frame_of_tests, ordered_ids, publish, rehearse, submission_frame, summary
 
 LABELS = ["no", "yes"]
@@ -172,18 +173,18 @@ def test_the_stage_writes_the_submission_and_its_report(tmp_path: Path, monkeypa
     manifest = artifacts.read_folds().digest
     made = predictions_of("abc", logits=[[0, 9], [9, 0], [0, 1]] * 2)
     made = artifacts.Predictions(**{**made.__dict__, "manifest": manifest})
-    artifacts.write_predictions(made, artifacts.predictions_path("baseline", "tfidf", "main"))
+    artifacts.write_predictions(made, predictions_path("baseline", "tfidf", "main"))
     result = run_stage(tmp_path)
     assert result.returncode == 0, result.stderr
-    assert (artifacts.SUBMIT / "submission.csv").read_text() == "id,label\nb,no\nc,yes\na,yes\n"
-    report = artifacts.read_json(artifacts.SUBMIT / "submission.json")
+    assert (SUBMIT / "submission.csv").read_text() == "id,label\nb,no\nc,yes\na,yes\n"
+    report = artifacts.read_json(SUBMIT / "submission.json")
     assert report["tasks"]["main"]["labels"] == {"no": 1, "yes": 2}
     assert report["manifest"] == manifest
 
     # Other folds: the stage must refuse the old predictions with the exit code of data errors.
     artifacts.write_folds(pd.DataFrame([("t0", "main", 0, 1, 0)], columns=artifacts.FOLDS_COLUMNS))
-    shutil.rmtree(artifacts.SUBMIT)
+    shutil.rmtree(SUBMIT)
     result = run_stage(tmp_path)
     assert result.returncode == 3
     assert "was made from the fold manifest" in json.loads(Path("out/last_error.json").read_text())["message"]
-    assert not artifacts.SUBMIT.exists()
+    assert not SUBMIT.exists()

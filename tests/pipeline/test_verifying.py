@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from pipeline import artifacts, cli, verifying
 from pipeline.doctoring import examine
+from pipeline.paths import FOLDS, OUT
 from tests.conftest import Project
 
 
@@ -68,12 +69,10 @@ def test_F10_verify_names_every_file_that_is_not_what_its_digest_says(edited: tu
 
 def test_tables_of_other_folds_are_named(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    artifacts.write_frame(artifacts.FOLDS, pd.DataFrame({"row_id": ["1"]}), {})
-    today = artifacts.sha256_of(artifacts.FOLDS)
+    artifacts.write_frame(FOLDS, pd.DataFrame({"row_id": ["1"]}), {})
+    today = artifacts.sha256_of(FOLDS)
     for name, manifest in {"same": today, "other": "0" * 64}.items():
-        artifacts.write_frame(
-            artifacts.OUT / "finetune" / name / "t.parquet", pd.DataFrame({"x": [1]}), {"manifest": manifest}
-        )
+        artifacts.write_frame(OUT / "finetune" / name / "t.parquet", pd.DataFrame({"x": [1]}), {"manifest": manifest})
     wrong = [one for one in verifying.check_manifests() if one.problem]
     assert [(one.path.parent.name, one.problem) for one in wrong] == [
         ("other", "was made from other folds (000000000000…). Run dvc repro.")

@@ -1,0 +1,33 @@
+"""Where every artifact lies under `out/`."""
+
+from pathlib import Path
+
+OUT = Path("out")
+TABLE = OUT / "prepare" / "table.parquet"
+CLUSTERS = OUT / "prepare" / "clusters.parquet"
+AUDIT = OUT / "prepare" / "audit.json"
+FOLDS = OUT / "split" / "folds.parquet"
+RECIPES = OUT / "recipes"
+SCORES = OUT / "stack" / "scores.json"
+METRICS = OUT / "metrics.json"
+SUBMIT = OUT / "submit"
+REPORT = OUT / "report"
+PLOTS = OUT / "plots"
+ABLATIONS = OUT / "ablate"
+UNIT_PREDICTIONS = "predictions.parquet"
+STITCHED = "stitch.json"  # beside a stitched model's weights: how it is built, and over which encoders
+
+
+def encoder_recipe_path(encoder: str) -> Path:
+    """Return where an encoder's recipe lies."""
+    return RECIPES / "encoders" / f"{encoder}.json"
+
+
+def stage_recipe_path(stage: str) -> Path:
+    """Return where a stage's recipe lies."""
+    return RECIPES / "stages" / f"{stage}.json"
+
+
+def predictions_path(stage: str, model: str, task: str) -> Path:
+    """Return where a model's predictions for a task lie: `out/<stage>/<model>/<task>.parquet`."""
+    return OUT / stage / model / f"{task}.parquet"
