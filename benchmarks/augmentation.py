@@ -32,15 +32,16 @@ import psutil
 from joblib import Parallel, delayed
 from recording import RESULTS, ROOT, record
 
-from pipeline import artifacts, components
-from pipeline.artifacts import Folds, Table
-from pipeline.augmenting import augment
+from pipeline import components
+from pipeline.artifacts.copies import read_copies
+from pipeline.artifacts.folds import Folds, read_folds, write_folds
+from pipeline.artifacts.table import TABLE_COLUMNS, Table, read_table, write_table
+from pipeline.augment.augmenting import augment
+from pipeline.augment.rewriting.spans import cut_spans
 from pipeline.contracts import Corpus
-from pipeline.copies import read_copies
-from pipeline.params import Params
-from pipeline.recipes import stage_recipe
-from pipeline.rewording import cut_spans
-from pipeline.segmenting import IS_HAN
+from pipeline.params.root import Params
+from pipeline.recipes.stage_recipes import stage_recipe
+from pipeline.text.words import IS_HAN
 
 PARTS = ("words", "models", "memory", "bytes", "leaks", "chinese")
 N_WORKERS, SHARD, N_ROWS, N_MODEL_ROWS = 2, 1000, 10_000, 1000
@@ -290,8 +291,8 @@ def memory() -> dict[str, Any]:
     for n_rows in (10_000, 100_000):
         with _in_a_folder():
             table, folds = _documents(n_rows)
-            artifacts.write_table(table)
-            artifacts.write_folds(folds.rows)
+            write_table(table)
+            write_folds(folds.rows)
             run = subprocess.run([sys.executable, __file__, "stage"], capture_output=True, text=True, check=True)
         found[n_rows] = json.loads(run.stdout.splitlines()[-1])
     ratio = {name: found[100_000][name] / found[10_000][name] for name in found[10_000]}
@@ -314,7 +315,7 @@ def stage() -> None:
     watcher = threading.Thread(target=watch)
     watcher.start()
     steps = [{"augmenter": "keyboard"}, {"augmenter": "tfidf"}]
-    run_stage(steps, artifacts.read_table(), artifacts.read_folds(), n_workers=N_WORKERS)
+    run_stage(steps, read_table(), read_folds(), n_workers=N_WORKERS)
     done.set()
     watcher.join()
     print(json.dumps({name: peak // 2**20 for name, peak in peaks.items()}))
@@ -330,7 +331,7 @@ def _documents(n_rows: int, n_splits: int = 5) -> tuple[Table, Folds]:
 def _table(texts: Sequence[str], labels: Sequence[str], folds: Sequence[int]) -> tuple[Table, Folds]:
     ids = [f"r{number}" for number in range(len(texts))]
     rows = pd.DataFrame({"row_id": ids, "text": texts, "text_pair": None, "label": labels, "group": None})
-    rows = rows.assign(task="task", split="train")[artifacts.TABLE_COLUMNS]
+    rows = rows.assign(task="task", split="train")[TABLE_COLUMNS]
     plan = pd.DataFrame({"row_id": ids, "task": "task", "repeat": 0, "fold": folds, "cluster": range(len(texts))})
     return Table(rows, {"task": sorted(set(labels))}), Folds(plan, "f" * 64)
 
@@ -407,7 +408,7 @@ def _caught(texts: list[str], twins: list[str], augmenter: dict[str, Any]) -> fl
 def _like(copy: str, twin: str) -> bool:
     import pyarrow as pa
 
-    from pipeline.near_duplicates import near_pairs
+    from pipeline.text.near_duplicates import near_pairs
 
     return bool(near_pairs(pa.array([copy]), pa.array([twin]), similarity=0.85).size)
 

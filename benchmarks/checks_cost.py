@@ -26,17 +26,17 @@ from recording import ROOT, record
 TARGETS = {"share_at_most": 0.05}
 NOTES = "CHECKS_COST_NOTES"
 CHECKS = {
-    "params": ["pipeline.params:load_params"],
-    "preflight": ["pipeline.preflight:check_stage", "pipeline.unit_needs:encoder_need", "pipeline.unit_needs:stitch_need"],
+    "params": ["pipeline.params.loading:load_params"],
+    "preflight": ["pipeline.checks.preflight:check_stage", "pipeline.checks.unit_needs:encoder_need", "pipeline.checks.unit_needs:stitch_need"],
     "digests": [
-        "pipeline.artifacts:sha256_of", "pipeline.artifacts:verify", "pipeline.artifacts:write_digest",
-        "pipeline.folders:is_whole",
+        "pipeline.artifacts.files:sha256_of", "pipeline.artifacts.files:verify", "pipeline.artifacts.files:write_digest",
+        "pipeline.artifacts.folders:is_whole",
     ],
-    "leaks": ["pipeline.leaks:find_leaks", "pipeline.copies:check_leaks"],
-    "predictions": ["pipeline.artifacts:check_predictions"],
-    "submission": ["pipeline.submitting:rehearse"],
-    "units": ["pipeline.predecessors:explain"],
-    "longest_rows": ["pipeline.training:_Loop.probe"],
+    "leaks": ["pipeline.report.leaks:find_leaks", "pipeline.artifacts.copies:check_leaks"],
+    "predictions": ["pipeline.artifacts.predictions:check_predictions"],
+    "submission": ["pipeline.submit.submitting:rehearse"],
+    "units": ["pipeline.units.differences:explain"],
+    "longest_rows": ["pipeline.training.loop:_Loop.probe"],
 }  # fmt: skip
 _running = threading.local()
 

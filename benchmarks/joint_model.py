@@ -13,14 +13,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from pipeline.batching import Encoded, epoch_batches
-from pipeline.features import Base
+from pipeline.models.batching import Encoded, epoch_batches
 from pipeline.reproducibility import derive_seed
-from pipeline.stitched import Stitch
-from pipeline.stitched_training import _sides, _spec
+from pipeline.stitch.fold_training import _sides, _spec
+from pipeline.stitch.model import Stitch
+from pipeline.stitch.states import Base
 
 if TYPE_CHECKING:
-    from pipeline.params_stitch import Stitch as Settings
+    from pipeline.params.stitch import Stitch as Settings
 
 
 class Joint(nn.Module):

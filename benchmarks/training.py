@@ -37,12 +37,15 @@ def fold() -> tuple[Any, Any]:
 
 def run_stitchfold(epochs: int) -> dict[str, float]:
     """Train one fold as the stage does and score it."""
-    from pipeline.executing import run_units
-    from pipeline.fold_training import HISTORY, encode_rows, train_fold
-    from pipeline.modelling import load_classifier
-    from pipeline.params import Encoder, Run
-    from pipeline.predicting import predict_logits
-    from pipeline.units import Unit
+    from pipeline.artifacts.histories import HISTORY
+    from pipeline.base_models.fold_training import train_fold
+    from pipeline.models.batching import encode_rows
+    from pipeline.models.classifier import load_classifier
+    from pipeline.models.prediction import predict_logits
+    from pipeline.params.encoders import Encoder
+    from pipeline.params.run import Run
+    from pipeline.units.execution import run_units
+    from pipeline.units.unit import Unit
 
     fitted, scored = fold()
     values = {"max_length": MAX_LENGTH, "batch_size": BATCH_SIZE, "learning_rate": LEARNING_RATE, "epochs": epochs}

@@ -6,8 +6,11 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-from pipeline.exceptions import MachineError
-from pipeline.paths import METRICS, REPORT, SCORES, SUBMIT
+from pipeline.artifacts.files import read_json
+from pipeline.artifacts.folds import read_folds
+from pipeline.artifacts.paths import METRICS, REPORT, SCORES, SUBMIT
+from pipeline.artifacts.table import read_table
+from pipeline.errors.exceptions import MachineError
 from pipeline.stage_run import exit_on_error
 
 app = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -25,11 +28,11 @@ def check(
     ] = 0,
 ) -> None:
     """Check params.yaml, all errors at once, each with its line and a remedy; then disk, memory and lengths."""
-    from pipeline.params import load_params
+    from pipeline.params.loading import load_params
 
     with exit_on_error():
         params = load_params(path)
-        from pipeline.preflight import preflight
+        from pipeline.checks.preflight import preflight
 
         typer.echo(
             f"{path}: fine. Competition {params.competition}: {len(params.tasks)} task(s), {params.folds.n_splits} folds x "
@@ -38,7 +41,7 @@ def check(
         for line in preflight(params):
             typer.echo(line)
         if dry_steps:
-            from pipeline.dry_running import dry_run  # imports torch: only once params are known to be right
+            from pipeline.checks.dry_run import dry_run  # imports torch: only once params are known to be right
 
             for line in dry_run(params, n_steps=dry_steps):
                 typer.echo(line)
@@ -49,7 +52,7 @@ def schema() -> None:
     """Print the JSON Schema of params.yaml, for editors."""
     import json
 
-    from pipeline.params import json_schema
+    from pipeline.params.schema import json_schema
 
     typer.echo(json.dumps(json_schema(), indent=1))
 
@@ -57,7 +60,7 @@ def schema() -> None:
 @app.command()
 def demo(folder: Annotated[Path, typer.Argument()] = Path("data/demo")) -> None:
     """Generate the demo's synthetic competition."""
-    from pipeline.demo import generate, write_lexicon
+    from pipeline.data.demo import generate, write_lexicon
 
     with exit_on_error():
         generate(folder)
@@ -68,11 +71,10 @@ def demo(folder: Annotated[Path, typer.Argument()] = Path("data/demo")) -> None:
 @app.command()
 def show() -> None:
     """Print the scores, and where the submission and the report lie."""
-    from pipeline import artifacts
-    from pipeline.showing import scores_text
+    from pipeline.report.terminal import scores_text
 
     with exit_on_error():
-        scores, metrics = artifacts.read_json(SCORES)["tasks"], artifacts.read_json(METRICS)
+        scores, metrics = read_json(SCORES)["tasks"], read_json(METRICS)
         for task, found in scores.items():
             typer.echo(f"\n{scores_text(task, found)}")
         if len(scores) > 1:
@@ -80,7 +82,7 @@ def show() -> None:
             typer.echo(
                 f"\nmean over tasks: {metrics['estimate']:.4f}, expected on the test rows {low:.4f} to {high:.4f}"
             )
-        submission = artifacts.read_json(SUBMIT / "submission.json")
+        submission = read_json(SUBMIT / "submission.json")
         typer.echo(f"\nsubmission  {submission['path']} (predictions of {submission['model']})")
         typer.echo(f"report      {REPORT / 'report.html'}")
 
@@ -96,16 +98,16 @@ def export(
     path: ParamsOption = Path("params.yaml"),
 ) -> None:
     """Write a stitched model, encoders included, as one folder that predicts from raw texts."""
-    from pipeline.params import load_params
+    from pipeline.params.loading import load_params
 
     with exit_on_error():
         params = load_params(path)
-        from pipeline import exporting  # imports torch: only once params are known to be right
+        from pipeline.bundle import export  # imports torch: only once params are known to be right
 
-        name, of_task = exporting.choose(model, task, params)
+        name, of_task = export.choose(model, task, params)
         parts = [name, of_task if len(params.tasks) > 1 else None, None if fold is None else f"f{fold}"]
         default = Path("export") / "-".join(filter(None, parts))
-        folder = exporting.export(name, of_task, params=params, folder=output or default, fold=fold)
+        folder = export.export(name, of_task, params=params, folder=output or default, fold=fold)
         typer.echo(f"{folder}: {name}. Next: stitchfold predict --model {folder} --input <file> --output <csv>")
 
 
@@ -119,13 +121,15 @@ def predict(
     id_column: Annotated[str | None, typer.Option(help="A column to copy in front.")] = None,
 ) -> None:
     """Predict the texts of a file with an exported model."""
-    from pipeline.artifacts import write_atomically
-    from pipeline.reading import read_columns
+    from pipeline.artifacts.files import write_atomically
+    from pipeline.data.reading import read_columns
 
     with exit_on_error():
         columns = [column for column in (id_column, text_column, pair_column) if column is not None]
         rows = read_columns(input, list(dict.fromkeys(columns)))
-        from pipeline.exported import load_exported  # imports torch: only once the file is known to be right
+        from pipeline.bundle.exported_model import (
+            load_exported,  # imports torch: only once the file is known to be right
+        )
 
         pairs = None if pair_column is None else rows[pair_column].tolist()
         frame = load_exported(model).predict_frame(rows[text_column].tolist(), pairs)
@@ -143,14 +147,15 @@ def ablate_stitching(
     path: ParamsOption = Path("params.yaml"),
 ) -> None:
     """Compare what the heads of stitched models learn from: all pairs anew for each variant, on the same folds."""
-    from pipeline import artifacts
-    from pipeline.params import load_params
+    from pipeline.params.loading import load_params
 
     with exit_on_error():
         params = load_params(path)
-        from pipeline.ablating import ablate_stitch  # imports torch: only once params are known to be right
+        from pipeline.experiments.ablate_stitch import (
+            ablate_stitch,  # imports torch: only once params are known to be right
+        )
 
-        _show(ablate_stitch(params, artifacts.read_table(), artifacts.read_folds(), variants=variants))
+        _show(ablate_stitch(params, read_table(), read_folds(), variants=variants))
 
 
 @ablate.command("augment")
@@ -163,24 +168,25 @@ def ablate_augmenting(
     path: ParamsOption = Path("params.yaml"),
 ) -> None:
     """Train one encoder without copies, with those of each step of `augment` and with all of them, on the same folds."""
-    from pipeline import artifacts
-    from pipeline.params import load_params
+    from pipeline.params.loading import load_params
 
     with exit_on_error():
         params = load_params(path)
-        from pipeline.ablating import ablate_augment  # imports torch: only once params are known to be right
+        from pipeline.experiments.ablate_augment import (
+            ablate_augment,  # imports torch: only once params are known to be right
+        )
 
         encoder = encoder or next(iter(params.encoders))
-        table, folds = artifacts.read_table(), artifacts.read_folds()
+        table, folds = read_table(), read_folds()
         _show(ablate_augment(params, table, folds, encoder=encoder, steps=steps, equal_steps=equal_steps))
 
 
 def _show(tables: dict[str, Path]) -> None:
     """Print the tables of an ablation."""
-    from pipeline import artifacts
+    pass
 
     for task, table in tables.items():
-        found = artifacts.read_json(table)
+        found = read_json(table)
         typer.echo(
             f"\n{task}: {found['metric']}, out-of-fold; difference from {found['reference']!r} with its standard error "
             "and 95 % interval"
@@ -194,8 +200,8 @@ def _show(tables: dict[str, Path]) -> None:
 @app.command()
 def validate() -> None:
     """Check the submission on disk against the sample and the test file once more."""
-    from pipeline.params import load_params
-    from pipeline.submitting import validate_submission
+    from pipeline.params.loading import load_params
+    from pipeline.submit.submitting import validate_submission
 
     with exit_on_error():
         path = validate_submission(load_params())
@@ -207,7 +213,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = F
     """Show how far the work is: units done, running, interrupted and failed, time left, and the disk they take."""
     import json
 
-    from pipeline.store_status import read_status
+    from pipeline.checks.status import read_status
 
     with exit_on_error():
         found = read_status()
@@ -217,7 +223,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = F
 @app.command()
 def doctor(fix: Annotated[bool, typer.Option("--fix", help="Put right what is found.")] = False) -> None:
     """Find what a kill or a bad disk left behind, and with --fix put it right. What is whole is not computed again."""
-    from pipeline.doctoring import examine
+    from pipeline.checks.doctor import examine
 
     with exit_on_error():
         n_found = n_fixed = 0
@@ -234,10 +240,10 @@ def doctor(fix: Annotated[bool, typer.Option("--fix", help="Put right what is fo
 @app.command()
 def verify() -> None:
     """Compute every digest anew, of artifacts, models, units, dvc.lock, DVC's cache, and check the submission once more."""
-    from pipeline import verifying
+    from pipeline.checks import verify
 
     with exit_on_error():
-        checked = list(tqdm(verifying.verify(), desc="verify", unit=" digests", disable=None))
+        checked = list(tqdm(verify.verify(), desc="verify", unit=" digests", disable=None))
         wrong = [one for one in checked if one.problem]
         for one in wrong:
             typer.echo(f"{one.path}: {one.problem}")
@@ -261,9 +267,9 @@ def clean(
     yes: Annotated[bool, typer.Option("--yes", help="Remove it; without, only say what could go.")] = False,
 ) -> None:
     """List the units that no params file of the tree needs, with the params that made them, and with --yes remove them."""
-    from pipeline.cleaning import judge, remove
+    from pipeline.checks.clean import judge, remove
     from pipeline.number_formats import size_text
-    from pipeline.store import disk_usage
+    from pipeline.units.store import disk_usage
 
     with exit_on_error():
         verdict = judge(params or [], translations=translations)

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pipeline.exceptions import ParamsError
+from pipeline.errors.exceptions import ParamsError
 
 ROOT = Path(__file__).parent
 NUMBER = int | float

@@ -166,7 +166,7 @@ class BuildObjective(Protocol):
 
     `READS = "unlabelled"` says that the batch also carries the inputs of unlabelled rows as `original_<name>` and those of
     their variants as `variant_<name>`, as many per labelled row as the function's attribute `ratio: int` says (see
-    `pipeline/unlabelled.py`).
+    `pipeline/training/unlabelled.py`).
     """
 
     def __call__(

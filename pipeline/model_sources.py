@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pipeline.exceptions import ParamsError
+from pipeline.errors.exceptions import ParamsError
 
 HUB = re.compile(r"(?P<name>[\w.-]+(?:/[\w.-]+)?)@(?P<commit>[0-9a-f]{40})", re.ASCII)
 # Families whose positions start after the padding id: 514 embeddings hold 512 tokens.

@@ -5,9 +5,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pipeline.exceptions import LAST_ERROR, as_pipeline_error, show
-from pipeline.redacting import start_logging
-from pipeline.stopping import watch_parent
+from pipeline.errors.error_block import LAST_ERROR, show
+from pipeline.errors.exceptions import as_pipeline_error
+from pipeline.errors.redacting import start_logging
+from pipeline.units.stop_signals import watch_parent
 
 
 @contextmanager

@@ -1,10 +1,12 @@
 """Stage augment: table, folds and params -> copies of training rows, and where they may not serve."""
 
-from pipeline import artifacts
-from pipeline.augmenting import augment
-from pipeline.declared_inputs import declared_inputs
-from pipeline.params import load_params
-from pipeline.paths import stage_recipe_path
+from pipeline.artifacts.files import read_json
+from pipeline.artifacts.folds import read_folds
+from pipeline.artifacts.paths import stage_recipe_path
+from pipeline.artifacts.table import read_table
+from pipeline.augment.augmenting import augment
+from pipeline.params.loading import load_params
+from pipeline.recipes.declared_inputs import declared_inputs
 from pipeline.stage_run import exit_on_error
 
 
@@ -12,8 +14,8 @@ def main() -> None:
     """Make the copies of all steps."""
     with exit_on_error(), declared_inputs():
         params = load_params()
-        recipe = artifacts.read_json(stage_recipe_path("augment"))
-        augment(params, artifacts.read_table(), artifacts.read_folds(), recipe=recipe)
+        recipe = read_json(stage_recipe_path("augment"))
+        augment(params, read_table(), read_folds(), recipe=recipe)
 
 
 if __name__ == "__main__":

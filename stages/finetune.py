@@ -2,16 +2,18 @@
 
 import sys
 
-from pipeline import artifacts
-from pipeline.copies import read_copies
-from pipeline.declared_inputs import declared_inputs
-from pipeline.exceptions import DataError, ParamsError
-from pipeline.params import load_params
-from pipeline.paths import OUT, encoder_recipe_path
-from pipeline.preflight import check_stage
-from pipeline.recipes import settings_of
+from pipeline.artifacts.copies import read_copies
+from pipeline.artifacts.files import read_json
+from pipeline.artifacts.folds import read_folds
+from pipeline.artifacts.paths import OUT, encoder_recipe_path
+from pipeline.artifacts.table import read_table
+from pipeline.checks.preflight import check_stage
+from pipeline.checks.unit_needs import encoder_need, places_of
+from pipeline.errors.exceptions import DataError, ParamsError
+from pipeline.params.loading import load_params
+from pipeline.recipes.declared_inputs import declared_inputs
+from pipeline.recipes.encoder_recipes import settings_of
 from pipeline.stage_run import exit_on_error
-from pipeline.unit_needs import encoder_need, places_of
 
 
 def main() -> None:
@@ -24,17 +26,17 @@ def main() -> None:
                 f"stages.finetune: needs an encoder, one of {list(params.encoders)}, got {encoder!r}. Name one of them."
             )
         settings = params.encoders[encoder]
-        recipe = artifacts.read_json(encoder_recipe_path(encoder))
+        recipe = read_json(encoder_recipe_path(encoder))
         if recipe["settings"] != settings_of(settings):
             raise DataError(f"{encoder_recipe_path(encoder)}: is older than params.yaml. Run dvc repro recipes.")
-        folds = artifacts.read_folds()
+        folds = read_folds()
         places = places_of(folds)
         check_stage(encoder_need(encoder, settings, places, run=params.run, seed=params.seed, recipe=recipe["train"]))
-        from pipeline.finetuning import finetune  # imports torch: only once params are known to be right
+        from pipeline.base_models.finetuning import finetune  # imports torch: only once params are known to be right
 
         finetune(
             encoder,
-            artifacts.read_table(),
+            read_table(),
             folds,
             settings=settings,
             recipe=recipe,

@@ -1,10 +1,11 @@
 """Stage `recipes`: params and code -> out/recipes, one small file per encoder and per stage."""
 
-from pipeline import artifacts
-from pipeline.declared_inputs import declared_inputs
-from pipeline.params import load_params
-from pipeline.paths import encoder_recipe_path, stage_recipe_path
-from pipeline.recipes import encoder_recipe, stage_recipe
+from pipeline.artifacts.files import write_json
+from pipeline.artifacts.paths import encoder_recipe_path, stage_recipe_path
+from pipeline.params.loading import load_params
+from pipeline.recipes.declared_inputs import declared_inputs
+from pipeline.recipes.encoder_recipes import encoder_recipe
+from pipeline.recipes.stage_recipes import stage_recipe
 from pipeline.stage_run import exit_on_error
 
 STAGES = ("prepare", "split", "augment", "baseline", "stitch", "stack", "submit", "report")
@@ -15,9 +16,9 @@ def main() -> None:
     with exit_on_error(), declared_inputs():
         params = load_params()
         for name in params.encoders:
-            artifacts.write_json(encoder_recipe_path(name), encoder_recipe(params, name))
+            write_json(encoder_recipe_path(name), encoder_recipe(params, name))
         for stage in STAGES:
-            artifacts.write_json(stage_recipe_path(stage), stage_recipe(params, stage))
+            write_json(stage_recipe_path(stage), stage_recipe(params, stage))
 
 
 if __name__ == "__main__":

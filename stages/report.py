@@ -1,15 +1,17 @@
 """Write the report, one self-contained page, and the learning curves for `dvc plots`."""
 
-from pipeline import artifacts
-from pipeline.copies import SUMMARY
-from pipeline.declared_inputs import declared_inputs
-from pipeline.failpoints import failpoint
-from pipeline.leaks import find_leaks, refuse_leaks
-from pipeline.params import load_params
-from pipeline.paths import AUDIT, PLOTS, REPORT, SCORES, SUBMIT
-from pipeline.plotting import learning_curves_csv
-from pipeline.report_inputs import read_ablations, read_histories, read_last_runs, texts_of_hardest
-from pipeline.reporting import render
+from pipeline.artifacts.copies import SUMMARY
+from pipeline.artifacts.files import read_json, write_atomically, write_bytes
+from pipeline.artifacts.folds import read_folds
+from pipeline.artifacts.paths import AUDIT, PLOTS, REPORT, SCORES, SUBMIT
+from pipeline.artifacts.table import read_table
+from pipeline.errors.failpoints import failpoint
+from pipeline.params.loading import load_params
+from pipeline.recipes.declared_inputs import declared_inputs
+from pipeline.report.figures import learning_curves_csv
+from pipeline.report.inputs import read_ablations, read_histories, read_last_runs, texts_of_hardest
+from pipeline.report.leaks import find_leaks, refuse_leaks
+from pipeline.report.reporting import render
 from pipeline.reproducibility import versions
 from pipeline.stage_run import exit_on_error
 
@@ -18,27 +20,27 @@ def main() -> None:
     """Run the stage."""
     with exit_on_error(), declared_inputs():
         params = load_params()
-        scores, folds = artifacts.read_json(SCORES), artifacts.read_folds()
+        scores, folds = read_json(SCORES), read_folds()
         histories = read_histories("finetune", params.encoders)
         leaks = find_leaks(params)
         page = render(
             scores,
             leaks=leaks,
-            audit=artifacts.read_json(AUDIT),
+            audit=read_json(AUDIT),
             histories=histories,
             stitched=read_histories("stitch", params.stitch.models(list(params.encoders))),
-            augmentation=artifacts.read_json(SUMMARY),
+            augmentation=read_json(SUMMARY),
             ablations=read_ablations(params.tasks),
             last_runs=read_last_runs(params.members, folds),
-            submission=artifacts.read_json(SUBMIT / "submission.json"),
+            submission=read_json(SUBMIT / "submission.json"),
             params=params.model_dump(exclude={"run"}),  # where it ran changes nothing on the page
-            texts=texts_of_hardest(artifacts.read_table(), scores),
+            texts=texts_of_hardest(read_table(), scores),
             versions=versions(),
             manifest=folds.digest,
         )
         failpoint("report")
-        artifacts.write_bytes(REPORT / "report.html", page.encode("utf-8", "replace"))
-        artifacts.write_atomically(PLOTS / "learning_curves.csv", learning_curves_csv(histories).encode())
+        write_bytes(REPORT / "report.html", page.encode("utf-8", "replace"))
+        write_atomically(PLOTS / "learning_curves.csv", learning_curves_csv(histories).encode())
         refuse_leaks(leaks)
 
 

@@ -1,27 +1,29 @@
 """Stage `stitch`: the fold models of all encoders -> out/stitch, one folder per stitched model."""
 
-from pipeline import artifacts
-from pipeline.declared_inputs import declared_inputs
-from pipeline.params import load_params
-from pipeline.paths import OUT, stage_recipe_path
-from pipeline.preflight import check_stage
+from pipeline.artifacts.files import read_json
+from pipeline.artifacts.folds import read_folds
+from pipeline.artifacts.paths import OUT, stage_recipe_path
+from pipeline.artifacts.table import read_table
+from pipeline.checks.preflight import check_stage
+from pipeline.checks.unit_needs import places_of, stitch_need
+from pipeline.params.loading import load_params
+from pipeline.recipes.declared_inputs import declared_inputs
 from pipeline.stage_run import exit_on_error
-from pipeline.unit_needs import places_of, stitch_need
 
 
 def main() -> None:
     """Stitch all pairs under all heads over all folds."""
     with exit_on_error(), declared_inputs():
         params = load_params()
-        folds = artifacts.read_folds()
-        recipe = artifacts.read_json(stage_recipe_path("stitch"))
+        folds = read_folds()
+        recipe = read_json(stage_recipe_path("stitch"))
         common = {"run": params.run, "seed": params.seed, "recipes": recipe["train"]}
         check_stage(stitch_need(params.stitch, params.encoders, places_of(folds), **common))
-        from pipeline.stitching import stitch  # imports torch: only once params are known to be right
+        from pipeline.stitch.stitching import stitch  # imports torch: only once params are known to be right
 
         stitch(
             params,
-            artifacts.read_table(),
+            read_table(),
             folds,
             recipe=recipe,
             folder=OUT / "stitch",

@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from pipeline import artifacts
-from pipeline.artifacts import Folds, Predictions, Table
+from pipeline.artifacts.folds import Folds
+from pipeline.artifacts.predictions import PREDICTION_COLUMNS, Predictions
+from pipeline.artifacts.table import Table
 
 DIGEST = "d" * 64
 
@@ -33,7 +34,7 @@ def competition(
         for split, ids in (("test", test_ids), ("holdout", train_ids[:holdout])):
             grid = [(row, repeat, fold) for repeat in range(n_repeats) for fold in range(n_folds) for row in ids]
             rows.append(pd.DataFrame(grid, columns=["row_id", "repeat", "fold"]).assign(split=split, task="news"))
-        frame = pd.concat([one for one in rows if len(one)], ignore_index=True)[artifacts.PREDICTION_COLUMNS]
+        frame = pd.concat([one for one in rows if len(one)], ignore_index=True)[PREDICTION_COLUMNS]
         frame = frame.sample(frac=1, random_state=number, ignore_index=True)  # positions mean nothing
         chosen = np.array([truth[row] for row in frame["row_id"]])
         logits = generator.normal(size=(len(frame), len(labels))) + signal * np.eye(len(labels))[chosen]

@@ -92,7 +92,7 @@ class Project:
 
 def make_project(folder: Path) -> Project:
     """Lay out the repository's code and a generated competition of 100 rows in a folder."""
-    from pipeline.demo import generate
+    from pipeline.data.demo import generate
 
     for name in ("pipeline", "stages"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))

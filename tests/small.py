@@ -5,8 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.artifacts import Folds, Table
-from pipeline.params import Encoder
+from pipeline.artifacts.folds import Folds
+from pipeline.artifacts.table import Table
+from pipeline.params.encoders import Encoder
 
 WORDS = ["the", "big", "small", "cat", "dog", "owl", "runs", "sleeps", "near", "river", "今天", "昨天", "公园"]
 RANDOM = random.Random(0)

@@ -7,7 +7,7 @@ import torch
 
 from pipeline import components
 from pipeline.contracts import Corpus
-from pipeline.exceptions import ParamsError
+from pipeline.errors.exceptions import ParamsError
 
 KINDS = (
     "encoders",
@@ -280,7 +280,7 @@ def test_an_augmenter_gives_new_texts_that_depend_on_text_and_seed_alone(name: s
     corpus = Corpus(TEXTS * 2, [number % 2 for number in range(len(TEXTS) * 2)])
     try:
         augmenter = components.load("augmenters", name)(corpus=corpus, device="cpu")
-    except ParamsError as error:  # how it does with one is tested in tests/pipeline/augmenters
+    except ParamsError as error:  # how it does with one is tested in tests/augment/augmenters
         pytest.skip(f"needs a file or a model: {error}")
     none = frozenset[str]()
 

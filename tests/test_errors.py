@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import exceptions
-from pipeline.exceptions import CODES, MachineError, ParamsError, PipelineError, block, describe
+from pipeline.errors import error_block, exceptions
+from pipeline.errors.error_block import block, describe
+from pipeline.errors.exceptions import CODES, MachineError, ParamsError, PipelineError
 from pipeline.stage_run import exit_on_error
 
 ROOT = Path(__file__).parent.parent
@@ -76,7 +77,7 @@ def test_an_error_is_one_block_and_the_same_in_json(tmp_path, monkeypatch, capsy
     assert caught.value.code == 4
     told = capsys.readouterr().err
     assert [line.split()[0] for line in told.strip().splitlines()] == ["E401", "where", "what", "mend", "why", "kept"]
-    found = json.loads(exceptions.LAST_ERROR.read_text(encoding="utf-8"))
+    found = json.loads(error_block.LAST_ERROR.read_text(encoding="utf-8"))
     assert found["problems"] == [{"where": "a/b", "what": "cannot be written.", "mend": "Free space."}]
     assert (found["code"], found["stage"], found["exit_code"], found["kept"]) == (
         "E401",
@@ -86,7 +87,7 @@ def test_an_error_is_one_block_and_the_same_in_json(tmp_path, monkeypatch, capsy
     )
     with exit_on_error():
         pass
-    assert not exceptions.LAST_ERROR.exists(), "the stage has run since"
+    assert not error_block.LAST_ERROR.exists(), "the stage has run since"
 
 
 def test_all_problems_of_params_stand_in_one_block() -> None:
@@ -108,8 +109,8 @@ def test_an_unexpected_error_has_the_block_and_its_traceback(tmp_path, monkeypat
 def test_a_command_that_looks_does_not_wipe_out_the_last_error(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_STAGE", raising=False)
-    exceptions.LAST_ERROR.parent.mkdir()
-    exceptions.LAST_ERROR.touch()
+    error_block.LAST_ERROR.parent.mkdir()
+    error_block.LAST_ERROR.touch()
     with exit_on_error():
         pass
-    assert exceptions.LAST_ERROR.exists()
+    assert error_block.LAST_ERROR.exists()

@@ -35,10 +35,10 @@ def test_nothing_changed_runs_nothing(editable: Project) -> None:
     ("file", "old", "new", "expected"),
     [
         ("params.yaml", "device: cpu}", "device: cpu, n_workers: 1}", set()),
-        ("pipeline/training.py", "import logging", "# a comment\nimport logging", {"recipes"}),
-        ("pipeline/training.py", '"""The training loop, written once', '"""The loop, written once', {"recipes"}),
+        ("pipeline/training/loop.py", "import logging", "# a comment\nimport logging", {"recipes"}),
+        ("pipeline/training/loop.py", '"""The training loop, written once', '"""The loop, written once', {"recipes"}),
         ("models/README.md", "", "new weights for nobody", {"recipes"}),
-        ("pipeline/losses/focal.py", "(1 - log", "(1.0 - log", {"recipes"}),
+        ("pipeline/training/losses/focal.py", "(1 - log", "(1.0 - log", {"recipes"}),
         ("params.yaml", "[mean, logistic]", "[rank_mean, logistic]", {"recipes", *AFTER_STITCH}),
         ("params.yaml", "n_filters: 4}", "n_filters: 5}", {"recipes", *AFTER_FINETUNE}),
         pytest.param(

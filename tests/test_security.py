@@ -16,13 +16,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from pipeline import exceptions, redacting
-from pipeline.encoders import from_config, pretrained
-from pipeline.exceptions import DataError, MachineError, ParamsError
-from pipeline.formats import kaggle_csv
-from pipeline.reading import read_columns
-from pipeline.redacting import redact
+from pipeline.data.reading import read_columns
+from pipeline.errors import error_block, redacting
+from pipeline.errors.exceptions import DataError, MachineError, ParamsError
+from pipeline.errors.redacting import redact
+from pipeline.models.encoders import from_config, pretrained
 from pipeline.stage_run import exit_on_error
+from pipeline.submit.formats import kaggle_csv
 from tests.conftest import CANARIES, ROOT, Project
 
 SOURCES = sorted(path for folder in ("pipeline", "stages") for path in (ROOT / folder).rglob("*.py"))
@@ -168,7 +168,7 @@ def test_D22_secrets_are_struck_out_of_errors(
     with pytest.raises(SystemExit):
         with exit_on_error():
             raise error(f"hub: must let in, got 401 for {secrets[:-1]} at https://me:canary@example.org/x. Log in.")
-    said = capsys.readouterr().err + exceptions.LAST_ERROR.read_text(encoding="utf-8")
+    said = capsys.readouterr().err + error_block.LAST_ERROR.read_text(encoding="utf-8")
     assert "example.org" in said and redacting.STRUCK in said
     assert not [secret for secret in secrets if secret in said]
 

@@ -62,7 +62,9 @@ def test_P7_I17_a_hidden_read_in_a_worker_is_noticed_and_a_file_of_the_recipe_is
     assert "models/words.txt" in noted
     (project.folder / "notes.txt").touch()
     project.edit(
-        "pipeline/baselining.py", "    model = baseline.build(", '    open("notes.txt")\n    model = baseline.build('
+        "pipeline/base_models/baselining.py",
+        "    model = baseline.build(",
+        '    open("notes.txt")\n    model = baseline.build(',
     )
     failed = project.run("dvc", "repro", "baseline", STITCHFOLD_AUDIT="1")
     assert failed.returncode != 0 and "got the file notes.txt." in failed.stderr

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.artifacts import MEND
+from pipeline.artifacts.files import MEND
 from tests.faults import harness
 from tests.faults.kills import Trial
 

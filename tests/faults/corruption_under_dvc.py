@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from pipeline.artifacts import MEND
+from pipeline.artifacts.files import MEND
 from tests.conftest import Project, make_project
 from tests.faults import corruption, harness
 from tests.faults.corruption import Kind

@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts import sha256_of
+from pipeline.artifacts.files import sha256_of
 
 EVENTS = Path("events.jsonl")
 

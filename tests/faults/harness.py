@@ -17,8 +17,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from pipeline import cli, failpoints
-from pipeline.artifacts import sha256_of
+from pipeline import cli
+from pipeline.artifacts.files import sha256_of
+from pipeline.errors import failpoints
 from tests.conftest import ROOT
 
 ENCODERS = ("bert", "electra")
@@ -60,10 +61,10 @@ NO_RESULTS |= {f"{name}.sha256" for name in NO_RESULTS}
 PRELOAD = [
     "tests.faults.harness",
     "pytest",
-    "pipeline.finetuning",
-    "pipeline.stitching",
-    "pipeline.augmenters.random_words",
-    "pipeline.baselines.tfidf_logistic",
+    "pipeline.base_models.finetuning",
+    "pipeline.stitch.stitching",
+    "pipeline.augment.augmenters.random_words",
+    "pipeline.base_models.baselines.tfidf_logistic",
     "sklearn.model_selection",
 ]
 PRELOAD += [f"transformers.models.{name}.modeling_{name}" for name in ENCODERS]
@@ -108,7 +109,7 @@ def graph() -> Iterator[Stage]:
 
 def make(folder: Path) -> Path:
     """Lay out a tiny competition in a folder and return it."""
-    from pipeline.demo import generate
+    from pipeline.data.demo import generate
 
     generate(folder / "data" / "tiny", seed=3, n_train=60, n_test=12)
     (folder / "params.yaml").write_text(PARAMS, encoding="utf-8")

@@ -14,7 +14,7 @@ from tests.faults import concurrency
 WAITS = """
 import time
 from pathlib import Path
-from pipeline.exceptions import exit_on_error
+from pipeline.errors.exceptions import exit_on_error
 with exit_on_error():
     Path("started").touch()
     time.sleep(100)

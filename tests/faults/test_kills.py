@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from pipeline import failpoints
+from pipeline.errors import failpoints
 from tests.conftest import ROOT
 from tests.faults import harness, kills
 from tests.faults.durability import not_durable

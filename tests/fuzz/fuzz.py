@@ -48,8 +48,8 @@ def archives(content: bytes) -> None:
 
 def params(content: bytes) -> None:
     """Load params.yaml, in a folder without the competition's files."""
-    from pipeline.exceptions import ParamsError
-    from pipeline.params import load_params
+    from pipeline.errors.exceptions import ParamsError
+    from pipeline.params.loading import load_params
 
     path = folder() / "params.yaml"
     path.write_bytes(content)
@@ -61,9 +61,9 @@ def submission(content: bytes) -> None:
     """Check a submission that says what was predicted, or not."""
     import numpy as np
 
-    from pipeline.exceptions import DataError
-    from pipeline.formats import kaggle_csv, tianchi_json
-    from pipeline.submitting import submission_frame
+    from pipeline.errors.exceptions import DataError
+    from pipeline.submit.formats import kaggle_csv, tianchi_json
+    from pipeline.submit.submitting import submission_frame
 
     form = (tianchi_json if content[:1] == b"\1" else kaggle_csv).build()
     path = folder() / "submission"
@@ -114,8 +114,8 @@ def folder() -> Path:
 
 
 def _read(content: bytes, name: str, **options: object) -> None:
-    from pipeline.exceptions import PipelineError
-    from pipeline.reading import read_columns
+    from pipeline.data.reading import read_columns
+    from pipeline.errors.exceptions import PipelineError
 
     path = folder() / name
     path.write_bytes(content)
@@ -132,7 +132,7 @@ def main() -> None:
 
     name = sys.argv.pop(1)
     with atheris.instrument_imports(include=["pipeline", "json", "zipfile", "gzip", "ruamel"]):
-        for module in ("params", "reading", "formats.kaggle_csv", "formats.tianchi_json"):
+        for module in ("params.loading", "data.reading", "submit.formats.kaggle_csv", "submit.formats.tianchi_json"):
             importlib.import_module(f"pipeline.{module}")
     corpus = folder() / "corpus"
     corpus.mkdir()

@@ -1,0 +1,108 @@
+"""Every artifact under `out/`: its name, its form, how it is written and how it is checked when read.
+
+Each file is written atomically and leaves `<name>.sha256` beside it (the form of `sha256sum`); a reader that meets
+another digest refuses and says how to make the file again. Tables are parquet, small things JSON, nothing is pickled.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline.artifacts.files import read_frame, write_frame
+from pipeline.artifacts.paths import FOLDS, OUT
+from pipeline.errors.exceptions import DataError
+
+LOGIT = "logit:"
+PREDICTION_COLUMNS = ["row_id", "task", "split", "repeat", "fold"]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One model's predictions for one task: the contract between base models and the ensemble.
+
+    `rows` has `row_id, task, split (oof|test|holdout), repeat, fold`; `logits` is float32 of shape (rows, labels), in the
+    order of `labels`, and softmax over a row gives probabilities (a model of probabilities stores their logarithms). Each
+    training row stands once per repeat as oof, in its own fold; each test and hold-out row once per fold and repeat.
+    """
+
+    model: str
+    task: str
+    labels: list[str]
+    rows: pd.DataFrame
+    logits: np.ndarray
+    manifest: str
+    recipe: str
+    seed: int
+
+
+def _stage_of(path: Path) -> str:
+    parts = path.parts[path.parts.index(OUT.name) + 1 :] if OUT.name in path.parts else path.parts
+    return (
+        f"{parts[0]}@{parts[1]}"
+        if parts[0] == "finetune"
+        else parts[0].removesuffix(".json").replace("metrics", "stack")
+    )
+
+
+def write_predictions(predictions: Predictions, path: Path) -> None:
+    """Write predictions in the common contract.
+
+    Raises:
+        DataError: if a value is not finite, or a training row does not stand exactly once per repeat.
+    """
+    check_predictions(predictions)
+    rows = predictions.rows[PREDICTION_COLUMNS].reset_index(drop=True)
+    logits = pd.DataFrame(
+        predictions.logits.astype(np.float32), columns=[LOGIT + label for label in predictions.labels]
+    )
+    names = ("model", "task", "labels", "manifest", "recipe", "seed")
+    write_frame(path, pd.concat([rows, logits], axis=1), {name: getattr(predictions, name) for name in names})
+
+
+def read_predictions(path: Path, *, manifest: str | None) -> Predictions:
+    """Read predictions, refusing those made from another fold manifest (None takes any).
+
+    Raises:
+        DataError: if the manifest's digest is another one, or the file breaks the contract.
+    """
+    table, metadata, _ = read_frame(path)
+    if manifest is not None and metadata["manifest"] != manifest:
+        raise DataError(
+            f"{path}: was made from the fold manifest {metadata['manifest'][:12]}…, but {FOLDS} is {manifest[:12]}…. "
+            f"Make it again: dvc repro {_stage_of(path)}"
+        )
+    logits = table[[LOGIT + label for label in metadata["labels"]]].to_numpy(np.float32)
+    predictions = Predictions(**metadata, rows=table[PREDICTION_COLUMNS], logits=logits)
+    check_predictions(predictions)
+    return predictions
+
+
+def check_predictions(predictions: Predictions) -> None:
+    """Check that all values are finite and that no row stands twice in a split, repeat and (but for oof) fold."""
+    if predictions.logits.shape != (len(predictions.rows), len(predictions.labels)):
+        raise DataError(
+            f"predictions of {predictions.model}: logits must have shape (rows, labels) = "
+            f"({len(predictions.rows)}, {len(predictions.labels)}), got {predictions.logits.shape}. Write as many."
+        )
+    finite = np.isfinite(predictions.logits).all(axis=1)
+    if not finite.all():
+        row = predictions.rows["row_id"].iloc[int(np.argmin(finite))]
+        raise DataError(
+            f"predictions of {predictions.model}: must be finite, got {(~finite).sum()} rows that are not, first {row!r}. "
+            "Lower the model's learning rate, or use precision fp32."
+        )
+    is_oof = predictions.rows["split"] == "oof"
+    once = ["row_id", "repeat"]
+    for rows, keys in (
+        (predictions.rows[is_oof], once),
+        (predictions.rows[~is_oof], [*once, "split", "fold"]),
+    ):
+        twice = rows.duplicated(keys)
+        if twice.any():
+            row = rows.loc[twice, "row_id"].iloc[0]
+            raise DataError(
+                f"predictions of {predictions.model}: each row must stand once per {keys[1:]}, got {row!r} twice. "
+                "Make them again with each row once."
+            )

@@ -1,0 +1,52 @@
+"""Characters replaced by others that look alike, such as 己 by 已.
+
+Source: nlpaug's OcrAug, which is given a confusion file instead of its own table. nlpaug has none for Chinese; public ones
+exist, such as https://github.com/contr4l/SimilarCharacter.
+"""
+
+from pathlib import Path
+
+from pipeline.augment.augmenters.ocr import Ocr
+from pipeline.augment.rewriting.character_noise import character_amount, per_text, word_amount
+from pipeline.augment.rewriting.lexicons import read_confusions
+from pipeline.contracts import Augmenter, Corpus
+from pipeline.errors.exceptions import ParamsError
+
+SPARES = True
+FILES = ("lexicon",)
+
+
+def build(
+    *,
+    corpus: Corpus,
+    device: str,
+    lexicon: str = "",
+    word_ratio: float = 0.1,
+    max_words: int = 10,
+    character_ratio: float = 0.1,
+    max_characters: int = 2,
+) -> Augmenter:
+    """Return the augmenter. Two characters are taken for each other whichever of them the file names first.
+
+    Args:
+        corpus: not used.
+        device: not used.
+        lexicon: the confusion file (see `lexicons.read_confusions`).
+        word_ratio: share of a text's words that are changed, in (0, 1], rounded up.
+        max_words: at most so many words per text.
+        character_ratio: share of a word's characters that are changed, in (0, 1], rounded up.
+        max_characters: at most so many characters per word.
+
+    Raises:
+        ParamsError: if there is no such file, naming the line if one is broken.
+    """
+    amounts = {
+        **word_amount("look_alikes", word_ratio=word_ratio, max_words=max_words),
+        **character_amount("look_alikes", character_ratio=character_ratio, max_characters=max_characters),
+    }
+    if not lexicon:
+        raise ParamsError("look_alikes.lexicon: must name a confusion file, got none. Put one in models/ and name it.")
+    confusions = read_confusions(Path(lexicon))
+    if not confusions:
+        raise ParamsError(f"{lexicon}: must name characters that look alike, got none. Get the file again.")
+    return per_text(Ocr, dict_of_path=confusions, **amounts)

@@ -1,0 +1,75 @@
+"""A text written anew by a sequence-to-sequence model: a paraphrase or a summary, as the model was trained to.
+
+Source: Lewis et al., BART, 2019, https://arxiv.org/abs/1910.13461, and Raffel et al., T5, 2019,
+https://arxiv.org/abs/1910.10683. nlpaug's AbstSummAug gives one result per text from the global generators, about 5 rows/s
+for a tiny T5: here transformers' models run directly.
+"""
+
+from collections.abc import Sequence
+
+from pipeline.augment.generation.generator import Generator, Prompt, checked
+from pipeline.augment.generation.pieces import choose_variants
+from pipeline.augment.generation.translation_cache import Made
+from pipeline.contracts import Corpus
+from pipeline.reproducibility import derive_seed
+
+MODELS = ("model",)
+
+
+def build(
+    *,
+    corpus: Corpus,
+    device: str,
+    model: str = "",
+    prefix: str = "",
+    n_candidates: int = 4,
+    sampling: bool = True,
+    temperature: float = 0.9,
+    top_k: int = 50,
+    beams: int = 4,
+    tokens_per_batch: int = 8192,
+    cached: bool = True,
+) -> "Paraphrase":
+    """Return the augmenter; the model loads with the first text.
+
+    Args:
+        corpus: not used.
+        device: auto, cpu or cuda.
+        model: a T5, BART or other sequence-to-sequence model.
+        prefix: what the model wants before a text, such as `paraphrase: `.
+        n_candidates: how many results are looked through at most, and so the most variants of a text.
+        sampling: whether results are sampled; else they are searched by beams.
+        temperature: below 1 likely words become likelier.
+        top_k: how many of the likeliest tokens are sampled from; 0 for all.
+        beams: of beam search.
+        tokens_per_batch: padded tokens of a batch, times beams.
+        cached: whether results are kept in `.stitchfold/translations`.
+
+    Raises:
+        ParamsError: if an option is out of range or the model is missing.
+    """
+    decoding = checked(
+        sampling=sampling, beams=beams, n_candidates=n_candidates, temperature=temperature, top_k=top_k,
+        tokens_per_batch=tokens_per_batch,
+    )  # fmt: skip
+    return Paraphrase(
+        Generator(model, decoding, device=device, tokens_per_batch=tokens_per_batch, prefix=prefix, cached=cached)
+    )
+
+
+class Paraphrase:
+    """Variants are what the model makes of the text."""
+
+    def __init__(self, writer: Generator) -> None:
+        self.writer = writer
+
+    def augment(
+        self, texts: Sequence[str], *, n_variants: int, seeds: Sequence[int], reserved: Sequence[frozenset[str]]
+    ) -> list[list[str]]:
+        """Return for each text at most `n_variants` variants (see `contracts.Augmenter`)."""
+
+        def make(asked: list[tuple[int, int]]) -> list[Made]:
+            return self.writer.generate([Prompt(texts[row], derive_seed(seeds[row], draw)) for row, draw in asked])
+
+        n_draws = self.writer.decoding.n_candidates if self.writer.decoding.sampling else 1
+        return choose_variants(texts, make, n_variants=n_variants, n_draws=n_draws, reserved=reserved)

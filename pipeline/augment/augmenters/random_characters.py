@@ -1,0 +1,104 @@
+"""Random characters: one inserted, substituted, swapped with its neighbour or deleted.
+
+Source: nlpaug's RandomCharAug. It draws ASCII letters, digits and signs for any language and leaves words of less than four
+characters alone, which are most Chinese ones; here letters are drawn from the corpus, as common as they are there and of the
+script of the word that they enter, and Chinese words may be short.
+"""
+
+import random
+import unicodedata
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Literal
+
+from nlpaug.augmenter.char import RandomCharAug
+
+from pipeline.augment.rewriting.character_noise import (
+    Weighted,
+    WordByWord,
+    character_amount,
+    check_choice,
+    count_characters,
+    per_text,
+    weighted,
+    word_amount,
+)
+from pipeline.contracts import Augmenter, Corpus
+
+SPARES = True
+MIN_LENGTH = 4
+CACHED_WORDS = 50_000
+CHINESE = "CJK"
+ACTIONS = {"insert": 1, "substitute": 1, "swap": 2, "delete": 2}
+"""What may be done, and the least length of a Chinese word for it."""
+
+
+class RandomCharacters(WordByWord, RandomCharAug):
+    """nlpaug's augmenter; `model`, from which it draws, is filled anew for each word."""
+
+    def __init__(self, letters: Mapping[str, Weighted], **options: Any) -> None:
+        super().__init__(**options)
+        self.letters = letters
+
+    def can_change(self, word: str) -> bool:
+        """Return whether the word is long enough, and of a script that the corpus knows."""
+        script = script_of(word)
+        return script in self.letters and len(word) >= (ACTIONS[self.action] if script == CHINESE else MIN_LENGTH)
+
+    def skip_aug(self, token_idxes: list[int], tokens: Sequence[str]) -> list[int]:
+        """Return the positions of the letters of a word; those to be swapped have letters on both sides."""
+        if self.action != "swap":
+            return [i for i in token_idxes if tokens[i].isalpha()]
+        return [i for i in token_idxes if "".join(tokens[max(0, i - 1) : i + 2]).isalpha()]
+
+    def token2char(self, word: str) -> list[str]:  # type: ignore[override]
+        """Return the characters of a word, for which nlpaug draws next."""
+        letters, sums = self.letters[script_of(word) or ""]
+        drawn = random.choices(letters, cum_weights=sums, k=len(word))
+        self.model = [letter.upper() for letter in drawn] if word.isupper() else drawn
+        return list(word)
+
+
+@lru_cache(CACHED_WORDS)
+def script_of(word: str) -> str | None:
+    """Return the script of the first letter, or None.
+
+    >>> [script_of(word) for word in ("#fire", "好", "пожар", "2015")]
+    ['LATIN', 'CJK', 'CYRILLIC', None]
+    """
+    letter = next(filter(str.isalpha, word), None)
+    return None if letter is None else unicodedata.name(letter, "UNKNOWN").split()[0]
+
+
+def build(
+    *,
+    corpus: Corpus,
+    device: str,
+    action: Literal["insert", "substitute", "swap", "delete"] = "substitute",
+    word_ratio: float = 0.1,
+    max_words: int = 10,
+    character_ratio: float = 0.1,
+    max_characters: int = 2,
+) -> Augmenter:
+    """Return the augmenter. Words of fewer than four characters stay as they are, but for Chinese ones.
+
+    Args:
+        corpus: holds the letters that are drawn, per script.
+        device: not used.
+        action: what is done.
+        word_ratio: share of a text's words that are changed, in (0, 1], rounded up.
+        max_words: at most so many words per text.
+        character_ratio: share of a word's characters that are changed, in (0, 1], rounded up.
+        max_characters: at most so many characters per word.
+    """
+    check_choice("random_characters.action", action, ACTIONS)
+    amounts = {
+        **word_amount("random_characters", word_ratio=word_ratio, max_words=max_words),
+        **character_amount("random_characters", character_ratio=character_ratio, max_characters=max_characters),
+    }
+    counts: dict[str, dict[str, int]] = defaultdict(dict)
+    for letter, count in count_characters(map(str.lower, corpus.texts)).items():
+        counts[script_of(letter) or ""][letter] = count
+    letters = {script: weighted(found) for script, found in counts.items() if script}
+    return per_text(RandomCharacters, letters=letters, action=action, **amounts)

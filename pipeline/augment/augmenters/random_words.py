@@ -1,0 +1,102 @@
+"""Random words swapped with their neighbours, deleted, cut out in one run, or replaced by words of the corpus.
+
+Source: Wei and Zou, EDA, 2019, https://arxiv.org/abs/1901.11196 (swap, delete); Xie et al., Data Noising as Smoothing, 2017,
+https://arxiv.org/abs/1703.02573 (words replaced by others, as often as the corpus has them). nlpaug's RandomWordAug with
+steps of our own: its swap moves and re-cases reserved words, its crop takes them and fails on short texts (ValueError).
+"""
+
+import random
+from typing import Any, Literal
+
+from nlpaug.augmenter.word import RandomWordAug
+
+from pipeline.augment.rewriting.character_noise import check_choice, per_text
+from pipeline.augment.rewriting.spans import Word, is_word
+from pipeline.augment.rewriting.word_substitution import Draw, amounts, changeable, count_words, kept_whole, replaced
+from pipeline.contracts import Augmenter, Corpus
+
+SPARES = True
+ACTIONS = ("swap", "delete", "crop", "substitute")
+
+
+class RandomWords(RandomWordAug):
+    """nlpaug's augmenter over words that keep the blanks before them; reserved terms neither move nor change."""
+
+    def __init__(self, *, draw: Draw | None, word_ratio: float, max_words: int, **options: Any) -> None:
+        super().__init__(**amounts("random_words", word_ratio, max_words), **options)
+        self.draw = draw
+
+    def swap(self, data: str) -> str:
+        """Return the text with words in the places of the next ones that may move."""
+        words = self.tokenizer(data)
+        places = changeable(self, words)
+        moved = words.copy()
+        for _ in range(self.generate_aug_cnt(len(places)) if len(places) > 1 else 0):
+            first = random.randrange(len(places) - 1)
+            a, b = places[first], places[first + 1]
+            moved[a], moved[b] = Word(moved[b], moved[a].glue), Word(moved[a], moved[b].glue)
+        return self._begun_alike(moved, words)
+
+    def delete(self, data: str) -> str:
+        """Return the text without some words; one at least stays."""
+        words = self.tokenizer(data)
+        places = changeable(self, words)
+        n_gone = self.generate_aug_cnt(len(places))
+        if n_gone == len(places) == sum(map(is_word, words)):
+            n_gone = max(0, n_gone - 1)
+        return self._without(words, set(self.sample(places, n_gone)))
+
+    def crop(self, data: str) -> str:
+        """Return the text without a run of words; one at least stays, and so do reserved terms."""
+        words = self.tokenizer(data)
+        places = changeable(self, words)
+        reserved = self.stopwords.terms
+        known = [place for place, word in enumerate(words) if is_word(word)]
+        for length in range(self.generate_aug_cnt(len(places)), 0, -1):
+            runs = zip(places, places[length - 1 :], strict=False)
+            shorter = [range(a, b + 1) for a, b in runs if (a, b) != (known[0], known[-1])]
+            free = [run for run in shorter if reserved.isdisjoint(words[run.start : run.stop])]
+            if free:
+                return self._without(words, set(random.choice(free)))
+        return data
+
+    def substitute(self, data: str) -> str:
+        """Return the text with some words replaced by words of the corpus."""
+        words = self.tokenizer(data)
+        places = changeable(self, words)
+        for place in self.sample(places, self.generate_aug_cnt(len(places))):
+            for new in self.draw(words[place]) if self.draw else ():
+                words[place] = replaced(words[place], new)
+        return kept_whole(words)
+
+    def _without(self, words: list[Word], gone: set[int]) -> str:
+        return self._begun_alike([word for place, word in enumerate(words) if place not in gone], words)
+
+    def _begun_alike(self, words: list[Word], before: list[Word]) -> str:
+        """Return the text of words; it begins with a capital if the words before did, as far as that may change."""
+        begun = before[0][0].isupper() and not before[0][1:].isupper()
+        if begun and words[0].islower() and words[0] not in self.stopwords:
+            words[0] = Word(words[0][0].upper() + words[0][1:], "")
+        return kept_whole(words)
+
+
+def build(
+    *,
+    corpus: Corpus,
+    device: str,
+    action: Literal["swap", "delete", "crop", "substitute"] = "swap",
+    word_ratio: float = 0.1,
+    max_words: int = 10,
+) -> Augmenter:
+    """Return the augmenter.
+
+    Args:
+        corpus: read only by `substitute`: its words are written, common ones more often.
+        device: not used.
+        action: what happens to words.
+        word_ratio: share of a text's words to which it happens, in (0, 1], rounded up.
+        max_words: at most so many words per text.
+    """
+    check_choice("random_words.action", action, ACTIONS)
+    draw = Draw(count_words(corpus.texts)[0]) if action == "substitute" else None
+    return per_text(RandomWords, action=action, draw=draw, word_ratio=word_ratio, max_words=max_words)

@@ -1,0 +1,107 @@
+"""One more sentence after a text, as a causal language model goes on from it.
+
+Source: Kumar et al., Data Augmentation using Pre-trained Transformer Models, 2020, https://arxiv.org/abs/2003.02245.
+nlpaug's ContextualWordEmbsForSentenceAug fails under transformers 5 (gpt2: an index error; xlnet: no such attribute): here
+transformers' models run directly.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pipeline.augment.generation.generator import Generator, Prompt, checked
+from pipeline.augment.generation.pieces import choose_variants, glue, has_letters
+from pipeline.augment.generation.translation_cache import Made
+from pipeline.augment.rewriting.spans import is_word
+from pipeline.contracts import Corpus
+from pipeline.errors.exceptions import ParamsError
+from pipeline.reproducibility import derive_seed
+from pipeline.text.sentences import END, split_sentences
+from pipeline.text.words import IS_HAN
+
+MODELS = ("model",)
+
+
+def build(
+    *,
+    corpus: Corpus,
+    device: str,
+    model: str = "",
+    position: Literal["end"] = "end",
+    n_tokens: int = 40,
+    n_candidates: int = 4,
+    temperature: float = 0.9,
+    top_k: int = 50,
+    tokens_per_batch: int = 8192,
+    cached: bool = True,
+) -> "SentenceInsertion":
+    """Return the augmenter; the model loads with the first text.
+
+    Args:
+        corpus: not used.
+        device: auto, cpu or cuda.
+        model: a GPT-2 or other causal language model.
+        position: where the sentence goes: at the end.
+        n_tokens: within how many tokens the sentence must end.
+        n_candidates: how many are drawn at most, and so the most variants of a text.
+        temperature: below 1 likely words become likelier.
+        top_k: how many of the likeliest tokens are sampled from; 0 for all.
+        tokens_per_batch: padded tokens of a batch.
+        cached: whether sentences are kept in `.stitchfold/translations`.
+
+    Raises:
+        ParamsError: if an option is out of range or the model is missing.
+    """
+    if n_tokens < 1:
+        raise ParamsError(f"n_tokens: must be at least 1, got {n_tokens}. A sentence takes about 20.")
+    decoding = checked(
+        sampling=True, beams=1, n_candidates=n_candidates, temperature=temperature, top_k=top_k,
+        tokens_per_batch=tokens_per_batch, n_tokens=n_tokens,
+    )  # fmt: skip
+    return SentenceInsertion(
+        Generator(model, decoding, device=device, tokens_per_batch=tokens_per_batch, causal=True, cached=cached)
+    )
+
+
+class SentenceInsertion:
+    """Variants are the text and one sentence more."""
+
+    def __init__(self, writer: Generator) -> None:
+        self.writer = writer
+
+    def augment(
+        self, texts: Sequence[str], *, n_variants: int, seeds: Sequence[int], reserved: Sequence[frozenset[str]]
+    ) -> list[list[str]]:
+        """Return for each text at most `n_variants` variants (see `contracts.Augmenter`)."""
+        closed = [close(text) for text in texts]
+
+        def make(asked: list[tuple[int, int]]) -> list[Made]:
+            made = self.writer.generate([Prompt(closed[row], derive_seed(seeds[row], draw)) for row, draw in asked])
+            sentences = [first_sentence(str(more)) for (more,) in made]
+            return [[glue(closed[row], one) if one else None] for (row, _), one in zip(asked, sentences, strict=True)]
+
+        n_draws = self.writer.decoding.n_candidates
+        return choose_variants(texts, make, n_variants=n_variants, n_draws=n_draws, reserved=reserved)
+
+
+def close(text: str) -> str:
+    """Return a text that a sentence can follow: a full stop is put after a word, none after a link, a name or a sign.
+
+    >>> close("fire near town "), close("着火了"), close("see http://t.co/x"), close("Run!")
+    ('fire near town.', '着火了。', 'see http://t.co/x', 'Run!')
+    """
+    text = text.rstrip()
+    last = text.rpartition(" ")[2]
+    if not last or not last[-1].isalnum() or not is_word(last):
+        return text
+    return text + ("。" if IS_HAN.match(last[-1]) else ".")
+
+
+def first_sentence(text: str) -> str | None:
+    """Return the first sentence of a continuation if it ends and says something.
+
+    >>> first_sentence(" It burns. And then"), first_sentence("It bur"), first_sentence("... ... no")
+    ('It burns.', None, None)
+    """
+    first, *others = split_sentences(text.strip()) or [""]
+    ends = bool(others) or any(match.end() == len(first) for match in END.finditer(first))
+    return first.strip() if ends and has_letters(first) else None

@@ -1,0 +1,64 @@
+"""Words split in two by a blank, as in hasty typing; Chinese, which is written without blanks, stays.
+
+Source: nlpaug's SplitAug, https://github.com/makcedward/nlpaug. Differs from nlpaug: links and names of users stay whole.
+"""
+
+import random
+from typing import Any
+
+from nlpaug.augmenter.word import SplitAug
+
+from pipeline.augment.rewriting.character_noise import per_text
+from pipeline.augment.rewriting.spans import Word, joined
+from pipeline.augment.rewriting.word_substitution import amounts, changeable
+from pipeline.contracts import Augmenter, Corpus
+from pipeline.errors.exceptions import ParamsError
+from pipeline.text.words import IS_HAN
+
+SPARES = True
+
+
+class WordSplit(SplitAug):
+    """nlpaug's augmenter over words that keep the blanks before them."""
+
+    def __init__(self, *, word_ratio: float, max_words: int, **options: Any) -> None:
+        super().__init__(**amounts("word_split", word_ratio, max_words), **options)
+
+    def split(self, data: str) -> str:
+        """Return the text with some of its long words split; each part has a letter at least."""
+        words: list[Word] = self.tokenizer(data)
+        places = [
+            place
+            for place in changeable(self, words)
+            if len(words[place]) >= self.min_char and not IS_HAN.search(words[place])
+        ]
+        for place in sorted(self.sample(places, self.generate_aug_cnt(len(places))), reverse=True):
+            word = words[place]
+            at = random.randrange(1 if word[0].isalnum() else 2, len(word))  # the sign of a #topic stays with it
+            words[place : place + 1] = Word(word[:at], word.glue), Word(word[at:], " ")
+        return joined(words)
+
+
+def build(
+    *,
+    corpus: Corpus,
+    device: str,
+    min_word_length: int = 4,
+    word_ratio: float = 0.1,
+    max_words: int = 10,
+) -> Augmenter:
+    """Return the augmenter.
+
+    Args:
+        corpus: not used.
+        device: not used.
+        min_word_length: shorter words stay whole.
+        word_ratio: share of a text's long enough words that are split, in (0, 1], rounded up.
+        max_words: at most so many words per text.
+
+    Raises:
+        ParamsError: if a number is out of its range.
+    """
+    if min_word_length < 3:
+        raise ParamsError(f"word_split.min_word_length: must be at least 3, got {min_word_length}. Raise it.")
+    return per_text(WordSplit, min_char=min_word_length, word_ratio=word_ratio, max_words=max_words)

@@ -1,0 +1,156 @@
+"""Augmentation: copies of training rows, made fold by fold, each fold's from its own rows alone (leak rule 1).
+
+So whatever an augmenter learns, a copy holds nothing of another fold, and it serves exactly where its parent is a training
+row; `screening` finds where it may not serve all the same.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.artifacts.copies import (
+    BARRED,
+    COPIES,
+    COPIES_SCHEMA,
+    FOLDER,
+    SUMMARY,
+    UNLABELLED,
+    UNLABELLED_SCHEMA,
+    Copies,
+    no_copies,
+    write_part,
+)
+from pipeline.artifacts.files import read_frame, write_json
+from pipeline.artifacts.folds import Folds
+from pipeline.artifacts.table import Table
+from pipeline.augment.quality_gate import read_record
+from pipeline.augment.screening import flips, screen
+from pipeline.augment.shard_copies import UNIT_COPIES, make_copies
+from pipeline.augment.shards import Shard, plan_shards
+from pipeline.errors.exceptions import ParamsError, expected
+from pipeline.errors.failpoints import failpoint
+from pipeline.units.execution import run_units
+
+if TYPE_CHECKING:
+    from pipeline.params.augment import Augment
+    from pipeline.params.root import Params
+
+N_EXAMPLES = 4
+
+
+def augment(params: "Params", table: Table, folds: Folds, *, recipe: dict[str, Any], folder: Path = FOLDER) -> None:
+    """Make the copies of all steps, find where they may not serve, and write them with a summary.
+
+    Args:
+        params: the steps, what is reserved, the quality gate, and where it runs.
+        table: the rows.
+        folds: the fold manifest.
+        recipe: of the stage, whose `steps` and `flips` stand for code and files.
+        folder: where the tables and `augment.json` go.
+
+    Raises:
+        ParamsError: if a step names a task or label that does not exist, or a lexicon or model is unusable.
+    """
+    settings = params.augment
+    check_steps(settings, table)
+    parts = list(plan_shards(params, table, folds, recipe=recipe))
+    if parts:
+        run_units([(one.unit, make_copies, one.arguments) for one in parts], run=params.run, stage="augment")
+    failpoint("screen")
+    similarity = params.folds.near_duplicate_similarity
+    own = [one for one in parts if one.source.fold is not None]
+    screened = screen(map(_read, own), table, folds, settings=settings, similarity=similarity)
+    write = partial(write_part, manifest=folds.digest, folder=folder)
+    write(COPIES, _kept(own, screened.found["reason"].isna().to_numpy()))
+    barred = screened.barred
+    if settings.quality.flip_confidence is not None:
+        copies = Copies(read_frame(folder / COPIES.name)[0], barred, no_copies().unlabelled)
+        barred = pd.concat([barred, flips(copies, params, table, folds, recipe=recipe["flips"])], ignore_index=True)
+    write(BARRED, [barred])
+    unlabelled = [_read_unlabelled(one) for one in parts if one.source.fold is None]
+    write(UNLABELLED, unlabelled)
+    summary = {
+        "steps": _summary(settings, own, screened.found),
+        "barred": barred.groupby("reason").size().to_dict(),
+        "n_unlabelled": sum(map(len, unlabelled)),
+    }
+    write_json(folder / SUMMARY.name, summary)
+
+
+def check_steps(settings: "Augment", table: Table) -> None:
+    """Refuse steps that name a task or a label that does not exist; all problems at once."""
+    problems = []
+    for number, step in enumerate(settings.steps):
+        place = f"augment.steps.{number}"
+        problems += [
+            f"{place}.tasks: {expected(name, table.labels)}" for name in step.tasks or () if name not in table.labels
+        ]
+        labels = sorted({label for task in step.tasks or table.labels for label in table.labels.get(task, ())})
+        named = {"classes": step.classes or []}
+        if isinstance(step.balance_to, str) and step.balance_to != "largest":
+            named["balance_to"] = [step.balance_to]
+        problems += [
+            f"{place}.{key}: no row has this label: {expected(label, labels)}"
+            for key, values in named.items()
+            for label in values
+            if label not in labels
+        ]
+    if problems:
+        raise ParamsError("\n".join(problems))
+
+
+def _read(shard: Shard) -> pd.DataFrame:
+    """Return a shard's copies in the artifact's columns, with the number of the step."""
+    rows = read_frame(shard.unit.result / UNIT_COPIES)[0]
+    source = shard.source
+    rows = rows.assign(task=source.task, repeat=source.repeat, fold=source.fold, step=shard.step)
+    ids = rows["row_id"] + f"~{source.repeat}.{shard.step}." + rows["number"].astype("str")
+    return rows.assign(copy_id=ids)[[*COPIES_SCHEMA.names, "step"]]
+
+
+def _kept(parts: list[Shard], kept: np.ndarray) -> Iterator[pd.DataFrame]:
+    """Yield each shard's copies that are kept; `kept` tells it of those of all shards."""
+    n_before = 0
+    for part in parts:
+        copies = _read(part)
+        yield copies[kept[n_before : n_before + len(copies)]]
+        n_before += len(copies)
+
+
+def _read_unlabelled(shard: Shard) -> pd.DataFrame:
+    variants = read_frame(shard.unit.result / UNIT_COPIES)[0]
+    variants = variants.rename(columns={"text": "variant", "text_pair": "variant_pair"})
+    rows = shard.rows()[["row_id", "text", "text_pair"]]
+    merged = rows.merge(variants, on="row_id", validate="1:1").assign(task=shard.source.task)
+    return merged[UNLABELLED_SCHEMA.names]
+
+
+def _summary(settings: "Augment", parts: list[Shard], found: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return what became of each step: rows, copies, what was dropped and why, failures and examples."""
+    steps = []
+    for number, step in enumerate(settings.steps):
+        records = [read_record(one.unit.result) for one in parts if one.step == number]
+        own = found[found["step"] == number]
+        left = own[own["reason"].isna()]
+        reasons = sum((record.dropped for record in records), Counter(own["reason"].dropna()))
+        examples = [example for record in records for example in record.examples]
+        kept = [one for one in examples if one["dropped"] is None][:N_EXAMPLES]
+        first_dropped = {one["dropped"]: one for one in reversed(examples) if one["dropped"] is not None}
+        steps.append(
+            {
+                "name": step.title,
+                "n_rows": sum(record.n_rows for record in records),
+                "n_made": sum(record.n_made for record in records),
+                "n_kept": len(left),
+                "dropped": dict(reasons),
+                "failed": [one for record in records for one in record.failed],
+                "mean_edit_distance": float(left["edit_distance"].mean()) if len(left) else None,
+                "examples": [*kept, *first_dropped.values()],
+            }
+        )
+    return steps

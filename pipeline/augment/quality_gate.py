@@ -1,0 +1,80 @@
+"""Which copies are kept, and the record of what became of each."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.augment.rewriting.spans import term_spans
+from pipeline.contracts import Corpus
+
+if TYPE_CHECKING:
+    from pipeline.params.augment import Quality
+
+
+RECORD = "record.json"
+
+
+@dataclass
+class Record:
+    """What became of a shard: rows, copies made, why some were dropped, rows on which an augmenter failed, examples."""
+
+    n_rows: int = 0
+    n_made: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    failed: list[dict[str, str]] = field(default_factory=list)
+    examples: list[dict[str, Any]] = field(default_factory=list)
+
+
+def read_record(folder: Path) -> Record:
+    """Return the record of a finished unit."""
+    values = json.loads((folder / RECORD).read_text(encoding="utf-8", errors="surrogatepass"))
+    return Record(**{**values, "dropped": Counter(values["dropped"])})
+
+
+def _gate(
+    copies: pd.DataFrame, corpus: Corpus, quality: "Quality", reserved: frozenset[str], device: str, record: Record
+) -> pd.DataFrame:
+    """Return the copies that pass, counting the others by reason."""
+    reasons = pd.Series(
+        [_fault(*texts, reserved) for texts in zip(copies["source"], copies["variant"], strict=True)], dtype=object
+    )
+    if quality.similarity is not None and len(copies):
+        similarity = quality.similarity.build(corpus=corpus, device=device)
+        copies = copies.assign(similarity=similarity(copies["source"].tolist(), copies["variant"].tolist()))
+        outside = {
+            "too little like its row": copies["similarity"] < quality.min_similarity,
+            "too much like its row": copies["similarity"] > quality.max_similarity,
+        }
+        for reason, where in outside.items():
+            reasons[where & reasons.isna()] = reason
+    for reason in reasons.dropna().unique():
+        dropped = copies[(reasons == reason).to_numpy(bool)]
+        record.dropped[reason] += len(dropped)
+        record.examples += [{**_example(row), "dropped": reason} for row in dropped.head(1).to_dict("records")]
+    return copies[reasons.isna().to_numpy(bool)].reset_index(drop=True)
+
+
+def _fault(source: str, variant: str, reserved: frozenset[str]) -> str | None:
+    if not variant.strip():
+        return "empty"
+    if source.strip() == variant.strip():
+        return "equals its row"
+    if reserved and _terms(source, reserved) - _terms(variant, reserved):
+        return "lost a reserved term"
+    return None
+
+
+def _terms(text: str, terms: frozenset[str]) -> Counter[str]:
+    return Counter(text[start:end].casefold() for start, end in term_spans(text, terms))
+
+
+def _example(row: Mapping[Any, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("row_id", "augmenter", "source", "variant", "edit_distance")} | {
+        "similarity": None if np.isnan(row["similarity"]) else row["similarity"]
+    }

@@ -1,0 +1,186 @@
+"""The copies of one shard of rows: flows of augmenters, words that stay, and the quality gate that needs no other row."""
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from pipeline.artifacts.files import write_frame
+from pipeline.augment.flows import build_flow
+from pipeline.augment.quality_gate import RECORD, Record, _example, _gate
+from pipeline.augment.rewriting.spans import cut_spans, is_word
+from pipeline.contracts import Augmenter, Corpus
+from pipeline.errors.exceptions import InterruptedRun, PipelineError
+from pipeline.errors.failpoints import failpoint
+from pipeline.params.augment import flow_name
+from pipeline.reproducibility import derive_seed
+
+if TYPE_CHECKING:
+    from pipeline.params.augment import Guide, Quality, Step
+    from pipeline.params.fields import Component
+    from pipeline.units.execution import Workspace
+
+UNIT_COPIES = "copies.parquet"
+BLOCK_ROWS = 250
+N_EXAMPLES = 3
+UNIT_COLUMNS = ["row_id", "number", "label", "text", "text_pair", "augmenter", "seed", "edit_distance", "similarity"]
+log = logging.getLogger(__name__)
+
+
+class Part(NamedTuple):
+    """One variant: of which row, the how-manieth, what it says and who made it."""
+
+    place: int
+    number: int
+    variant: str
+    augmenter: str
+
+
+def make_copies(
+    workspace: "Workspace",
+    *,
+    rows: pd.DataFrame,
+    corpus: Corpus,
+    corpus_key: str,
+    step: "Step",
+    reserved: list[str],
+    quality: "Quality",
+) -> None:
+    """Make the copies of a shard and write them, with a record, into the workspace's result.
+
+    Args:
+        workspace: where the result goes.
+        rows: `row_id, text, text_pair, label, seed, n_copies` of the rows of one fold that get copies.
+        corpus: all texts and labels of that fold, from which alone augmenters may learn.
+        corpus_key: a name of the corpus.
+        step: how copies are made.
+        reserved: terms that stay as they are.
+        quality: which copies are kept.
+    """
+    record = Record(n_rows=len(rows))
+    sides = [_side(*row) for row in zip(rows["text_pair"], rows["seed"], strict=True)]
+    sources = [rows[side].iloc[place] for place, side in enumerate(sides)]
+    spared = _spared(sources, rows["seed"].tolist(), step, corpus, reserved, workspace.device)
+    parts: list[Part] = []
+    for flow, places in _by_flow(step, rows["seed"].tolist()):
+        for start in range(0, len(places), BLOCK_ROWS):
+            _stop_if_asked(workspace, len(parts), len(rows))
+            block = places[start : start + BLOCK_ROWS]
+            augmenter = build_flow(flow, corpus, device=workspace.device, key=corpus_key)
+            found = _augmented(
+                augmenter,
+                [sources[place] for place in block],
+                rows.iloc[block],
+                record,
+                seeds=rows["seed"].iloc[block].tolist(),
+                n_variants=int(rows["n_copies"].iloc[block].max()),
+                reserved=[spared[place] for place in block],
+            )
+            failpoint("augment")
+            for place, variants in zip(block, found, strict=True):
+                wanted = variants[: rows["n_copies"].iloc[place]]
+                parts += [Part(place, number, variant, flow_name(flow)) for number, variant in enumerate(wanted)]
+    copies = _frame(sorted(parts), rows, sides, sources)
+    record.n_made = len(copies)
+    copies = _gate(copies, corpus, quality, frozenset(reserved), workspace.device, record)
+    kept = copies.head(N_EXAMPLES)
+    record.examples += [{**_example(row), "dropped": None} for row in kept.to_dict("records")]
+    write_frame(workspace.result / UNIT_COPIES, copies[UNIT_COLUMNS], {})
+    (workspace.result / RECORD).write_text(
+        json.dumps(vars(record), ensure_ascii=False), encoding="utf-8", errors="surrogatepass"
+    )
+
+
+def _by_flow(step: "Step", seeds: list[int]) -> Iterator[tuple[list["Component"], list[int]]]:
+    """Yield each flow of a step with the places of the rows that drew it."""
+    drawn = [derive_seed(seed, "flow") % len(step.flows) for seed in seeds]
+    for number, flow in enumerate(step.flows):
+        yield flow, [place for place, one in enumerate(drawn) if one == number]
+
+
+def _stop_if_asked(workspace: "Workspace", done: int, n_rows: int) -> None:
+    code = workspace.stop_requested()
+    if code:
+        raise InterruptedRun("interrupted. Run dvc repro to continue.", code)
+    workspace.progress(step=done, n_steps=n_rows)
+
+
+def _side(text_pair: Any, seed: int) -> str:
+    """Return which text of a row changes: of a pair one or the other, by its seed."""
+    return "text_pair" if isinstance(text_pair, str) and text_pair.strip() and derive_seed(seed, "side") % 2 else "text"
+
+
+def _spared(
+    texts: list[str], seeds: list[int], step: "Step", corpus: Corpus, reserved: list[str], device: str
+) -> list[frozenset[str]]:
+    """Return for each text what stays: reserved terms, a random share of its words, those its label hangs on."""
+    guided = _guide(step.guide, corpus, device)(texts) if step.guide else [frozenset[str]()] * len(texts)
+    found = []
+    for text, seed, words in zip(texts, seeds, guided, strict=True):
+        kept: set[str] = set()
+        if step.kept_ratio:
+            known = sorted({text[start:end] for start, end in cut_spans(text) if is_word(text[start:end])})
+            generator = np.random.default_rng(derive_seed(seed, "kept"))
+            kept = {word for word in known if generator.random() < step.kept_ratio}
+        found.append(frozenset(reserved) | words | kept)
+    return found
+
+
+def _guide(guide: "Guide", corpus: Corpus, device: str) -> Any:
+    from pipeline.augment.label_words import gradient_guide, tfidf_guide
+
+    if guide.by == "gradient":
+        return gradient_guide(Path(guide.model or ""), share=guide.word_ratio, device=device)
+    return tfidf_guide(corpus, share=guide.word_ratio)
+
+
+def _augmented(
+    augmenter: Augmenter, texts: list[str], rows: pd.DataFrame, record: Record, **arguments: Any
+) -> list[list[str]]:
+    """Return the variants of texts; where the augmenter raises, row by row, so that one row costs only itself."""
+    try:
+        found = augmenter.augment(texts, **arguments)
+        if len(found) == len(texts) and all(isinstance(one, str) for variants in found for one in variants):
+            return found
+        problem: Exception = ValueError(
+            f"must return a list of texts for each of {len(texts)} texts, got {found!r:.100}"
+        )
+    except PipelineError:
+        raise
+    except Exception as error:
+        problem = error
+    if len(texts) == 1:
+        row_id = str(rows["row_id"].iloc[0])
+        log.warning("row %s: %s failed, the row stays without copies: %r", row_id, type(augmenter).__name__, problem)
+        record.failed.append({"row_id": row_id, "error": repr(problem)})
+        return [[]]
+    per_row = {name: values for name, values in arguments.items() if isinstance(values, list)}
+    return [
+        _augmented(
+            augmenter, [text], rows.iloc[[place]], record,
+            **{**arguments, **{name: [values[place]] for name, values in per_row.items()}},
+        )[0]
+        for place, text in enumerate(texts)
+    ]  # fmt: skip
+
+
+def _frame(parts: list[Part], rows: pd.DataFrame, sides: list[str], sources: list[str]) -> pd.DataFrame:
+    """Return a row per variant, with the text that changed as `source` and what became of it as `variant`."""
+    from rapidfuzz.distance import Levenshtein
+
+    places = [part.place for part in parts]
+    frame = rows.iloc[places][["row_id", "label", "text", "text_pair", "seed"]].reset_index(drop=True)
+    frame["number"] = [part.number for part in parts]
+    frame["variant"] = [part.variant for part in parts]
+    frame["augmenter"] = [part.augmenter for part in parts]
+    frame["source"] = [sources[place] for place in places]
+    frame["edit_distance"] = [Levenshtein.distance(sources[part.place], part.variant) for part in parts]
+    frame["similarity"] = np.nan
+    for side in ("text", "text_pair"):
+        changed = np.array([sides[place] == side for place in places], bool)
+        frame.loc[changed, side] = frame.loc[changed, "variant"]
+    return frame

@@ -1,0 +1,50 @@
+"""Word mover's similarity: how far the words of one text must travel to become those of the other.
+
+Source: Kusner et al., From Word Embeddings To Document Distances, ICML 2015, section 4,
+https://proceedings.mlr.press/v37/kusnerb15.html
+Differs from the paper: stop words stay.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from pipeline.augment.word_transport import needed_vectors, transport_distances
+from pipeline.contracts import Corpus
+
+FILES = ("path",)
+LIBRARIES = ("POT", "jieba")  # their versions stand in the recipe
+
+
+def build(
+    *, corpus: Corpus, device: str, path: str | None = None, n_words: int = 50_000, unit_length: bool = False
+) -> Callable[[Sequence[str], Sequence[str]], np.ndarray]:
+    """Return 1 / (1 + distance): the least cost of transport where all words weigh the same.
+
+    A word's mass is its share of the text's words, and moving it costs the Euclidean distance of the vectors. See
+    `transport_distances` for words without a vector.
+
+    Args:
+        corpus: whose words are looked up in the file.
+        device: not used.
+        path: a text file of word2vec (first line: count and size) or GloVe in models/, also `.gz`.
+        n_words: words of the file, the first, that are known besides: variants hold words that the corpus does not.
+        unit_length: scale the vectors to length 1 first, as gensim does; else similarities depend on the file's scale.
+
+    Raises:
+        ParamsError: if there is no such file, it is broken, or it knows no word of the corpus.
+    """
+    vectors = needed_vectors(corpus.texts, path=path, n_words=n_words)
+    if unit_length:
+        vectors = {word: vector / (np.linalg.norm(vector) or 1.0) for word, vector in vectors.items()}
+
+    def similarity(texts: Sequence[str], others: Sequence[str]) -> np.ndarray:
+        distances = transport_distances(texts, others, vectors, masses=_occurrences, metric="euclidean")
+        similarities: np.ndarray = 1 / (1 + distances)
+        return similarities
+
+    return similarity
+
+
+def _occurrences(counts: np.ndarray, points: np.ndarray) -> np.ndarray:
+    return counts

@@ -1,0 +1,47 @@
+"""Word rotator's similarity: words' directions turned onto each other, long vectors weighing more.
+
+Source: Yokoi et al., Word Rotator's Distance, 2020, eq. 11 to 14, https://arxiv.org/abs/2004.15003
+Differs from the paper: the vectors are taken as they are, without its conversions (all-but-the-top and others).
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from pipeline.augment.word_transport import needed_vectors, transport_distances
+from pipeline.contracts import Corpus
+
+FILES = ("path",)
+LIBRARIES = ("POT", "jieba")  # their versions stand in the recipe
+
+
+def build(
+    *, corpus: Corpus, device: str, path: str | None = None, n_words: int = 50_000
+) -> Callable[[Sequence[str], Sequence[str]], np.ndarray]:
+    """Return max(0, 1 - distance): the mean cosine of the words moved, those that point apart counting as unlike.
+
+    The distance, in [0, 2], is the least cost of transport where a word's mass is the length of its vector and moving it
+    costs one minus the cosine. See `transport_distances` for words without a vector.
+
+    Args:
+        corpus: whose words are looked up in the file.
+        device: not used.
+        path: a text file of word2vec (first line: count and size) or GloVe in models/, also `.gz`.
+        n_words: words of the file, the first, that are known besides: variants hold words that the corpus does not.
+
+    Raises:
+        ParamsError: if there is no such file, it is broken, or it knows no word of the corpus.
+    """
+    vectors = needed_vectors(corpus.texts, path=path, n_words=n_words)
+
+    def similarity(texts: Sequence[str], others: Sequence[str]) -> np.ndarray:
+        distances = transport_distances(texts, others, vectors, masses=_lengths, metric="cosine")
+        similarities: np.ndarray = np.clip(1 - distances, 0, 1)
+        return similarities
+
+    return similarity
+
+
+def _lengths(counts: np.ndarray, points: np.ndarray) -> np.ndarray:
+    masses: np.ndarray = counts * np.linalg.norm(points, axis=1)
+    return masses

@@ -1,0 +1,258 @@
+"""A finished stitched model of all its folds, encoders included, written as one folder that predicts from raw texts.
+
+Source: safetensors, Torch shared tensors, https://huggingface.co/docs/safetensors/torch_shared_tensors
+"""
+
+import json
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_model
+from torch import nn
+
+from pipeline.artifacts.files import MEND, read_json, sync_folder
+from pipeline.artifacts.folders import MANIFEST, is_whole, publish_folder
+from pipeline.artifacts.folds import Folds, read_folds
+from pipeline.artifacts.histories import HISTORY, read_history
+from pipeline.artifacts.paths import OUT, SCORES, predictions_path, stage_recipe_path
+from pipeline.artifacts.predictions import read_predictions
+from pipeline.artifacts.table import Table, read_table
+from pipeline.bundle.exported_model import DESCRIPTION, FORMAT, VERSION, read_description
+from pipeline.bundle.exported_model import ExportedModel as ExportedModel
+from pipeline.bundle.exported_model import load_exported as load_exported
+from pipeline.data.fold_jobs import FoldJob, fold_jobs
+from pipeline.errors.exceptions import DataError, MachineError, ParamsError, expected
+from pipeline.models.classifier import WEIGHTS, TextClassifier
+from pipeline.reproducibility import digest, versions
+from pipeline.stitch.fold_encoders import fold_base, head_rows
+from pipeline.stitch.fold_training import SPEC, load_stitched
+from pipeline.stitch.plan import Context, plan_model
+from pipeline.stitch.states import Base
+
+if TYPE_CHECKING:
+    from pipeline.params.root import Params
+
+IDENTITY = ("model", "task", "fold")
+NOT_FOR_READING = (WEIGHTS, HISTORY)
+LOADED_ALREADY = {
+    "finetune": "an encoder, whose folders out/finetune/{0}/models/* load by pipeline.models.classifier.load_classifier",
+    "baseline": "a baseline, which is fitted anew in seconds",
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One fold of a model: the folder of its stitch, and its encoders, the frame first."""
+
+    job: FoldJob
+    folder: Path
+    bases: list[Base]
+
+
+def export(model: str, task: str, *, params: "Params", folder: Path, fold: int | None = None) -> Path:
+    """Write a finished stitched model into a folder, which `load_exported` reads, and return the folder.
+
+    The folder appears whole or not at all; an earlier export of the same model is replaced.
+
+    Args:
+        model: its name, such as `bert+electra+cnn`.
+        task: which task's.
+        params: with which it was trained.
+        folder: where to.
+        fold: only this fold of the first repeat; None takes all folds of all repeats.
+
+    Raises:
+        ParamsError: if there is no such stitched model, task or fold.
+        DataError: if the model is not computed, damaged, or made with other params, rows or encoders; or if the folder
+            holds something else.
+        MachineError: if the disk is full or not writable.
+    """
+    _check_names(model, task, params)
+    identity = dict(zip(IDENTITY, (model, task, fold), strict=True))
+    table, folds = read_table(), read_folds()
+    plans = _plan(model, task, fold, params=params, table=table, folds=folds)
+    _check_target(folder, identity)
+    path = predictions_path("stitch", model, task)
+    predictions = read_predictions(path, manifest=folds.digest)
+    header = {
+        "format": FORMAT, "version": VERSION, **identity, "labels": predictions.labels, "manifest": folds.digest,
+        "pairs": params.tasks[task].columns.text_pair is not None, "versions": versions(),
+    }  # fmt: skip
+    _write(_assemble(plans, header, tuned=params.stitch.unfreeze > 0), folder)
+    return folder
+
+
+def choose(model: str | None, task: str | None, params: "Params") -> tuple[str, str]:
+    """Return the model and the task: what is None becomes the best stitched model by out-of-fold score, and the only task.
+
+    Raises:
+        ParamsError: if there are several tasks, or no such task.
+        DataError: if there are no scores of a stitched model.
+    """
+    if task is None and len(params.tasks) > 1:
+        raise ParamsError(f"--task: must be one of {list(params.tasks)}, got none. Name it.")
+    task = task or next(iter(params.tasks))
+    if task not in params.tasks:
+        raise ParamsError(f"--task: {expected(task, params.tasks)}")
+    if model is not None:
+        return model, task
+    found = read_json(SCORES)["tasks"][task]
+    sign = 1 if found["higher_is_better"] else -1
+    stitched = [one for one in found["models"] if one["kind"] == "stitched" and one["score"] is not None]
+    scores = {one["name"]: sign * one["score"] for one in stitched}
+    if not scores:
+        raise DataError(
+            f"{SCORES}: must hold a stitched model, got none. Name one by --model, or set stitch.pairs and run "
+            "dvc repro."
+        )
+    return max(scores, key=lambda name: scores[name]), task
+
+
+def _check_names(model: str, task: str, params: "Params") -> None:
+    stitched = params.stitch.models(list(params.encoders))
+    if model not in stitched:
+        stage = params.stages.get(model, "")
+        if stage in LOADED_ALREADY:
+            what = LOADED_ALREADY[stage].format(model)
+            raise ParamsError(
+                f"--model: must be a stitched model, one of {sorted(stitched)}, but {model!r} is {what}. Name one of them."
+            )
+        raise ParamsError(f"--model: {expected(model, stitched)}")
+    if task not in params.tasks:
+        raise ParamsError(f"--task: {expected(task, params.tasks)}")
+
+
+def _check_target(folder: Path, identity: dict[str, Any]) -> None:
+    """Refuse to replace anything but an earlier export of the same model, or an empty folder."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    found = read_description(folder)
+    if found is None:
+        raise DataError(f"{folder}: exists and is no export. Choose another --output, or remove it.")
+    held = {name: found.get(name) for name in IDENTITY}
+    if held != identity:
+        raise DataError(f"{folder}: holds another export, {held}. Choose another --output, or remove it.")
+
+
+def _plan(model: str, task: str, fold: int | None, *, params: "Params", table: Table, folds: Folds) -> list[Plan]:
+    """Return the folds to export after checking all of them; nothing large is read yet."""
+    home = OUT / "stitch" / model
+    if not (home / HISTORY).is_file():
+        raise DataError(f"{home}: the model is not computed yet. Run dvc repro.")
+    units = read_json(home / HISTORY)["units"]
+    records = {(one["task"], one["repeat"], one["fold"]): one for one in units}
+    jobs = [job for job in fold_jobs(table, folds) if job.task == task]
+    if fold is not None:
+        numbers = [job.fold for job in jobs if job.repeat == 0]
+        if fold not in numbers:
+            raise ParamsError(f"--fold: must be one of {numbers}, got {fold}. Leave it out to export all of them.")
+        jobs = [job for job in jobs if (job.repeat, job.fold) == (0, fold)]
+    context = Context(
+        params=params, table=table, folds=folds, recipe=read_json(stage_recipe_path("stitch")),
+        finetuned=OUT / "finetune", encoders=[], histories={}, predictions={}, numerics={},
+    )  # fmt: skip
+    return [_plan_fold(context, home, job, records.get((job.task, job.repeat, job.fold))) for job in jobs]
+
+
+def _plan_fold(context: Context, home: Path, job: FoldJob, record: dict[str, Any] | None) -> Plan:
+    folder, params, model = home / "models" / job.name, context.params, home.name
+    if record is None or not is_whole(folder) or not (folder / SPEC).is_file():
+        raise MachineError(f"{folder}: the fold's stitched model is missing or damaged. {MEND}", code="E402")
+    stale = DataError(
+        f"{folder}: was trained with other params, rows, encoders or code than those here. Run dvc repro, then export."
+    )
+    names = record["encoders"]
+    group, head = params.stitch.models(list(params.encoders))[model]
+    head_name = model.removeprefix(f"{group}+")
+    states, train = context.recipe["states"], context.recipe["train"]
+    if not set(names) <= set(states) & set(params.encoders) or head_name not in train:
+        raise stale
+    bases = [
+        fold_base(
+            context.finetuned / name, job, read_history(context.finetuned / name),
+            encoder_settings=params.encoders[name], settings=params.stitch, code=states[name], seed=params.seed,
+        )
+        for name in names
+    ]  # fmt: skip
+    rows = head_rows(job, params.stitch, params.encoders[names[0]], params.seed)
+    listed = params.stitch.groups(list(params.encoders))[group] or [one for one in params.encoders if one in names]
+    # The key of the unit that trained it says all that it depends on, the machine too: that may be another one here.
+    context = replace(context, numerics=record["numerics"])
+    if plan_model(context, job, model, listed, bases, (head_name, head), rows).training[0].key != record["key"]:
+        raise stale
+    return Plan(job, folder, bases)
+
+
+def _assemble(plans: list[Plan], header: dict[str, Any], *, tuned: bool) -> ExportedModel:
+    """Load all folds into one module; encoders, and files to read texts with, that are the same in several stand once."""
+    encoders: list[TextClassifier] = []
+    described: list[dict[str, Any]] = []
+    readers: dict[str, tuple[Base, Any]] = {}
+    places: dict[tuple[str, str], str] = {}
+    stitches, folds = [], []
+    for plan in plans:
+        loaded = [base.load() for base in plan.bases]
+        stitched = load_stitched(plan.folder, [encoder for encoder, _ in loaded], plan.bases, tuned=tuned)
+        numbers = []
+        for base, (encoder, tokenizer) in zip(plan.bases, loaded, strict=True):
+            own = f"encoders/{base.encoder}-r{plan.job.repeat}-f{plan.job.fold}"
+            place = places.setdefault((base.encoder, digest(_reading_files(base.model))), own)
+            readers.setdefault(place, (base, tokenizer))
+            entry = _describe(base, place)
+            pairs = enumerate(zip(described, encoders, strict=True))
+            alike = [n for n, (one, other) in pairs if one == entry and _same_weights(other, encoder)]
+            if not alike:
+                described.append(entry)
+                encoders.append(encoder)
+            numbers.append(alike[0] if alike else len(encoders) - 1)
+        stitches.append(stitched.stitch)
+        fold = {"repeat": plan.job.repeat, "fold": plan.job.fold}
+        folds.append({**fold, "encoders": numbers, "stitch": stitched.stitch.spec})
+    return ExportedModel({**header, "encoders": described, "folds": folds}, readers, encoders, stitches)
+
+
+def _describe(base: Base, folder: str) -> dict[str, Any]:
+    reading = {"max_length": base.settings.max_length, "truncation": base.settings.truncation}
+    states = {"layers": base.layers, "without_offsets": base.without_offsets}
+    return {"encoder": base.encoder, "folder": folder, **reading, **states}
+
+
+def _reading_files(folder: Path) -> dict[str, str]:
+    """Return the digests of the files of a fold's model that are neither weights nor records: configuration, tokenizer."""
+    digests: dict[str, str] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    return {name: one for name, one in digests.items() if name not in NOT_FOR_READING}
+
+
+def _same_weights(one: nn.Module, other: nn.Module) -> bool:
+    first, second = one.state_dict(), other.state_dict()
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def _write(model: ExportedModel, folder: Path) -> None:
+    """Fill a temporary folder, and only when it is whole put it in the place of an earlier export."""
+    temporary, whole = (folder.with_name(f".{folder.name}.{suffix}") for suffix in ("tmp", "new"))
+    for leftover in (temporary, whole):
+        shutil.rmtree(leftover, ignore_errors=True)
+    try:
+        for place, (base, _) in model.readers.items():
+            for name in _reading_files(base.model):
+                (temporary / place / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(base.model / name, temporary / place / name)
+        text = json.dumps(model.description, ensure_ascii=False, indent=1)
+        (temporary / DESCRIPTION).write_text(text + "\n", encoding="utf-8", errors="surrogatepass")
+        save_model(model, str(temporary / WEIGHTS))
+        (temporary / WEIGHTS).chmod(0o644)  # safetensors lets nobody else read it
+        publish_folder(temporary, whole)
+        if folder.exists():
+            folder.rename(temporary)
+        whole.rename(folder)
+        sync_folder(folder.parent)
+    except (OSError, SafetensorError) as error:
+        raise MachineError(f"{folder}: cannot be written: {error}. Free space and export again.") from error
+    finally:
+        for leftover in (temporary, whole):
+            shutil.rmtree(leftover, ignore_errors=True)

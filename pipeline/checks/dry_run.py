@@ -1,0 +1,299 @@
+"""A few real steps of every encoder before hours are spent: do its longest texts fit, is its loss finite, how long it takes.
+
+Each encoder is built and trained by the code that fine-tunes it, on the first fold's rows, in a process of its own, so that
+its memory is its own and a process that the system ends takes nothing with it. Nothing goes into the unit store.
+"""
+
+import math
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+
+from pipeline import components
+from pipeline.artifacts.copies import COPIES, Copies, read_copies
+from pipeline.artifacts.folds import Folds, read_folds
+from pipeline.artifacts.paths import FOLDS, TABLE
+from pipeline.artifacts.table import Table, read_table
+from pipeline.base_models.fold_training import Trainee, build_trainee
+from pipeline.checks.preflight import size
+from pipeline.contracts import Objective
+from pipeline.data.fold_jobs import FoldJob, augmented_rows, fold_jobs
+from pipeline.data.preparing import prepare
+from pipeline.errors.exceptions import (
+    DataError,
+    InterruptedRun,
+    MachineError,
+    ParamsError,
+    PipelineError,
+    as_pipeline_error,
+)
+from pipeline.number_formats import duration, percent
+from pipeline.reproducibility import derive_seed, fixed_numerics
+from pipeline.training.loop import train
+from pipeline.units.devices import gpu_count, worker_count
+
+if TYPE_CHECKING:
+    from pipeline.params.encoders import Encoder
+    from pipeline.params.root import Params
+    from pipeline.params.run import Run
+
+FORWARD_SHARE = 1 / 3  # of a step's time: the backward pass takes about twice the forward one
+HEAD = (
+    f"{'':<20}{'tokens/step':>12}{'steps/fold':>12}{'s/step':>10}{'a fold':>14}{'all folds':>14}"
+    f"{'peak memory':>13}{'cut off':>9}"
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a few steps of an encoder showed; `peak_bytes` is of the GPU if it used one, else of the process."""
+
+    tokens_per_step: float
+    steps_per_epoch: int
+    epochs: int
+    seconds_per_step: float
+    build_seconds: float
+    peak_bytes: int
+    truncated_ratio: float
+    token_budget: int
+
+    def fold_seconds(self, predicted_ratio: float) -> float:
+        """Return about how long a fold takes that predicts so many rows for each row that it is trained on."""
+        passes = self.epochs + FORWARD_SHARE * predicted_ratio
+        return self.build_seconds + passes * self.steps_per_epoch * self.seconds_per_step
+
+    def line(self, name: str, per_fold: float, in_all: float) -> str:
+        """Return the line of the table."""
+        return (
+            f"{name:<20}{self.tokens_per_step:>12,.0f}{self.epochs * self.steps_per_epoch:>12,}"
+            f"{self.seconds_per_step:>10.3f}{duration(per_fold):>14}{duration(in_all):>14}{size(self.peak_bytes):>13}"
+            f"{percent(self.truncated_ratio):>9}"
+        )
+
+
+@dataclass(frozen=True)
+class Only:
+    """An objective over some of its rows."""
+
+    objective: Objective
+    rows: np.ndarray
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each row (N,)."""
+        return self.objective.lengths[self.rows]
+
+    def batch(self, rows: np.ndarray, step: int) -> dict[str, torch.Tensor]:
+        """Return the objective's batch."""
+        return self.objective.batch(self.rows[rows], step)
+
+    def weight(self, batch: dict[str, torch.Tensor]) -> float:
+        """Return the objective's weight."""
+        return self.objective.weight(batch)
+
+    def loss_sum(self, model: torch.nn.Module, batch: dict[str, torch.Tensor], progress: float) -> torch.Tensor:
+        """Return the objective's loss."""
+        return self.objective.loss_sum(model, batch, progress)
+
+
+class StopAfter:
+    """A monitor that ends a training after some steps and keeps the time of each."""
+
+    def __init__(self, n_steps: int) -> None:
+        self.n_steps = n_steps
+        self.times: list[float] = []
+
+    def progress(self, **values: float) -> None:
+        """Note the time of a step."""
+        if "step" in values:
+            self.times.append(time.monotonic())
+
+    def stop_requested(self) -> int | None:
+        """Return a code once there were enough steps."""
+        return 130 if len(self.times) >= self.n_steps else None
+
+    @property
+    def seconds_per_step(self) -> float:
+        """Return the mean time between two steps, 0 where there was only one."""
+        return (self.times[-1] - self.times[0]) / max(1, len(self.times) - 1)
+
+
+def dry_run(params: "Params", *, n_steps: int) -> Iterator[str]:
+    """Yield, as lines of a table, what a few steps of every encoder take, and what that means for all of fine-tuning.
+
+    The rows are those of the stages prepare and split where these have run, else those of the raw files.
+
+    Args:
+        params: what to try.
+        n_steps: steps to time, after two of the longest rows.
+
+    Raises:
+        PipelineError: if an encoder cannot be built, its longest rows do not fit into memory, or its loss is not finite.
+    """
+    table, folds, copies = _inputs(params)
+    n_folds, n_workers = params.folds.n_splits * params.folds.n_repeats, worker_count(params.run)
+    yield HEAD
+    total = 0.0
+    for name, settings in params.encoders.items():
+        for job in _first_jobs(table, folds, copies if settings.augment else None):
+            found = _try(
+                name, job, settings, params, n_outputs=len(table.labels[job.task]), n_steps=n_steps, copies=copies
+            )
+            per_fold = found.fold_seconds(len(job.predicted) / len(job.fitted))
+            in_all = per_fold * math.ceil(n_folds / n_workers)
+            total += in_all
+            yield found.line(name if len(table.labels) == 1 else f"{name} {job.task}", per_fold, in_all)
+            if found.token_budget < settings.tokens_per_micro_batch:
+                yield f"  memory allows {found.token_budget} tokens per micro-batch: set tokens_per_micro_batch to that"
+    yield f"fine-tuning: about {duration(total)} with {n_workers} worker(s); stitched heads and baselines are not included"
+    if params.augment.steps and copies is None:
+        yield "copies are not included: the stage augment has not run yet"
+
+
+def measure(
+    *,
+    job: FoldJob,
+    settings: "Encoder",
+    n_outputs: int,
+    seed: int,
+    run: "Run",
+    n_steps: int,
+    more: dict[str, pd.DataFrame],
+) -> Measured:
+    """Train an encoder for two steps of its longest rows and then for `n_steps` as they come, and return what that took.
+
+    Args:
+        job: the fold whose rows it reads.
+        settings: of the encoder.
+        n_outputs: number of labels C.
+        seed: of the fold.
+        run: device and threads.
+        n_steps: steps to time.
+        more: copies and unlabelled rows, as `train_fold` takes them.
+
+    Raises:
+        ParamsError: if the longest row does not go through the model.
+    """
+    with fixed_numerics(run.threads_per_worker, on_gpu=gpu_count(run.device) > 0):
+        started = time.monotonic()
+        made = build_trainee(rows=job.fitted, n_outputs=n_outputs, settings=settings, metric=None, seed=seed, **more)
+        build_seconds = time.monotonic() - started
+        lengths = made.objective.lengths
+        longest = np.argsort(-lengths, kind="stable")[: settings.batch_size]
+        # Two steps: from the second one on the optimizer has its states.
+        twice = settings.model_copy(update={"epochs": 2})
+        try:
+            budget = _train(made, Only(made.objective, longest), twice, run, seed, None)
+        except (IndexError, RuntimeError) as error:
+            if isinstance(error, PipelineError):
+                raise
+            raise ParamsError(
+                f"max_length: a row of {lengths.max()} tokens must go through the model, got {type(error).__name__}: "
+                f"{error}. Lower max_length to the model's positions, or correct source.",
+                code="E203",
+            ) from error
+        clock = StopAfter(n_steps + 1)
+        with suppress(InterruptedRun):
+            _train(
+                made, made.objective, settings.model_copy(update={"tokens_per_micro_batch": budget}), run, seed, clock
+            )
+    steps_per_epoch = math.ceil(len(lengths) / settings.batch_size)
+    return Measured(
+        tokens_per_step=float(lengths.sum()) / steps_per_epoch,
+        steps_per_epoch=steps_per_epoch,
+        epochs=settings.epochs,
+        seconds_per_step=clock.seconds_per_step,
+        build_seconds=build_seconds,
+        peak_bytes=peak_bytes(),
+        truncated_ratio=made.counts["n_truncated"] / made.counts["n_rows"],
+        token_budget=budget,
+    )
+
+
+def _train(
+    made: Trainee, objective: Objective, settings: "Encoder", run: "Run", seed: int, monitor: StopAfter | None
+) -> int:
+    """Train without checkpoints and return the tokens per micro-batch that fitted into memory."""
+    groups = [dict(group) for group in made.groups]  # the loop changes their rates
+    seed = derive_seed(seed, "training")
+    return train(
+        made.model, objective, groups, settings=settings, seed=seed, device=run.device, monitor=monitor
+    ).token_budget
+
+
+def _try(
+    name: str,
+    job: FoldJob,
+    settings: "Encoder",
+    params: "Params",
+    *,
+    n_outputs: int,
+    n_steps: int,
+    copies: Copies | None,
+) -> Measured:
+    """Measure an encoder in a process of its own; its errors name the encoder."""
+    if copies is None and components.constant("objectives", settings.objective.name, "READS") == "unlabelled":
+        raise DataError(
+            f"encoders.{name}.objective: {settings.objective.name} reads variants of texts without labels, got none yet. "
+            "Run dvc repro augment first."
+        )
+    seed = derive_seed(params.seed, job.task, job.repeat, job.fold)
+    more = augmented_rows(job, settings, copies)
+    try:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+            return process.submit(
+                measure,
+                job=job,
+                settings=settings,
+                n_outputs=n_outputs,
+                seed=seed,
+                run=params.run,
+                n_steps=n_steps,
+                more=more,
+            ).result()
+    except BrokenProcessPool as error:
+        raise MachineError(
+            f"encoders.{name}: the process that tried its longest texts must live, but it was ended, most often for want of "
+            "memory. Lower tokens_per_micro_batch or max_length, or set gradient_checkpointing.",
+            code="E403",
+        ) from error
+    except Exception as error:
+        raise as_pipeline_error(error).within(f"encoders.{name}") from error
+
+
+def _inputs(params: "Params") -> tuple[Table, Folds, Copies | None]:
+    """Return table, folds and copies of the stages, or where they have not run yet the raw rows in folds by position."""
+    if TABLE.exists() and FOLDS.exists():
+        folds = read_folds()
+        return read_table(), folds, read_copies(manifest=folds.digest) if COPIES.exists() else None
+    table = prepare(params.tasks)
+    rows = table.rows.loc[table.rows["split"] == "train", ["row_id", "task"]].reset_index(drop=True)
+    numbers = np.arange(len(rows))
+    rows = rows.assign(repeat=0, fold=numbers % params.folds.n_splits, cluster=numbers)
+    return table, Folds(rows, ""), None
+
+
+def _first_jobs(table: Table, folds: Folds, copies: Copies | None) -> list[FoldJob]:
+    """Return the first fold of each task."""
+    jobs: dict[str, FoldJob] = {}
+    for job in fold_jobs(table, folds, copies):
+        jobs.setdefault(job.task, job)
+    return list(jobs.values())
+
+
+def peak_bytes() -> int:
+    """Return the most memory that this process has held at once: of the GPU if it used one, else of the machine."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_reserved():
+        return torch.cuda.max_memory_reserved()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -1,0 +1,191 @@
+"""Before hours are spent: is there disk for what is still to be computed, memory for the workers, room for the texts?"""
+
+import logging
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+from tabulate import tabulate
+
+from pipeline.artifacts.files import read_json
+from pipeline.artifacts.paths import encoder_recipe_path, stage_recipe_path
+from pipeline.checks.model_sizes import state_width
+from pipeline.checks.unit_needs import Need, encoder_need, stitch_need, worker_count
+from pipeline.errors.exceptions import MachineError
+from pipeline.number_formats import size_text
+from pipeline.units.store import STORE
+
+if TYPE_CHECKING:
+    from pipeline.params.encoders import Encoder
+    from pipeline.params.root import Params
+    from pipeline.params.run import Run
+
+RECIPES = Path("out/recipes")
+AUDIT = Path("out/prepare/audit.json")
+MARGIN = 1.2  # free disk over what is needed
+STATE_BYTES_PER_VALUE = 2
+TEXT_BYTES_PER_TOKEN = 3
+COMPRESSION = 4  # a compressed text file grows to about so many times its size
+QUANTILES = (("50", "half"), ("90", "10 %"), ("99", "1 %"))
+log = logging.getLogger(__name__)
+
+
+def preflight(params: "Params") -> Iterator[str]:
+    """Yield, as lines, what the run still has to compute, the disk and memory for that, and texts that will be cut off.
+
+    Raises:
+        MachineError: if the disk is too small.
+    """
+    places = [
+        (task, repeat, fold)
+        for task in params.tasks
+        for repeat in range(params.folds.n_repeats)
+        for fold in range(params.folds.n_splits)
+    ]
+    recipes, heads = _recipes(params)
+    run, seed = params.run, params.seed
+    needs = [
+        encoder_need(name, one, places, run=run, seed=seed, recipe=recipes.get(name))
+        for name, one in params.encoders.items()
+    ]
+    if params.stitch.models(list(params.encoders)):
+        needs.append(stitch_need(params.stitch, params.encoders, places, run=run, seed=seed, recipes=heads))
+    yield describe(needs)
+    yield check_disk(needs, more=written_bytes(params))
+    yield from check_memory(needs, run=params.run)
+    yield from check_states(params)
+    yield from check_lengths(params.encoders)
+
+
+def check_stage(need: Need) -> None:
+    """Before a stage begins, refuse a disk that is too small for what it still has to compute.
+
+    Raises:
+        MachineError: if it is.
+    """
+    if need.n_open:
+        log.info("still to be computed:\n%s", describe([need]))
+        log.info("%s", check_disk([need]))
+
+
+def _recipes(params: "Params") -> tuple[dict[str, str], dict[str, str]]:
+    """Return the digests under which the unit store has finished models, by encoder and by head."""
+    if not RECIPES.is_dir():
+        return {}, {}
+    from pipeline.recipes.encoder_recipes import settings_of
+
+    paths = {name: encoder_recipe_path(name) for name in params.encoders}
+    found = {name: read_json(path) for name, path in paths.items() if path.exists()}
+    current = {
+        name: one["train"] for name, one in found.items() if one["settings"] == settings_of(params.encoders[name])
+    }
+    stitching = stage_recipe_path("stitch")
+    return current, read_json(stitching)["train"] if stitching.exists() else {}
+
+
+def check_disk(needs: Sequence[Need], *, more: int = 0) -> str:
+    """Return a line about the disk.
+
+    Args:
+        needs: what is still to be computed.
+        more: bytes that are written besides.
+
+    Raises:
+        MachineError: if less than 1.2 times what is needed is free.
+    """
+    kept, passing = sum(need.kept for need in needs), max((need.passing for need in needs), default=0)
+    needed, free = kept + passing + more, free_bytes()
+    named = {"models": kept, "checkpoints": passing, "tables and predictions": more}
+    parts = ", ".join(f"{size(n_bytes)} of {name}" for name, n_bytes in named.items() if n_bytes)
+    if free < MARGIN * needed:
+        largest = max(needs, key=lambda need: need.kept + need.passing)
+        raise MachineError(
+            f"disk: {MARGIN} x {size(needed)} must be free for what is still to be written ({parts}; most of it for "
+            f"{largest.name}), got {size(free)}. Free space (stitchfold clean lists what no params file needs), or lower "
+            "run.n_workers, folds.n_splits or the number of models.",
+            code="E407",
+        )
+    return f"disk: {size(needed)} still to be written ({parts or 'nothing'}), {size(free)} free"
+
+
+def free_bytes() -> int:
+    """Return the bytes that are free where the unit store lies."""
+    return shutil.disk_usage(STORE if STORE.is_dir() else Path()).free
+
+
+def written_bytes(params: "Params") -> int:
+    """Return about how many bytes tables and predictions take, each row of them as much as its text, which is plenty."""
+    tables, predictions = 0, 0
+    for task in params.tasks.values():
+        train, test, unlabelled = (_text_bytes(file) for file in (task.train, task.test, task.unlabelled))
+        tables += train + test + unlabelled
+        predictions += params.folds.n_repeats * (train + params.folds.n_splits * test)
+    return tables + len(params.members) * predictions
+
+
+def _text_bytes(file: str | None) -> int:
+    if file is None:
+        return 0
+    return Path(file).stat().st_size * (COMPRESSION if Path(file).suffix in (".gz", ".zip", ".parquet") else 1)
+
+
+def check_memory(needs: Sequence[Need], *, run: "Run") -> Iterator[str]:
+    """Yield a line about the memory of the largest workers side by side, and a warning where there is less of it."""
+    n_workers = worker_count(run)
+    largest = max((need.memory or 0 for need in needs if need.n_open), default=0)
+    available = psutil.virtual_memory().available
+    yield f"memory: {n_workers} x {size(largest)} and what the texts of a step take, {size(available)} available"
+    if n_workers * largest > available:
+        yield "memory: WARNING, that is too little. Lower run.n_workers, or free memory; --dry-steps tries the longest texts."
+
+
+def check_states(params: "Params") -> Iterator[str]:
+    """Yield a warning where the states of a fold's frozen encoders will not fit on the disk."""
+    settings = params.stitch
+    if settings.features == "online" or settings.unfreeze or not settings.models(list(params.encoders)):
+        return
+    texts = max(_text_bytes(task.train) + _text_bytes(task.test) for task in params.tasks.values())
+    widths = sum(state_width(one.source) for one in params.encoders.values())
+    needed = STATE_BYTES_PER_VALUE * widths * texts // TEXT_BYTES_PER_TOKEN
+    if MARGIN * needed > free_bytes():
+        yield (
+            f"disk: WARNING, the states that a fold's heads read take up to {size(needed)}. Where they do not fit they are "
+            "computed anew in every epoch, which is slower. Free space to avoid that."
+        )
+
+
+def check_lengths(encoders: "Mapping[str, Encoder]") -> Iterator[str]:
+    """Yield a warning for each encoder that cuts off a hundredth of a task's texts or more, once prepare has measured them.
+
+    A token is a word or a part of one, so at least so many are cut off.
+    """
+    if not AUDIT.exists():
+        return
+    pass
+
+    for task, found in read_json(AUDIT).items():
+        words = found["lengths"]["train"]["tokens"]
+        for name, encoder in encoders.items():
+            over = (share for quantile, share in QUANTILES if words[quantile] > encoder.max_length)
+            if share := next(over, None):
+                yield (
+                    f"lengths: WARNING, {name} reads {encoder.max_length} tokens, and at least {share} of the texts of "
+                    f"{task} have more words than that. See max_length and truncation."
+                )
+
+
+def describe(needs: Sequence[Need]) -> str:
+    """Return what is still to be computed as a table."""
+    head = ("", "finished", "each model", "checkpoints", "each worker")
+    rows = [
+        (need.name, f"{need.n_done} of {need.n_units}", size(need.model), size(need.checkpoints), size(need.memory))
+        for need in needs
+    ]
+    return tabulate(rows, head, tablefmt="plain", colalign=("left", *["right"] * 4))
+
+
+def size(n_bytes: int | None) -> str:
+    """Return a number of bytes for people, a question mark where it is not known."""
+    return "?" if n_bytes is None else size_text(n_bytes)

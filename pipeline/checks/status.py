@@ -1,0 +1,147 @@
+"""How far the work is: per stage the units done, running, interrupted and failed, the time left and the disk they take."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pipeline.checks.needs import OF_A_FOLD, part_of, read_files
+from pipeline.number_formats import size_text
+from pipeline.units.progress import duration
+from pipeline.units.requests import PARAMS, Request, read_requests
+from pipeline.units.store import StoredUnit, disk_usage, stored_units
+
+PASSING = "stitch-states"  # they live only while their heads are trained
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """The units that a stage asked for under today's params.yaml; those of no state have not begun."""
+
+    stage: str
+    n_units: int
+    finished: int
+    running: int
+    interrupted: int
+    failed: int
+    seconds_left: float | None
+    n_bytes: int
+
+
+@dataclass(frozen=True)
+class UnitStatus:
+    """A unit that is not finished."""
+
+    name: str
+    state: str
+    step: int | None
+    n_steps: int | None
+    seconds_left: float | None
+    message: str | None
+
+
+@dataclass(frozen=True)
+class Status:
+    """The whole store: stages in the order in which they ran, open units, and what other params would find again."""
+
+    stages: list[StageStatus]
+    units: list[UnitStatus]
+    n_needed: int
+    n_other: int
+    n_other_bytes: int
+    n_bytes: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+    def lines(self) -> Iterator[str]:
+        """Yield the status for people."""
+        width = max([5, *(len(one.stage) for one in self.stages)])
+        yield f"{'stage':<{width}}  units  done  running  interrupted  failed    left       disk"
+        for one in self.stages:
+            left = duration(one.seconds_left) if one.finished < one.n_units else "-"
+            counts = f"{one.n_units:>5}  {one.finished:>4}  {one.running:>7}  {one.interrupted:>11}  {one.failed:>6}"
+            yield f"{one.stage:<{width}}  {counts}  {left:>6}  {size_text(one.n_bytes):>9}"
+        for unit in self.units:
+            yield f"  {unit.name}: {_describe(unit)}"
+        yield (
+            f"store: {size_text(self.n_bytes)}. {self.n_needed} finished units serve today's params.yaml; {self.n_other} "
+            f"({size_text(self.n_other_bytes)}) would serve other params again. stitchfold clean says which can go."
+        )
+
+
+def read_status() -> Status:
+    """Return the status of the store under today's params.yaml."""
+    params = read_files([PARAMS])[PARAMS]
+    stored = {unit.key: unit for unit in stored_units()}
+    stages: dict[str, dict[str, str]] = {}
+    for stage, request in _latest(params, read_requests()).items():
+        wanted = {key: name for key, name in request.units.items() if key in stored or not stage.startswith(PASSING)}
+        match = OF_A_FOLD.fullmatch(stage)
+        stages.setdefault(match["stage"] if match else stage, {}).update(wanted)
+    asked = {key: name for units in stages.values() for key, name in units.items()}
+    finished = {key for key, unit in stored.items() if unit.state == "finished"}
+    other = [stored[key] for key in finished - asked.keys()]
+    return Status(
+        stages=[_stage(stage, [stored.get(key) for key in units]) for stage, units in stages.items() if units],
+        units=[_unit(stored[key], name) for key, name in asked.items() if key in stored and key not in finished],
+        n_needed=len(finished & asked.keys()),
+        n_other=len(other),
+        n_other_bytes=_bytes(other),
+        n_bytes=_bytes(list(stored.values())),
+    )
+
+
+def _latest(params: dict[str, Any], requests: list[Request]) -> dict[str, Request]:
+    """Return by stage the last request under today's settings, in the order in which the stages last asked."""
+    found: dict[str, Request] = {}
+    for request in requests:
+        own, before = part_of(params, request.stage), found.get(request.stage)
+        if own is None or part_of(request.params, request.stage) != own:
+            continue
+        if request.by_dvc or before is None or not before.by_dvc:
+            found.pop(request.stage, None)
+            found[request.stage] = request
+    return found
+
+
+def _stage(stage: str, units: list[StoredUnit | None]) -> StageStatus:
+    known = [unit for unit in units if unit is not None]
+    counts = {
+        state: sum(unit.state == state for unit in known) for state in ("finished", "running", "interrupted", "failed")
+    }
+    return StageStatus(
+        stage, len(units), **counts, seconds_left=_left(known, len(units) - counts["finished"]), n_bytes=_bytes(known)
+    )  # fmt: skip
+
+
+def _left(known: list[StoredUnit], n_open: int) -> float | None:
+    """Return the seconds left if all open units take as long as those that run, and as many run at once."""
+    paces = [(unit.seconds_left, unit.progress) for unit in known if unit.seconds_left is not None]
+    if not paces:
+        return None
+    whole = sum(noted["n_steps"] * noted["seconds_per_step"] for _, noted in paces) / len(paces)
+    rest = sum(left for left, _ in paces) + whole * (n_open - len(paces))
+    return rest / len(paces)
+
+
+def _unit(unit: StoredUnit, name: str) -> UnitStatus:
+    step, n_steps = unit.progress.get("step"), unit.progress.get("n_steps")
+    at = unit.step if unit.state == "interrupted" else None if step is None else int(step)
+    of = None if n_steps is None else int(n_steps)
+    message = f"{unit.failure.get('code')} {unit.failure.get('message')}" if unit.state == "failed" else None
+    return UnitStatus(name, unit.state, at, of, unit.seconds_left, message)
+
+
+def _describe(unit: UnitStatus) -> str:
+    if unit.message is not None:
+        return f"failed, {unit.message}"
+    if unit.step is None:
+        return unit.state
+    share = f" of {unit.n_steps} ({unit.step / unit.n_steps:.0%})" if unit.n_steps else ""
+    left = f", {duration(unit.seconds_left)} left" if unit.state == "running" else ""
+    return f"{unit.state} at step {unit.step}{share}{left}"
+
+
+def _bytes(units: list[StoredUnit]) -> int:
+    return disk_usage([unit.folder for unit in units])[0]

@@ -1,0 +1,141 @@
+"""What is still to be computed, and the disk and memory it needs: per encoder and for the stitched models.
+
+Estimates from params.yaml, the headers of checkpoints and the unit store; nothing is built, torch is not imported.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import joblib
+
+from pipeline.checks.model_sizes import n_parameters, state_width
+from pipeline.reproducibility import derive_seed
+from pipeline.units.store import STORE, StoredUnit
+
+if TYPE_CHECKING:
+    from pipeline.artifacts.folds import Folds
+    from pipeline.params.encoders import Encoder, Training
+    from pipeline.params.run import Run
+    from pipeline.params.stitch import Stitch
+
+BYTES_PER_WEIGHT = 4
+OPTIMIZER_STATES = 2  # values that AdamW keeps of each weight
+GENERATIONS = 3  # of checkpoints: two, and the one being written
+WORKER_BYTES = 500_000_000  # a process with torch and transformers, measured
+HEAD_WEIGHTS = 2048  # per value of a state: those of a bilstm of 256 units, a large head
+Place = tuple[str, int, int]
+
+
+@dataclass(frozen=True)
+class Need:
+    """What is still to be computed of one encoder or of the stitched models; sizes in bytes, None where not known.
+
+    `model` is what each unit keeps, `checkpoints` what the running ones hold meanwhile, `memory` what each worker takes
+    besides the states of the texts.
+    """
+
+    name: str
+    n_units: int
+    n_done: int
+    model: int | None
+    checkpoints: int | None
+    memory: int | None
+
+    @property
+    def n_open(self) -> int:
+        """Return how many units are still to be computed."""
+        return self.n_units - self.n_done
+
+    @property
+    def kept(self) -> int:
+        """Return the bytes of the models still to be written."""
+        return self.n_open * (self.model or 0)
+
+    @property
+    def passing(self) -> int:
+        """Return the bytes that are needed until the last of them is written."""
+        return (self.checkpoints or 0) if self.n_open else 0
+
+
+def encoder_need(
+    name: str, settings: "Encoder", places: Sequence[Place], *, run: "Run", seed: int, recipe: str | None
+) -> Need:
+    """Return what the fold models of an encoder need.
+
+    Args:
+        name: of the encoder.
+        settings: of the encoder.
+        places: task, repeat and fold of its models.
+        run: how many work at once.
+        seed: of the whole run.
+        recipe: the digest under which finished models are found in the unit store; None: there are none.
+    """
+    weights = n_parameters(settings.source, max_length=settings.max_length)
+    if weights is not None:
+        weights += HEAD_WEIGHTS * state_width(settings.source)
+    seeds = {derive_seed(seed, *place) for place in places}
+    n_done = len(seeds & finished_seeds("finetune").get(recipe or "", set()))
+    return _need(name, len(places), n_done, weights, settings, run)
+
+
+def stitch_need(
+    settings: "Stitch",
+    encoders: "Mapping[str, Encoder]",
+    places: Sequence[Place],
+    *,
+    run: "Run",
+    seed: int,
+    recipes: Mapping[str, str],
+) -> Need:
+    """Return what the stitched models need; `recipes` has the digest of each head, the others are as in `encoder_need`."""
+    widths = {name: state_width(one.source) for name, one in encoders.items()}
+    models = settings.models(list(encoders))
+    groups = settings.groups(list(encoders))
+    finished = finished_seeds("stitch")
+    n_done, largest = 0, 0
+    for name, (group, _) in models.items():
+        members = groups[group] or sorted(encoders, key=lambda one: -widths[one])[:2]
+        largest = max(largest, HEAD_WEIGHTS * sum(widths[one] for one in members))
+        head = name.removeprefix(f"{group}+")
+        seeds = {derive_seed(seed, *place, *members, head) for place in places}
+        n_done += len(seeds & finished.get(recipes.get(head, ""), set())) if groups[group] else 0
+    if settings.unfreeze:
+        largest += 2 * max((n_parameters(one.source, max_length=one.max_length) or 0) for one in encoders.values())
+    return _need("stitched", len(models) * len(places), n_done, largest, settings, run)
+
+
+def _need(name: str, n_units: int, n_done: int, weights: int | None, settings: "Training", run: "Run") -> Need:
+    if weights is None:
+        return Need(name, n_units, n_done, None, None, None)
+    model = BYTES_PER_WEIGHT * weights
+    best = settings.epoch_selection == "inner"  # the weights of the best epoch stand beside the last ones
+    generations = GENERATIONS + (settings.not_finite == "rollback")
+    checkpoints = min(worker_count(run), n_units - n_done) * generations * (1 + OPTIMIZER_STATES + best) * model
+    memory = WORKER_BYTES + (2 + OPTIMIZER_STATES + best) * model  # weights, gradients, optimizer
+    return Need(name, n_units, n_done, model, checkpoints, memory)
+
+
+def finished_seeds(step: str) -> dict[str, set[int]]:
+    """Return the seeds of the finished units of a step in the unit store, by their recipe."""
+    found: dict[str, set[int]] = {}
+    for result in STORE.glob("*/result"):
+        about = StoredUnit(result.parent, "finished").about
+        if about.get("step") == step:
+            found.setdefault(about["recipe"], set()).add(about["seed"])
+    return found
+
+
+def worker_count(run: "Run") -> int:
+    """Return how many units run at once, as `devices` counts them but without torch."""
+    if run.backend == "sequential":
+        return 1
+    n_gpus = 0 if run.device == "cpu" else len(list(Path("/dev").glob("nvidia[0-9]*")))
+    return run.n_workers or n_gpus or max(1, joblib.cpu_count() // run.threads_per_worker)
+
+
+def places_of(folds: "Folds") -> list[Place]:
+    """Return task, repeat and fold of all models of a fold manifest."""
+    rows = folds.rows.loc[folds.rows["fold"] >= 0, ["task", "repeat", "fold"]].drop_duplicates()
+    return [(str(task), int(repeat), int(fold)) for task, repeat, fold in rows.itertuples(index=False)]

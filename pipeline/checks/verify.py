@@ -1,0 +1,158 @@
+"""Every digest of the project computed anew: artifacts, fold models, units, dvc.lock, DVC's cache, and the submission.
+
+The exit code of `dvc repro` is no proof: DVC takes files of unchanged size and time for what they were.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from dvc.repo import Repo
+
+from pipeline.artifacts import files
+from pipeline.artifacts.files import sha256_of
+from pipeline.artifacts.folders import MANIFEST, is_whole
+from pipeline.artifacts.paths import FOLDS, OUT, SUBMIT
+from pipeline.checks import dvc_state
+from pipeline.checks.dvc_state import Md5
+from pipeline.errors.exceptions import MachineError, PipelineError
+from pipeline.params.loading import load_params
+from pipeline.report.leaks import find_leaks
+from pipeline.submit.submitting import validate_submission
+from pipeline.units.store import StoredUnit, checkpoints, stored_units
+
+DOCTOR = "Run stitchfold doctor --fix, then dvc repro."
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One thing that was compared, and what is wrong with it: *what must hold, got what. What to do.*"""
+
+    path: Path
+    problem: str | None = None
+
+
+def verify() -> Iterator[Checked]:
+    """Yield everything that carries a digest, as it is compared.
+
+    Raises:
+        MachineError: if a DVC is at work here: its files change.
+    """
+    repo, md5 = dvc_state.open_project(), Md5()
+    if repo is not None and (process := dvc_state.busy(repo)) is not None:
+        raise MachineError(
+            f"{OUT}: must not change while it is verified, but dvc is at work (process {process or 'unknown'}). "
+            "Run stitchfold verify when it has ended."
+        )
+    yield from check_artifacts()
+    yield from check_fold_models()
+    yield from check_units()
+    if repo is not None:
+        yield from check_objects(repo, md5)
+        yield from check_lock(repo, md5)
+    yield from check_manifests()
+    yield from check_submission()
+    yield from check_leaks()
+
+
+def check_artifacts() -> Iterator[Checked]:
+    """Compare each artifact with the sha256 beside it."""
+    for sidecar in sorted(OUT.rglob("*.sha256")):
+        path = sidecar.with_suffix("")
+        try:
+            files.verify(path)
+            yield Checked(path)
+        except MachineError:
+            yield Checked(path, f"does not match its .sha256. {DOCTOR}")
+
+
+def check_fold_models() -> Iterator[Checked]:
+    """Compare the files of each fold model in `out/` with its manifest."""
+    for manifest in sorted(OUT.glob(f"*/*/models/*/{MANIFEST}")):
+        whole = is_whole(manifest.parent)
+        yield Checked(manifest.parent, None if whole else f"does not match its manifest. {DOCTOR}")
+
+
+def check_units() -> Iterator[Checked]:
+    """Compare the results and checkpoints of all units that nobody is writing with their manifests."""
+    for unit in stored_units():
+        if unit.state != "running":
+            yield from check_unit(unit)
+
+
+def check_unit(unit: StoredUnit) -> Iterator[Checked]:
+    """Compare a unit's result and checkpoints with their manifests."""
+    result = unit.folder / "result"
+    for folder in (*([result] if result.exists() else []), *checkpoints(unit.folder)):
+        whole = is_whole(folder)
+        yield Checked(folder, None if whole else f"({unit.name}) does not match its manifest. {DOCTOR}")
+
+
+def check_objects(repo: Repo, md5: Md5) -> Iterator[Checked]:
+    """Compare each object of DVC's cache with its name, which is the md5 of its content."""
+    for path, digest in dvc_state.cached_objects(repo):
+        yield Checked(path, None if md5(path) == digest else f"is damaged, and DVC trusts its cache. {DOCTOR}")
+
+
+def check_lock(repo: Repo, md5: Md5) -> Iterator[Checked]:
+    """Compare the outs, and what they were made from, with dvc.lock."""
+    problem = dvc_state.lock_file_problem()
+    if problem is not None:
+        yield Checked(dvc_state.LOCK_FILE, f"{problem}. {DOCTOR}")
+        return
+    yield from check_outs(repo, md5)
+    for stage, why in dvc_state.stale_stages(repo).items():
+        yield Checked(Path(stage), f"is older than its inputs ({why}). Run dvc repro.")
+
+
+def check_outs(repo: Repo, md5: Md5) -> Iterator[Checked]:
+    """Compare the files of the outs with dvc.lock, which must be readable."""
+    for path, digest in dvc_state.locked_files(repo):
+        if not path.exists():
+            yield Checked(path, "is in dvc.lock and not on disk. Run dvc repro.")
+        elif digest is None:
+            yield Checked(path, "is not what dvc.lock or DVC's cache know. Run dvc repro.")
+        else:
+            same = md5(path) == digest
+            yield Checked(path, None if same else f"has another md5 than in dvc.lock (damaged, or edited). {DOCTOR}")
+
+
+def check_manifests() -> Iterator[Checked]:
+    """Compare the fold manifest that each table was made from with today's."""
+    if not FOLDS.exists():
+        return
+    today = sha256_of(FOLDS)
+    for path in sorted(OUT.rglob("*.parquet")):
+        try:
+            metadata = pq.read_schema(path).metadata or {}
+            made_from = json.loads(metadata.get(b"stitchfold", b"{}")).get("manifest", today)
+        except (OSError, ValueError) as error:
+            yield Checked(path, f"cannot be read ({error}). {DOCTOR}")
+            continue
+        same = made_from == today
+        yield Checked(path, None if same else f"was made from other folds ({made_from[:12]}…). Run dvc repro.")
+
+
+def check_submission() -> Iterator[Checked]:
+    """Check the submission once more against the sample, the test file and the predictions."""
+    record = SUBMIT / "submission.json"
+    if not record.exists():
+        return
+    try:
+        yield Checked(validate_submission(load_params()))
+    except PipelineError as error:
+        yield Checked(record, f"the submission is refused: {error}")
+
+
+def check_leaks() -> Iterator[Checked]:
+    """Look for leaks in a finished run; signs that prove nothing stand in the report only."""
+    if not (SUBMIT / "submission.json").exists():
+        return
+    try:
+        certain = [leak for leak in find_leaks(load_params()) if leak.certain]
+    except PipelineError as error:
+        yield Checked(OUT, f"leaks cannot be looked for: {error}")
+        return
+    yield from [Checked(OUT, leak.text) for leak in certain] or [Checked(OUT)]

@@ -1,0 +1,130 @@
+"""The folds of a table as jobs: what each one trains on, what it predicts, and how the parts become one prediction table."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from pipeline import components
+from pipeline.artifacts.copies import UNLABELLED, Copies, check_leaks, no_copies, normalised
+from pipeline.artifacts.folds import HOLDOUT_FOLD, Folds
+from pipeline.artifacts.paths import FOLDS, TABLE, UNIT_PREDICTIONS
+from pipeline.artifacts.predictions import PREDICTION_COLUMNS, Predictions, read_predictions
+from pipeline.artifacts.table import Table
+from pipeline.errors.exceptions import DataError
+from pipeline.errors.failpoints import failpoint
+from pipeline.reproducibility import digest
+from pipeline.units.unit import Unit
+
+if TYPE_CHECKING:
+    from pipeline.params.encoders import Encoder, Training
+
+
+@dataclass(frozen=True)
+class FoldJob:
+    """One fold of one task and repeat: the rows it trains on and the rows it predicts."""
+
+    task: str
+    repeat: int
+    fold: int
+    fitted: pd.DataFrame
+    predicted: pd.DataFrame
+    fitted_ids: "pd.Series[str]"
+    copies: pd.DataFrame
+
+    @property
+    def name(self) -> str:
+        """Return a name for folders and messages."""
+        return f"{self.task}-r{self.repeat}-f{self.fold}"
+
+
+def fold_jobs(table: Table, folds: Folds, copies: Copies | None = None) -> list[FoldJob]:
+    """Return the jobs of all tasks, repeats and folds.
+
+    `fitted` has `text, text_pair, label (int), cluster` of the rows outside the fold, `fitted_ids` their ids; `predicted` the
+    fold's rows as oof, and the test and hold-out rows. Hold-out rows are fitted by nobody. `copies` has `copy_id, parent
+    (position in fitted), text, text_pair, label (int)` of the augmented copies that may be fitted too.
+
+    Raises:
+        DataError: if the manifest does not know a row, or a copy would leak.
+    """
+    copies = copies if copies is not None else no_copies()
+    jobs = []
+    for task, labels in table.labels.items():
+        train_rows, test = table.select(task, "train"), table.select(task, "test")
+        train_rows = train_rows.assign(label=train_rows["label"].map({label: i for i, label in enumerate(labels)}))
+        for repeat in sorted(folds.rows.loc[folds.rows["task"] == task, "repeat"].unique()):
+            plan = folds.select(task, repeat)
+            rows = train_rows.merge(plan[["row_id", "fold", "cluster"]], on="row_id", how="left", validate="1:1")
+            if rows["fold"].isna().any():
+                raise DataError(f"{FOLDS}: knows fewer rows than {TABLE}. Run dvc repro split.")
+            holdout = rows[rows["fold"] == HOLDOUT_FOLD]
+            for fold in sorted(set(plan.loc[plan["fold"] >= 0, "fold"])):
+                fitted = rows[(rows["fold"] != fold) & (rows["fold"] != HOLDOUT_FOLD)]
+                named = {"oof": rows[rows["fold"] == fold], "test": test, "holdout": holdout}
+                predicted = pd.concat([part.assign(split=split) for split, part in named.items()], ignore_index=True)
+                predicted = predicted.assign(repeat=int(repeat), fold=int(fold))
+                columns = [*PREDICTION_COLUMNS, "text", "text_pair"]
+                ids, fitted = fitted["row_id"].reset_index(drop=True), fitted.reset_index(drop=True)
+                fitted = fitted[["text", "text_pair", "label", "cluster"]]
+                job = FoldJob(task, int(repeat), int(fold), fitted, predicted[columns], ids, pd.DataFrame())
+                own = copies.of_fold(task, int(repeat), int(fold))
+                unseen = predicted[predicted["split"] != "test"]
+                check_leaks(own, fitted_ids=ids, unseen=unseen, place=job.name)
+                jobs.append(replace(job, copies=_with_parents(own, ids, labels)))
+    return jobs
+
+
+def _with_parents(copies: pd.DataFrame, fitted_ids: "pd.Series[str]", labels: list[str]) -> pd.DataFrame:
+    """Return copies with their parents' positions among the fitted rows, and labels as numbers."""
+    positions = pd.Series(np.arange(len(fitted_ids)), fitted_ids)
+    parents = positions.reindex(copies["row_id"]).to_numpy(np.int64)
+    numbers = copies["label"].map({label: i for i, label in enumerate(labels)}).to_numpy(np.int64)
+    return copies[["copy_id", "text", "text_pair"]].assign(parent=parents, label=numbers)
+
+
+def unlabelled_of(copies: Copies, job: FoldJob) -> pd.DataFrame:
+    """Return a task's rows without labels that the training for a fold may see: none whose text is that of a scored row."""
+    own = copies.unlabelled[copies.unlabelled["task"] == job.task]
+    scored = normalised(job.predicted[job.predicted["split"] != "test"])
+    own = own[~normalised(own).isin(set(scored))].reset_index(drop=True)
+    if not len(own):
+        raise DataError(
+            f"{UNLABELLED}: there is no variant of a text without a label for {job.name}. Add texts or steps to augment."
+        )
+    return own
+
+
+def rows_digest(rows: pd.DataFrame) -> str:
+    """Return a digest of a frame's columns and values."""
+    return digest({name: rows[name].astype(object).where(rows[name].notna(), None).tolist() for name in rows.columns})
+
+
+def gather_predictions(units: list[Unit], jobs: list[FoldJob], *, model: str, task: str, manifest: str) -> Predictions:
+    """Return one task's predictions of all folds, from the units that hold them, as one."""
+    parts = [
+        read_predictions(unit.result / UNIT_PREDICTIONS, manifest=None)
+        for unit, job in zip(units, jobs, strict=True)
+        if job.task == task
+    ]
+    failpoint("gather")
+    rows = pd.concat([part.rows for part in parts], ignore_index=True)
+    first = parts[0]
+    logits = np.concatenate([part.logits for part in parts])
+    return Predictions(model, task, first.labels, rows, logits, manifest, first.recipe, first.seed)
+
+
+def augmented_rows(job: FoldJob, settings: "Encoder", copies: Copies | None) -> dict[str, pd.DataFrame]:
+    """Return what a fold trains on beside its rows: its `copies`, and `unlabelled` for objectives that read them."""
+    more = {}
+    if len(job.copies):
+        more["copies"] = job.copies.drop(columns="copy_id")
+    if components.constant("objectives", settings.objective.name, "READS") == "unlabelled":
+        more["unlabelled"] = unlabelled_of(copies or no_copies(), job)
+    return more
+
+
+def trained_rows_digest(job: FoldJob, settings: "Training") -> str:
+    """Return the digest of the rows that a fold's model trains on; clusters matter only where some rows are spared."""
+    return rows_digest(job.fitted if settings.epoch_selection == "inner" else job.fitted.drop(columns="cluster"))

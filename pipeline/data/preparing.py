@@ -1,0 +1,195 @@
+"""Raw files -> the table: texts cleaned, labels listed in fixed order, everything that cannot be right refused."""
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.artifacts.files import sha256_of
+from pipeline.artifacts.table import TABLE_COLUMNS, Table
+from pipeline.data.reading import Column, read_columns
+from pipeline.errors.exceptions import DataError
+from pipeline.params.tasks import Task
+from pipeline.text.normalising import clean, normalise
+
+_NOTHING = pa.scalar("", pa.large_string())
+logger = logging.getLogger(__name__)
+
+
+def order_labels(labels: Sequence[str]) -> list[str]:
+    """Return labels sorted, by their value if all of them are integers.
+
+    >>> order_labels(["10", "9", "-1"]), order_labels(["b", "10", "9"])
+    (['-1', '9', '10'], ['10', '9', 'b'])
+    """
+    if all(re.fullmatch(r"[+-]?[0-9]+", label) for label in labels):
+        return sorted(labels, key=lambda label: (int(label), label))
+    return sorted(labels)
+
+
+def label_variants(labels: Sequence[str]) -> list[list[str]]:
+    """Return labels that differ only in case, width or white space: most likely one label, spelt in several ways.
+
+    >>> label_variants(["pos", "neg", "Pos "])
+    [['pos', 'Pos ']]
+    """
+    alike: dict[str, list[str]] = {}
+    for label in labels:
+        alike.setdefault(normalise(label), []).append(label)
+    return [spellings for spellings in alike.values() if len(spellings) > 1]
+
+
+def prepare(tasks: Mapping[str, Task]) -> Table:
+    """Return all rows of all tasks, of each its training, test and unlabelled file, rows in file order.
+
+    Ids may recur between training and test file (many organisers number each from 0); the audit reports it.
+
+    Raises:
+        DataError: if a file cannot be read as the task says; an id recurs within a file or is empty; a training label
+            is missing (unless the task says what to do then) or not in the given list; there are fewer than two
+            classes, or other than two in a binary task; or a file changed while it was read.
+    """
+    files = sorted({file for task in tasks.values() for file in (task.train, task.test, task.unlabelled) if file})
+    before = {file: sha256_of(Path(file)) for file in files}
+    frames, labels = [], {}
+    for name, task in tasks.items():
+        train = _labelled(_read_split(task, name=name, split="train"), task, name=name)
+        labels[name] = _check_labels(train[train["split"] == "train"], task, name=name)
+        frames += [train, _read_split(task, name=name, split="test")]
+        logger.info("%s: %d training and %d test rows", name, (train["split"] == "train").sum(), len(frames[-1]))
+        if task.unlabelled is not None:
+            frames.append(_read_split(task, name=name, split="unlabelled"))
+    rows = pd.concat([frame[TABLE_COLUMNS] for frame in frames], ignore_index=True)
+    for file in files:
+        if sha256_of(Path(file)) != before[file]:
+            raise DataError(
+                f"{file}: must stay as it is while it is read, but it changed. Run dvc repro again once it is whole."
+            )
+    return Table(rows, labels)
+
+
+def _read_split(task: Task, *, name: str, split: str) -> pd.DataFrame:
+    """Return one file's rows in the table's columns, with `line`."""
+    path = Path({"train": task.train, "test": task.test, "unlabelled": task.unlabelled or ""}[split])
+    columns = task.columns
+    texts = columns.text if isinstance(columns.text, list) else [columns.text]
+    single = [columns.id, columns.text_pair, columns.label if split == "train" else None, columns.group]
+    wanted: list[Column] = list(dict.fromkeys([*texts, *(column for column in single if column is not None)]))
+    raw = read_columns(
+        path,
+        wanted,
+        # Groups serve the split of training rows only; many test files do not have them.
+        optional={columns.group} - {None, *texts} if split != "train" and columns.group is not None else (),
+        format=task.format,
+        encoding=task.encoding,
+        header=task.header,
+        quoting=task.quoting,
+        key=f"tasks.{name}",
+    )
+    frame = pd.DataFrame({"line": raw["line"], "text": _joined([_arrow(raw[column]) for column in texts])})
+    frame["row_id"] = raw[columns.id] if columns.id is not None else pd.Series(np.arange(len(raw))).astype("str")
+    frame["task"] = pd.Series(name, index=frame.index, dtype="str")
+    frame["split"] = pd.Series(split, index=frame.index, dtype="str")
+    pair = None if columns.text_pair is None else pd.Series(clean(_arrow(raw[columns.text_pair])).to_pandas())
+    frame["text_pair"] = _empty(frame) if pair is None else pair
+    frame["label"] = raw[columns.label] if split == "train" else _empty(frame)
+    grouped = columns.group is not None and columns.group in raw
+    frame["group"] = raw[columns.group].replace("", None) if grouped else _empty(frame)
+    _check_ids(frame, path=path)
+    return frame
+
+
+def _arrow(texts: pd.Series) -> pa.Array:
+    array = pa.array(texts, pa.large_string())
+    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+
+
+def _empty(frame: pd.DataFrame) -> pd.Series:
+    return pd.Series(None, index=frame.index, dtype="str")
+
+
+def _joined(texts: list[pa.Array]) -> pd.Series:
+    """Return the cleaned texts, several columns joined by a blank where they are not empty."""
+    joined = texts[0]
+    for text in texts[1:]:
+        blank = pc.if_else(pc.and_(pc.not_equal(joined, ""), pc.not_equal(text, "")), " ", "")
+        joined = pc.binary_join_element_wise(joined, blank.cast(pa.large_string()), text, _NOTHING)
+    return pd.Series(clean(joined).to_pandas())
+
+
+def _check_ids(frame: pd.DataFrame, *, path: Path) -> None:
+    empty = frame["row_id"] == ""
+    if empty.any():
+        line = frame.loc[empty, "line"].iloc[0]
+        raise DataError(
+            f"{path}:{line}: every row must have an id, got {empty.sum()} without. Mend the rows, or set columns.id: null.",
+            code="E302",
+        )
+    twice = frame.duplicated("row_id", keep="first")
+    if twice.any():
+        first = frame.loc[twice, "row_id"].drop_duplicates().iloc[:5]
+        found = "; ".join(f"{i!r} on lines {frame.loc[frame['row_id'] == i, 'line'].tolist()[:5]}" for i in first)
+        same = frame.duplicated(["row_id", "text", "text_pair", "label"], keep="first")
+        raise DataError(
+            f"{path}: ids must be unique, got {twice.sum()} repeated rows, {(twice & ~same).sum()} of them with another text "
+            f"or label: {found}. Remove them, or set columns.id: null.",
+            code="E302",
+        )
+
+
+def _labelled(train: pd.DataFrame, task: Task, *, name: str) -> pd.DataFrame:
+    """Return training rows under the labels that are meant; rows without one as `missing_labels` says."""
+    absent = [label for label in task.rename_labels if label not in set(train["label"])]
+    if absent:
+        raise DataError(
+            f"{task.train}: tasks.{name}.rename_labels must name labels of the file, got {absent[0]!r}. Correct it.",
+            code="E305",
+        )
+    train["label"] = train["label"].map(lambda label: task.rename_labels.get(label, label)).astype("str")
+    missing = train["label"] == ""
+    if not missing.any():
+        return train
+    if task.missing_labels == "fail":
+        row = train[missing].iloc[0]
+        raise DataError(
+            f"{task.train}:{row['line']}: every training row must have a label, got {missing.sum()} without, first row "
+            f"{row['row_id']!r}. Label them, or set tasks.{name}.missing_labels: drop or unlabelled.",
+            code="E301",
+        )
+    logger.warning("%s: %d training rows without a label: %s", name, missing.sum(), task.missing_labels)
+    if task.missing_labels == "drop":
+        return train[~missing]
+    # Ids of their own: those of an unlabelled file may be the same.
+    ids = ("train:" + train["row_id"]).where(missing, train["row_id"])
+    split = train["split"].where(~missing, "unlabelled")
+    return train.assign(row_id=ids, split=split, label=train["label"].where(~missing, None))
+
+
+def _check_labels(train: pd.DataFrame, task: Task, *, name: str) -> list[str]:
+    """Return the task's labels in order; spellings that may be one label are only warned of."""
+    counts = train["label"].value_counts()
+    if task.labels is not None:
+        unknown = ~train["label"].isin(task.labels)
+        if unknown.any():
+            row = train[unknown].iloc[0]
+            raise DataError(
+                f"{task.train}:{row['line']}: labels must be in tasks.{name}.labels {task.labels}, got {row['label']!r} "
+                f"in row {row['row_id']!r} ({unknown.sum()} such rows). Add it there, rename it in "
+                f"tasks.{name}.rename_labels, or mend the rows.",
+                code="E305",
+            )
+    if len(counts) < 2 or (task.kind == "binary" and len(counts) != 2):
+        expected = "two labels" if task.kind == "binary" else "at least two labels"
+        raise DataError(
+            f"{task.train}: a {task.kind} task must have {expected}, got {len(counts)}: {list(counts.index[:5])}. "
+            f"Check tasks.{name}.columns.label and kind."
+        )
+    labels = list(task.labels) if task.labels is not None else order_labels(list(counts.index))
+    for alike in label_variants(labels):
+        logger.warning("%s: labels %s may be one label: see tasks.%s.rename_labels", task.train, alike, name)
+    return labels

@@ -1,0 +1,306 @@
+"""Raw competition files as columns of text: csv, tsv, json lines, json and parquet, plain, gzipped or zipped.
+
+Nothing is interpreted: ids `001` and `1e5` and labels `NA` and `null` stay as they are; only an empty value is
+missing.
+"""
+
+import difflib
+import gzip
+import io
+import json
+import lzma
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Collection, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.data.delimited import parse_delimited
+from pipeline.data.text_encodings import as_utf8
+from pipeline.errors.exceptions import DataError, PipelineError
+
+SEPARATORS = {"csv": b",", "tsv": b"\t"}
+SUFFIXES = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".parquet": "parquet",
+}
+MAX_RATIO = 200
+RATIO_COUNTS_FROM = 64 << 20
+TAR_MAGIC_AT = 257
+# What zipfile, gzip and the codecs below them raise on damaged bytes is not one family.
+DAMAGED_ARCHIVE = (
+    OSError, EOFError, RuntimeError, ValueError, LookupError, zlib.error, lzma.LZMAError, struct.error,
+    zipfile.BadZipFile,
+)  # fmt: skip
+Column = str | int
+
+
+def read_columns(
+    path: Path,
+    wanted: Sequence[Column],
+    *,
+    optional: Collection[Column] = (),
+    format: str | None = None,
+    encoding: str = "utf-8",
+    header: bool = True,
+    quoting: bool = True,
+    key: str = "tasks.<task>",
+) -> pd.DataFrame:
+    """Return columns of a file as text, with `line`: the physical line (or the number of the record) from 1.
+
+    Args:
+        path: the file; its name says the format and whether it is compressed.
+        wanted: column names, or positions from 0 where there is no header; each becomes a column so named.
+        optional: those of `wanted` that may be absent; they are then left out.
+        format: csv, tsv, jsonl, json or parquet; None takes it from the name.
+        encoding: of text formats; a byte order mark of UTF-8 is passed over.
+        header: whether the first row of csv and tsv names the columns.
+        quoting: whether csv and tsv fields may be quoted.
+        key: the task's key in params.yaml, for messages.
+
+    Raises:
+        DataError: if the file is not what the arguments say; names the file and the line.
+        ParamsError: if there is no such encoding.
+    """
+    name, content = _uncompressed(path)
+    if content[TAR_MAGIC_AT : TAR_MAGIC_AT + 5] == b"ustar":
+        raise DataError(
+            f"{path}: must be the competition's file, got a tar archive of files. Unpack it and name the file.",
+            code="E308",
+        )
+    found = format or SUFFIXES.get(PurePosixPath(name).suffix.lower())
+    if found is None:
+        raise DataError(
+            f"{path}: the format of {name!r} is not known from its name. Set {key}.format: csv, tsv, jsonl, json or parquet."
+        )
+    if found == "parquet":
+        columns, lines = _read_parquet(content, wanted, optional, name=str(path))
+    else:
+        text = as_utf8(content, encoding, name=str(path), key=key)
+        del content
+        if found in SEPARATORS:
+            columns, lines = _read_delimited(
+                text,
+                wanted,
+                optional,
+                name=str(path),
+                separator=SEPARATORS[found],
+                header=header,
+                quoting=quoting,
+            )
+        else:
+            read = _json_lines if found == "jsonl" else _json_array
+            columns, lines = _read_records(read(text, str(path)), wanted, optional, name=str(path))
+    if not len(lines):
+        raise DataError(f"{path}: must hold at least one row, got none. Put the competition's file there.", code="E300")
+    frame = pa.table(list(columns.values()), names=[str(column) for column in columns]).to_pandas()
+    return frame.set_axis(list(columns), axis=1).assign(line=lines)
+
+
+def _uncompressed(path: Path) -> tuple[str, bytes]:
+    """Return the name, without what compressed it, and the bytes of a file."""
+    try:
+        if path.suffix.lower() == ".zip":
+            return _unzipped(path)
+        if path.suffix.lower() == ".gz":
+            with gzip.open(path) as file:
+                return path.stem, _read_capped(file, path.stat().st_size, path)
+        return path.name, path.read_bytes()
+    except PipelineError:
+        raise
+    except DAMAGED_ARCHIVE as error:
+        said = f"{type(error).__name__}: {error}"
+        raise DataError(f"{path}: cannot be read: {said}. Fetch the file again or correct the path.") from error
+
+
+def _unzipped(path: Path) -> tuple[str, bytes]:
+    with zipfile.ZipFile(path) as archive:
+        files = [f for f in archive.infolist() if not f.is_dir() and not f.filename.startswith("__MACOSX/")]
+        if len(files) != 1:
+            names = [file.filename for file in files[:5]]
+            raise DataError(
+                f"{path}: must hold exactly one file, got {len(files)} {names}. Unpack it and name the file.",
+                code="E308",
+            )
+        member = files[0]
+        parts = PurePosixPath(member.filename.replace("\\", "/"))
+        mode = member.external_attr >> 16
+        if parts.is_absolute() or ".." in parts.parts or (stat.S_IFMT(mode) not in (0, stat.S_IFREG)):
+            raise DataError(
+                f"{path}: {member.filename!r} is not a regular file inside it. Do not trust this archive.", code="E308"
+            )
+        if member.flag_bits & 1:
+            raise DataError(f"{path}: {member.filename!r} is encrypted. Unpack it and name the file.", code="E308")
+        with archive.open(member) as file:
+            return parts.name, _read_capped(file, member.compress_size, path)
+
+
+def _read_capped(file: Any, compressed: int, path: Path) -> bytes:
+    """Read a decompressing stream, which must not grow beyond what texts ever compress to."""
+    limit = max(RATIO_COUNTS_FROM, MAX_RATIO * compressed)
+    stream: BinaryIO = file
+    content = stream.read(limit + 1)
+    if len(content) > limit:
+        raise DataError(
+            f"{path}: unpacks to more than {MAX_RATIO} times its size. Unpack it by hand if you trust it.", code="E308"
+        )
+    return content
+
+
+def _read_delimited(
+    content: bytes,
+    wanted: Sequence[Column],
+    optional: Collection[Column],
+    *,
+    name: str,
+    separator: bytes,
+    header: bool,
+    quoting: bool,
+) -> tuple[dict[Column, pa.Array], np.ndarray]:
+    records = parse_delimited(content, name=name, separator=separator, quoting=quoting)
+    if not len(records.lines):
+        return {}, records.lines
+    names: Sequence[Column] = records.record(0) if header else range(records.n_columns)
+    rows = slice(1 if header else 0, None)
+    places = _places(names, wanted, optional, name=name)
+    return {column: records.column(place, rows) for column, place in places.items()}, records.lines[rows]
+
+
+def _read_parquet(
+    content: bytes, wanted: Sequence[Column], optional: Collection[Column], *, name: str
+) -> tuple[dict[Column, pa.Array], np.ndarray]:
+    try:
+        file = pq.ParquetFile(io.BytesIO(content))
+        places = _places(file.schema_arrow.names, wanted, optional, name=name)
+        if file.metadata.num_rows > max(RATIO_COUNTS_FROM, MAX_RATIO * len(content)):
+            raise DataError(f"{name}: has {file.metadata.num_rows} rows in {len(content)} bytes. Do not trust it.")
+        table = file.read(columns=[str(column) for column in places])
+        columns = {column: pc.fill_null(table[str(column)].cast(pa.large_string()), "") for column in places}
+        for column in columns.values():
+            column.validate(full=True)  # Arrow does not look whether text is UTF-8 before somebody stumbles over it
+    except PipelineError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, LookupError, OverflowError) as error:
+        raise DataError(
+            f"{name}: is not parquet with columns of text or numbers: {' '.join(str(error).split())}. "
+            "Fetch it again or correct the format."
+        ) from error
+    return columns, np.arange(1, table.num_rows + 1)
+
+
+def _places(
+    names: Sequence[Column], wanted: Sequence[Column], optional: Collection[Column], *, name: str
+) -> dict[Column, int]:
+    """Return the position of each wanted column."""
+    twice = (
+        sorted({str(column) for column in names if list(names).count(column) > 1})
+        if len(set(names)) < len(names)
+        else []
+    )
+    if twice:
+        raise DataError(
+            f"{name}:1: column names must differ, got {twice} more than once. Rename one of them.", code="E303"
+        )
+    missing = [column for column in wanted if column not in names and column not in optional]
+    if missing:
+        raise DataError(
+            f"{name}:1: has no column {missing[0]!r}, {_hint(missing[0], names)}. Correct the task's `columns`.",
+            code="E303",
+        )
+    return {column: list(names).index(column) for column in wanted if column in names}
+
+
+def _hint(column: Column, names: Sequence[Column]) -> str:
+    texts = [str(candidate)[:80] for candidate in names]
+    if isinstance(column, int) != all(isinstance(candidate, int) for candidate in names):
+        how = "name" if isinstance(column, int) else "position"
+        return f"columns are addressed by {how} here, got {texts[:20]}"
+    alike = [text for text in texts if text.strip().casefold() == str(column).strip().casefold()]
+    close = alike or difflib.get_close_matches(str(column), texts, n=1)
+    return f"got {texts[:20]}" + (f"; did you mean {close[0]!r} (spelt exactly so)" if close else "")
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object's pairs as a dictionary; a key that stands twice is a ValueError."""
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) < len(keys):
+        raise ValueError(f"each key must stand once in an object, got {keys[:20]}")
+    return dict(pairs)
+
+
+# Numbers stay the text they are: 1e5 and 9007199254740993 would change as floats.
+DECODER = json.JSONDecoder(object_pairs_hook=unique_keys, parse_int=str, parse_float=str, parse_constant=str)
+
+
+def _json_lines(content: bytes, name: str) -> list[tuple[int, Any]]:
+    records = []
+    for number, line in enumerate(content.split(b"\n"), start=1):  # not splitlines: U+2028 may stand in a text
+        if line.strip():
+            records.append((number, _decoded(line.decode(), f"{name}:{number}")))
+    return records
+
+
+def _json_array(content: bytes, name: str) -> list[tuple[int, Any]]:
+    records = _decoded(content.decode(), name)
+    if not isinstance(records, list):
+        raise DataError(
+            f"{name}: must be an array of objects, got {_kind(records)}. Correct the task's format (jsonl has one per line).",
+            code="E307",
+        )
+    return list(enumerate(records, start=1))
+
+
+def _decoded(text: str, where: str) -> Any:
+    try:
+        return DECODER.decode(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"{where}: is not valid JSON: {error}. Mend it, or correct the task's format.", code="E307"
+        ) from error
+
+
+def _read_records(
+    records: list[tuple[int, Any]], wanted: Sequence[Column], optional: Collection[Column], *, name: str
+) -> tuple[dict[Column, pa.Array], np.ndarray]:
+    for number, record in records:
+        if not isinstance(record, dict):
+            raise DataError(f"{name}:{number}: must be an object, got {_kind(record)}. Mend the row.", code="E307")
+    present = [c for c in wanted if c not in optional or any(c in record for _, record in records)]
+    columns: dict[Column, pa.Array] = {}
+    for column in present if records else []:
+        values = [_as_text(record, column, f"{name}:{number}") for number, record in records]
+        columns[column] = pa.array(values, pa.large_string())
+    return columns, np.array([number for number, _ in records], np.int64)
+
+
+def _as_text(record: dict[str, Any], column: Column, where: str) -> str:
+    if column not in record:
+        raise DataError(
+            f"{where}: has no key {column!r}, {_hint(column, list(record))}. Correct the task's `columns`, or mend the row.",
+            code="E303",
+        )
+    value = record[str(column)]
+    if isinstance(value, str):
+        # A lone surrogate escape is no character: UTF-8 cannot hold it.
+        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if value is None or isinstance(value, bool):
+        return {None: "", True: "true", False: "false"}[value]
+    raise DataError(f"{where}: {column!r} must be text, a number or null, got {_kind(value)}. Flatten it.", code="E307")
+
+
+def _kind(value: Any) -> str:
+    """Return what JSON calls a value; numbers have been left as text."""
+    names = {dict: "an object", list: "an array", str: "a text or number", bool: "a boolean", type(None): "null"}
+    return names[type(value)]

@@ -1,0 +1,184 @@
+"""Training rows -> the fold manifest: stratified by label, clusters of related rows always whole.
+
+Clusters are placed by scikit-learn's StratifiedGroupKFold; rows of their own, which would take it minutes, then
+fill the folds. Rows are put in the order of their ids first, so the plan does not depend on the order of the file.
+"""
+
+import logging
+
+import numpy as np
+import pandas as pd
+
+from pipeline.artifacts.folds import FOLDS_COLUMNS, HOLDOUT_FOLD, TRAIN_FOLD
+from pipeline.artifacts.table import Table
+from pipeline.data.clusters import related_rows
+from pipeline.errors.exceptions import ParamsError
+from pipeline.params import tasks
+from pipeline.reproducibility import derive_seed
+
+logger = logging.getLogger(__name__)
+N_EXAMPLES = 5
+
+
+def assign_folds(table: Table, clusters: pd.DataFrame, *, folds: tasks.Folds, seed: int) -> pd.DataFrame:
+    """Return the fold manifest of all tasks: `row_id, task, repeat, fold, cluster`, fold -1 for the hold-out.
+
+    A class that stands in one cluster only cannot both teach a model and score it: its cluster gets fold -2, which every
+    model trains on.
+
+    Args:
+        table: all rows; only training rows are split.
+        clusters: `task, split, row_id, cluster`: the near-duplicate clusters of all rows.
+        folds: how to split.
+        seed: of the whole run; each task and repeat derives its own.
+
+    Raises:
+        ParamsError: if a class of several clusters, or the task, has fewer outside the hold-out than folds.
+    """
+    plans = []
+    for task, labels in table.labels.items():
+        rows = table.select(task, "train").sort_values("row_id", ignore_index=True)
+        keys = ["task", "split", "row_id"]
+        near = rows[keys].merge(clusters, on=keys, how="left", validate="one_to_one")["cluster"].to_numpy()
+        cluster = related_rows(rows, near, group_pairs=folds.group_pairs)
+        classes = rows["label"].map({label: i for i, label in enumerate(labels)}).to_numpy(np.int64)
+        strata = classes if folds.stratify else np.zeros(len(rows), np.int64)
+        lone = _lone(classes, cluster, labels, task=task)
+        fixed = np.where(lone, TRAIN_FOLD, HOLDOUT_FOLD)
+        held = lone.copy()
+        own_seed = derive_seed(seed, "holdout", task)
+        held[~lone] = _draw_holdout(strata[~lone], cluster[~lone], ratio=folds.holdout_ratio, seed=own_seed)
+        _check_clusters(classes[~held], cluster[~held], labels, task=task, folds=folds)
+        for repeat in range(folds.n_repeats):
+            fold = fixed.copy()
+            repeat_seed = derive_seed(seed, "split", task, repeat)
+            fold[~held] = _split(strata[~held], cluster[~held], n_splits=folds.n_splits, seed=repeat_seed)
+            if folds.stratify:
+                _check_training_parts(classes[~held], fold[~held], labels, task=task)
+            plan = pd.DataFrame({"row_id": rows["row_id"], "task": rows["task"], "repeat": repeat, "fold": fold})
+            plans.append(plan.assign(cluster=cluster))
+        sizes = np.bincount(cluster)
+        logger.info("%s: %d rows in %d clusters, the largest of %d", task, len(rows), len(sizes), sizes.max())
+    return pd.concat(plans, ignore_index=True)[FOLDS_COLUMNS]
+
+
+def _lone(classes: np.ndarray, cluster: np.ndarray, labels: list[str], *, task: str) -> np.ndarray:
+    """Return which rows lie in a cluster that is the only one of some class; none if they leave less than two classes."""
+    pairs = np.unique(np.stack([classes, cluster]), axis=1)
+    rare = np.flatnonzero(np.bincount(pairs[0], minlength=len(labels)) == 1)
+    lone = np.isin(cluster, pairs[1, np.isin(pairs[0], rare)])
+    if len(np.unique(classes[~lone])) < 2:  # nothing to score: the checks of the folds say why
+        return np.zeros(len(classes), bool)
+    if lone.any():
+        names = [labels[label] for label in rare[:N_EXAMPLES]]
+        logger.warning(
+            "%s: %d rows are trained on in every fold and never scored: all that is known of %d classes, such as %s",
+            task, lone.sum(), len(rare), names,
+        )  # fmt: skip
+    return lone
+
+
+def _draw_holdout(strata: np.ndarray, cluster: np.ndarray, *, ratio: float, seed: int) -> np.ndarray:
+    """Return which rows are held out: whole clusters, each class near its share.
+
+    Clusters of several rows come in random order, large ones first, and one is taken when it brings the classes nearer
+    to their share of such rows; then rows of their own fill each class up.
+    """
+    counts = _counts(strata, cluster)
+    taken = np.zeros(len(counts), bool)
+    if ratio == 0:
+        return taken[cluster]
+    shuffled = np.random.default_rng(seed).permutation(len(counts))
+    sizes = counts.sum(axis=1)
+    several = shuffled[sizes[shuffled] > 1]
+    target = ratio * counts[several].sum(axis=0)
+    total = np.zeros(counts.shape[1])
+    for number in several[np.argsort(-sizes[several], kind="stable")]:
+        if ((total + counts[number] - target) ** 2).sum() < ((total - target) ** 2).sum():
+            taken[number] = True
+            total += counts[number]
+    singles = shuffled[sizes[shuffled] == 1]
+    for label, wanted in enumerate(ratio * counts.sum(axis=0) - total):
+        taken[singles[counts[singles, label] == 1][: max(0, round(wanted))]] = True
+    return taken[cluster]
+
+
+def _split(strata: np.ndarray, cluster: np.ndarray, *, n_splits: int, seed: int) -> np.ndarray:
+    """Return the fold of each row.
+
+    Clusters of several rows go first, with a few rows of their own (the library wants n_splits rows per class); the
+    others then even out what the clusters left uneven.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    fold = np.full(len(strata), HOLDOUT_FOLD, np.int64)
+    first = np.bincount(cluster)[cluster] > 1
+    shuffled = np.random.default_rng(seed).permutation(np.flatnonzero(~first))
+    by_class = {label: shuffled[strata[shuffled] == label] for label in np.unique(strata)}
+    for own in by_class.values():
+        first[own[:n_splits]] = True
+    placed = np.flatnonzero(first)
+    grouped = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
+    for number, (_, scored) in enumerate(grouped.split(placed, strata[placed], cluster[placed])):
+        fold[placed[scored]] = number
+    for label, own in by_class.items():
+        filled = np.bincount(fold[placed][strata[placed] == label], minlength=n_splits)
+        rest = own[n_splits:]
+        fold[rest] = _even_out(filled, np.bincount(fold[fold >= 0], minlength=n_splits), n_rows=len(rest))
+    return fold
+
+
+def _even_out(filled: np.ndarray, sizes: np.ndarray, *, n_rows: int) -> np.ndarray:
+    """Return a fold for each of `n_rows`, always the one with the fewest rows of the class.
+
+    Equally filled folds take turns, the smallest fold first.
+
+    >>> _even_out(np.array([3, 0, 1]), np.array([3, 9, 9]), n_rows=4).tolist()
+    [1, 2, 1, 2]
+    """
+    smallest_first = np.argsort(sizes, kind="stable")
+    levels = np.add.outer(np.arange(n_rows), filled[smallest_first])
+    return smallest_first[np.argsort(levels, axis=None, kind="stable")[:n_rows] % len(sizes)]
+
+
+def _counts(strata: np.ndarray, cluster: np.ndarray) -> np.ndarray:
+    """Return rows per cluster and class, an int array (clusters, classes)."""
+    n_classes = int(strata.max()) + 1
+    flat = np.bincount(cluster * n_classes + strata, minlength=(int(cluster.max()) + 1) * n_classes)
+    return flat.reshape(-1, n_classes)
+
+
+def _check_clusters(
+    classes: np.ndarray, cluster: np.ndarray, labels: list[str], *, task: str, folds: tasks.Folds
+) -> None:
+    outside = " outside the hold-out" if folds.holdout_ratio else ""
+    n_clusters = len(np.unique(cluster))
+    if n_clusters < folds.n_splits:
+        raise ParamsError(
+            f"folds.n_splits: must be at most the number of clusters of task {task}{outside} ({n_clusters}), got "
+            f"{folds.n_splits}. Lower it, or check columns.group and folds.near_duplicate_similarity.",
+            code="E203",
+        )
+    pairs = np.unique(np.stack([classes, cluster]), axis=1)
+    per_class = np.bincount(pairs[0], minlength=len(labels))
+    present = np.flatnonzero(per_class)
+    rarest = present[np.argmin(per_class[present])]
+    if per_class[rarest] < (folds.n_splits if folds.stratify else 2):
+        raise ParamsError(
+            f"folds.n_splits: must be at most the rarest class's number of clusters{outside} ({per_class[rarest]}, "
+            f"class {labels[rarest]!r} of task {task}), got {folds.n_splits}. Lower it or merge classes "
+            f"(tasks.{task}.rename_labels).",
+            code="E203",
+        )
+
+
+def _check_training_parts(classes: np.ndarray, fold: np.ndarray, labels: list[str], *, task: str) -> None:
+    """Refuse a plan in which some fold holds all rows of a class: its model would never see that class."""
+    for label in np.unique(classes):
+        folds = np.unique(fold[classes == label])
+        if len(folds) < 2:
+            raise ParamsError(
+                f"folds: every class must be in every training part, but all rows of class {labels[label]!r} of "
+                f"task {task} fall into fold {folds[0]}. Change the seed, or merge classes.",
+                code="E203",
+            )

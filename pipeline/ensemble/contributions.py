@@ -1,0 +1,162 @@
+"""What stitched models are worth: the ensemble with and without them, each against its encoders, and each left out.
+
+"With against without" runs the complete procedure, `build_ensemble`, on both sets of members. Leaving out one model at a
+time would repeat all of it for every model, so it refits a single rung without tuning the decision: the chosen rung where
+that is quick, else a cheaper one (see `leave_out_rung`). Everything is cross-fitted, and a gain is paired: both sides on
+the same rows under the same resamples of clusters, positive where better whatever way the metric points.
+Source of leaving one out: Lei et al., Distribution-Free Predictive Inference for Regression, 2018 (LOCO),
+https://doi.org/10.1080/01621459.2017.1307116. Differs from it: an ensemble's members are left out, not a model's inputs.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from pipeline import components
+from pipeline.contracts import Metric, Stacker
+from pipeline.ensemble.comparison import Comparison, Key, compare
+from pipeline.ensemble.scoring import error_agreement
+from pipeline.ensemble.stacking import Ensemble, Members, build_ensemble
+from pipeline.reproducibility import derive_seed
+
+Ladder = Mapping[str, Callable[[], Stacker]]
+QUICK = ("mean", "rank_mean", "greedy")
+REFIT_NUMBERS = 50_000_000  # what refits may read in all: lightgbm takes 1.6 s per million, greedy 0.2
+logger = logging.getLogger(__name__)
+
+
+def keep(members: Members, names: Sequence[str]) -> Members:
+    """Return the same rows with only the named members, in the order of the names."""
+    places = [members.names.index(name) for name in names]
+    return replace(
+        members,
+        names=list(names),
+        out_of_fold=members.out_of_fold.take(places, axis=2),
+        holdout_probabilities=members.holdout_probabilities.take(places, axis=1),
+        test_probabilities=members.test_probabilities.take(places, axis=1),
+    )
+
+
+def leave_out_rung(members: Members, *, chosen: str, ladder: Iterable[str], n_left_out: int) -> str:
+    """Return the rung from which models are left out: the chosen one if its refits are quick, else greedy, else mean.
+
+    It depends on sizes alone, not on the time measured, so that the same data gives the same numbers everywhere.
+    """
+    n_fits = n_left_out * len(members.folds) * int(members.folds.max() + 1)
+    if chosen.partition("-")[0] in QUICK or n_fits * members.out_of_fold[0].size <= REFIT_NUMBERS:
+        return chosen
+    return "greedy" if "greedy" in ladder else "mean"
+
+
+def cross_fitted(members: Members, build: Callable[[], Stacker]) -> np.ndarray:
+    """Return a rung's probabilities (N, C), the mean over repeats: each fold from a fit on the others."""
+    result = np.zeros((len(members.train.ids), len(members.labels)))
+    for probabilities, folds in zip(members.out_of_fold, members.folds, strict=True):
+        for fold in range(int(folds.max()) + 1):
+            inside, stacker = folds == fold, build()
+            stacker.fit(probabilities[~inside], members.train.labels[~inside])
+            result[inside] += stacker.predict(probabilities[inside])
+    return result / len(members.folds)
+
+
+def describe_stitching(
+    members: Members,
+    ensemble: Ensemble,
+    *,
+    parents: Mapping[str, list[str]],
+    everyone: Members,
+    ladder: Ladder,
+    metric: Metric,
+    tune: bool,
+    n_bootstrap: int,
+    seed: int,
+) -> dict[str, Any] | None:
+    """Return one task's `stitching` of scores.json, or None without stitched members.
+
+    Args:
+        members, ensemble: with the stitched models, and what was built from them.
+        parents: the encoders of each stitched member, by its name.
+        everyone: the members and every parent, also one that is no member.
+        ladder, metric, tune, seed: as the ensemble was built.
+        n_bootstrap: resamples of each interval.
+    """
+    if not parents:
+        return None
+    ensembles = {"with": (members, ensemble)}
+    if others := [name for name in members.names if name not in parents]:
+        logger.info("task %s: the ensemble once more, without its %d stitched models", members.task, len(parents))
+        rest = keep(members, others)
+        ensembles["without"] = (rest, build_ensemble(rest, ladder=ladder, metric=metric, tune=tune, seed=seed))
+    rung = leave_out_rung(members, chosen=ensemble.chosen, ladder=ladder, n_left_out=len(parents))
+    build = ladder.get(rung) or partial(components.load("stackers", rung), metric=metric, seed=seed)
+    singles = dict.fromkeys([*parents, *(encoder for group in parents.values() for encoder in group)])
+    candidates: dict[Key, np.ndarray] = {
+        **{("ensemble", key): one.out_of_fold.mean(axis=0) for key, (_, one) in ensembles.items()},
+        **{("model", name): everyone.out_of_fold[:, :, everyone.names.index(name)].mean(axis=0) for name in singles},
+        **_left_out(members, list(parents), build, rung),
+    }
+    options: dict[str, Any] = {"metric": metric, "n_resamples": n_bootstrap, "seed": derive_seed(seed, members.task)}
+    found, outside = compare(members.train, candidates, **options), None
+    if members.holdout.ids:
+        blends = {("ensemble", key): one.holdout for key, (_, one) in ensembles.items()}
+        outside = compare(members.holdout, blends, **options)
+    splits = {"oof": found, "holdout": outside}
+    return {
+        "with_pairs": _ensemble_record("with", ensembles, splits),
+        "without_pairs": _ensemble_record("without", ensembles, splits),
+        "difference": _difference(splits) if others else None,
+        "leave_one_out": rung,
+        "models": [
+            _model_record(name, group, found, candidates, members.train.labels) for name, group in parents.items()
+        ],
+    }
+
+
+def _ensemble_record(
+    key: str, ensembles: Mapping[str, tuple[Members, Ensemble]], splits: Mapping[str, Comparison | None]
+) -> dict[str, Any] | None:
+    if key not in ensembles:
+        return None
+    members, ensemble = ensembles[key]
+    scores = {split: found and found.score(("ensemble", key)) for split, found in splits.items()}
+    return {"n_models": len(members.names), "chosen": ensemble.chosen, **scores}
+
+
+def _difference(splits: Mapping[str, Comparison | None]) -> dict[str, Any]:
+    both = ("ensemble", "with"), ("ensemble", "without")
+    return {split: found and asdict(found.gain(*both)) for split, found in splits.items()}
+
+
+def _left_out(members: Members, names: list[str], build: Callable[[], Stacker], rung: str) -> dict[Key, np.ndarray]:
+    """Return the rung with all members, and without each of the named ones; nothing of a single member."""
+    if len(members.names) < 2:
+        return {}
+    found: dict[Key, np.ndarray] = {("all", ""): cross_fitted(members, build)}
+    for number, name in enumerate(names, start=1):
+        rest = keep(members, [other for other in members.names if other != name])
+        found["without", name] = cross_fitted(rest, build)
+        logger.info("task %s: %s without %s (%d of %d)", members.task, rung, name, number, len(names))
+    return found
+
+
+def _model_record(
+    name: str, encoders: list[str], found: Comparison, candidates: Mapping[Key, np.ndarray], labels: np.ndarray
+) -> dict[str, Any]:
+    own, keys = ("model", name), [("model", encoder) for encoder in encoders]
+    better = found.best(keys)
+    agreement = error_agreement(labels, [candidates[key] for key in (own, *keys)])[0][1:]
+    left_out = ("without", name)
+    return {
+        "name": name,
+        "encoders": encoders,
+        "head": name.rpartition("+")[2],
+        **found.score(own),
+        "parents": {encoder: found.scores[key] for encoder, key in zip(encoders, keys, strict=True)},
+        "gain": {"over": better[1], **asdict(found.gain(own, better))},
+        "error_correlation": dict(zip(encoders, agreement, strict=True)),
+        "adds": asdict(found.gain(("all", ""), left_out)) if left_out in found.scores else None,
+    }

@@ -1,0 +1,67 @@
+"""The two forms of metrics: of a confusion matrix, and of probabilities."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.sparse import csr_array
+
+
+def confusion(labels: np.ndarray, predicted: np.ndarray, *, n_outputs: int) -> np.ndarray:
+    """Return counts, an int64 array (C, C): true label by row, predicted label by column.
+
+    >>> confusion(np.array([0, 1, 1]), np.array([0, 1, 0]), n_outputs=2)
+    array([[1, 0],
+           [1, 1]])
+    """
+    return np.bincount(labels * n_outputs + predicted, minlength=n_outputs**2).reshape(n_outputs, n_outputs)
+
+
+@dataclass
+class ConfusionMetric:
+    """A metric of predicted labels: a function of confusion counts (..., C, C), true label first, to scores (...)."""
+
+    n_outputs: int
+    from_confusion: Callable[[np.ndarray], np.ndarray]
+    higher_is_better: bool = True
+    reads: Literal["labels", "probabilities"] = "labels"
+
+    def score(self, labels: np.ndarray, probabilities: np.ndarray) -> float:
+        """Return the score of the argmax of probabilities (N, C) against int labels (N,)."""
+        counts = confusion(labels, probabilities.argmax(axis=1), n_outputs=self.n_outputs)
+        return float(self.from_confusion(counts.astype(np.float64)))
+
+    def resampled(self, labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Return the scores (R,) under row weights (R, N): one sparse product gives all R confusions."""
+        cells = labels * self.n_outputs + probabilities.argmax(axis=1)
+        rows = np.arange(len(cells))
+        indicator = csr_array((np.ones(len(cells)), (cells, rows)), shape=(self.n_outputs**2, len(cells)))
+        counts = (indicator @ np.ascontiguousarray(weights.T, dtype=np.float64)).T
+        return self.from_confusion(counts.reshape(-1, self.n_outputs, self.n_outputs))
+
+
+@dataclass
+class ProbabilityMetric:
+    """A metric of the probabilities themselves, given by its function of row weights."""
+
+    from_weights: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+    higher_is_better: bool
+    reads: Literal["labels", "probabilities"] = "probabilities"
+
+    def score(self, labels: np.ndarray, probabilities: np.ndarray) -> float:
+        """Return the score of probabilities (N, C) against int labels (N,)."""
+        return float(self.from_weights(labels, probabilities, np.ones((1, len(labels))))[0])
+
+    def resampled(self, labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Return the scores (R,) under row weights (R, N)."""
+        return self.from_weights(labels, probabilities, weights)
+
+
+def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Return the quotient of two arrays, 0 where the denominator is 0.
+
+    >>> ratio(np.array([1.0, 1.0]), np.array([2.0, 0.0])).tolist()
+    [0.5, 0.0]
+    """
+    return np.divide(numerator, denominator, out=np.zeros(np.shape(denominator)), where=denominator != 0)

@@ -1,0 +1,19 @@
+"""Accuracy: the share of rows whose label is predicted right; also micro-F1."""
+
+import numpy as np
+
+from pipeline.ensemble.metric_forms import ConfusionMetric, ratio
+
+
+def build(*, n_outputs: int) -> ConfusionMetric:
+    """Return the metric, in [0, 1]."""
+    return ConfusionMetric(n_outputs, accuracy_of_confusion)
+
+
+def accuracy_of_confusion(counts: np.ndarray) -> np.ndarray:
+    """Return accuracies (...) of counts (..., C, C).
+
+    >>> float(accuracy_of_confusion(np.array([[3.0, 1.0], [0.0, 4.0]])))
+    0.875
+    """
+    return ratio(np.trace(counts, axis1=-2, axis2=-1), counts.sum(axis=(-2, -1)))

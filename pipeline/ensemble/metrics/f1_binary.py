@@ -1,0 +1,16 @@
+"""F1 of the second label, the positive one: harmonic mean of its precision and recall."""
+
+from pipeline.ensemble.metric_forms import ConfusionMetric
+from pipeline.ensemble.metrics.f1_macro import f1_of_confusion
+from pipeline.errors.exceptions import ParamsError
+
+
+def build(*, n_outputs: int) -> ConfusionMetric:
+    """Return the metric, in [0, 1].
+
+    Raises:
+        ParamsError: if there are not exactly two labels.
+    """
+    if n_outputs != 2:
+        raise ParamsError(f"metric f1_binary: needs two labels, got {n_outputs}. Use f1_macro or f1_weighted.")
+    return ConfusionMetric(n_outputs, lambda counts: f1_of_confusion(counts)[..., 1])

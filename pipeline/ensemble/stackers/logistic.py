@@ -1,0 +1,76 @@
+"""Logistic stacking: a strongly regularised multinomial regression on the standardised log-probabilities of all models.
+
+Source: Wolpert, Stacked Generalization, 1992; Ting & Witten, Issues in Stacked Generalization, 1999 (probabilities in).
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy.special import softmax
+
+from pipeline.artifacts.probabilities import log_columns
+from pipeline.contracts import Metric
+from pipeline.errors.exceptions import ParamsError
+
+SMALLEST = 1e-6
+
+
+@dataclass
+class Logistic:
+    """Coefficients over M * C columns, model by model; a label absent when fitting keeps the models' mean."""
+
+    inverse_penalty: float
+    fitted: dict[str, Any] = field(default_factory=dict)
+
+    def fit(self, probabilities: np.ndarray, labels: np.ndarray) -> None:
+        """Fit on probabilities (N, M, C) and int labels (N,)."""
+        from sklearn.linear_model import LogisticRegression
+
+        columns = log_columns(probabilities)
+        center, scale = columns.mean(axis=0), columns.std(axis=0)
+        scale[scale < SMALLEST] = 1.0
+        present = np.unique(labels)
+        coefficients, intercepts = np.zeros((len(present), columns.shape[1])), np.zeros(len(present))
+        if len(present) > 1:
+            model = LogisticRegression(C=self.inverse_penalty, tol=1e-8, max_iter=2000)
+            model.fit((columns - center) / scale, labels)
+            # Of two labels scikit-learn keeps the second one's coefficients; the first one's are zero.
+            coefficients[-len(model.coef_) :], intercepts[-len(model.coef_) :] = model.coef_, model.intercept_
+        arrays = {"center": center, "scale": scale, "coefficients": coefficients, "intercepts": intercepts}
+        self.fitted = {"present": present.tolist(), "n_models": probabilities.shape[1]}
+        self.fitted |= {name: array.tolist() for name, array in arrays.items()}
+
+    def predict(self, probabilities: np.ndarray) -> np.ndarray:
+        """Return probabilities (N, C) for probabilities (N, M, C)."""
+        columns = (log_columns(probabilities) - self.fitted["center"]) / self.fitted["scale"]
+        known = softmax(columns @ np.transpose(self.fitted["coefficients"]) + self.fitted["intercepts"], axis=1)
+        result = probabilities.mean(axis=1)
+        present = self.fitted["present"]
+        absent = np.setdiff1d(np.arange(result.shape[1]), present)
+        result[:, present] = known * (1 - result[:, absent].sum(axis=1, keepdims=True))
+        return result
+
+    def weights(self) -> list[float] | None:
+        """Return each model's share of the absolute coefficients, or None if all are zero."""
+        sizes = np.abs(self.fitted["coefficients"]).sum(axis=0).reshape(self.fitted["n_models"], -1).sum(axis=1)
+        return [float(share) for share in sizes / sizes.sum()] if sizes.sum() > 0 else None
+
+    def state(self) -> dict[str, Any]:
+        """Return coefficients, intercepts, standardisation and the labels that were present."""
+        return self.fitted
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take what `state` returned."""
+        self.fitted = state
+
+
+def build(*, metric: Metric, seed: int, inverse_penalty: float = 0.01) -> Logistic:
+    """Return the stacker; a smaller `inverse_penalty` shrinks the coefficients more. The solution needs no seed.
+
+    Raises:
+        ParamsError: if `inverse_penalty` is not positive.
+    """
+    if inverse_penalty <= 0:
+        raise ParamsError(f"stacker logistic: inverse_penalty must be positive, got {inverse_penalty}. Try 0.01.")
+    return Logistic(inverse_penalty)

@@ -1,0 +1,27 @@
+"""Mean of ranks: each model's probabilities of a label become ranks in (0, 1), which hides how sure the model is.
+
+Good for metrics that read an order, such as auc, and for models of unlike calibration. Ranks are taken within the rows
+given, so a test set is ranked within itself, and the shares of the labels are lost: for metrics of labels it needs a
+tuned decision, or loses to the plain mean on the ladder.
+"""
+
+import numpy as np
+from scipy.stats import rankdata
+
+from pipeline.contracts import Metric
+from pipeline.ensemble.stackers.mean import Mean
+
+
+class RankMean(Mean):
+    """The mean of the models' ranks, made to sum to 1 over the labels."""
+
+    def predict(self, probabilities: np.ndarray) -> np.ndarray:
+        """Return probabilities (N, C) for probabilities (N, M, C), ranked among these N rows; ties share their mean."""
+        ranks = rankdata(probabilities, axis=0) / (len(probabilities) + 1)  # (N, M, C)
+        mean = super().predict(ranks)
+        return mean / mean.sum(axis=1, keepdims=True)
+
+
+def build(*, metric: Metric, seed: int) -> RankMean:
+    """Return the stacker; neither the metric nor the seed changes it."""
+    return RankMean()

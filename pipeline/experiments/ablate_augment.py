@@ -1,0 +1,141 @@
+"""Do copies pay: each kind of copy and each objective, on the same folds and seeds."""
+
+import logging
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline import components
+from pipeline.artifacts.copies import read_copies
+from pipeline.artifacts.folds import Folds
+from pipeline.artifacts.paths import ABLATIONS
+from pipeline.artifacts.predictions import Predictions, read_predictions
+from pipeline.artifacts.probabilities import probabilities_of
+from pipeline.artifacts.table import Table
+from pipeline.augment.augmenting import augment
+from pipeline.base_models.finetuning import finetune
+from pipeline.errors.exceptions import ParamsError, expected
+from pipeline.experiments.paired_table import _scored_ids, _write
+from pipeline.params.fields import Component
+from pipeline.recipes.encoder_recipes import encoder_recipe
+from pipeline.recipes.stage_recipes import stage_recipe
+
+if TYPE_CHECKING:
+    from pipeline.params.augment import Step
+    from pipeline.params.encoders import Encoder
+    from pipeline.params.root import Params
+
+log = logging.getLogger(__name__)
+NO_COPIES = "no copies"
+
+
+def ablate_augment(
+    params: "Params",
+    table: Table,
+    folds: Folds,
+    *,
+    encoder: str,
+    steps: list[str] | None = None,
+    equal_steps: bool = True,
+) -> dict[str, Path]:
+    """Train one encoder without copies, with those of each step and of all, and under other objectives; write the tables.
+
+    Args:
+        params: the competition's, with the steps to try in `augment.steps`.
+        table: the rows.
+        folds: the fold manifest.
+        encoder: the encoder to train.
+        steps: names of steps or of `objectives/` to try, None for all steps, all together, and all objectives that can be.
+        equal_steps: whether models that learn from copies get fewer epochs, so that all take about the same number of
+            optimizer steps; otherwise all take the same epochs, and copies bring further steps.
+
+    Returns:
+        The path of each task's table, JSON.
+
+    Raises:
+        ParamsError: if the encoder or a step is unknown, or there is no step.
+    """
+    if encoder not in params.encoders:
+        raise ParamsError(f"encoder: {expected(encoder, params.encoders)}")
+    variants = _variants(params, encoder)
+    for name in steps or ():
+        if name not in variants:
+            raise ParamsError(f"steps: {expected(name, variants)}")
+    if not params.augment.transductive:
+        table = Table(table.rows[table.rows["split"] != "test"], table.labels)
+    found: dict[str, dict[str, np.ndarray]] = {task: {} for task in table.labels}
+    facts: dict[str, dict[str, int]] = {}
+    for variant in dict.fromkeys([NO_COPIES, *(steps or variants)]):
+        log.info("ablate: %s", variant)
+        predictions, facts[variant] = _augmented(*variants[variant], params, table, folds, encoder, equal_steps)
+        for task in table.labels:
+            found[task][variant] = probabilities_of(predictions[task], "oof", _scored_ids(folds, task))
+    same = "about as many steps" if equal_steps else "as many epochs"
+    note = f"Out-of-fold scores of {encoder}, same folds and seeds, {same}; differences from {NO_COPIES} are paired."
+    return _write("augment", params, table, folds, found, reference=NO_COPIES, note=note, facts=facts)
+
+
+def _variants(params: "Params", encoder: str) -> dict[str, tuple[list["Step"], "Encoder"]]:
+    """Return what can be tried, by name: the steps that make copies, and the encoder's settings."""
+    settings, steps = params.encoders[encoder], params.augment.steps
+    alone = settings.model_copy(update={"augment": False})
+    reads = components.constant("objectives", settings.objective.name, "READS")
+    variants: dict[str, tuple[list[Step], Encoder]] = {NO_COPIES: (steps if reads else [], alone)}
+    with_copies = settings.model_copy(update={"augment": True})
+    for step in steps:
+        same = sum(name.partition(" #")[0] == step.title for name in variants)
+        variants[f"{step.title} #{same + 1}" if same else step.title] = ([step], with_copies)
+    if len(steps) > 1:
+        variants["all of them"] = (steps, with_copies)
+    unlabelled = steps and (params.augment.transductive or all(task.unlabelled for task in params.tasks.values()))
+    for name in components.available("objectives"):
+        reads = components.constant("objectives", name, "READS")
+        if name != settings.objective.name and (reads is None or unlabelled):
+            objective = Component(kind="objectives", name=name)
+            variants[name] = (steps if reads else [], alone.model_copy(update={"objective": objective}))
+    return variants
+
+
+def _augmented(
+    steps: list["Step"],
+    settings: "Encoder",
+    params: "Params",
+    table: Table,
+    folds: Folds,
+    encoder: str,
+    equal_steps: bool,
+) -> tuple[dict[str, Predictions], dict[str, int]]:
+    """Return an encoder's predictions by task when it learns from the copies of some steps; with `n_copies` and `epochs`."""
+    augmented = params.augment.model_copy(update={"steps": steps})
+    own = params.model_copy(update={"augment": augmented, "encoders": {encoder: settings}})
+    folder = ABLATIONS / "copies"
+    augment(own, table, folds, recipe=stage_recipe(own, "augment"), folder=folder)
+    copies = read_copies(manifest=folds.digest, folder=folder)
+    n_copies = len(copies.rows) if settings.augment else 0
+    if equal_steps:
+        settings = settings.model_copy(update={"epochs": epochs_of_equal_steps(settings.epochs, folds, n_copies)})
+        own = own.model_copy(update={"encoders": {encoder: settings}})
+    finetune(
+        encoder, table, folds, settings=settings, recipe=encoder_recipe(own, encoder),
+        metrics={task: one.metric for task, one in params.tasks.items()}, seed=params.seed, run=params.run,
+        folder=folder / encoder, copies=copies,
+    )  # fmt: skip
+    predictions = {
+        task: read_predictions(folder / encoder / f"{task}.parquet", manifest=folds.digest) for task in table.labels
+    }
+    shutil.rmtree(folder)  # the units keep what was computed
+    return predictions, {"n_copies": n_copies, "epochs": settings.epochs}
+
+
+def epochs_of_equal_steps(epochs: int, folds: Folds, n_copies: int) -> int:
+    """Return the epochs, at least 1, that take with copies about as many steps as `epochs` without.
+
+    Args:
+        epochs: those without copies.
+        folds: the manifest; where a row is trained on, its copies are.
+        n_copies: copies over all tasks, repeats and folds.
+    """
+    n_rows = int((folds.rows["fold"] >= 0).sum())
+    return max(1, round(epochs * n_rows / (n_rows + n_copies)))

@@ -1,0 +1,207 @@
+"""Texts to token ids without padding, and rows to batches of like length: all functions of the seed and the epoch only."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+
+from pipeline.reproducibility import derive_seed
+
+if TYPE_CHECKING:
+    from transformers import BatchEncoding, PreTrainedTokenizerFast
+
+    from pipeline.params.encoders import Encoder
+
+TOKENIZE_ROWS = 1000
+WINDOW_BATCHES = 50
+
+
+class Inputs(Protocol):
+    """Rows that become padded batches."""
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Return the tokens of each row (N,)."""
+
+    def batch(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
+        """Return the tensors that the model's forward takes, for rows (B,)."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Token ids of N rows, one after another: row i is `input_ids[starts[i]:starts[i + 1]]`.
+
+    `spans` (tokens, 2) says which characters of its row a token stands for, as [start, end) on the row's axis: one place
+    for the special tokens before the text, the text's characters, one place for the special tokens after it; of a pair the
+    second text and one more place follow. None where the tokenizer gives no offsets.
+    """
+
+    input_ids: np.ndarray
+    token_type_ids: np.ndarray
+    starts: np.ndarray
+    pad_token_id: int
+    n_truncated: int
+    spans: np.ndarray | None
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each row (N,), special tokens included."""
+        return np.diff(self.starts)
+
+    def batch(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
+        """Return `input_ids`, `attention_mask` and `token_type_ids`, int64 (B, T), padded on the right to the longest row."""
+        mask, positions = padded_positions(self.starts, rows)
+        ids = np.where(mask, self.input_ids[positions], self.pad_token_id)
+        return {
+            "input_ids": torch.from_numpy(ids.astype(np.int64)),
+            "attention_mask": torch.from_numpy(mask.astype(np.int64)),
+            "token_type_ids": torch.from_numpy(np.where(mask, self.token_type_ids[positions], 0).astype(np.int64)),
+        }
+
+
+def encode(
+    tokenizer: "PreTrainedTokenizerFast",
+    texts: Sequence[str],
+    text_pairs: Sequence[str] | None,
+    *,
+    max_length: int,
+    truncation: Literal["head", "tail", "head_tail"],
+) -> Encoded:
+    """Tokenize texts, or pairs of texts, to at most `max_length` tokens.
+
+    Args:
+        tokenizer: a fast tokenizer.
+        texts: N texts.
+        text_pairs: N second texts, or None.
+        max_length: tokens per row, special tokens included.
+        truncation: which body tokens a too long row keeps: the first, the last, or half from each end. Of a pair the
+            longer text is cut first.
+    """
+    ids: list[np.ndarray] = []
+    types: list[np.ndarray] = []
+    spans: list[np.ndarray] = []
+    n_truncated = 0
+    pad = int(tokenizer.pad_token_id or 0)
+    for start in range(0, len(texts), TOKENIZE_ROWS):
+        chunk = slice(start, start + TOKENIZE_ROWS)
+        pairs = None if text_pairs is None else list(text_pairs[chunk])
+        # Special tokens written out in a text, such as "[SEP]", are split like any other characters.
+        batch = tokenizer(
+            list(texts[chunk]),
+            pairs,
+            return_token_type_ids=True,
+            return_special_tokens_mask=True,
+            return_offsets_mapping=tokenizer.is_fast,
+            split_special_tokens=True,
+            verbose=False,
+        )
+        for row in range(len(batch["input_ids"])):
+            row_ids = np.array(batch["input_ids"][row], dtype=np.int32)
+            row_types = np.array(batch["token_type_ids"][row], dtype=np.int8)
+            sequences = _sequences(tokenizer, batch, row, texts[start + row])
+            if len(row_ids) == 0:  # an empty text, and a tokenizer that adds nothing of its own
+                row_ids, row_types, sequences = np.array([pad], np.int32), np.zeros(1, np.int8), np.array([-1])
+            if tokenizer.is_fast:
+                offsets = np.array(batch["offset_mapping"][row] or [(0, 0)], dtype=np.int32)
+                spans.append(row_spans(offsets, sequences, len(texts[start + row]), len(pairs[row]) if pairs else 0))
+            if len(row_ids) > max_length:
+                kept = kept_tokens(sequences, max_length, truncation)
+                row_ids, row_types = row_ids[kept], row_types[kept]
+                spans[-1:] = [one[kept] for one in spans[-1:]]
+                n_truncated += 1
+            ids.append(row_ids)
+            types.append(row_types)
+    starts = np.concatenate([[0], np.cumsum([len(row) for row in ids], dtype=np.int64)])
+    all_spans = np.concatenate(spans) if spans else None
+    return Encoded(np.concatenate(ids), np.concatenate(types), starts, pad, n_truncated, all_spans)
+
+
+def _sequences(tokenizer: "PreTrainedTokenizerFast", batch: "BatchEncoding", row: int, text: str) -> np.ndarray:
+    """Return for each token 0 or 1, the text it comes from, or -1 for a special token."""
+    if tokenizer.is_fast:
+        return np.array([-1 if sequence is None else sequence for sequence in batch.sequence_ids(row)], dtype=np.int8)
+    body = np.array(batch["special_tokens_mask"][row], dtype=np.int8) == 0
+    return np.where(body, np.cumsum(body) > len(tokenizer.tokenize(text, split_special_tokens=True)), -1).astype(
+        np.int8
+    )
+
+
+def row_spans(offsets: np.ndarray, sequences: np.ndarray, n_first: int, n_second: int) -> np.ndarray:
+    """Return offsets (tokens, 2) within each text as spans on the row's axis (see `Encoded`).
+
+    >>> row_spans(np.array([[0, 0], [0, 2], [0, 0], [0, 1], [0, 0]]), np.array([-1, 0, -1, 1, -1]), 2, 1).tolist()
+    [[0, 1], [1, 3], [3, 4], [4, 5], [5, 6]]
+    """
+    spans = offsets + 1 + (sequences == 1)[:, None] * (1 + n_first)
+    # A special token stands before the first text, after the first or after the second.
+    places = np.array([0, 1 + n_first, 2 + n_first + n_second])[np.maximum.accumulate(sequences) + 1]
+    return np.where((sequences == -1)[:, None], places[:, None] + [0, 1], spans).astype(np.int32)
+
+
+def kept_tokens(sequences: np.ndarray, max_length: int, truncation: str) -> np.ndarray:
+    """Return the positions of a too long row that stay: all special tokens, and of each body what the policy keeps."""
+    kept = sequences == -1
+    bodies = [np.flatnonzero(sequences == sequence) for sequence in (0, 1)]
+    budgets = _budgets(len(bodies[0]), len(bodies[1]), max_length - int(kept.sum()))
+    for body, budget in zip(bodies, budgets, strict=True):
+        n_tail = {"head": 0, "tail": budget, "head_tail": budget // 2}[truncation]
+        kept[body[: budget - n_tail]] = True
+        kept[body[len(body) - n_tail :]] = True
+    return np.flatnonzero(kept)
+
+
+def _budgets(first: int, second: int, budget: int) -> tuple[int, int]:
+    """Return how many body tokens of each text fit, cutting the longer one first.
+
+    >>> _budgets(10, 0, 6), _budgets(10, 2, 6), _budgets(10, 9, 7)
+    ((6, 0), (4, 2), (4, 3))
+    """
+    shorter = min(first, second, budget // 2)
+    return (min(first, budget - shorter), shorter) if first >= second else (shorter, min(second, budget - shorter))
+
+
+def epoch_batches(lengths: np.ndarray, *, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """Return the batches of an epoch: each row once, rows of like length together, batches in random order.
+
+    Rows are shuffled, sorted by length within windows of 50 batches, cut, and the batches shuffled again.
+    """
+    generator = np.random.default_rng(derive_seed(seed, "order", epoch))
+    order = generator.permutation(len(lengths))
+    window = batch_size * WINDOW_BATCHES
+    parts = [order[start : start + window] for start in range(0, len(order), window)]
+    ordered = np.concatenate([part[np.argsort(-lengths[part], kind="stable")] for part in parts])
+    batches = [ordered[start : start + batch_size] for start in range(0, len(ordered), batch_size)]
+    return [batches[position] for position in generator.permutation(len(batches))]
+
+
+def micro_batches(rows: np.ndarray, lengths: np.ndarray, *, token_budget: int) -> Iterator[np.ndarray]:
+    """Cut rows into parts, longest first, whose padded size (rows x longest) is at most the budget; one row always fits."""
+    ordered = rows[np.argsort(-lengths[rows], kind="stable")]
+    start = 0
+    while start < len(ordered):
+        size = max(1, token_budget // int(lengths[ordered[start]]))
+        yield ordered[start : start + size]
+        start += size
+
+
+def padded_positions(starts: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return, for rows of ragged tokens, the mask (B, T) of what is no padding and each place (B, T), 0 in padding."""
+    lengths = np.diff(starts)[rows]
+    columns = np.arange(lengths.max())
+    mask = columns < lengths[:, None]  # (B, T)
+    return mask, np.where(mask, starts[rows][:, None] + columns, 0)
+
+
+def encode_rows(tokenizer: Any, rows: pd.DataFrame, settings: "Encoder") -> Encoded:
+    """Tokenize the texts, or pairs, of rows as the encoder's settings say."""
+    pairs = None if rows["text_pair"].isna().all() else rows["text_pair"].fillna("").tolist()
+    return encode(
+        tokenizer,
+        rows["text"].tolist(),
+        pairs,
+        max_length=settings.max_length,
+        truncation=settings.truncation,
+    )

@@ -1,0 +1,95 @@
+"""An encoder built from configuration, with a tokenizer trained on the task's own texts: no download, no prior knowledge.
+
+Source: the families of the transformers library, their tokenizers by the tokenizers library.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
+
+from pipeline.contracts import EncoderParts
+from pipeline.errors.exceptions import ParamsError
+from pipeline.models.encoders.pretrained import restore as restore
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+def build(
+    *,
+    texts: Sequence[str],
+    max_length: int,
+    seed: int,
+    architecture: str = "bert",
+    tokenizer: Literal["bpe", "byte_bpe"] = "bpe",
+    vocab_size: int = 8000,
+    hidden_size: int = 128,
+    n_layers: int = 2,
+    n_heads: int = 4,
+    config: dict | None = None,
+) -> EncoderParts:
+    """Build a model with random weights, a function of the seed, and train its tokenizer on the texts.
+
+    Args:
+        texts: the training texts of the fold.
+        max_length: tokens per text that the positions must hold.
+        seed: of the initial weights.
+        architecture: a model type of transformers, such as bert, electra, deberta-v2 or roformer.
+        tokenizer: bpe over lower-cased words, Chinese split by character; byte_bpe over bytes, which knows no unknown
+            token. (The library's WordPiece and Unigram trainers give another vocabulary in every process: a killed
+            run could not be resumed.)
+        vocab_size: at most so many tokens.
+        hidden_size: width of the states.
+        n_layers: number of layers.
+        n_heads: attention heads, a divisor of `hidden_size`.
+        config: further keys of the family's configuration class; null leaves out one of the above, as xlnet and funnel need
+            (`max_position_embeddings: null`).
+
+    Raises:
+        ParamsError: if the family refuses the configuration.
+    """
+    trained = _train_tokenizer(texts, tokenizer, vocab_size)
+    settings = {
+        "vocab_size": len(trained),
+        "hidden_size": hidden_size,
+        "num_hidden_layers": n_layers,
+        "num_attention_heads": n_heads,
+        "intermediate_size": 4 * hidden_size,
+        "max_position_embeddings": max_length + 8,  # roberta's positions start after the padding id
+        "pad_token_id": trained.pad_token_id,
+        "bos_token_id": trained.cls_token_id,
+        "eos_token_id": trained.sep_token_id,
+        **(config or {}),
+    }
+    settings = {key: value for key, value in settings.items() if value is not None}
+    torch.manual_seed(seed)
+    try:
+        model = AutoModel.from_config(AutoConfig.for_model(architecture, **settings), dtype=torch.float32)
+    except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError) as error:
+        raise ParamsError(
+            f"source: cannot build {architecture!r} from its configuration: {error}. Correct the options."
+        ) from error
+    return EncoderParts(model, trained)
+
+
+def _train_tokenizer(texts: Sequence[str], kind: str, vocab_size: int) -> PreTrainedTokenizerFast:
+    common: dict[str, Any] = {"vocab_size": vocab_size, "special_tokens": SPECIAL, "show_progress": False}
+    if kind == "bpe":
+        tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        trainer = trainers.BpeTrainer(min_frequency=2, **common)
+    else:
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(min_frequency=2, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), **common)
+    tokenizer.train_from_iterator(texts, trainer)
+    ids = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ids
+    )
+    names = {f"{token.strip('[]').lower()}_token": token for token in SPECIAL}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)

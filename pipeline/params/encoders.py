@@ -1,0 +1,77 @@
+"""The sections `training` and `encoders` of params.yaml."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from pipeline import components
+from pipeline.params.fields import PositiveFloat, PositiveInt, Ratio, Section, component
+
+
+class Training(Section):
+    """How a model is trained. `training:` holds the defaults, every encoder may override each key."""
+
+    epochs: PositiveInt = 3
+    epoch_selection: Literal["last", "inner"] = "last"
+    """`last` keeps the last epoch; `inner` the best one on a part of the training rows. Never the scored fold."""
+    inner_ratio: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
+    batch_size: PositiveInt = 32
+    """Rows per optimizer step, whatever the memory."""
+    tokens_per_micro_batch: PositiveInt = 8192
+    """Padded tokens per forward pass; halved when memory runs out."""
+    learning_rate: PositiveFloat = 5e-5
+    head_learning_rate: PositiveFloat | None = None
+    """Rate of the pooling and the head; None is ten times `learning_rate`."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Each layer further from the head learns at this share of the rate of the one above it."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    max_grad_norm: PositiveFloat = 1.0
+    loss: component("losses") = "cross_entropy"  # type: ignore[valid-type]
+    optimizer: component("optimizers") = "adamw"  # type: ignore[valid-type]
+    schedule: component("schedules") = "linear"  # type: ignore[valid-type]
+    warmup_ratio: Ratio = 0.1
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """`auto` is bf16 on a GPU that has it, fp32 elsewhere."""
+    gradient_checkpointing: bool = False
+    out_of_memory: Literal["adapt", "fail"] = "adapt"
+    """`adapt` halves the micro-batch, same rows and steps; `fail` stops."""
+    not_finite: Literal["stop", "rollback"] = "stop"
+    """A loss or gradient that is no number: `rollback` goes back to the epoch's start at half the rate, at most twice."""
+    checkpoint_seconds: PositiveFloat = 60.0
+    """Time between checkpoints. Changes nothing that comes out."""
+
+
+class Encoder(Training):
+    """One encoder: where it comes from, how its states become logits; any key of `training` overrides it."""
+
+    source: component("encoders")  # type: ignore[valid-type]
+    pooling: component("poolings") | None = None  # type: ignore[valid-type]
+    """How token states become one vector, for heads that read a vector; mean unless told."""
+    head: component("heads") = "linear"  # type: ignore[valid-type]
+    max_length: Annotated[int, Field(ge=4)] = 128
+    """Tokens per text or pair, special tokens included."""
+    truncation: Literal["head", "tail", "head_tail"] = "head"
+    augment: bool = True
+    """Whether it learns from the copies that `augment` makes."""
+    objective: component("objectives") = "supervised"  # type: ignore[valid-type]
+    """What training minimises: the plain loss, or one that augments while training."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _vector_heads_pool_by_mean(cls, data: Any) -> Any:
+        head = data.get("head", "linear") if isinstance(data, dict) else None
+        name = head.get("name") if isinstance(head, dict) else head
+        if name in components.available("heads") and components.constant("heads", name, "READS") == "vector":
+            data = {**data, "pooling": data.get("pooling") or "mean"}
+        return data
+
+    @model_validator(mode="after")
+    def _head_and_pooling_agree(self) -> "Encoder":
+        if self.pooling is not None and components.constant("heads", self.head.name, "READS") == "tokens":
+            raise PydanticCustomError(
+                "contradiction",
+                "pooling: head {head} reads token states and takes no pooling. Remove it, or choose head linear or mlp",
+                {"head": self.head.name},
+            )
+        return self

@@ -1,0 +1,71 @@
+"""What every section of params.yaml is made of: strict sections, components by name, and the settings of a training."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
+
+from pipeline import components
+from pipeline.errors.exceptions import expected, shown
+
+Ratio = Annotated[float, Field(ge=0, lt=1)]
+PositiveInt = Annotated[int, Field(ge=1)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A section of params.yaml: unknown keys and silent conversions are errors."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, validate_default=True, use_attribute_docstrings=True
+    )
+
+
+class Component(Section):
+    """A component by name, with the options its `build` takes."""
+
+    kind: str
+    name: str
+    options: dict[str, Any] = {}
+
+    def build(self, **arguments: Any) -> Any:
+        """Build the component from its options and the arguments that the code gives."""
+        return components.load(self.kind, self.name)(**arguments, **self.options)
+
+
+def component(kind: str) -> Any:
+    """Return the type of a key that names a component: `linear`, or `{name: linear, dropout: 0.1}`."""
+
+    def parse(value: Any) -> Any:
+        if isinstance(value, Component):
+            return value
+        options = dict(value) if isinstance(value, dict) else {"name": value}
+        name = options.pop("name", None)
+        if name not in components.available(kind):
+            raise PydanticCustomError("component", "{text}", {"text": expected(name, components.available(kind))})
+        known = components.options(kind, name)
+        wrong, kind_of_error = [], "option"
+        for key, option in options.items():
+            if key not in known:
+                wrong.append(f"{name} does not take this option: {expected(key, known)}")
+                continue
+            try:
+                TypeAdapter(known[key]).validate_python(option, strict=True)
+            except ValidationError as error:
+                wrong.append(f"{key}: {error.errors()[0]['msg'].lower()}, got {shown(option)}. Correct it.")
+                kind_of_error = "component"
+        if wrong:
+            raise PydanticCustomError(kind_of_error, "{text}", {"text": " ".join(wrong)})
+        return Component(kind=kind, name=name, options=options)
+
+    schema: dict[str, Any] = {
+        "anyOf": [
+            {"enum": list(components.available(kind))},
+            {
+                "type": "object",
+                "required": ["name"],
+                "properties": {"name": {"enum": list(components.available(kind))}},
+            },
+        ]
+    }
+    return Annotated[Component, BeforeValidator(parse), Field(json_schema_extra={"component": kind, **schema})]

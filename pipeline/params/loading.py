@@ -1,0 +1,64 @@
+"""params.yaml as typed objects: every error at once, each with its key path, its line and a remedy.
+
+Read as YAML 1.2, as DVC reads it (`1e-5` is a number, `no` is text, a repeated key is an error). Imports no torch.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from pipeline.errors.exceptions import ParamsError
+from pipeline.params.augment import Augment as Augment
+from pipeline.params.checks import check_names, check_together
+from pipeline.params.checks_files import check_files
+from pipeline.params.encoders import Training
+from pipeline.params.fields import Component as Component
+from pipeline.params.problems import Problem, by_location, problem
+from pipeline.params.root import Params
+from pipeline.params.yaml_source import dotted, line_of, plain, read_yaml
+from pipeline.recipes.declared_inputs import watched
+
+PARAMS_FILE = Path("params.yaml")
+
+
+def load_params(path: Path = PARAMS_FILE) -> Params:
+    """Read and check params.yaml.
+
+    Raises:
+        ParamsError: with every problem found, one a line: `file:line key.path: problem`.
+    """
+    raw = read_yaml(path, sections=list(Params.model_fields))
+    values = plain(raw)
+    own = _inherit_training(values)
+    problems: list[Problem] = []
+    params = None
+    try:
+        params = Params.model_validate(values)
+    except ValidationError as error:
+        for location, items in by_location(error, values).items():
+            # What is inherited was reported under training.
+            depth = {"encoders": 2, "stitch": 1}.get(str(location[0]), len(location)) if location else 0
+            inherited = len(location) > depth and location[depth] not in own.get(location[:depth], {location[depth]})
+            if not inherited or items[0]["type"] == "missing":
+                problems.append(problem(items, location, root=Params))
+    problems += [*check_names(values), *check_files(values), *(check_together(params) if params else ())]
+    if params is None or problems:
+        lines = [f"{path}:{line_of(raw, one.location)} {dotted(one.location)}: {one.text}" for one in problems]
+        codes = {one.code for one in problems}
+        raise ParamsError("\n".join(dict.fromkeys(lines)), code=codes.pop() if len(codes) == 1 else "E200")
+    return watched(params)
+
+
+def _inherit_training(values: dict[str, Any]) -> dict[tuple[Any, ...], set[str]]:
+    """Give every encoder and `stitch` the keys of `training` that they do not set; return those that each sets itself."""
+    training = values["training"] if isinstance(values.get("training"), dict) else {}
+    known = {key: value for key, value in training.items() if key in Training.model_fields}
+    encoders = values["encoders"] if isinstance(values.get("encoders"), dict) else {}
+    sections: dict[tuple[Any, ...], Any] = {("encoders", name): section for name, section in encoders.items()}
+    sections["stitch",] = values.get("stitch")
+    sections = {place: section for place, section in sections.items() if isinstance(section, dict)}
+    own = {place: set(section) for place, section in sections.items()}
+    for section in sections.values():
+        section.update({**known, **section})
+    return own

@@ -1,0 +1,349 @@
+"""Digests of code: of the definitions that a function reaches inside this project, without docstrings and comments.
+
+From a start such as `pipeline.base_models.fold_training:train_fold` every function, class and constant that it names is followed, through
+imports of `pipeline` and `stages`, in annotations (quoted or not) and imports for types too. A definition is known by its name,
+its body and what the names in it mean, never by the file it lies in: what moves keeps its digest. Where the walk cannot know
+what is used it takes more: of a module used as a value all of it, of an argument without a type every class that has the
+method. Components loaded by name are further starts.
+"""
+
+import ast
+from collections.abc import Iterable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TypeGuard
+
+from pipeline.reproducibility import digest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("pipeline", "stages")
+# Packages that decide where and how safely work runs, never what comes out.
+NOT_FOLLOWED = ("pipeline.errors", "pipeline.units", "pipeline.recipes", "pipeline.checks")
+# Values of params stand in the keys by themselves; followed are the methods that compute something from them.
+PARAMS = "pipeline.params"
+LINKS = "(links)"
+Definition = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Module:
+    """The top level of a file: what defines each name, what imported names mean, and the statements that run on import.
+
+    An import means a definition of this project, (module, "") for one of its modules, or a dotted name from elsewhere.
+    """
+
+    definitions: dict[str, list[ast.stmt]]
+    imports: dict[str, Definition | str]
+    always: list[ast.stmt]
+
+
+@dataclass(frozen=True)
+class Body:
+    """A definition: the digest of its own text, and what the names in it mean, in the order in which they stand there."""
+
+    digest: str
+    links: tuple[Definition | str, ...]
+
+
+def code_digests(starts: Iterable[Definition]) -> dict[str, str]:
+    """Return name -> short digest for everything that the starts reach, themselves included.
+
+    Definitions that share a name share the entry. `(links)` stands for which definition each name in each of them means.
+
+    Args:
+        starts: pairs of a module and a name defined in it.
+
+    Raises:
+        KeyError: if a start does not exist.
+    """
+    waiting = [one for module, name in starts for one in _start(module, name)]
+    reached: dict[Definition, Body] = {}
+    while waiting:
+        definition = waiting.pop()
+        if definition not in reached:
+            reached[definition] = body = _body(*definition)
+            waiting += [one for one in body.links if isinstance(one, tuple)]
+            waiting += [(definition[0], "")] if _module(definition[0]).always else []
+    named: dict[str, set[str]] = {}
+    for (_, name), body in reached.items():
+        named.setdefault(name, set()).add(body.digest)
+    return {**{name: "+".join(sorted(named[name])) for name in sorted(named)}, LINKS: _link_digest(reached)}
+
+
+def _link_digest(reached: dict[Definition, Body]) -> str:
+    """Return the digest of how definitions refer to one another, by refining theirs until no more of them can be told apart."""
+    digests = {definition: body.digest for definition, body in reached.items()}
+    while True:
+        finer = {
+            one: digest(
+                [digests[one], [digests.get(link, link) if isinstance(link, tuple) else link for link in body.links]]
+            )
+            for one, body in reached.items()
+        }
+        if len(set(finer.values())) == len(set(digests.values())):
+            return digest(sorted(finer.values()))[:16]
+        digests = finer
+
+
+def _start(module_name: str, name: str) -> list[Definition]:
+    module = _module(module_name)
+    if name not in module.definitions and name not in module.imports:
+        raise KeyError(f"{module_name} defines no {name}")
+    return [one for one in _resolve(module_name, name) if isinstance(one, tuple)]
+
+
+def _resolve(module_name: str, name: str) -> list[Definition | str]:
+    """Return what a name at the top level of a module means; what is not followed means itself."""
+    module = _module(module_name)
+    if name in module.imports and name not in module.definitions:
+        return _meaning(module.imports[name], within=module_name)
+    if name in module.definitions:
+        return [(module_name, name)]
+    return [(module_name, one) for one in module.definitions]  # bound by a statement, or by nothing that can be seen
+
+
+def _meaning(target: Definition | str, *, within: str) -> list[Definition | str]:
+    """Return what an import means in a module: within the params their own functions, elsewhere only their methods."""
+    if isinstance(target, str):
+        return [target]
+    module_name, name = target
+    followed = not _is_below(module_name, NOT_FOLLOWED) and (not _is_params(module_name) or _is_params(within))
+    if not followed:
+        return [name or module_name.rpartition(".")[2]]
+    if _is_params(module_name) and any(
+        isinstance(node, ast.ClassDef) for node in _module(module_name).definitions.get(name, [])
+    ):
+        return [name]
+    return _resolve(module_name, name) if name else [(module_name, one) for one in _module(module_name).definitions]
+
+
+def _is_below(module_name: str, packages: tuple[str, ...]) -> bool:
+    return any(f"{module_name}.".startswith(f"{package}.") for package in packages)
+
+
+def _is_params(module_name: str) -> bool:
+    return module_name.startswith(PARAMS)
+
+
+@cache
+def _body(module_name: str, name: str) -> Body:
+    module = _module(module_name)
+    owner, _, method = name.partition(".")
+    nodes = module.definitions[owner] if name else module.always
+    if method:
+        parts = [part for node in nodes for part in ast.iter_child_nodes(node) if isinstance(part, ast.stmt)]
+        nodes = [part for part in parts if getattr(part, "name", None) == method]
+    reader = _Reader(module_name)
+    texts = [ast.dump(reader.visit(deepcopy(node))) for node in nodes]
+    return Body(digest([name, texts])[:16], tuple(reader.links))
+
+
+class _Reader(ast.NodeTransformer):
+    """Takes docstrings and imports out of a definition, names what it refers to as that is named, and notes what it means."""
+
+    def __init__(self, module_name: str) -> None:
+        self.module_name = module_name
+        self.module = _module(module_name)
+        self.local: dict[str, Definition | str] = {}
+        self.untyped: set[str] = set()
+        self.links: list[Definition | str] = []
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            self.local |= dict(_imports([part for part in ast.walk(node) if isinstance(part, ast.stmt)]))
+            self.untyped |= set(_untyped(node))
+            node.body = [one for one in node.body if not _is_docstring(one)] or [ast.Pass()]
+        for name in ("annotation", "returns"):
+            if isinstance(getattr(node, name, None), ast.expr):
+                setattr(node, name, _Unquoted().visit(getattr(node, name)))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "cast":
+            node.args[0] = _Unquoted().visit(node.args[0])
+        seen: ast.AST = super().visit(node)
+        return seen
+
+    def visit_Import(self, node: ast.Import) -> ast.AST:
+        return ast.Pass()
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
+        return ast.Pass()
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        if not isinstance(node.ctx, ast.Load):  # a field, or a variable of the function
+            return node
+        if node.id in self.local:
+            found = _meaning(self.local[node.id], within=self.module_name)
+        elif node.id in self.module.definitions or node.id in self.module.imports:
+            found = _resolve(self.module_name, node.id)
+        else:
+            return node
+        self.links += found
+        return ast.Name(_name_of(found, node.id), node.ctx)
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        module_name = self._module_of(node.value)
+        if module_name is not None:
+            found = _meaning((module_name, node.attr), within=self.module_name)
+            self.links += found
+            return ast.Name(_name_of(found, node.attr), node.ctx)
+        self.links += sorted(_params_methods().get(node.attr, ()), key=lambda one: one[1])
+        if ast.unparse(node.value) in self.untyped:
+            classes = [one for one in _classes_with().get(node.attr, ()) if not _is_below(one[0], NOT_FOLLOWED)]
+            self.links += sorted(classes, key=lambda one: one[1])
+        return self.generic_visit(node)
+
+    def _module_of(self, node: ast.expr) -> str | None:
+        """Return the module of this project that an expression such as `artifacts` or `artifacts.files` names."""
+        if isinstance(node, ast.Name):
+            target = self.local.get(node.id) or self.module.imports.get(node.id)
+            return target[0] if isinstance(target, tuple) and not target[1] else None
+        if isinstance(node, ast.Attribute) and (outer := self._module_of(node.value)):
+            return inner if _path(inner := f"{outer}.{node.attr}").exists() else None
+        return None
+
+
+class _Unquoted(ast.NodeTransformer):
+    """Turns the quoted parts of an annotation into what they say."""
+
+    def visit_Constant(self, node: ast.Constant) -> ast.expr:
+        if not isinstance(node.value, str):
+            return node
+        try:
+            return ast.parse(node.value, mode="eval").body
+        except SyntaxError:  # a value of a Literal
+            return node
+
+
+def _untyped(node: ast.AST) -> Iterator[str]:
+    """Yield what stands in a definition without a type: arguments of functions, `self.<field>` of classes."""
+    if isinstance(node, ast.ClassDef):
+        fields = [part for part in node.body if isinstance(part, ast.AnnAssign)]
+        yield from (f"self.{ast.unparse(part.target)}" for part in fields if _is_any(part.annotation))
+    else:
+        arguments = [part for part in ast.walk(node) if isinstance(part, ast.arg)]
+        yield from (part.arg for part in arguments if part.arg not in ("self", "cls") and _is_any(part.annotation))
+
+
+def _is_any(annotation: ast.expr | None) -> bool:
+    return annotation is None or ast.unparse(annotation).strip("'\"") == "Any"
+
+
+def _name_of(found: list[Definition | str], name: str) -> str:
+    """Return how what was found is named where it is defined; a name from elsewhere stays."""
+    return found[0][1] if len(found) == 1 and isinstance(found[0], tuple) else name
+
+
+@cache
+def _params_methods() -> dict[str, list[Definition]]:
+    """Return the methods of the params' sections by name; what only checks values changes none."""
+    methods: dict[str, list[Definition]] = {}
+    for module_name in _modules():
+        if _is_params(module_name):
+            for owner, method in _methods(module_name):
+                if not any("validator" in ast.unparse(one) for one in method.decorator_list):
+                    methods.setdefault(method.name, []).append((module_name, f"{owner}.{method.name}"))
+    return methods
+
+
+@cache
+def _classes_with() -> dict[str, list[Definition]]:
+    """Return by a method's name the classes that have it; of components only those that are starts can be meant."""
+    classes: dict[str, list[Definition]] = {}
+    for module_name in _modules():
+        if not _is_params(module_name) and not _is_component(module_name):
+            for owner, method in _methods(module_name):
+                if not method.name.startswith("__"):
+                    classes.setdefault(method.name, []).append((module_name, owner))
+    return classes
+
+
+def _methods(module_name: str) -> Iterator[tuple[str, ast.FunctionDef]]:
+    for name, nodes in _module(module_name).definitions.items():
+        for part in (part for node in nodes if isinstance(node, ast.ClassDef) for part in node.body):
+            if isinstance(part, ast.FunctionDef):
+                yield name, part
+
+
+def _is_component(module_name: str) -> bool:
+    return "build" in _module(module_name).definitions
+
+
+def _modules() -> list[str]:
+    paths = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+    return [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in paths]
+
+
+@cache
+def _module(name: str) -> Module:
+    tree = ast.parse(_path(name).read_text(encoding="utf-8"))
+    definitions: dict[str, list[ast.stmt]] = {}
+    always: list[ast.stmt] = []
+    body = [part for node in tree.body for part in (node.body if _only_types(node) else [node])]
+    for node in body:
+        names = _names_defined_by(node)
+        for one in names:
+            definitions.setdefault(one, []).append(node)
+        if not names and not isinstance(node, ast.Import | ast.ImportFrom) and not _is_docstring(node):
+            always.append(node)
+    return Module(definitions, dict(_imports([part for node in body for part in _outside_definitions(node)])), always)
+
+
+def _names_defined_by(node: ast.stmt) -> list[str]:
+    """Return the names that a statement binds if it does nothing else: a definition or a plain assignment."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return [node.name]
+    if not isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
+        return []
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    parts = [part for target in targets for part in ast.walk(target) if isinstance(part, ast.expr)]
+    plain = all(isinstance(part, ast.Name | ast.Tuple | ast.Starred) for part in parts)
+    return [part.id for part in parts if isinstance(part, ast.Name)] if plain else []
+
+
+def _outside_definitions(node: ast.stmt) -> Iterator[ast.stmt]:
+    """Yield a statement and those inside it that run on import, such as the branches of a `try`."""
+    yield node
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.stmt):
+                yield from _outside_definitions(child)
+            elif isinstance(child, ast.ExceptHandler):
+                yield from (part for inner in child.body for part in _outside_definitions(inner))
+
+
+def _path(module_name: str) -> Path:
+    path = ROOT.joinpath(*module_name.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _imports(nodes: list[ast.stmt]) -> Iterator[tuple[str, Definition | str]]:
+    """Yield local name -> what an import binds it to.
+
+    Raises:
+        ValueError: if the import cannot be followed.
+    """
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom):
+            inside = (node.module or "").split(".")[0] in PACKAGES
+            for alias in node.names:
+                if node.level or (inside and alias.name == "*"):
+                    raise ValueError(
+                        f"{ast.unparse(node)}: write `from ... import ...` with full names, which can be followed."
+                    )
+                inner = f"{node.module}.{alias.name}"
+                target = ((inner, "") if _path(inner).exists() else (str(node.module), alias.name)) if inside else inner
+                yield alias.asname or alias.name, target
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.split(".")[0] in PACKAGES:
+                    raise ValueError(f"import {alias.name}: write `from ... import ...`, which can be followed.")
+                yield alias.asname or alias.name.split(".")[0], alias.name
+
+
+def _is_docstring(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _only_types(node: ast.stmt) -> TypeGuard[ast.If]:
+    return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")

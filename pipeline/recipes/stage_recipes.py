@@ -1,0 +1,78 @@
+"""Recipes: for every encoder its resolved settings and the digest of the code they name; for every stage its code.
+
+A stage depends on its recipe instead of on folders of code, so only what reaches it makes it run again. Imports no torch.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pipeline import components
+from pipeline.params.fields import Component
+from pipeline.params.root import Params
+from pipeline.recipes.fingerprint import Definition, code_digests
+from pipeline.recipes.sources import _file_digests, _source_digest, _starts, named_components
+from pipeline.reproducibility import digest
+
+STATES_START = ("pipeline.stitch.states", "extract")
+NUMERICS_START = ("pipeline.reproducibility", "fixed_numerics")  # every unit is computed within it
+
+
+def stage_recipe(params: Params, stage: str) -> dict[str, Any]:
+    """Return the digests of the code of a stage and of the components that it may load; of each baseline by itself."""
+    sections: dict[str, Any] = {
+        "baseline": params.baselines,
+        "augment": params.augment,
+        "stitch": [params.stitch, params.tasks],
+        "stack": [params.stack, params.tasks],
+        "submit": params.tasks,
+        "report": [params.stack, params.tasks],
+    }
+    starts = [(f"stages.{stage}", "main"), *_starts(named_components(sections.get(stage)))]
+    if stage == "stack":
+        starts.append((components.module_of("stackers", "mean"), "build"))  # the ladder of a single member
+    recipe: dict[str, Any] = {"code": code_digests(starts)}
+    if stage == "augment":
+        recipe |= _augment_digests(params)
+    if stage == "stitch":
+        recipe |= _stitch_digests(params)
+    if stage == "baseline":
+        fit = ("pipeline.base_models.baselining", "fit_and_predict")
+        recipe["units"] = {name: digest(_unit_code(fit, [one])) for name, one in params.baselines.items()}
+    return recipe
+
+
+def _augment_digests(params: Params) -> dict[str, Any]:
+    """Return the digests of the code and files of each step, and of the code that finds flipped labels."""
+    quality = params.augment.quality
+    steps = []
+    for step in params.augment.steps:
+        used = list(named_components([step, quality.similarity] if quality.similarity else step))
+        files = [_source_digest(one) for one in used]
+        if step.guide is not None and step.guide.model is not None:
+            files.append(_file_digests(Path(step.guide.model)))
+        steps.append(digest([_unit_code(("pipeline.augment.shard_copies", "make_copies"), used), files]))
+    flips = _unit_code(("pipeline.augment.screening", "find_flips"), [quality.flip_model])
+    return {"steps": steps, "flips": digest(flips)}
+
+
+def _stitch_digests(params: Params) -> dict[str, dict[str, str]]:
+    """Return the digests of the code that computes each encoder's states and that trains and applies each head."""
+    states = {
+        name: digest([_unit_code(STATES_START, named_components(settings)), _source_digest(settings.source)])
+        for name, settings in params.encoders.items()
+    }
+    settings = params.stitch
+    metrics = [task.metric for task in params.tasks.values()] if settings.epoch_selection == "inner" else []
+    common = list(named_components([settings.fusion, settings.loss, settings.optimizer, settings.schedule, *metrics]))
+    recipe: dict[str, dict[str, str]] = {"states": states, "train": {}, "predict": {}}
+    for name, head in settings.heads.items():
+        used = [*common, head, *filter(None, [settings.pooling_of(head)])]
+        recipe["train"][name] = digest(_unit_code(("pipeline.stitch.fold_training", "train_stitched"), used))
+        recipe["predict"][name] = digest(_unit_code(("pipeline.stitch.fold_training", "predict_stitched"), used))
+    return recipe
+
+
+def _unit_code(start: Definition, used: Iterable[Component]) -> dict[str, str]:
+    """Return the digests of the code of a unit's work, which uses these components."""
+    return code_digests([NUMERICS_START, start, *_starts(used)])

@@ -1,0 +1,301 @@
+"""Leaks, looked for in what lies on disk: who trained on what, by ids and digests; where nothing says so, by numbers.
+
+The stages refuse what they can see while they work. This looks again at the finished whole, whoever made its parts.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.artifacts.copies import BARRED, COPIES, Copies, no_copies, normalised, read_copies
+from pipeline.artifacts.files import read_frame, read_json
+from pipeline.artifacts.folds import HOLDOUT_FOLD, TRAIN_FOLD, Folds, read_folds
+from pipeline.artifacts.paths import CLUSTERS, FOLDS, OUT, REPORT, STITCHED, predictions_path
+from pipeline.artifacts.predictions import Predictions, read_predictions
+from pipeline.artifacts.probabilities import probabilities_of
+from pipeline.artifacts.table import Table, read_table
+from pipeline.contracts import Stacker
+from pipeline.data.fold_jobs import fold_jobs, rows_digest
+from pipeline.ensemble.decisions import apply_scales, build_ladder
+from pipeline.ensemble.stacking import Members, gather_members
+from pipeline.errors.exceptions import DataError
+from pipeline.params.encoders import Training
+from pipeline.params.root import Params
+from pipeline.report.leak_signs import Leak, label_in_order, label_in_text, surer_of_scored_rows
+from pipeline.text.near_duplicates import near_pairs, row_texts
+
+SAME = 1e-4  # predictions are stored as float32 logarithms
+ENSEMBLE = "ensemble"
+Units = Sequence[Mapping[str, Any]]
+Place = tuple[str, int, int]
+
+
+def find_leaks(params: Params) -> list[Leak]:
+    """Return every leak of the finished run in `out/`, the certain ones first.
+
+    Raises:
+        MachineError: if an artifact is missing or damaged.
+    """
+    table, folds = read_table(), read_folds()
+    clusters = read_frame(CLUSTERS)[0]
+    found = [*straddling(table, folds, clusters), *label_in_text(table), *label_in_order(table, clusters)]
+    try:
+        copies = read_copies(manifest=folds.digest)
+    except DataError as error:
+        copies = no_copies()
+        found.append(Leak("copies of another fold manifest", "", str(error)))
+    found += leaking_copies(copies, table, folds, similarity=params.folds.near_duplicate_similarity)
+    found += _leaks_of_units(params, table, folds)
+    for task in params.tasks:
+        found += _leaks_of_predictions(params, table, folds, task)
+    return sorted(found, key=lambda leak: not leak.certain)
+
+
+def refuse_leaks(leaks: Sequence[Leak]) -> None:
+    """Raise the first of the certain leaks.
+
+    Raises:
+        DataError: if there is one.
+    """
+    certain = [leak for leak in leaks if leak.certain]
+    if certain:
+        text = f"{certain[0].text} ({len(certain)} leaks in all: see {REPORT / 'report.html'}.)"
+        raise DataError(text, code="E311", kept="The report, which lists them, and all that was trained.")
+
+
+def straddling(table: Table, folds: Folds, clusters: pd.DataFrame) -> Iterator[Leak]:
+    """Yield rows that belong together and lie in several folds: of a group, near-duplicates, or equal after folding."""
+    for task in table.labels:
+        train = table.select(task, "train")
+        near = clusters[(clusters["task"] == task) & (clusters["split"] == "train")].set_index("row_id")["cluster"]
+        keys = {"of one group": train["group"], "near-duplicates": train["row_id"].map(near)}
+        keys["equal but for case, width, blanks or script"] = normalised(train)
+        for repeat in folds.rows.loc[folds.rows["task"] == task, "repeat"].unique():
+            fold = train["row_id"].map(folds.select(task, int(repeat)).set_index("row_id")["fold"])
+            for what, key in keys.items():
+                n_folds = fold.groupby(key).nunique()
+                torn = n_folds.index[n_folds > 1]
+                if len(torn):
+                    first = train.loc[key == torn[0], "row_id"].tolist()[:5]
+                    yield Leak(
+                        f"rows straddle folds: {what}", task,
+                        f"{FOLDS}: rows that are {what} must share a fold, got {len(torn)} sets that do not, first "
+                        f"rows {first}. Run dvc repro --force --single-item split",
+                    )  # fmt: skip
+
+
+def leaking_copies(copies: Copies, table: Table, folds: Folds, *, similarity: float | None) -> Iterator[Leak]:
+    """Yield copies whose parent is scored where they are trained on, and those that say what a scored row says.
+
+    Args:
+        copies: with what is barred.
+        table: the rows.
+        folds: the fold manifest.
+        similarity: from which texts are near-duplicates; None takes equal ones only.
+    """
+    again = "Run dvc repro --force --single-item augment"
+    barred = pd.MultiIndex.from_frame(copies.barred[["copy_id", "fold"]])
+    for task, repeat in copies.rows[["task", "repeat"]].drop_duplicates().itertuples(index=False):
+        own = copies.rows[(copies.rows["task"] == task) & (copies.rows["repeat"] == repeat)]
+        fold_of = folds.select(task, int(repeat)).set_index("row_id")["fold"]
+        lies = own["row_id"].map(fold_of)
+        strangers = own[(lies != own["fold"]) | (lies == HOLDOUT_FOLD)]
+        if len(strangers):
+            row = strangers.iloc[0]
+            yield Leak(
+                "copies of scored rows", task,
+                f"{COPIES}: a copy must lie in its row's fold, got {len(strangers)} that do not, first {row['copy_id']!r} of "
+                f"row {row['row_id']!r}, which is scored where the copy is trained on. {again}",
+            )  # fmt: skip
+        train = table.select(task, "train")
+        places = near_pairs(row_texts(own), row_texts(train), similarity=similarity)
+        met = own.iloc[places[0]][["copy_id", "fold", "row_id"]].reset_index(drop=True)
+        rows = train.iloc[places[1]]
+        met = met.assign(scored=rows["row_id"].map(fold_of).to_numpy(), like=rows["row_id"].to_numpy())
+        met["equal"] = normalised(own).iloc[places[0]].to_numpy() == normalised(rows).to_numpy()
+        scored = (met["scored"] != met["fold"]) & (met["scored"] != TRAIN_FOLD)
+        used = scored & ~pd.MultiIndex.from_frame(met[["copy_id", "scored"]]).isin(barred)
+        for equal, what in ((True, "equal"), (False, "nearly equal")):
+            leaking = met[used & (met["equal"] == equal)]
+            if len(leaking):
+                row = leaking.iloc[0]
+                yield Leak(
+                    f"copies {what} to scored rows", task,
+                    f"{BARRED}: a copy {what} to a row must be barred from the training for its fold, got "
+                    f"{len(leaking)} that are not, first {row['copy_id']!r} like row {row['like']!r}. {again}",
+                    certain=equal,
+                )  # fmt: skip
+
+
+def _leaks_of_units(params: Params, table: Table, folds: Folds) -> Iterator[Leak]:
+    jobs = {(job.task, job.repeat, job.fold): job for job in fold_jobs(table, folds)}
+    fitted = {place: job.fitted for place, job in jobs.items()}
+    allowed = {way: allowed_rows(fitted, way) for way in {one.epoch_selection for one in params.encoders.values()}}
+    models: dict[str, dict[Place, str]] = {}
+    for name, settings in params.encoders.items():
+        units = _history(OUT / "finetune" / name)
+        models[name] = {_place(unit): unit["model"] for unit in units}
+        yield from trained_on_scored_rows(f"finetune@{name}", units, allowed[settings.epoch_selection], settings)
+    names = list(params.stitch.models(list(params.encoders)))
+    histories = {name: _history(OUT / "stitch" / name) for name in names}
+    if names:
+        if params.stitch.head_rows == "held_out":
+            from pipeline.stitch.fold_encoders import head_rows  # imports transformers, which takes seconds
+
+            first = params.encoders[histories[names[0]][0]["encoders"][0]]
+            fitted = {place: head_rows(job, params.stitch, first, params.seed) for place, job in jobs.items()}
+        heads = allowed_rows(fitted, params.stitch.epoch_selection)
+    for name, units in histories.items():
+        yield from trained_on_scored_rows(f"stitch, {name}", units, heads, params.stitch)
+        if params.stitch.base == "finetuned":  # what is not fine-tuned has seen no label of any fold
+            yield from heads_over_other_folds(OUT / "stitch" / name, units, models)
+
+
+def allowed_rows(fitted: Mapping[Place, pd.DataFrame], epoch_selection: str) -> dict[Place, tuple[int, str]]:
+    """Return number and digest of the rows that each fold's models may train on, as their training records them."""
+    return {
+        place: (len(rows), rows_digest(rows if epoch_selection == "inner" else rows.drop(columns="cluster")))
+        for place, rows in fitted.items()
+    }
+
+
+def trained_on_scored_rows(
+    name: str, units: Units, allowed: Mapping[Place, tuple[int, str]], settings: Training
+) -> Iterator[Leak]:
+    """Yield the fold models that learnt from, or whose epoch was chosen on, other rows than their fold allows.
+
+    Args:
+        name: of the model, for the message.
+        units: what training recorded of each fold.
+        allowed: number and digest of the training rows of each task, repeat and fold.
+        settings: how the epoch is chosen.
+    """
+    inner = settings.epoch_selection == "inner"
+    for unit in units:
+        n_rows, digest = allowed.get(_place(unit), (0, ""))
+        n_fitted = unit["n_rows"] - unit.get("n_copies", 0)
+        scored = any(epoch["inner_score"] is not None for epoch in unit["epochs"])
+        where = f"{name}, {unit['task']}-r{unit['repeat']}-f{unit['fold']}"
+        again = "Run dvc repro --force --single-item for its stage"
+        if unit["rows"] != digest:
+            yield Leak(
+                "trained on scored rows", unit["task"],
+                f"{where}: must have trained on the rows outside its fold, got other rows. {again}",
+            )  # fmt: skip
+        elif n_fitted > n_rows - inner or scored != inner:
+            yield Leak(
+                "epoch chosen on scored rows", unit["task"],
+                f"{where}: its epoch must be {'chosen on spared training rows' if inner else 'the last'}, got {n_fitted} "
+                f"rows fitted of {n_rows} and epochs {'scored' if scored else 'not scored'}. {again}",
+            )  # fmt: skip
+
+
+def heads_over_other_folds(folder: Path, units: Units, models: Mapping[str, Mapping[Place, str]]) -> Iterator[Leak]:
+    """Yield the folds of a stitched model whose heads stand over the encoders of another fold.
+
+    Args:
+        folder: of the stitched model.
+        units: what its training recorded of each fold.
+        models: the digest of each encoder's model of each task, repeat and fold.
+    """
+    for unit in units:
+        path = folder / "models" / f"{unit['task']}-r{unit['repeat']}-f{unit['fold']}" / STITCHED
+        used = json.loads(path.read_text(encoding="utf-8"))["encoders"]
+        own = [models[encoder].get(_place(unit), "none") for encoder in unit["encoders"]]
+        if used != own:
+            yield Leak(
+                "heads over another fold's encoders", unit["task"],
+                f"{path}: must stand over the encoders {[one[:12] for one in own]} of its fold, got "
+                f"{[one[:12] for one in used]}. Run dvc repro --force --single-item stitch",
+            )  # fmt: skip
+
+
+def _leaks_of_predictions(params: Params, table: Table, folds: Folds, task: str) -> Iterator[Leak]:
+    stages = {name: params.stages[name] for name in params.members} | {ENSEMBLE: "stack"}
+    paths = {name: predictions_path(stage, name, task) for name, stage in stages.items()}
+    read = {name: read_predictions(path, manifest=None) for name, path in paths.items()}
+    foreign = list(made_over_other_folds(read, folds))
+    yield from foreign
+    members = {name: read[name] for name in params.members}
+    yield from surer_of_scored_rows(members)
+    if not foreign:
+        state = read_json(OUT / "stack" / f"{task}.json")
+        gathered = gather_members(members, table=table, folds=folds, task=task)
+        metric = params.tasks[task].metric.build(n_outputs=len(gathered.labels))
+        ladder = build_ladder(params.stack.ladder, metric=metric, seed=params.seed)
+        if state["rung"] in ladder:  # a single member is its own ensemble
+            yield from stacked_in_sample(gathered, read[ENSEMBLE], state, ladder[state["rung"]])
+
+
+def made_over_other_folds(predictions: Mapping[str, Predictions], folds: Folds) -> Iterator[Leak]:
+    """Yield the members made from another fold manifest, and those that scored a row in another fold than its own."""
+    for name, one in predictions.items():
+        again = f"Make them again: dvc repro, or --force for the stage of {name}"
+        if one.manifest != folds.digest:
+            yield Leak(
+                "predictions of another fold manifest", one.task,
+                f"predictions of {name}: must be made from the fold manifest {folds.digest[:12]}…, got "
+                f"{one.manifest[:12]}…: their models may have trained on the rows they score. {again}",
+            )  # fmt: skip
+        elif name != ENSEMBLE:  # which numbers its folds by itself
+            own = one.rows[one.rows["split"] == "oof"].merge(
+                folds.rows[folds.rows["task"] == one.task],
+                on=["row_id", "repeat"],
+                how="left",
+                suffixes=("", "_of_row"),
+                validate="1:1",
+            )
+            wrong = own[own["fold"] != own["fold_of_row"]]
+            if len(wrong):
+                row = wrong.iloc[0]
+                yield Leak(
+                    "rows scored in another fold", one.task,
+                    f"predictions of {name}: each row must be scored by the model of its fold, got {len(wrong)} that are "
+                    f"not, first {row['row_id']!r}: fold {row['fold_of_row']}, scored in {row['fold']}. {again}",
+                )  # fmt: skip
+
+
+def stacked_in_sample(
+    members: Members, ensemble: Predictions, state: Mapping[str, Any], build: Callable[[], Stacker]
+) -> Iterator[Leak]:
+    """Yield an ensemble whose out-of-fold predictions are those of the stacker that was fitted on the very rows.
+
+    Some rungs give the same either way (a mean fits nothing): it is a leak only where a stacker fitted without a fold
+    would have given that fold other predictions.
+
+    Args:
+        members: what was stacked.
+        ensemble: its predictions.
+        state: what `Ensemble.state` wrote.
+        build: makes the unfitted stacker of the chosen rung.
+    """
+    stacker = build()
+    stacker.load_state(state["state"])
+    inputs, scored = members.out_of_fold[0], members.folds[0] == 0
+    given = probabilities_of(ensemble, "oof", members.train.ids, repeat=0)
+    in_sample = decided = stacker.predict(inputs)
+    if state["decision"] and state["decision"]["used"]:
+        decided = apply_scales(in_sample, state["decision"]["scales"])
+    if np.abs(given - decided).max() > SAME:
+        return
+    honest = build()
+    honest.fit(inputs[~scored], members.train.labels[~scored])
+    if np.abs(honest.predict(inputs[scored]) - in_sample[scored]).max() > SAME:
+        yield Leak(
+            "stacker scored in-sample", members.task,
+            f"{predictions_path('stack', ENSEMBLE, members.task)}: must come from stackers that never saw the "
+            f"row's fold, got those of {state['rung']} fitted on all rows. Run dvc repro --force --single-item stack",
+        )  # fmt: skip
+
+
+def _history(folder: Path) -> list[dict[str, Any]]:
+    units: list[dict[str, Any]] = read_json(folder / "history.json")["units"]
+    return units
+
+
+def _place(unit: Mapping[str, Any]) -> Place:
+    return unit["task"], unit["repeat"], unit["fold"]

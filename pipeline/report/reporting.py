@@ -1,0 +1,247 @@
+"""The report: one HTML page that says what the score is, how far it can be trusted and how it was made.
+
+`render` is a pure function over the artifacts' values: the same values give the same bytes. The page holds everything
+it shows, runs no script and loads nothing. Whatever comes from data is escaped by the template.
+"""
+
+import io
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from ruamel.yaml import YAML
+
+from pipeline.number_formats import correlation, count, duration, percent, score, signed
+from pipeline.report import figures, stitch_section
+from pipeline.report.cautions import cautions, data_cautions
+from pipeline.report.leak_signs import Leak
+
+TEMPLATE = Path(__file__).with_name("report.html")
+MATRIX_LABELS = 30  # from more labels a matrix is a carpet: the list of largest confusions says more
+LARGEST_CONFUSIONS = 10
+Texts = dict[str, dict[str, tuple[str, str | None]]]
+
+
+def render(
+    scores: dict[str, Any],
+    *,
+    leaks: Sequence[Leak],
+    audit: dict[str, Any],
+    histories: dict[str, dict[str, Any]],
+    stitched: dict[str, dict[str, Any]],
+    augmentation: dict[str, Any],
+    ablations: dict[str, dict[str, Any]],
+    last_runs: list[dict[str, Any]],
+    submission: dict[str, Any],
+    params: dict[str, Any],
+    texts: Texts,
+    versions: dict[str, str],
+    manifest: str,
+) -> str:
+    """Return the page as HTML.
+
+    Args:
+        scores: what the stack stage found, `{"tasks": {task: {...}}}`.
+        leaks: what was found when they were looked for.
+        audit: what the prepare stage found in the data, per task.
+        histories: encoder name -> `{"units": [...]}`, one unit per task, repeat and fold.
+        stitched: stitched model -> its history, in the same form.
+        augmentation: what became of the steps that make copies.
+        ablations: task -> what was tried, `stitch` (what heads learn from) and `augment` (which copies pay); may be empty.
+        last_runs: per stage how many units were computed and reused; may be empty.
+        submission: what was submitted: path, sha256, model, and per task the rows and the counts of the labels.
+        params: params.yaml with every default filled in.
+        texts: task -> row id -> (text, second text or None), for the rows that are shown.
+        versions: library -> version.
+        manifest: digest of the fold manifest.
+    """
+    tasks = [
+        _task(
+            task,
+            found,
+            leaks=[leak for leak in leaks if leak.task in (task, "")],
+            audit=audit[task],
+            submission=submission,
+            histories=histories,
+            texts=texts.get(task, {}),
+        )
+        | {
+            "stitching": stitch_section.describe(task, found, stitched),
+            "ablations": ablations.get(task, {}),
+        }
+        for task, found in scores["tasks"].items()
+    ]
+    template = _environment().get_template(TEMPLATE.name)
+    return template.render(
+        tasks=tasks,
+        training=_training(histories, versions=versions),
+        stitched=_sum_training(stitched, versions=versions),
+        any_stitched=any(task["stitching"] or task["ablations"].get("stitch") for task in tasks),
+        augmentation=augmentation,
+        any_augmented=any(task["ablations"].get("augment") for task in tasks),
+        last_runs=last_runs,
+        submission=submission,
+        params=params,
+        params_text=as_yaml(params),
+        versions=versions,
+        manifest=manifest,
+    )
+
+
+def calibration_error(bins: list[dict[str, Any]]) -> float | None:
+    """Return the expected calibration error, the mean of |accuracy - confidence| over rows, or None without rows.
+
+    >>> calibration_error([{"confidence": 0.9, "accuracy": 0.7, "rows": 3}, {"confidence": None, "rows": 0}])
+    0.2
+    """
+    filled = [part for part in bins if part["rows"]]
+    total = sum(part["rows"] for part in filled)
+    gaps = sum(part["rows"] * abs(part["accuracy"] - part["confidence"]) for part in filled)
+    return round(gaps / total, 12) if total else None
+
+
+def as_yaml(value: Any) -> str:
+    """Return a JSON-like value as YAML text in the order given; components in the short form that users write.
+
+    >>> as_yaml({"loss": {"kind": "losses", "name": "focal", "options": {}}})
+    'loss: focal\\n'
+    """
+    buffer = io.StringIO()
+    yaml: Any = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.allow_unicode = True
+    yaml.sort_base_mapping_type_on_output = False
+    yaml.dump(_short_components(value), buffer)
+    return buffer.getvalue()
+
+
+def _short_components(value: Any) -> Any:
+    if isinstance(value, dict):
+        if value.keys() == {"kind", "name", "options"}:
+            return {"name": value["name"], **value["options"]} if value["options"] else value["name"]
+        return {key: _short_components(item) for key, item in value.items()}
+    return [_short_components(item) for item in value] if isinstance(value, list) else value
+
+
+def _task(
+    name: str,
+    found: dict[str, Any],
+    *,
+    leaks: Sequence[Leak],
+    audit: dict[str, Any],
+    submission: dict[str, Any],
+    histories: dict[str, Any],
+    texts: dict[str, Any],
+) -> dict[str, Any]:
+    """Return what the template shows of one task."""
+    best_first = -1 if found["higher_is_better"] else 1
+    models = sorted(found["models"], key=lambda model: (model["score"] is None, best_first * (model["score"] or 0)))
+    units = {encoder: [unit for unit in one["units"] if unit["task"] == name] for encoder, one in histories.items()}
+    named = [model["name"] for model in found["models"]]  # JSON objects come sorted, this list in the ladder's order
+    weighted = {member for weights in found["weights"].values() for member in weights}
+    return {
+        **found,
+        "name": name,
+        "audit": audit,
+        "submitted": submission["tasks"][name],
+        "models": models,
+        "metric_names": [metric for metric in found["estimate"]["metrics"] if metric != found["metric"]],
+        "best": next(model for model in models if model["name"] == found["best_single"]),
+        "ensemble": next(model for model in models if model["name"] == found["chosen"]),
+        "cautions": [
+            *(leak.said for leak in leaks),
+            *cautions(found, units=units, submitted=submission["model"]),
+            *data_cautions(audit),
+        ],
+        "score_plot": Markup(figures.scores(name, found, models)),
+        "gain_plot": Markup(figures.gains(name, found, models)),
+        "curves": [_curve(name, encoder, own) for encoder, own in units.items() if any(unit["steps"] for unit in own)],
+        "matrix": figures.confusion_rows(found["confusion"], found["labels"])
+        if len(found["labels"]) <= MATRIX_LABELS
+        else [],
+        "confusions": figures.largest_confusions(found["confusion"], found["labels"], LARGEST_CONFUSIONS),
+        "calibration_plot": Markup(figures.reliability(found["calibration"], title=f"{name}: reliability")),
+        "calibration_error": calibration_error(found["calibration"]),
+        "rungs": [name for name in named if name in found["weights"]],
+        "members": [name for name in named if name in weighted],
+        "hardest": [{**row, "texts": texts.get(row["row_id"], ("", None))} for row in found["hardest"]],
+    }
+
+
+def _curve(task: str, encoder: str, units: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return one encoder's losses as a figure, and what each fold began and ended with."""
+    folds = [
+        {
+            "repeat": unit["repeat"],
+            "fold": unit["fold"],
+            "first": unit["steps"][0]["loss"],
+            "epochs": [epoch["loss"] for epoch in unit["epochs"]],
+            "inner": [epoch["inner_score"] for epoch in unit["epochs"] if epoch["inner_score"] is not None],
+        }
+        for unit in units
+        if unit["steps"]
+    ]
+    return {"encoder": encoder, "svg": Markup(figures.losses(task, encoder, units)), "folds": folds}
+
+
+def _training(histories: dict[str, dict[str, Any]], *, versions: dict[str, str]) -> list[dict[str, Any]]:
+    """Return one line per encoder: units, rows, truncated rows, seconds, speed, and numerics besides the versions."""
+    return [
+        {
+            "encoder": encoder,
+            "units": units,
+            "rows": sum(unit["n_rows"] for unit in units),
+            "truncated": sum(unit["n_truncated"] for unit in units),
+            "seconds": sum(unit["seconds"] for unit in units),
+            "speed": statistics.median(unit["tokens_per_second"] for unit in units),
+            "numerics": list(dict.fromkeys(_difference(unit["numerics"], versions) for unit in units)),
+        }
+        for encoder, history in histories.items()
+        if (units := history["units"])
+    ]
+
+
+def _sum_training(stitched: dict[str, dict[str, Any]], *, versions: dict[str, str]) -> dict[str, Any] | None:
+    """Return one line for all stitched models together, None without any."""
+    units = [unit for history in stitched.values() for unit in history["units"]]
+    return (
+        {
+            "models": len(stitched),
+            "units": len(units),
+            "rows": sum(unit["n_rows"] for unit in units),
+            "seconds": sum(unit["seconds"] for unit in units),
+            "numerics": list(dict.fromkeys(_difference(unit["numerics"], versions) for unit in units)),
+        }
+        if units
+        else None
+    )
+
+
+def _difference(numerics: dict[str, Any], versions: dict[str, str]) -> str:
+    return ", ".join(
+        f"{key} {value}" for key, value in numerics.items() if value is not None and value != versions.get(key)
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATE.parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(  # each by its name: what is looked up by a string no fingerprint follows
+        score=score,
+        signed=signed,
+        correlation=correlation,
+        count=count,
+        percent=percent,
+        duration=duration,
+        short=figures.short,
+    )
+    environment.globals["MATRIX_LABELS"] = MATRIX_LABELS
+    return environment

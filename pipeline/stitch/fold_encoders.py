@@ -1,0 +1,93 @@
+"""What fine-tuning left for a fold, checked: each encoder's model of this very fold, and how much its states will take."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from pipeline.artifacts.files import MEND
+from pipeline.artifacts.folders import is_whole
+from pipeline.artifacts.histories import model_digest
+from pipeline.data.fold_jobs import FoldJob, trained_rows_digest
+from pipeline.errors.exceptions import DataError, MachineError
+from pipeline.reproducibility import derive_seed, digest
+from pipeline.stitch.states import BYTES_PER_VALUE, Base
+from pipeline.training.epoch_choice import inner_split
+
+if TYPE_CHECKING:
+    from pipeline.params.encoders import Encoder
+    from pipeline.params.stitch import Stitch as Settings
+
+WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")
+
+
+def fold_base(
+    encoder: Path,
+    job: FoldJob,
+    history: list[dict[str, Any]],
+    *,
+    encoder_settings: "Encoder",
+    settings: "Settings",
+    code: str,
+    seed: int,
+) -> Base:
+    """Return an encoder of one fold, after checking that its model is whole and was trained on this fold's rows.
+
+    Args:
+        encoder: the folder in which fine-tuning left it, called by its name.
+        job: the fold.
+        history: of the encoder, as `read_history` returns it.
+        encoder_settings: of the encoder.
+        settings: of stitching.
+        code: the digest of the code that computes states.
+        seed: of the whole run.
+
+    Raises:
+        MachineError: if the model is missing or damaged.
+        DataError: if it is another fold's.
+    """
+    folder = encoder / "models" / job.name
+    again = f"Run dvc repro --force --single-item finetune@{encoder.name}"
+    place = (job.task, job.repeat, job.fold)
+    record = next((one for one in history if (one["task"], one["repeat"], one["fold"]) == place), None)
+    if record is None or not folder.is_dir():
+        raise MachineError(f"{folder}: the fold's model is missing. {MEND}", code="E402")
+    if not is_whole(folder):
+        raise MachineError(
+            f"{folder}: the fold's model does not match its manifest (damaged, or edited). {MEND}",
+            code="E402",
+        )
+    built = model_digest(folder)
+    if record["rows"] != trained_rows_digest(job, encoder_settings) or record["model"] != built:
+        raise DataError(
+            f"{folder}: must be the model that never saw fold {job.fold} of this fold manifest, got one of another fold or "
+            f"manifest: its heads would be scored on rows it knows. {again}"
+        )
+    fresh = None
+    if settings.base == "pretrained":  # what fine-tuning made of it does not matter then
+        texts = [*job.fitted["text"], *job.fitted["text_pair"].dropna()]
+        fresh = (texts, derive_seed(seed, job.task, job.repeat, job.fold))
+        built = digest({"source": encoder_settings.source.model_dump(), "texts": texts, "seed": fresh[1]})
+    return Base(
+        encoder.name, encoder_settings, folder, built, code, settings.layers, settings.without_offsets, fresh
+    )  # fmt: skip
+
+
+def states_bytes(base: Base, history: list[dict[str, Any]], n_rows: int) -> int:
+    """Return about how many bytes the states of rows take, from the tokens that training counted."""
+    record = history[0]
+    tokens_per_row = record["n_tokens"] / (record["n_rows"] * len(record["epochs"]))
+    config = json.loads((base.model / "config.json").read_text(encoding="utf-8"))
+    width = next((config[name] for name in WIDTHS if isinstance(config.get(name), int)), 1024)
+    return round(BYTES_PER_VALUE * width * tokens_per_row * n_rows)
+
+
+def head_rows(job: FoldJob, settings: "Settings", encoder_settings: "Encoder", seed: int) -> pd.DataFrame:
+    """Return what a fold's heads learn from: its training rows, or those that its encoders spared (`held_out`)."""
+    if settings.head_rows != "held_out":
+        return job.fitted
+    spared = inner_split(job.fitted, encoder_settings, derive_seed(seed, job.task, job.repeat, job.fold))[1]
+    if spared is None:
+        raise ValueError("head_rows: held_out needs encoders with epoch_selection: inner.")
+    return spared

@@ -1,0 +1,195 @@
+"""A stitched model of one fold: its training over the fold's frozen encoders, its predictions, its files."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load_model, save_model
+
+from pipeline.artifacts.histories import HISTORY
+from pipeline.artifacts.paths import STITCHED, UNIT_PREDICTIONS
+from pipeline.artifacts.predictions import Predictions, write_predictions
+from pipeline.errors.exceptions import DataError
+from pipeline.models.accelerators import accelerator_for
+from pipeline.models.classifier import WEIGHTS, TextClassifier
+from pipeline.models.prediction import predict_logits
+from pipeline.reproducibility import derive_seed
+from pipeline.stitch.model import Part, SideBySide, Stitch, StitchedClassifier
+from pipeline.stitch.states import Base, Cached, Online, hidden_size
+from pipeline.training.classification import Classification
+from pipeline.training.epoch_choice import evaluation, inner_split
+from pipeline.training.loop import train
+from pipeline.training.objectives import supervised
+from pipeline.training.parameter_groups import layer_of, parameter_groups
+
+if TYPE_CHECKING:
+    from pipeline.params.fields import Component
+    from pipeline.params.stitch import Stitch as Settings
+    from pipeline.units.execution import Workspace
+
+SPEC = STITCHED
+
+
+def train_stitched(
+    workspace: "Workspace",
+    *,
+    bases: Sequence[Base],
+    features: Sequence[Path] | None,
+    rows: pd.DataFrame,
+    n_outputs: int,
+    settings: "Settings",
+    head: "Component",
+    metric: "Component",
+    seed: int,
+) -> None:
+    """Train one fold's head over its encoders and write it, with its history, into the workspace's result.
+
+    Args:
+        workspace: where the result goes.
+        bases: the fold's encoders, the frame first.
+        features: per encoder the folder of its states of `rows`, or None to compute them online.
+        rows: what the head learns from: `text`, `text_pair`, `label` (int) and `cluster`.
+        n_outputs: number of labels C.
+        settings: how sides are joined and the head is trained.
+        head: the head.
+        metric: the task's metric, which chooses the epoch where `epoch_selection` is inner.
+        seed: of everything random.
+    """
+    sides, encoders = _sides(bases, features, rows)
+    spec = _spec(settings, head, sides, bases, n_outputs)
+    model = StitchedClassifier(Stitch(spec, seed=derive_seed(seed, "stitch")), encoders, tuned=settings.unfreeze > 0)
+    _unfreeze(model, settings.unfreeze)
+    inputs = SideBySide.of(sides)
+    fitted, inner = inner_split(rows.assign(position=np.arange(len(rows))), settings, seed)
+    groups = parameter_groups(
+        model.tuned,
+        model.stitch,
+        learning_rate=settings.learning_rate,
+        head_learning_rate=settings.head_learning_rate,
+        layer_decay=settings.layer_decay,
+        weight_decay=settings.weight_decay,
+    )
+    evaluate = None
+    if inner is not None:
+        part = Part(inputs, inner["position"].to_numpy())
+        evaluate = evaluation(part, inner, n_outputs, settings, metric)
+    labels = torch.tensor(fitted["label"].tolist())
+    part = Part(inputs, fitted["position"].to_numpy())
+    objective = supervised.build(loss=settings.loss.build(n_outputs=n_outputs), n_outputs=n_outputs)
+    history = train(
+        model,
+        Classification(part, labels, objective),
+        groups,
+        settings=settings,
+        seed=derive_seed(seed, "training"),
+        device=workspace.device,
+        checkpoints=workspace.checkpoints,
+        monitor=workspace,
+        evaluate=evaluate,
+    )
+    save_model(model.cpu(), str(workspace.result / WEIGHTS))
+    (workspace.result / SPEC).write_text(json.dumps(spec, indent=1), encoding="utf-8")
+    record = {**asdict(history), "n_rows": len(fitted), "features": "cache" if features else "online"}
+    (workspace.result / HISTORY).write_text(json.dumps(record), encoding="utf-8")
+
+
+def predict_stitched(
+    workspace: "Workspace",
+    *,
+    model: Path,
+    bases: Sequence[Base],
+    features: Sequence[Path] | None,
+    rows: pd.DataFrame,
+    settings: "Settings",
+    predictions: dict[str, Any],
+) -> None:
+    """Predict rows with one fold's stitched model and write `predictions.parquet` into the workspace's result.
+
+    Args:
+        workspace: where the result goes.
+        model: the folder of the stitched model.
+        bases: the fold's encoders, the frame first.
+        features: per encoder the folder of its states of `rows`, or None to compute them online.
+        rows: `row_id, task, split, repeat, fold, text, text_pair` of the rows to predict.
+        settings: batch size and precision.
+        predictions: the other fields of `Predictions`.
+    """
+    tuned = settings.unfreeze > 0
+    sides, encoders = _sides(bases, None if tuned else features, rows)
+    classifier = load_stitched(model, encoders, bases, tuned=tuned)
+    accelerator = accelerator_for(settings.precision, workspace.device)
+    classifier.to(accelerator.device)
+    with accelerator.autocast():
+        logits = predict_logits(classifier, SideBySide.of(sides), settings.tokens_per_micro_batch, monitor=workspace)
+    write_predictions(Predictions(rows=rows, logits=logits, **predictions), workspace.result / UNIT_PREDICTIONS)
+
+
+def load_stitched(
+    folder: Path, encoders: Sequence[TextClassifier], bases: Sequence[Base], *, tuned: bool
+) -> StitchedClassifier:
+    """Load what `train_stitched` wrote.
+
+    Raises:
+        DataError: if it was trained over other encoders than these: states of different folds are in different spaces.
+    """
+    spec = json.loads((folder / SPEC).read_text(encoding="utf-8"))
+    given = [base.digest for base in bases]
+    if spec["encoders"] != given:
+        raise DataError(
+            f"{folder}: was trained over the encoders {[one[:12] for one in spec['encoders']]}, got "
+            f"{[one[:12] for one in given]}. Run dvc repro stitch."
+        )
+    model = StitchedClassifier(Stitch(spec, seed=0), encoders, tuned=tuned)
+    load_model(model, str(folder / WEIGHTS))
+    return model.eval()
+
+
+def _sides(
+    bases: Sequence[Base], features: Sequence[Path] | None, rows: pd.DataFrame
+) -> tuple[list[Cached] | list[Online], list[TextClassifier]]:
+    if features is not None:
+        return [Cached(folder) for folder in features], []
+    loaded = [base.load() for base in bases]
+    sides = [
+        Online(base.encode(tokenizer, rows), hidden_size(model))
+        for base, (model, tokenizer) in zip(bases, loaded, strict=True)
+    ]
+    return sides, [model for model, _ in loaded]
+
+
+def _spec(
+    settings: "Settings",
+    head: "Component",
+    sides: Sequence[Cached | Online],
+    bases: Sequence[Base],
+    n_outputs: int,
+) -> dict[str, Any]:
+    pooling = settings.pooling_of(head)
+    noised = settings.head_rows == "noised"
+    return {
+        "encoders": [base.digest for base in bases],
+        "sizes": [side.hidden_size for side in sides],
+        "layer_norm": settings.layer_norm,
+        "projection": settings.projection,
+        "noise": settings.state_noise if noised else 0.0,
+        "dropout": settings.state_dropout if noised else 0.0,
+        "fusion": [settings.fusion.name, settings.fusion.options],
+        "alignment": settings.alignment,
+        "head": [head.name, head.options],
+        "pooling": [pooling.name, pooling.options] if pooling else None,
+        "n_outputs": n_outputs,
+    }
+
+
+def _unfreeze(model: StitchedClassifier, n_layers: int) -> None:
+    """Let the topmost layers of every encoder learn."""
+    for encoder in model.tuned:
+        names = [name for name, _ in encoder.named_parameters()]
+        top = max(layer_of(name) for name in names)
+        for name, parameter in encoder.named_parameters():
+            parameter.requires_grad_(layer_of(name, top) > top - n_layers)

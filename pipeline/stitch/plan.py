@@ -1,0 +1,98 @@
+"""One stitched model of one fold as its two units, with all that each of them depends on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from pipeline.artifacts.folds import Folds
+from pipeline.artifacts.predictions import Predictions
+from pipeline.artifacts.table import Table
+from pipeline.data.fold_jobs import FoldJob, rows_digest
+from pipeline.reproducibility import derive_seed
+from pipeline.stitch.states import Base
+from pipeline.units.unit import Unit
+
+if TYPE_CHECKING:
+    from pipeline.params.fields import Component
+    from pipeline.params.root import Params
+
+
+# Neither changes what a model learns: the first two name other models, states are the same from a file but for rounding.
+NOT_IN_KEY = {"pairs", "heads", "tokenizer", "features", "checkpoint_seconds"}
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all folds share."""
+
+    params: "Params"
+    table: Table
+    folds: Folds
+    recipe: dict[str, Any]
+    finetuned: Path
+    encoders: list[str]
+    histories: dict[str, list[dict[str, Any]]]
+    predictions: dict[tuple[str, str], Predictions]
+    numerics: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model of one fold: its encoders, the frame first, and its two units with their arguments."""
+
+    name: str
+    bases: list[Base]
+    training: tuple[Unit, dict[str, Any]]
+    predicting: tuple[Unit, dict[str, Any]]
+
+
+def plan_model(
+    context: Context,
+    job: FoldJob,
+    name: str,
+    group: Sequence[str],
+    bases: list[Base],
+    head: tuple[str, "Component"],
+    rows: pd.DataFrame,
+) -> Model:
+    """Return a model's two units.
+
+    Args:
+        context: what all folds share.
+        job: the fold.
+        name: of the model.
+        group: its encoders, as they are listed.
+        bases: its encoders, the frame first.
+        head: its name and component.
+        rows: what the head learns from.
+    """
+    settings, labels = context.params.stitch, context.table.labels[job.task]
+    metric = context.params.tasks[job.task].metric
+    inner = settings.epoch_selection == "inner"
+    head_name, component = head
+    # The seed knows the encoders, not the model's name: a pair that a fold chose is the same pair when listed.
+    seed = derive_seed(context.params.seed, job.task, job.repeat, job.fold, *group, head_name)
+    depends_on = {
+        "step": "stitch",
+        "recipe": context.recipe["train"][head_name],
+        "settings": settings.model_dump(exclude=NOT_IN_KEY),
+        "head": component.model_dump(),
+        "encoders": [base.depends_on() for base in bases],
+        "rows": rows_digest(rows if inner else rows.drop(columns="cluster")),
+        "labels": labels,
+        "metric": metric.model_dump() if inner else None,
+        "seed": seed,
+        "numerics": context.numerics,
+    }
+    common = {"bases": bases, "settings": settings}
+    training = Unit(f"{name}/{job.name}", depends_on)
+    train = {**common, "rows": rows, "n_outputs": len(labels), "head": component, "metric": metric, "seed": seed}
+    depends_on = {"step": "predict-stitched", "model": training.key, "code": context.recipe["predict"][head_name]}
+    predicting = Unit(f"{name}/{job.name}/predict", {**depends_on, "rows": rows_digest(job.predicted)})
+    fields = {"model": name, "task": job.task, "labels": labels, "manifest": context.folds.digest, "seed": seed}
+    fields["recipe"] = context.recipe["train"][head_name]
+    predict = {**common, "rows": job.predicted, "model": training.result, "predictions": fields}
+    return Model(name, bases, (training, train), (predicting, predict))

@@ -1,0 +1,197 @@
+"""Stitching: new heads over the frozen states of several encoders of one fold, for all pairs and heads, fold by fold.
+
+Fold k's heads see fold k's encoders only. The states of an encoder are computed once per fold, feed the heads of all its
+pairs and are removed. A model is two units per fold, as in fine-tuning: its training, and its predictions.
+"""
+
+import json
+import logging
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from pipeline.artifacts.files import write_json
+from pipeline.artifacts.folds import Folds
+from pipeline.artifacts.histories import HISTORY, read_history
+from pipeline.artifacts.paths import OUT
+from pipeline.artifacts.predictions import read_predictions, write_predictions
+from pipeline.artifacts.table import Table
+from pipeline.data.fold_jobs import FoldJob, fold_jobs, gather_predictions, rows_digest
+from pipeline.errors.failpoints import failpoint
+from pipeline.reproducibility import numerics
+from pipeline.stitch.fold_encoders import fold_base, head_rows, states_bytes
+from pipeline.stitch.fold_training import predict_stitched, train_stitched
+from pipeline.stitch.pairs import Judge
+from pipeline.stitch.plan import Context, Model, plan_model
+from pipeline.stitch.states import Base, extract
+from pipeline.units.execution import run_units
+from pipeline.units.unit import Unit, link_folder
+
+if TYPE_CHECKING:
+    from pipeline.params.root import Params
+MARGIN = 1.2  # free disk over the estimated size of the states
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Units of one fold over the same rows, each with its arguments and encoders."""
+
+    name: str
+    rows: pd.DataFrame
+    work: Any
+    units: list[tuple[Unit, dict[str, Any], list[Base]]]
+
+
+def stitch(
+    params: "Params",
+    table: Table,
+    folds: Folds,
+    *,
+    recipe: dict[str, Any],
+    folder: Path,
+    finetuned: Path = OUT / "finetune",
+) -> None:
+    """Stitch all pairs under all heads and write each model's predictions, fold models and history into a folder.
+
+    Args:
+        params: the encoders, and which of them are stitched and how.
+        table: the rows.
+        folds: the fold manifest.
+        recipe: of the stage, whose digests stand for the code.
+        folder: where `<model>/<task>.parquet`, `<model>/models/` and `<model>/history.json` go.
+        finetuned: where fine-tuning left each encoder's folder.
+
+    Raises:
+        DataError: if a fold's model is missing, damaged, or another fold's.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    names = params.stitch.models(list(params.encoders))
+    context = _context(params, table, folds, recipe, finetuned)
+    jobs = fold_jobs(table, folds) if names else []
+    made: dict[str, list[Model]] = {name: [] for name in names}
+    for job in jobs:
+        for model in _stitch_fold(context, job):
+            made[model.name].append(model)
+    for name, models in made.items():
+        _collect(context, folder / name, jobs, models)
+
+
+def _context(params: "Params", table: Table, folds: Folds, recipe: dict[str, Any], finetuned: Path) -> Context:
+    groups = params.stitch.groups(list(params.encoders)).values()
+    named = {encoder for group in groups for encoder in group or params.encoders}
+    encoders = [name for name in params.encoders if name in named]
+    predictions = {
+        (name, task): read_predictions(finetuned / name / f"{task}.parquet", manifest=folds.digest)
+        for name in encoders
+        for task in table.labels
+    }
+    histories = {name: read_history(finetuned / name) for name in encoders}
+    where = numerics(params.run.device, params.run.threads_per_worker)
+    return Context(params, table, folds, recipe, finetuned, encoders, histories, predictions, where)
+
+
+def _stitch_fold(context: Context, job: FoldJob) -> list[Model]:
+    """Compute all models of one fold: their heads, then their predictions."""
+    params = context.params
+    bases = {
+        name: fold_base(
+            context.finetuned / name, job, context.histories[name], encoder_settings=params.encoders[name],
+            settings=params.stitch, code=context.recipe["states"][name], seed=params.seed,
+        )
+        for name in context.encoders
+    }  # fmt: skip
+    rows = head_rows(job, params.stitch, params.encoders[context.encoders[0]], params.seed)
+    models = _plan(context, job, bases, rows)
+    cached = _fits(context, job, bases, len(rows) + len(job.predicted))
+    parts = [
+        Part("heads", rows, train_stitched, [(*one.training, one.bases) for one in models]),
+        Part("predict", job.predicted, predict_stitched, [(*one.predicting, one.bases) for one in models]),
+    ]
+    states = {part.name: _states(context, part) if cached else {} for part in parts}
+    # By key: encoders that came out the same to the last bit have the same states.
+    extracting = list({one[0].key: one for own in states.values() for one in own.values()}.values())
+    run_units(extracting, run=params.run, stage=f"stitch-states-{job.name}")
+    for part in parts:
+        found = {encoder: unit.result for encoder, (unit, *_) in states[part.name].items()}
+        run_units(_with_states(part, found), run=params.run, stage=f"stitch-{part.name}-{job.name}")
+    failpoint("stitch")
+    for unit, *_ in extracting:
+        shutil.rmtree(unit.folder)
+    return models
+
+
+def _plan(context: Context, job: FoldJob, bases: Mapping[str, Base], rows: pd.DataFrame) -> list[Model]:
+    """Return the models of one fold; which pairs and whose tokens is judged on the rows of the other folds."""
+    params = context.params
+    metric = params.tasks[job.task].metric.build(n_outputs=len(context.table.labels[job.task]))
+    judge = Judge(
+        {name: context.predictions[name, job.task] for name in context.encoders}, table=context.table,
+        folds=context.folds, task=job.task, repeat=job.repeat, fold=job.fold, metric=metric,
+    )  # fmt: skip
+    groups = params.stitch.groups(context.encoders)
+    own = iter(judge.best_pairs(context.encoders, len(groups))) if None in groups.values() else iter(())
+    chosen = {name: group or next(own) for name, group in groups.items()}
+    models = []
+    for group, encoders in chosen.items():
+        ordered = [bases[name] for name in judge.frame_first(encoders, params.stitch.tokenizer)]
+        for name, head in params.stitch.heads.items():
+            models.append(plan_model(context, job, f"{group}+{name}", encoders, ordered, (name, head), rows))
+    return models
+
+
+def _states(context: Context, part: Part) -> dict[str, tuple[Unit, Any, dict[str, Any]]]:
+    """Return, by encoder, the unit that computes the states which the part's open units need."""
+    needed = {base.encoder: base for unit, _, bases in part.units if not unit.is_finished() for base in bases}
+    texts = part.rows[["text", "text_pair"]]
+    common = {"step": "states", "rows": rows_digest(texts), "numerics": context.numerics}
+    return {
+        name: (Unit(f"{name}/states", {**base.depends_on(), **common}), extract, {"base": base, "rows": texts})
+        for name, base in needed.items()
+    }
+
+
+def _with_states(part: Part, states: dict[str, Path]) -> list[tuple[Unit, Any, dict[str, Any]]]:
+    """Return the part's units with the folders of their encoders' states; None computes them online."""
+    jobs = []
+    for unit, arguments, bases in part.units:
+        folders = [states[base.encoder] for base in bases] if bases[0].encoder in states else None
+        jobs.append((unit, part.work, {**arguments, "features": folders}))
+    return jobs
+
+
+def _fits(context: Context, job: FoldJob, bases: Mapping[str, Base], n_rows: int) -> bool:
+    """Return whether states are cached: as asked, unless encoders change while training or the disk is too small."""
+    if context.params.stitch.features == "online" or context.params.stitch.unfreeze:
+        return False
+    sizes = [states_bytes(base, context.histories[name], n_rows) for name, base in bases.items()]
+    needed, free = MARGIN * sum(sizes), shutil.disk_usage(Path()).free
+    if needed > free:
+        log.warning(
+            "stitch: the states of %s would take %.1f GB and %.1f GB of disk are free; computing them online, which is "
+            "slower. Free space to go back to the cache.", job.name, needed / 1e9, free / 1e9,
+        )  # fmt: skip
+    return needed <= free
+
+
+def _collect(context: Context, folder: Path, jobs: list[FoldJob], models: list[Model]) -> None:
+    name = folder.name
+    for task in context.table.labels:
+        units = [one.predicting[0] for one in models]
+        predictions = gather_predictions(units, jobs, model=name, task=task, manifest=context.folds.digest)
+        write_predictions(predictions, folder / f"{task}.parquet")
+    history = []
+    for job, model in zip(jobs, models, strict=True):
+        unit = model.training[0]
+        link_folder(unit.result, folder / "models" / job.name)
+        failpoint("collect-stitched")
+        record = json.loads((unit.result / HISTORY).read_text(encoding="utf-8"))
+        names = {"task": job.task, "repeat": job.repeat, "fold": job.fold, "key": unit.key}
+        encoders = [base.encoder for base in model.bases]
+        made = {"encoders": encoders, "rows": unit.depends_on["rows"]}
+        history.append({**names, **made, **record, "numerics": unit.depends_on["numerics"]})
+    write_json(folder / HISTORY, {"units": history})

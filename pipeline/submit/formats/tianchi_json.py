@@ -1,0 +1,154 @@
+"""The submission of Tianchi's multi-task contests: a zip with one file of JSON lines per task.
+
+Each line is `{"id": "0", "label": "Anger"}`, both as text. Form: the generalisation contest of Tianchi and CLUE,
+2020 (`<task>_predict.json`). Timestamps are fixed, so equal predictions give equal bytes.
+"""
+
+import io
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.artifacts.files import write_atomically
+from pipeline.contracts import Format
+from pipeline.data.reading import DAMAGED_ARCHIVE, unique_keys
+from pipeline.errors.exceptions import DataError, ParamsError
+from pipeline.submit.submitting import check_ids, check_labels, decode_strictly, labels_of, ordered_ids
+
+LONG_AGO = (1980, 1, 1, 0, 0, 0)
+KEYS = ("id", "label")
+
+
+def build(*, file_names: dict[str, str] | None = None, file_name: str = "submission.zip") -> Format:
+    """Return the format; `file_names` maps tasks to names in the zip, by default `<task>_predict.json`."""
+    return TianchiJson(file_names or {}, file_name)
+
+
+@dataclass(frozen=True)
+class TianchiJson:
+    """A zip of JSON lines, one file per task."""
+
+    file_names: dict[str, str]
+    file_name: str
+
+    def write(self, predictions: dict[str, pd.DataFrame], samples: dict[str, Path | None], folder: Path) -> Path:
+        """Write the zip of all tasks and return its path.
+
+        Raises:
+            DataError: if a sample disagrees with its test file.
+            ParamsError: if `file_names` names an unknown task, or two tasks one file.
+        """
+        contents = {}
+        for task, name in self._names(list(predictions)).items():
+            pairs = _pairs(predictions[task], samples.get(task), task)
+            contents[name] = "".join(
+                json.dumps(dict(zip(KEYS, pair, strict=True)), ensure_ascii=False) + "\n" for pair in pairs
+            )
+        path = folder / self.file_name
+        write_atomically(path, _zip(contents))
+        return path
+
+    def check(self, path: Path, predictions: dict[str, pd.DataFrame], samples: dict[str, Path | None]) -> None:
+        """Read the zip back and compare every line with the sample and the predictions.
+
+        Raises:
+            DataError: on anything that the competition would refuse or that is not what was predicted.
+        """
+        names = self._names(list(predictions))
+        contents = _unzip(path)
+        if sorted(contents) != sorted(names.values()):
+            raise DataError(
+                f"{path}: must hold the files {sorted(names.values())}, got {sorted(contents)}. Run dvc repro submit.",
+                code="E310",
+            )
+        for task, name in names.items():
+            where = f"{path}/{name}"
+            found = _read_lines(decode_strictly(contents[name], where=where), where, code="E310")
+            expected = _pairs(predictions[task], samples.get(task), task)
+            check_ids([row_id for row_id, _ in found], [row_id for row_id, _ in expected], where=where)
+            labels = [label for _, label in expected]
+            check_labels([label for _, label in found], labels, labels_of(predictions[task]), where=where)
+
+    def _names(self, tasks: list[str]) -> dict[str, str]:
+        unknown = sorted(set(self.file_names) - set(tasks))
+        if unknown:
+            raise ParamsError(
+                f"submission.format.file_names: must name tasks of {tasks}, got {unknown}. Correct the names.",
+                code="E203",
+            )
+        names = {task: self.file_names.get(task, f"{task}_predict.json") for task in tasks}
+        if len(set(names.values())) != len(names):
+            raise ParamsError(
+                f"submission.format.file_names: each task must have its own file, got {names}. Rename one.",
+                code="E203",
+            )
+        return names
+
+
+def _pairs(frame: pd.DataFrame, sample: Path | None, task: str) -> list[tuple[str, str]]:
+    """Return id and label per row, in the order that the competition wants."""
+    sample_ids = None
+    if sample is not None:
+        try:
+            text = sample.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(
+                f"{sample}: must be JSON lines in UTF-8, got: {error}. Download it again.", code="E306"
+            ) from error
+        sample_ids = [row_id for row_id, _ in _read_lines(text, str(sample), code="E306")]
+    ids = ordered_ids(frame["row_id"].tolist(), sample_ids, task=task, sample=sample)
+    label_of = dict(zip(frame["row_id"], frame["label"], strict=True))
+    return [(row_id, label_of[row_id]) for row_id in ids]
+
+
+def _read_lines(text: str, where: str, *, code: str) -> list[tuple[str, str]]:
+    """Return id and label of each line. Only `\\n` ends a line: `str.splitlines` would also cut at U+2028."""
+    pairs = []
+    for line, content in enumerate(text.removesuffix("\n").split("\n"), start=1):
+        try:
+            row = json.loads(content, object_pairs_hook=unique_keys)
+        except (ValueError, RecursionError) as error:
+            raise DataError(
+                f"{where}: line {line} must be a JSON object, got {content[:60]!r}. Correct it or make the file again.",
+                code=code,
+            ) from error
+        if (
+            not isinstance(row, dict)
+            or tuple(sorted(row)) != KEYS
+            or not all(isinstance(row[key], str) for key in KEYS)
+        ):
+            raise DataError(
+                f'{where}: line {line} must be {{"id": text, "label": text}}, got {content[:60]}. Correct it.',
+                code=code,
+            )
+        pairs.append((row["id"], row["label"]))
+    return pairs
+
+
+def _zip(contents: dict[str, str]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, text in contents.items():
+            entry = zipfile.ZipInfo(name, LONG_AGO)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            entry.create_system = 3  # Unix: the same bytes whatever the system that writes them
+            archive.writestr(entry, text.encode("utf-8"))
+    return buffer.getvalue()
+
+
+def _unzip(path: Path) -> dict[str, bytes]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            contents = {name: archive.read(name) for name in names}
+    except DAMAGED_ARCHIVE as error:
+        raise DataError(
+            f"{path}: must be a whole zip file, got: {error}. Run dvc repro submit.", code="E310"
+        ) from error
+    if len(contents) != len(names):
+        raise DataError(f"{path}: must hold each file once, got {names}. Run dvc repro submit.", code="E310")
+    return contents

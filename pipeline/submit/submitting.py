@@ -1,0 +1,294 @@
+"""From one model's test predictions to the file that the competition accepts; nothing is published unchecked.
+
+The checks that every format shares stand here: they compare what a file says with the sample submission and with the
+test file, because the organisers' own files may disagree.
+"""
+
+import logging
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.artifacts.files import read_json, verify, write_bytes
+from pipeline.artifacts.paths import FOLDS, SUBMIT, predictions_path
+from pipeline.artifacts.predictions import Predictions, read_predictions
+from pipeline.artifacts.probabilities import probabilities_of
+from pipeline.artifacts.table import Table, read_table
+from pipeline.contracts import Format
+from pipeline.errors.exceptions import DataError, ParamsError
+from pipeline.errors.failpoints import failpoint
+from pipeline.params.root import Params
+
+logger = logging.getLogger(__name__)
+PROBABILITY = "probability:"
+N_EXAMPLES = 3
+
+
+def common_format(params: Params) -> Format:
+    """Build the one format of all tasks.
+
+    Raises:
+        ParamsError: if two tasks name different formats or options, which would be two submissions.
+    """
+    names = list(params.tasks)
+    formats = [params.tasks[name].submission.format for name in names]
+    for name, component in zip(names, formats, strict=True):
+        if component != formats[0]:
+            raise ParamsError(
+                f"tasks.{name}.submission.format: must be that of task {names[0]!r} "
+                f"({formats[0].name} {formats[0].options}), got {component.name} {component.options}. "
+                "Name the same format and options in all tasks.",
+                code="E203",
+            )
+    form: Format = formats[0].build()
+    return form
+
+
+def frames_and_samples(
+    params: Params, table: Table, manifest: str
+) -> tuple[dict[str, pd.DataFrame], dict[str, Path | None]]:
+    """Return per task the submission frame of the model that params choose, and the sample submission."""
+    frames, samples = {}, {}
+    for name, task in params.tasks.items():
+        model = params.submit.model
+        stage = "stack" if model == "ensemble" else params.stages[model]
+        path = predictions_path(stage, model, name)
+        frames[name] = frame_of_tests(read_predictions(path, manifest=manifest), table)
+        samples[name] = Path(task.submission.sample) if task.submission.sample else None
+    return frames, samples
+
+
+def validate_submission(params: Params) -> Path:
+    """Check the published submission once more, from disk, and return its path.
+
+    Raises:
+        DataError: if it is damaged, or the competition would refuse it.
+    """
+    path = Path(read_json(SUBMIT / "submission.json")["path"])
+    verify(path)
+    frames, samples = frames_and_samples(params, read_table(), verify(FOLDS))
+    common_format(params).check(path, frames, samples)
+    return path
+
+
+def rehearse(params: Params, table: Table) -> None:
+    """Write, aside, a submission of the test rows with made-up predictions: what the sample refuses shows before training.
+
+    Raises:
+        DataError: if a sample has other ids, labels or columns than the submission would.
+        ParamsError: if the tasks do not fit into one submission.
+    """
+    frames, samples = {}, {}
+    for name, task in params.tasks.items():
+        row_ids, labels = table.select(name, "test")["row_id"].tolist(), table.labels[name]
+        frames[name] = submission_frame(row_ids, np.full((len(row_ids), len(labels)), 1 / len(labels)), labels)
+        samples[name] = Path(task.submission.sample) if task.submission.sample else None
+    with tempfile.TemporaryDirectory() as aside:
+        common_format(params).write(frames, samples, Path(aside))
+
+
+def frame_of_tests(predictions: Predictions, table: Table) -> pd.DataFrame:
+    """Return the submission frame of a model's test rows, in the order of the test file.
+
+    Raises:
+        DataError: if the model knows other labels than the table, or a test row has no prediction.
+    """
+    if predictions.labels != table.labels[predictions.task]:
+        raise DataError(
+            f"predictions of {predictions.model}: must have the labels {table.labels[predictions.task]} "
+            f"of task {predictions.task}, got {predictions.labels}. Run dvc repro.",
+            code="E309",
+        )
+    row_ids = table.select(predictions.task, "test")["row_id"].tolist()
+    return submission_frame(row_ids, probabilities_of(predictions, "test", row_ids), predictions.labels)
+
+
+def submission_frame(row_ids: Sequence[str], probabilities: np.ndarray, labels: Sequence[str]) -> pd.DataFrame:
+    """Return `row_id`, `label` (the most probable one) and a column `probability:<label>` per label.
+
+    Args:
+        row_ids: ids of the N test rows, in the order of the test file.
+        probabilities: float array (N, C).
+        labels: the C labels in order.
+
+    >>> submission_frame(["7"], np.array([[0.25, 0.75]]), ["no", "yes"])["label"].tolist()
+    ['yes']
+    """
+    frame = pd.DataFrame({"row_id": list(row_ids), "label": [labels[index] for index in probabilities.argmax(axis=1)]})
+    values = pd.DataFrame(probabilities, columns=[PROBABILITY + label for label in labels])
+    return pd.concat([frame, values], axis=1)
+
+
+def labels_of(frame: pd.DataFrame) -> list[str]:
+    """Return the labels of a submission frame in order."""
+    return [name.removeprefix(PROBABILITY) for name in frame.columns if name.startswith(PROBABILITY)]
+
+
+def publish(
+    form: Format, predictions: dict[str, pd.DataFrame], samples: dict[str, Path | None], folder: Path
+) -> tuple[Path, str]:
+    """Write a submission aside, check what lies on disk, then give it its name; return its path and sha256.
+
+    Raises:
+        DataError: if the competition would refuse the file; the folder then holds no submission.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".unchecked-") as aside:
+        written = form.write(predictions, samples, Path(aside))
+        failpoint("submit")
+        path = folder / written.name
+        # A submission of an earlier run must not look like the result of this one.
+        for stale in (path, path.with_name(path.name + ".sha256")):
+            stale.unlink(missing_ok=True)
+        failpoint("unpublished")
+        form.check(written, predictions, samples)
+        failpoint("checked")
+        write_bytes(path, written.read_bytes())
+    failpoint("submitted")
+    return path, verify(path)
+
+
+def summary(model: str, predictions: dict[str, pd.DataFrame], manifest: str, path: Path, digest: str) -> dict[str, Any]:
+    """Return what was submitted: file, model, and per task the rows and how often each label stands."""
+    tasks = {}
+    for task, frame in predictions.items():
+        counts = Counter(frame["label"])
+        tasks[task] = {"rows": len(frame), "labels": {label: counts[label] for label in labels_of(frame)}}
+    return {"path": path.as_posix(), "sha256": digest, "model": model, "manifest": manifest, "tasks": tasks}
+
+
+def ordered_ids(
+    test_ids: Sequence[str], sample_ids: Sequence[str] | None, *, task: str, sample: Path | None
+) -> list[str]:
+    """Return the ids in the order the competition wants: the sample's, or without one the test file's.
+
+    >>> ordered_ids(["a", "b"], ["b", "a"], task="main", sample=Path("sample.csv"))
+    ['b', 'a']
+
+    Raises:
+        DataError: if an id stands twice, or the sample and the test file have different ids.
+    """
+    _refuse_repeated(test_ids, f"test file of task {task}", code="E302")
+    if sample_ids is None:
+        return list(test_ids)
+    _refuse_repeated(sample_ids, str(sample), code="E306")
+    only_sample = _missing(sample_ids, test_ids)
+    only_test = _missing(test_ids, sample_ids)
+    if only_sample or only_test:
+        raise DataError(
+            f"{sample}: must have the ids of the test file of task {task} ({len(test_ids)} rows), "
+            f"got {len(sample_ids)} rows; only in the sample: {_examples(only_sample)}; "
+            f"only in the test file: {_examples(only_test)}. "
+            f"{_likely_wrong(only_sample, only_test)} Download both again, and correct columns.id or the file that is wrong.",
+            code="E306",
+        )
+    return list(sample_ids)
+
+
+def check_ids(found: Sequence[str], expected: Sequence[str], *, where: str) -> None:
+    """Check the ids of a submission against those wanted.
+
+    Raises:
+        DataError: if one is repeated, missing, unknown or out of order.
+    """
+    _refuse_repeated(found, where, code="E310")
+    missing, unknown = _missing(expected, found), _missing(found, expected)
+    if missing or unknown:
+        raise DataError(
+            f"{where}: must have the {len(expected)} wanted ids, got {len(found)} rows; "
+            f"missing: {_examples(missing)}; unknown: {_examples(unknown)}. Run dvc repro submit.",
+            code="E310",
+        )
+    for position, (got, wanted) in enumerate(zip(found, expected, strict=True)):
+        if got != wanted:
+            raise DataError(
+                f"{where}: row {position + 1} must have id {wanted!r}, got {got!r}. Keep the wanted order.", code="E310"
+            )
+
+
+def check_labels(found: Sequence[str], expected: Sequence[str], allowed: Sequence[str], *, where: str) -> None:
+    """Check the labels of a submission, one per row; a constant one only warns.
+
+    Raises:
+        DataError: if one is empty, not in the label list, or not what was predicted.
+    """
+    for position, (got, wanted) in enumerate(zip(found, expected, strict=True)):
+        if got not in allowed:
+            raise DataError(
+                f"{where}: row {position + 1} must have a label of {list(allowed)}, got {got!r}. Write names.",
+                code="E310",
+            )
+        if got != wanted:
+            raise DataError(
+                f"{where}: row {position + 1} was predicted as {wanted!r}, got {got!r}. Run dvc repro submit.",
+                code="E310",
+            )
+    if len(found) > 1 and len(set(found)) == 1:
+        logger.warning(
+            "%s: all %d rows have the label %r. Look at the scores before you upload it.",
+            where,
+            len(found),
+            found[0],
+        )
+
+
+def decode_strictly(content: bytes, *, where: str) -> str:
+    """Return the text of a submission file.
+
+    >>> decode_strictly(b"id,label\\n", where="x.csv")
+    'id,label\\n'
+
+    Raises:
+        DataError: if it is empty, not UTF-8, has a byte-order mark or carriage returns, or is cut off.
+    """
+    if not content.strip():
+        raise DataError(f"{where}: must hold rows, got an empty file. Run dvc repro submit.", code="E310")
+    if content.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")) or b"\0" in content:
+        raise DataError(
+            f"{where}: must be UTF-8 without a byte-order mark, got {content[:4].hex(' ')}. Save it so.", code="E310"
+        )
+    if b"\r" in content:
+        line = content[: content.index(b"\r")].count(b"\n") + 1
+        raise DataError(
+            f"{where}: lines must end with \\n, got a carriage return in line {line}. Use Unix line ends.", code="E310"
+        )
+    if not content.endswith(b"\n"):
+        raise DataError(
+            f"{where}: must end with a line end, got {content[-20:]!r} (cut off?). Run dvc repro submit.", code="E310"
+        )
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{where}: must be UTF-8, got another encoding at byte {error.start}. Save it as UTF-8.", code="E310"
+        ) from error
+
+
+def _missing(wanted: Sequence[str], among: Sequence[str]) -> list[str]:
+    known = set(among)
+    return [row_id for row_id in wanted if row_id not in known]
+
+
+def _likely_wrong(only_sample: Sequence[str], only_test: Sequence[str]) -> str:
+    """Say which of two files with different ids is likely wrong."""
+    if only_sample and only_test:
+        return "Perhaps they number rows in different ways, or belong to different competitions."
+    return "The test file lacks rows, or the sample is newer." if only_sample else "The sample lacks rows or is older."
+
+
+def _refuse_repeated(ids: Sequence[str], where: str, *, code: str) -> None:
+    twice = [row_id for row_id, count in Counter(ids).items() if count > 1]
+    if twice:
+        raise DataError(
+            f"{where}: each id must stand once, got several times: {_examples(twice)}. Remove the copies.", code=code
+        )
+
+
+def _examples(ids: Sequence[str]) -> str:
+    shown = ", ".join(repr(row_id) for row_id in ids[:N_EXAMPLES])
+    return "none" if not ids else f"{len(ids)} ({shown}{', …' if len(ids) > N_EXAMPLES else ''})"

@@ -1,0 +1,44 @@
+"""Normal forms of texts: cleaned for the table, and folded for comparison."""
+
+import unicodedata
+from functools import cache
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+HAN = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0x20000, 0x2A6DF))
+
+
+def normalise(text: str) -> str:
+    """Return a text as it is compared: NFKC, case folded, white space collapsed, traditional characters simplified.
+
+    >>> normalise("  Ｈello \\n WORLD "), normalise("頭髮")
+    ('hello world', '头发')
+    """
+    folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return folded if folded.isascii() else folded.translate(_simplified())
+
+
+@cache
+def _simplified() -> dict[int, str]:
+    """Return the simplified character of each traditional one; phrases, which differ by region, are left alone."""
+    from opencc import OpenCC
+
+    characters = [chr(code) for first, last in HAN for code in range(first, last + 1)]
+    converted = OpenCC("t2s").convert("\n".join(characters)).split("\n")
+    return {ord(one): other for one, other in zip(characters, converted, strict=True) if one != other}
+
+
+LINE_BREAKS = "\r\n|\r|\u0085"
+# C0 and C1 controls but tab and newline, and the byte order mark. Joiners and direction marks carry meaning: kept.
+CONTROLS = "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x{9f}\\x{feff}]"
+
+
+def clean(texts: pa.Array) -> pa.Array:
+    r"""Return texts in NFC, line breaks as newlines, without control characters. Cleaning twice changes nothing.
+
+    >>> clean(pa.array(["a\r\nb\x00", "e\u0301\ufeff"])).to_pylist()
+    ['a\nb', 'é']
+    """
+    broken = pc.replace_substring_regex(texts, LINE_BREAKS, "\n")
+    return pc.utf8_normalize(pc.replace_substring_regex(broken, CONTROLS, ""), form="NFC")

@@ -1,0 +1,176 @@
+"""The words of a text with their offsets, and a tokenizer over a vocabulary of words.
+
+Source: jieba's dictionary and hidden Markov model for Chinese; blanks, punctuation and what a tweet writes for the rest.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.errors.exceptions import ParamsError
+
+FILE = "words.json"
+PAD, UNKNOWN, SEPARATOR = range(3)
+SPECIAL = ["[PAD]", "[UNK]", "[SEP]"]
+HAN = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+IS_HAN = re.compile(f"[{HAN}]")
+# Links, @names and #topics whole, contractions whole, each Chinese character and each sign by itself.
+BLANK = re.compile(rf"https?://[^\s{HAN}]+|[{HAN}]|[@#]?(?:(?![{HAN}])\w)+(?:['’](?:(?![{HAN}])\w)+)*|[^\w\s]")
+CHARACTER = re.compile(r"\S")
+CACHED_TEXTS = 50_000
+Kind = Literal["jieba", "blank", "character"]
+Span = tuple[int, int]
+
+
+def is_mainly_chinese(texts: Sequence[str]) -> bool:
+    """Return whether at least half of the letters are Chinese.
+
+    >>> is_mainly_chinese(["今天天气 ok"]), is_mainly_chinese(["the weather", "好"])
+    (True, False)
+    """
+    counts = Counter[bool]()
+    for text in texts:
+        n_han = len(IS_HAN.findall(text))
+        counts[True] += n_han
+        counts[False] += sum(map(str.isalpha, text)) - n_han
+    return counts[True] >= max(1, counts[False])
+
+
+def word_spans(text: str, kind: Kind) -> list[Span]:
+    """Return [start, end) of each word: all that is no white space, each character in one word.
+
+    Args:
+        text: any text.
+        kind: jieba for Chinese; blank for languages that write blanks; character, each one by itself.
+
+    >>> text = "@Bob don't say 你好!"
+    >>> [text[start:end] for start, end in word_spans(text, "blank")]
+    ['@Bob', "don't", 'say', '你', '好', '!']
+    """
+    if kind == "jieba":
+        ends = _jieba_ends(text)
+        return [span for span in zip((0, *ends), ends, strict=False) if not text[slice(*span)].isspace()]
+    return [match.span() for match in (BLANK if kind == "blank" else CHARACTER).finditer(text)]
+
+
+@lru_cache(maxsize=CACHED_TEXTS)
+def _jieba_ends(text: str) -> tuple[int, ...]:
+    return tuple(end for _, _, end in _jieba().tokenize(text))
+
+
+@cache
+def _jieba() -> Any:
+    """Return a jieba of our own, about a second to load.
+
+    Its dictionary is read without its cache file, which any program may have left in the folder for temporary files.
+    """
+    try:
+        import jieba
+    except ImportError as error:
+        raise ParamsError(
+            "source.words: jieba is not installed. `pip install jieba==0.42.1`, or set words: character."
+        ) from error
+    own = jieba.Tokenizer()
+    own.FREQ, own.total = own.gen_pfdict(own.get_dict_file())
+    own.initialized = True
+    return own
+
+
+def word_forms(word: str) -> Iterator[str]:
+    """Yield the forms under which a word is looked up, best first; `<user>` and the like are GloVe's names.
+
+    >>> list(word_forms("#Fire")), list(word_forms("@Bob")), list(word_forms("It’s"))
+    (['#Fire', '#fire', 'fire', '<hashtag>'], ['@Bob', '@bob', '<user>'], ['It’s', "it's", 'its', 'it'])
+    """
+    forms = [word, word.lower().replace("’", "'")]
+    if word.startswith("http"):
+        forms.append("<url>")
+    elif word[0] == "@" and len(word) > 1:
+        forms.append("<user>")
+    elif word[0] == "#" and len(word) > 1:
+        forms += [forms[1][1:], "<hashtag>"]
+    elif word.isdecimal():
+        forms.append("<number>")
+    elif "'" in forms[1]:
+        forms += [forms[1].replace("'", ""), forms[1].partition("'")[0]]
+    yield from dict.fromkeys(forms)
+
+
+def find_word(word: str, known: Mapping[str, Any]) -> str | None:
+    """Return the first form of a word that is known."""
+    return next((form for form in word_forms(word) if form in known), None)
+
+
+class WordBatch(dict[str, Any]):
+    """Lists per row: `input_ids`, `token_type_ids`, `special_tokens_mask` and `offset_mapping`."""
+
+    def sequence_ids(self, row: int) -> list[int | None]:
+        """Return for each token 0 or 1, the text it comes from, or None for the separator."""
+        pairs = zip(self["special_tokens_mask"][row], self["token_type_ids"][row], strict=True)
+        return [None if special else sequence for special, sequence in pairs]
+
+
+class WordTokenizer:
+    """Texts to ids of words; what calls it need not know that it is none of transformers' tokenizers.
+
+    A word that is not known is read as its characters where it is Chinese and those are known, else as [UNK]. A text by
+    itself gets no special token; between the texts of a pair stands [SEP].
+    """
+
+    is_fast = True
+    pad_token_id = PAD
+
+    def __init__(self, vocabulary: Sequence[str], kind: Kind) -> None:
+        """Take the words, after the special tokens in the order of their ids."""
+        self.vocabulary, self.kind = list(vocabulary), kind
+        self.ids = {word: position for position, word in enumerate(self.vocabulary, len(SPECIAL))}
+
+    def __len__(self) -> int:
+        return len(SPECIAL) + len(self.vocabulary)
+
+    def __call__(self, text: str | Sequence[str], text_pair: Sequence[str] | None = None, **_: Any) -> Any:
+        """Return a `WordBatch`, or of a single text its `input_ids` and the rest."""
+        if isinstance(text, str):
+            return {name: rows[0] for name, rows in self([text]).items()}
+        names = ("input_ids", "token_type_ids", "special_tokens_mask", "offset_mapping")
+        batch = WordBatch({name: [] for name in names})
+        for row, first in enumerate(text):
+            tokens = [(i, 0, 0, span) for i, span in self.tokens(first)]
+            if text_pair is not None:
+                tokens.append((SEPARATOR, 0, 1, (0, 0)))
+                tokens += [(i, 1, 0, span) for i, span in self.tokens(text_pair[row])]
+            for position, name in enumerate(names):
+                batch[name].append([token[position] for token in tokens])
+        return batch
+
+    def tokens(self, text: str) -> Iterator[tuple[int, Span]]:
+        """Yield ids with the offsets [start, end) of what they stand for."""
+        for start, end in word_spans(text, self.kind):
+            word = text[start:end]
+            known = find_word(word, self.ids)
+            if known is not None:
+                yield self.ids[known], (start, end)
+            elif end - start > 1 and IS_HAN.search(word) and any(character in self.ids for character in word):
+                yield from (
+                    (self.ids.get(character, UNKNOWN), (position, position + 1))
+                    for position, character in enumerate(word, start)
+                )
+            else:
+                yield UNKNOWN, (start, end)
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Write the words, in order, and how texts are cut into them."""
+        saved = {"words": self.kind, "vocabulary": self.vocabulary}
+        (Path(folder) / FILE).write_text(
+            json.dumps(saved, ensure_ascii=False), encoding="utf-8", errors="surrogatepass"
+        )
+
+    @classmethod
+    def from_pretrained(cls, folder: Path) -> "WordTokenizer":
+        """Read what `save_pretrained` wrote."""
+        saved = json.loads((Path(folder) / FILE).read_text(encoding="utf-8", errors="surrogatepass"))
+        return cls(saved["vocabulary"], saved["words"])

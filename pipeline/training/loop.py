@@ -1,0 +1,299 @@
+"""The training loop, written once: fine-tuning, and whatever else trains, gives it an objective.
+
+Nothing depends on time, worker or history: the order of rows is a function of seed and epoch, dropout of seed and step.
+So a run that is killed and resumed from a checkpoint ends in the same bytes as one that was left alone.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import nn
+from transformers import PreTrainedModel
+
+from pipeline.errors.exceptions import DivergedError, InterruptedRun, MachineError, ParamsError
+from pipeline.errors.failpoints import failpoint
+from pipeline.models.accelerators import accelerator_for, is_out_of_memory
+from pipeline.models.batching import epoch_batches, micro_batches
+from pipeline.reproducibility import derive_seed
+from pipeline.training.history import History
+
+if TYPE_CHECKING:
+    from pipeline.contracts import Monitor, Objective
+    from pipeline.params.encoders import Training
+    from pipeline.units.checkpoints import Checkpoints
+
+CURVE_POINTS = 200
+MAX_ROLLBACKS = 2
+log = logging.getLogger(__name__)
+
+
+def train(
+    model: nn.Module,
+    objective: "Objective",
+    parameter_groups: list[dict[str, Any]],
+    *,
+    settings: "Training",
+    seed: int,
+    device: str = "auto",
+    checkpoints: "Checkpoints | None" = None,
+    monitor: "Monitor | None" = None,
+    evaluate: Callable[[nn.Module], float] | None = None,
+) -> History:
+    """Train a model in place and return its history.
+
+    With `evaluate` (higher is better, called after every epoch) the model ends with the weights of the best epoch,
+    without it with those of the last one.
+
+    Args:
+        model: what is trained.
+        objective: rows, batches and loss.
+        parameter_groups: the optimizer's groups, each with `lr` and `weight_decay`.
+        settings: how to train.
+        seed: of the order and of dropout.
+        device: auto, cpu or cuda.
+        checkpoints: where the state is kept and resumed from.
+        monitor: takes progress, asks to stop.
+        evaluate: scores the model on rows it was not trained on and that score no fold.
+
+    Raises:
+        DivergedError: if the loss or a gradient is not finite; the last checkpoint stays.
+        MachineError: if a single row does not fit into memory.
+        InterruptedRun: if the monitor asked to stop; a checkpoint was written.
+    """
+    accelerator = accelerator_for(settings.precision, device)
+    if settings.gradient_checkpointing:
+        try:
+            for module in model.modules():
+                if isinstance(module, PreTrainedModel):
+                    module.gradient_checkpointing_enable()
+        except ValueError as error:
+            raise ParamsError(f"gradient_checkpointing: {error} Set it to false for this encoder.") from error
+    optimizer = settings.optimizer.build(parameter_groups=parameter_groups)
+    model, optimizer = accelerator.prepare(model, optimizer)
+    loop = _Loop(model, optimizer, objective, accelerator, settings, seed, monitor, checkpoints)
+    loop.resume()
+    loop.probe()
+    # Counted in ended epochs: a checkpoint after an epoch's last step is from before the epoch was scored.
+    for epoch in range(len(loop.history.epochs), settings.epochs):
+        loop.run_epoch(epoch)
+        loop.end_epoch(epoch, evaluate)
+    if loop.best is not None:
+        model.load_state_dict(loop.best["weights"])
+    loop.count_seconds()
+    return loop.history
+
+
+class _Loop:
+    """The state of a training between steps."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Any,
+        objective: "Objective",
+        accelerator: Accelerator,
+        settings: "Training",
+        seed: int,
+        monitor: "Monitor | None",
+        checkpoints: "Checkpoints | None",
+    ) -> None:
+        self.model, self.optimizer, self.objective, self.accelerator = (
+            model,
+            optimizer,
+            objective,
+            accelerator,
+        )
+        self.settings, self.seed, self.monitor, self.checkpoints = settings, seed, monitor, checkpoints
+        self.steps_per_epoch = -(-len(objective.lengths) // settings.batch_size)
+        self.n_steps = self.steps_per_epoch * settings.epochs
+        self.factor = settings.schedule.build(
+            n_steps=self.n_steps, n_warmup_steps=round(settings.warmup_ratio * self.n_steps)
+        )
+        self.rates = [group["lr"] for group in optimizer.param_groups]
+        self.step = 0
+        self.token_budget = settings.tokens_per_micro_batch
+        self.history = History(token_budget=self.token_budget)
+        self.epoch_starts = (
+            checkpoints.beside("epoch_start") if checkpoints and settings.not_finite == "rollback" else None
+        )
+        self.window: list[float] = []
+        self.best: dict[str, Any] | None = None
+        self.saved_at = self.counted_at = self.started_at = time.monotonic()
+        self.tokens_since_start = 0
+
+    def probe(self) -> None:
+        """Before the first step, try the longest rows: what does not fit into memory shows now, not hours later."""
+        if self.step == 0:
+            self.model.train()
+            self.fitting(np.argsort(-self.objective.lengths, kind="stable")[: self.settings.batch_size])
+            self.optimizer.zero_grad()
+            self.started_at = time.monotonic()
+
+    def run_epoch(self, epoch: int) -> None:
+        while True:
+            if self.epoch_starts is not None and self.step == epoch * self.steps_per_epoch:
+                self.epoch_starts.start_over(self.step, self.state())
+            try:
+                return self.take_steps(epoch)
+            except DivergedError as error:
+                self.roll_back(error)
+
+    def take_steps(self, epoch: int) -> None:
+        batches = epoch_batches(
+            self.objective.lengths, batch_size=self.settings.batch_size, seed=self.seed, epoch=epoch
+        )
+        self.model.train()
+        for rows in batches[self.step - epoch * self.steps_per_epoch :]:
+            loss = self.train_step(rows)
+            self.record(epoch, loss, int(self.objective.lengths[rows].sum()))
+            failpoint("step")
+            self.checkpoint_if_due()
+
+    def train_step(self, rows: np.ndarray) -> float:
+        lowered = 0.5 ** len(self.history.rollbacks)
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * self.factor(self.step) * lowered
+        loss = self.fitting(rows)
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm)
+        # With fp16 an infinite gradient is the scaler's business: it skips the step and lowers its scale.
+        if not np.isfinite(loss) or (self.accelerator.scaler is None and not bool(torch.isfinite(norm))):
+            raise DivergedError(
+                f"step {self.step}: the loss and gradient must be finite, got loss {loss} and gradient norm {float(norm)} "
+                f"at learning rate {self.optimizer.param_groups[-1]['lr']:.1e}, rows {sorted(rows.tolist())}. "
+                "Halve the learning rate, use precision fp32 or bf16, or set not_finite: rollback.",
+                code="E501",
+                kept="The last checkpoint and all finished units; no step was taken with this gradient.",
+            )
+        self.optimizer.step()
+        return loss
+
+    def roll_back(self, error: DivergedError) -> None:
+        """Go back to the epoch's start, at half the rate; a checkpoint's step would depend on time, an epoch's does not."""
+        state = None if self.epoch_starts is None else self.epoch_starts.load()
+        if self.checkpoints is None or state is None or len(self.history.rollbacks) >= MAX_ROLLBACKS:
+            raise error
+        log.warning("%s; going back to step %d at half the rate", error, state["step"])
+        rollbacks = [*self.history.rollbacks, {"from": self.step, "to": state["step"]}]
+        self.restore(state)
+        self.history.rollbacks = rollbacks
+        self.checkpoints.start_over(self.step, self.state())
+
+    def fitting(self, rows: np.ndarray) -> float:
+        """Return the loss of the rows after `backward`, in micro-batches as small as memory asks for."""
+        while True:
+            try:
+                return self.backward(rows)
+            except (RuntimeError, MemoryError) as error:
+                self.halve_budget(error, int(self.objective.lengths[rows].max()))
+
+    def backward(self, rows: np.ndarray) -> float:
+        """Accumulate the gradient of the mean loss over the rows and return the loss."""
+        self.optimizer.zero_grad()
+        parts = [
+            self.objective.batch(part, self.step)
+            for part in micro_batches(rows, self.objective.lengths, token_budget=self.token_budget)
+        ]
+        weight = sum(self.objective.weight(part) for part in parts)
+        total = torch.zeros((), device=self.accelerator.device)
+        for number, part in enumerate(parts):
+            torch.manual_seed(derive_seed(self.seed, "dropout", self.step, number))
+            batch = {name: tensor.to(self.accelerator.device, non_blocking=True) for name, tensor in part.items()}
+            with self.accelerator.autocast():
+                loss = self.objective.loss_sum(self.model, batch, self.step / self.n_steps) / weight
+            self.accelerator.backward(loss)
+            total += loss.detach()
+        return float(total)
+
+    def halve_budget(self, error: Exception, longest: int) -> None:
+        """After running out of memory take smaller micro-batches: same rows, same steps, same rates."""
+        if not is_out_of_memory(error):
+            raise error
+        if self.settings.out_of_memory == "fail":
+            raise MachineError(
+                f"step {self.step}: out of memory with {self.token_budget} tokens per micro-batch, rows of up to "
+                f"{longest}. Lower tokens_per_micro_batch, or set out_of_memory: adapt.",
+                code="E403",
+            ) from error
+        if self.token_budget <= longest:
+            raise MachineError(
+                f"step {self.step}: out of memory with a single row of {longest} tokens. Lower max_length, "
+                "or set gradient_checkpointing.",
+                code="E403",
+            ) from error
+        self.token_budget = self.history.token_budget = max(self.token_budget // 2, longest)
+        torch.cuda.empty_cache()
+        log.warning("step %d: out of memory; going on with %d tokens per micro-batch", self.step, self.token_budget)
+
+    def record(self, epoch: int, loss: float, n_tokens: int) -> None:
+        self.step += 1
+        self.window.append(loss)
+        self.history.n_tokens += n_tokens
+        self.tokens_since_start += n_tokens
+        if len(self.window) >= -(-self.n_steps // CURVE_POINTS) or self.step == self.n_steps:
+            rate = self.optimizer.param_groups[-1]["lr"]
+            mean = sum(self.window) / len(self.window)
+            self.history.steps.append({"step": self.step, "epoch": epoch, "loss": mean, "learning_rate": rate})
+            self.window = []
+        if self.monitor is not None:
+            speed = self.tokens_since_start / (time.monotonic() - self.started_at)
+            self.monitor.progress(step=self.step, n_steps=self.n_steps, loss=loss, tokens_per_second=speed)
+
+    def end_epoch(self, epoch: int, evaluate: Callable[[nn.Module], float] | None) -> None:
+        score = None if evaluate is None else evaluate(self.model)
+        losses = [point["loss"] for point in self.history.steps if point["epoch"] == epoch]
+        self.history.epochs.append({"epoch": epoch, "loss": float(np.mean(losses or [np.nan])), "inner_score": score})
+        if score is not None and np.isfinite(score):  # a metric may be undefined on few inner rows
+            if self.best is None or score > self.best["score"]:
+                weights = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
+                self.best = {"score": score, "weights": weights}
+            if self.monitor is not None:
+                self.monitor.progress(score=score)
+
+    def checkpoint_if_due(self) -> None:
+        code = self.monitor.stop_requested() if self.monitor is not None else None
+        if self.checkpoints is not None and (
+            code or time.monotonic() - self.saved_at >= self.settings.checkpoint_seconds
+        ):
+            self.checkpoints.save(self.step, self.state())
+            self.saved_at = time.monotonic()
+        if code:
+            raise InterruptedRun(f"interrupted at step {self.step} of {self.n_steps}. Run dvc repro to continue.", code)
+
+    def count_seconds(self) -> None:
+        now = time.monotonic()
+        self.history.seconds += now - self.counted_at
+        self.counted_at = now
+
+    def state(self) -> dict[str, Any]:
+        self.count_seconds()
+        scaler = self.accelerator.scaler
+        return {
+            "step": self.step,
+            "token_budget": self.token_budget,
+            "window": self.window,
+            "history": vars(self.history),
+            "best": self.best,
+            "weights": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": None if scaler is None else scaler.state_dict(),
+        }
+
+    def resume(self) -> None:
+        if self.checkpoints is None or (state := self.checkpoints.load()) is None:
+            return
+        self.restore(state)
+        share = 100 * self.step / self.n_steps
+        log.info("%s: resumed at step %d of %d (%.0f %%)", self.checkpoints.name, self.step, self.n_steps, share)
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.step, self.token_budget, self.window = state["step"], state["token_budget"], state["window"]
+        self.history, self.best = History(**state["history"]), state["best"]
+        self.model.load_state_dict(state["weights"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if state["scaler"] is not None and self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(state["scaler"])

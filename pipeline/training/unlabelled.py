@@ -1,0 +1,87 @@
+"""Unlabelled rows and their variants beside the labelled rows of a batch, for objectives that read them."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from pipeline.errors.exceptions import DataError
+from pipeline.models.batching import Encoded
+from pipeline.reproducibility import derive_seed
+
+if TYPE_CHECKING:
+    from pipeline.contracts import Objective
+
+ORIGINAL, VARIANT = "original_", "variant_"
+
+
+@dataclass(frozen=True)
+class WithUnlabelled:
+    """An objective whose batches also carry unlabelled rows, `ratio` per labelled row.
+
+    Which ones is a function of the seed, the step and the labelled row: over the steps every unlabelled row has its turn,
+    and how a step is cut into micro-batches changes nothing.
+
+    Args:
+        objective: what gives the labelled rows and the loss.
+        originals: U unlabelled rows.
+        variants: a variant of each of them, in their order; a row with several variants stands as often in both.
+        ratio: unlabelled rows per labelled row.
+        seed: of the choice.
+
+    Raises:
+        DataError: if there is no unlabelled row, or not one variant of each.
+    """
+
+    objective: "Objective"
+    originals: Encoded
+    variants: Encoded
+    ratio: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        n_originals, n_variants = len(self.originals.lengths), len(self.variants.lengths)
+        if not n_originals or n_originals != n_variants:
+            raise DataError(
+                f"unlabelled rows: each must have one variant, got {n_originals} rows and {n_variants} variants. "
+                "Give more texts, or another augmenter."
+            )
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each labelled row (N,) and of the unlabelled ones that come with it, as many as these have on average."""
+        per_row = self.originals.lengths.mean() + self.variants.lengths.mean()
+        return self.objective.lengths + int(np.ceil(self.ratio * per_row))
+
+    def batch(self, rows: np.ndarray, step: int) -> dict[str, torch.Tensor]:
+        """Return the labelled batch, and under `original_` and `variant_` the inputs of `ratio` x B unlabelled rows."""
+        chosen = self.chosen(rows, step)
+        batch = self.objective.batch(rows, step)
+        for prefix, inputs in ((ORIGINAL, self.originals), (VARIANT, self.variants)):
+            batch |= {prefix + name: tensor for name, tensor in inputs.batch(chosen).items()}
+        return batch
+
+    def chosen(self, rows: np.ndarray, step: int) -> np.ndarray:
+        """Return the unlabelled rows (`ratio` x B,) that come with labelled rows (B,) in a step."""
+        n_rows = len(self.originals.lengths)
+        seeds = (derive_seed(self.seed, "unlabelled", step, int(row)) for row in rows)
+        return np.concatenate([np.random.default_rng(seed).integers(n_rows, size=self.ratio) for seed in seeds])
+
+    def weight(self, batch: dict[str, torch.Tensor]) -> float:
+        """Return the number of labelled rows."""
+        return self.objective.weight(batch)
+
+    def loss_sum(self, model: nn.Module, batch: dict[str, torch.Tensor], progress: float) -> torch.Tensor:
+        """Return the summed loss."""
+        return self.objective.loss_sum(model, batch, progress)
+
+
+def part(batch: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """Return the inputs that a batch carries under a prefix.
+
+    >>> part({"input_ids": torch.ones(1), "variant_input_ids": torch.zeros(2)}, VARIANT)
+    {'input_ids': tensor([0., 0.])}
+    """
+    return {name.removeprefix(prefix): tensor for name, tensor in batch.items() if name.startswith(prefix)}

@@ -1,0 +1,65 @@
+"""Where units run: how many at once, and on which GPU."""
+
+import fcntl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import joblib
+
+from pipeline.errors.exceptions import MachineError
+from pipeline.units.store import STORE
+
+if TYPE_CHECKING:
+    from pipeline.params.run import Run
+
+
+def worker_count(run: "Run") -> int:
+    """Return how many units run at once: one per GPU, or one per `threads_per_worker` cores."""
+    if run.n_workers is not None:
+        return run.n_workers
+    return gpu_count(run.device) or max(1, joblib.cpu_count() // run.threads_per_worker)
+
+
+def gpu_count(device: str) -> int:
+    """Return how many GPUs a run may use, without starting CUDA in this process.
+
+    Raises:
+        MachineError: if `device` is cuda and there is none.
+    """
+    if device == "cpu":
+        return 0
+    import torch
+
+    found = torch.cuda.device_count()
+    if device == "cuda" and found == 0:
+        raise MachineError("run.device: cuda needs a GPU, found none. Set it to auto or cpu.")
+    return found
+
+
+@contextmanager
+def one_gpu(device: str) -> Iterator[None]:
+    """Hold one free GPU, found by lock files, so that workers of several stages never share one."""
+    n_gpus = gpu_count(device)
+    if n_gpus == 0:
+        yield
+        return
+    import torch
+
+    STORE.mkdir(parents=True, exist_ok=True)
+    while True:
+        for number in range(n_gpus):
+            # By its own id: numbers depend on CUDA_VISIBLE_DEVICES.
+            with (STORE / f"gpu-{torch.cuda.get_device_properties(number).uuid}.lock").open("w") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue
+                torch.cuda.set_device(number)
+                try:
+                    yield
+                finally:
+                    torch.cuda.empty_cache()  # the next unit of this worker may get another GPU
+                return
+        time.sleep(0.2)

@@ -1,0 +1,212 @@
+"""Units of work in worker processes: those that the store has are left alone, the others computed, several at once."""
+
+import json
+import logging
+import os
+import shutil
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import joblib
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+from pipeline.artifacts.files import write_atomically
+from pipeline.artifacts.folders import publish_folder
+from pipeline.errors.exceptions import InterruptedRun, MachineError, PipelineError, as_pipeline_error
+from pipeline.errors.failpoints import failpoint
+from pipeline.errors.redacting import start_logging
+from pipeline.recipes.declared_inputs import note_opened_files
+from pipeline.reproducibility import fixed_numerics
+from pipeline.units.checkpoints import Checkpoints
+from pipeline.units.devices import gpu_count, one_gpu, worker_count
+from pipeline.units.differences import explain
+from pipeline.units.hang_watch import HangWatch
+from pipeline.units.locks import holder, one_writer
+from pipeline.units.progress import Watcher
+from pipeline.units.requests import note_request
+from pipeline.units.stop_signals import stop_on_signals, stop_requested
+from pipeline.units.store import LAST_RUN, STORE
+from pipeline.units.unit import Unit
+
+if TYPE_CHECKING:
+    from pipeline.params.run import Run
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Workspace:
+    """What the work of a unit may use: a folder for its result, checkpoints, and a monitor."""
+
+    unit: Unit
+    result: Path
+    device: str
+    checkpoints: Checkpoints
+    _written_at: float = 0.0
+    _progress: dict[str, float] = field(default_factory=dict)
+    _first: tuple[float, float] | None = None
+
+    def progress(self, **values: float) -> None:
+        """Note the unit's progress where the stage's process can see it, at most once a second."""
+        now = time.monotonic()
+        self._progress.update(values)
+        if "step" in values:
+            started, first = self._first = self._first or (now, values["step"])
+            self._progress["seconds_per_step"] = (now - started) / max(values["step"] - first, 1)
+        if now - self._written_at > 1:
+            self._written_at = now
+            (self.unit.folder / "progress.json").write_text(json.dumps(self._progress), encoding="utf-8")
+
+    def stop_requested(self) -> int | None:
+        """Return the exit code to stop with, or None."""
+        return stop_requested()
+
+
+Work = Callable[..., None]
+Arguments = dict[str, Any]
+Job = tuple[Unit, Work, Arguments | Callable[[], Arguments]]
+
+
+def run_units(jobs: Sequence[Job], *, run: "Run", stage: str) -> None:
+    """Finish all units: those in the store are left alone, the others computed, several at once.
+
+    Args:
+        jobs: for each unit its work, called as `work(workspace, **arguments)` in a worker process, and the arguments, or what
+            gives them when it is the unit's turn: those of waiting units then fill no memory.
+        run: backend, workers, device and retries.
+        stage: a name for progress and for `.stitchfold/last_run/<stage>.json`.
+
+    Raises:
+        InterruptedRun: if the stage was asked to stop; what was running is checkpointed.
+        PipelineError: the first error of a unit, after the others have finished.
+        MachineError: if a unit's worker died more than `run.max_retries` times.
+    """
+    started = time.monotonic()
+    note_request((job[0] for job in jobs), stage=stage)
+    open_jobs = [job for job in jobs if not job[0].is_finished()]
+    units = [job[0] for job in open_jobs]
+    n_reused = len(jobs) - len(open_jobs)
+    log.info("%s: %d units, %d in the store, %d to compute", stage, len(jobs), n_reused, len(open_jobs))
+    explain(units, store=STORE, strict=run.strict)
+    with stop_on_signals(), Watcher(units, stage=stage), HangWatch(units, hang_seconds=run.hang_seconds) as watch:
+        errors = _attempt(open_jobs, run, watch) if open_jobs else []
+    if errors:
+        if code := stop_requested():
+            raise InterruptedRun("\n".join(map(str, errors)), code)
+        for error in errors[1:]:
+            log.error("%s", error)
+        raise errors[0]
+    record = {
+        "stage": stage,
+        "computed": len(open_jobs),
+        "reused": n_reused,
+        "seconds": time.monotonic() - started,
+    }
+    write_atomically(LAST_RUN / f"{stage}.json", (json.dumps(record) + "\n").encode())
+
+
+def _attempt(jobs: Sequence[Job], run: "Run", watch: HangWatch) -> list[PipelineError]:
+    """Run units until all are finished or failed; those that a dead worker took down are tried again, each alone."""
+    n_workers = worker_count(run)
+    backend = run.backend if n_workers > 1 else "sequential"
+    n_deaths: Counter[str] = Counter()
+    failed: dict[str, PipelineError] = {}
+    groups = [jobs]
+    while groups:
+        group = groups.pop(0)
+        tasks = (
+            joblib.delayed(_run_unit)(unit, work, arguments() if callable(arguments) else arguments, run=run)
+            for unit, work, arguments in group
+        )
+        try:
+            parallel = joblib.Parallel(n_jobs=n_workers, backend=backend, return_as="generator_unordered", batch_size=1)
+            with warnings.catch_warnings():
+                # loky renews a worker that has grown between two units, and takes that for a cause of alarm.
+                warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
+                for key, error in parallel(tasks):
+                    if error is not None:
+                        failed[key] = error
+        except TerminatedWorkerError:  # one death fails the whole call; what is finished lies in the store
+            if code := stop_requested():
+                return [InterruptedRun("interrupted. Run dvc repro to continue.", code)]
+            still_open = [job for job in group if job[0].key not in failed and not job[0].is_finished()]
+            at_work = [job for job in still_open if holder(job[0].folder) is not None] or still_open
+            n_deaths.update(job[0].key for job in at_work)
+            for unit, *_ in at_work:
+                if n_deaths[unit.key] > run.max_retries:
+                    failed[unit.key] = _worker_died(unit, n_deaths[unit.key], hung=unit.key in watch.ended)
+            again = [job for job in at_work if job[0].key not in failed]
+            log.warning(
+                "a worker died; trying again, one at a time: %s", ", ".join(job[0].name for job in again) or "-"
+            )
+            rest = [job for job in still_open if job not in at_work]
+            groups += [[job] for job in again] + ([rest] if rest else [])
+    return list(failed.values())
+
+
+def _worker_died(unit: Unit, n_times: int, *, hung: bool) -> MachineError:
+    """Return, and note in the unit's folder, why it is given up."""
+    if hung:
+        text = f"took no step for too long, {n_times} times. Look at the device, or raise run.hang_seconds."
+    else:
+        text = (
+            f"its worker process died {n_times} times, often for want of memory, at last with nothing beside it. "
+            "Lower training.tokens_per_micro_batch or free memory, and run dvc repro."
+        )
+    error = MachineError(f"{unit.name}: {text}", code="E404" if hung else "E405")
+    _note_failure(unit, error)
+    return error
+
+
+def _note_failure(unit: Unit, error: PipelineError) -> None:
+    """Leave an error in the unit's folder, where `stitchfold status` reads it."""
+    with suppress(PipelineError):  # the disk may be what failed
+        note = {"code": error.code, "message": str(error)}
+        write_atomically(unit.folder / "failed.json", (json.dumps(note, ensure_ascii=False) + "\n").encode())
+
+
+def _run_unit(unit: Unit, work: Work, arguments: Arguments, *, run: "Run") -> tuple[str, PipelineError | None]:
+    """Compute a unit in this process and publish its result; return its key and its error, so that it ends no other."""
+    note_opened_files()
+    start_logging()  # a worker starts without
+    on_gpu = gpu_count(run.device) > 0
+    with stop_on_signals(), one_gpu(run.device), fixed_numerics(run.threads_per_worker, on_gpu=on_gpu):
+        if code := stop_requested():
+            return unit.key, InterruptedRun(f"{unit.name}: not begun. Run dvc repro to continue.", code)
+        try:
+            unit.folder.mkdir(parents=True, exist_ok=True)
+            with one_writer(unit.folder, name=unit.name, how=run.lock):
+                if not unit.is_finished():  # somebody else may have computed it while we waited
+                    _compute(unit, work, arguments, run.device)
+        except Exception as error:  # also a fault of the program or a library: the other units go on all the same
+            known = as_pipeline_error(error).within(unit.name)
+            if not isinstance(known, InterruptedRun):
+                _note_failure(unit, known)
+            return unit.key, known
+    return unit.key, None
+
+
+def _compute(unit: Unit, work: Work, arguments: Arguments, device: str) -> None:
+    for leftover in (*unit.folder.glob(".result.*"), unit.folder / "failed.json"):
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+    told = {"name": unit.name, **unit.depends_on, **unit.described}
+    write_atomically(unit.folder / "unit.json", (json.dumps(told, indent=1) + "\n").encode())
+    temporary = unit.folder / f".result.{os.getpid()}"
+    temporary.mkdir()
+    workspace = Workspace(unit, temporary, device, Checkpoints(unit.folder / "checkpoints", name=unit.name))
+    try:
+        work(workspace, **arguments)
+        failpoint("computed")
+        publish_folder(temporary, unit.result)
+    except Exception:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    failpoint("unpruned")
+    workspace.checkpoints.remove()
+    (unit.folder / "progress.json").unlink(missing_ok=True)

@@ -1,0 +1,93 @@
+"""One writer: a lock that the process holds that writes a unit, and the note of who that is.
+
+By default flock, which the system releases when its holder dies. Where a filesystem has none (some network mounts),
+`run.lock: o_excl` takes a file that only one process can create instead.
+"""
+
+import errno
+import fcntl
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import SoftFileLock, Timeout
+
+from pipeline.errors.exceptions import InterruptedRun, MachineError
+from pipeline.units.stop_signals import stop_requested
+
+LOCK = "lock"
+POLL_SECONDS = 0.2
+NO_FLOCK = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def one_writer(folder: Path, *, name: str, how: str = "flock") -> Iterator[None]:
+    """Be the only writer of a folder while the block runs; a second one waits and says for whom.
+
+    Args:
+        folder: its `lock` holds "<process> since <time>" while somebody writes, and after the writer was killed.
+        name: what is written, for messages.
+        how: `flock`, or `o_excl` for filesystems without it.
+
+    Raises:
+        MachineError: if the filesystem cannot lock.
+        InterruptedRun: if the process is asked to stop while it waits.
+    """
+    with (folder / LOCK).open("a+") as file:
+        soft = SoftFileLock(folder / "lock.o_excl")
+
+        def take() -> bool:
+            if how == "flock":
+                return _flock(file.fileno(), folder)
+            try:
+                soft.acquire(timeout=0)
+            except Timeout:
+                return False
+            return True
+
+        _wait(take, folder, name)
+        try:
+            file.truncate(0)
+            file.write(f"{os.getpid()} since {time.strftime('%H:%M:%S')}")
+            file.flush()
+            yield
+        finally:
+            file.truncate(0)
+            soft.release()
+
+
+def holder(folder: Path) -> int | None:
+    """Return the process that writes a folder, or that was killed while it did; None when nobody is at it."""
+    try:
+        return int((folder / LOCK).read_text(encoding="utf-8").split()[0])
+    except (FileNotFoundError, IndexError, ValueError):
+        return None
+
+
+def _wait(take: Callable[[], bool], folder: Path, name: str) -> None:
+    if take():
+        return
+    said = (folder / LOCK).read_text(encoding="utf-8")
+    log.warning("%s: is being written by process %s; waiting", name, said or "(unknown)")
+    while not take():
+        if code := stop_requested():
+            raise InterruptedRun(f"{name}: interrupted while waiting. Run dvc repro to continue.", code)
+        time.sleep(POLL_SECONDS)
+
+
+def _flock(descriptor: int, folder: Path) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_FLOCK:
+            raise
+        raise MachineError(
+            f"{folder}: must lie on a filesystem that can lock, got {error}. Set run.lock: o_excl.", code="E406"
+        ) from error
+    return True

@@ -1,0 +1,70 @@
+"""Which units the params files of the tree need, from the note that every run leaves of the units it asked for.
+
+A unit's key cannot be computed from params alone: code, data and machine are in it. So a run notes, before it begins, its
+units and the whole params.yaml; a file needs what the last run under the very same settings asked for.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ruamel.yaml import YAML
+
+from pipeline.artifacts.files import write_atomically
+from pipeline.params.yaml_source import plain
+from pipeline.reproducibility import digest
+
+if TYPE_CHECKING:
+    from pipeline.units.unit import Unit
+
+REQUESTS = Path(".stitchfold/requests")
+PARAMS = Path("params.yaml")
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a run asked for: units by key with their names, under the params.yaml of that moment."""
+
+    stage: str
+    by_dvc: bool
+    params: dict[str, Any]
+    units: dict[str, str]
+    path: Path
+
+
+def note_request(units: "Iterable[Unit]", *, stage: str) -> None:
+    """Note which units a stage is about to ask for, and under which params.yaml; nothing where there is none."""
+    if not PARAMS.exists():
+        return
+    record = {
+        "stage": stage,
+        "by_dvc": "DVC_STAGE" in os.environ,  # else by hand, as ablations are: they speak for no stage
+        "params": PARAMS.read_text(encoding="utf-8-sig"),
+        "units": {unit.key: unit.name for unit in units},
+    }
+    content = json.dumps(record, ensure_ascii=False, indent=1) + "\n"
+    write_atomically(REQUESTS / f"{digest(record)[:32]}.json", content.encode())
+
+
+def read_requests(folder: Path = REQUESTS) -> list[Request]:
+    """Return the notes of all runs, oldest first."""
+    found = []
+    for path in sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            found.append(Request(**{**record, "params": _parsed(record["params"])}, path=path))
+        except (ValueError, TypeError, KeyError) as error:
+            log.warning("%s: damaged: %s. The units that it speaks of are kept, as of nobody.", path, error)
+    return found
+
+
+@cache
+def _parsed(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = plain(YAML(typ="rt").load(text))
+    return found

@@ -1,0 +1,151 @@
+"""The unit store as it lies on disk: which units there are, in what state, and what they take."""
+
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import SoftFileLock, Timeout
+
+from pipeline.units.locks import LOCK, NO_FLOCK
+
+STORE = Path(".stitchfold/units")
+LAST_RUN = Path(".stitchfold/last_run")
+REMOVED = ".removed-"
+ASIDE = ".corrupt-"
+State = Literal["finished", "running", "failed", "interrupted", "begun"]
+
+
+@dataclass(frozen=True)
+class StoredUnit:
+    """One folder of the store; what a run left half-written in it is taken for absent."""
+
+    folder: Path
+    state: State
+
+    @property
+    def key(self) -> str:
+        """The digest under which the unit is found."""
+        return self.folder.name
+
+    @property
+    def name(self) -> str:
+        """The name for people, or the key where none is known."""
+        return str(self.about.get("name", self.key))
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """What the unit was made from."""
+        return _read(self.folder / "unit.json")
+
+    @cached_property
+    def progress(self) -> dict[str, float]:
+        """What the unit noted last while it ran: `step`, `n_steps`, `seconds_per_step`."""
+        return _read(self.folder / "progress.json")
+
+    @cached_property
+    def failure(self) -> dict[str, str]:
+        """The error on which it was given up: `code` and `message`."""
+        return _read(self.folder / "failed.json")
+
+    @property
+    def step(self) -> int | None:
+        """The step of the newest checkpoint."""
+        steps = [int(path.name.removeprefix("step-")) for path in checkpoints(self.folder)]
+        return max(steps, default=None)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """The time to the last step at the pace of the present run; None while it is not known."""
+        noted = self.progress
+        if self.state != "running" or not noted.get("seconds_per_step"):
+            return None
+        return (noted["n_steps"] - noted["step"]) * noted["seconds_per_step"]
+
+
+def stored_units(store: Path = STORE) -> list[StoredUnit]:
+    """Return all units by name; folders on their way out are none."""
+    folders = [path for path in store.glob("*") if path.is_dir() and not path.name.startswith(".")]
+    return sorted((StoredUnit(path, _state(path)) for path in folders), key=lambda unit: (unit.name, unit.key))
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints of a unit's folder, oldest first, without those set aside."""
+    return sorted(path for path in (folder / "checkpoints").glob("step-*") if ASIDE not in path.name)
+
+
+def set_aside_folders(folder: Path) -> list[Path]:
+    """Return the damaged folders of a unit that were set aside."""
+    return sorted([*folder.glob(f"*{ASIDE}*"), *(folder / "checkpoints").glob(f"*{ASIDE}*")])
+
+
+@contextmanager
+def if_free(folder: Path) -> Iterator[bool]:
+    """Hold a unit's lock while the block runs if nobody else does; give whether it is ours."""
+    with ExitStack() as stack:
+        yield _take(folder, stack)
+
+
+def disk_usage(places: Iterable[Path]) -> tuple[int, int]:
+    """Return the bytes of files and folders, and those that removing them frees: not what is hard-linked elsewhere."""
+    found: dict[tuple[int, int], tuple[os.stat_result, int]] = {}
+    for path in (file for place in places for file in _files(place)):
+        try:
+            status = path.lstat()
+        except FileNotFoundError:  # somebody is at work
+            continue
+        inode = (status.st_dev, status.st_ino)
+        found[inode] = (status, found.get(inode, (status, 0))[1] + 1)
+    total = sum(status.st_size for status, _ in found.values())
+    return total, sum(status.st_size for status, n_links in found.values() if n_links >= status.st_nlink)
+
+
+def _state(folder: Path) -> State:
+    with if_free(folder) as free:
+        if not free:
+            return "running"
+    if (folder / "result").exists():
+        return "finished"
+    if (folder / "failed.json").exists():
+        return "failed"
+    return "interrupted" if checkpoints(folder) else "begun"
+
+
+def _take(folder: Path, stack: ExitStack) -> bool:
+    lock, exclusive = folder / LOCK, folder / "lock.o_excl"
+    if lock.exists():
+        try:
+            fcntl.flock(stack.enter_context(lock.open("r+")), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno not in (*NO_FLOCK, errno.EACCES):
+                raise
+    if exclusive.exists():
+        try:
+            stack.enter_context(SoftFileLock(exclusive).acquire(timeout=0))
+        except Timeout:
+            return False
+    return True
+
+
+def _files(place: Path) -> Iterator[Path]:
+    if place.is_file():
+        yield place
+    for folder, _, names in os.walk(place):
+        yield from (Path(folder) / name for name in names)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return a unit's note, which only serves people: a damaged one says nothing."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,139 @@
+"""Every baseline found in its folder: the contract, and what TF-IDF with logistic regression must manage."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import components
+from pipeline.base_models.baselines import tfidf_logistic
+
+BASELINES = components.available("baselines")
+CHEERFUL, GLOOMY = "what a bright fine sunny day", "such dark cold heavy rain"
+
+
+def rows_of(texts: list[str | None], pairs: list[str | None] | None = None) -> pd.DataFrame:
+    return pd.DataFrame({"text": texts, "text_pair": pairs or [None] * len(texts)}, dtype=object)
+
+
+def small_competition(n_rows: int = 60) -> tuple[pd.DataFrame, np.ndarray]:
+    labels = np.random.default_rng(0).integers(0, 3, n_rows)
+    words = ["alpha beta gamma", "delta epsilon zeta", "今天天气很好"]
+    return rows_of([f"{words[label]} noise{number % 7}" for number, label in enumerate(labels)]), labels
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_log_probabilities_are_finite_and_sum_to_one(name: str) -> None:
+    rows, labels = small_competition()
+    model = components.load("baselines", name)(n_outputs=3, seed=1)
+    model.fit(rows[:40], labels[:40])
+    logs = model.predict_log_probabilities(rows[40:])
+    assert logs.shape == (20, 3)
+    np.testing.assert_allclose(np.exp(logs).sum(axis=1), 1)
+    assert (logs.argmax(axis=1) == labels[40:]).all()
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_the_same_seed_gives_the_same_bits(name: str) -> None:
+    rows, labels = small_competition()
+    made = []
+    for _ in range(2):
+        model = components.load("baselines", name)(n_outputs=3, seed=1)
+        model.fit(rows, labels)
+        made.append(model.predict_log_probabilities(rows).tobytes())
+    assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_D15_I10_labels_absent_when_fitting_get_a_small_finite_probability(name: str) -> None:
+    """A label that no training row had keeps its column, small and finite."""
+    rows, labels = small_competition()
+    model = components.load("baselines", name)(n_outputs=5, seed=1)
+    model.fit(rows[labels != 1], labels[labels != 1])
+    logs = model.predict_log_probabilities(rows)
+    assert logs.shape == (60, 5)
+    assert np.isfinite(logs).all()
+    assert np.exp(logs[:, [1, 3, 4]]).max() < 1e-4
+
+
+@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("present", [[2], [0, 2]])
+def test_few_labels_and_tiny_data_work(name: str, present: list[int]) -> None:
+    model = components.load("baselines", name)(n_outputs=3, seed=1)
+    model.fit(rows_of([f"word{label}" for label in present]), np.array(present))
+    logs = model.predict_log_probabilities(rows_of(["", "word2", None, "never seen"]))
+    assert np.isfinite(logs).all()
+    assert logs[1].argmax() == 2
+
+
+@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize(
+    "texts", [["", "", " ", None], ["👍", "!", "…", "a"], ["[MASK]", "\n", "\u200b", "x" * 200_000]]
+)
+def test_D11_D12_D14_strange_texts_give_finite_values(name: str, texts: list[str | None]) -> None:
+    """Empty, blank, zero-width, one-character and very long texts, and special tokens as text, give finite probabilities."""
+    model = components.load("baselines", name)(n_outputs=2, seed=1)
+    model.fit(rows_of(texts), np.array([0, 1, 0, 1]))
+    assert np.isfinite(model.predict_log_probabilities(rows_of(texts))).all()
+    assert model.predict_log_probabilities(rows_of(texts).iloc[:0]).shape == (0, 2)
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_one_by_one_equals_batched(name: str) -> None:
+    rows, labels = small_competition()
+    model = components.load("baselines", name)(n_outputs=3, seed=1)
+    model.fit(rows, labels)
+    single = np.vstack([model.predict_log_probabilities(rows.iloc[[position]]) for position in range(10)])
+    np.testing.assert_allclose(single, model.predict_log_probabilities(rows)[:10], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("first", "second"), [("red green blue", "one two three"), ("红色绿色蓝色", "一二三四五六")])
+def test_a_pair_is_judged_by_how_its_texts_overlap(first: str, second: str) -> None:
+    rng = np.random.default_rng(0)
+    letters = [list(first), list(second)]
+    texts, pairs, labels = [], [], []
+    for number in range(200):
+        label = number % 2
+        text = "".join(rng.permutation(letters[rng.integers(2)]))
+        other = letters[0] if set(text) <= set(letters[1]) else letters[1]
+        texts.append(text)
+        pairs.append(text if label else "".join(rng.permutation(other)))
+        labels.append(label)
+    model = tfidf_logistic.build(n_outputs=2, seed=0)
+    model.fit(rows_of(texts[:150], pairs[:150]), np.array(labels[:150]))
+    guesses = model.predict_log_probabilities(rows_of(texts[150:], pairs[150:])).argmax(axis=1)
+    assert (guesses == labels[150:]).mean() > 0.95
+
+
+def test_a_pair_is_missing_only_in_some_rows() -> None:
+    model = tfidf_logistic.build(n_outputs=2, seed=0)
+    rows = rows_of([CHEERFUL, GLOOMY] * 4, [CHEERFUL, None] * 4)
+    model.fit(rows, np.array([0, 1] * 4))
+    assert model.predict_log_probabilities(rows).argmax(axis=1).tolist() == [0, 1] * 4
+
+
+def test_balanced_weights_raise_the_rare_label() -> None:
+    rows = rows_of([CHEERFUL] * 18 + [GLOOMY] * 2 + [CHEERFUL + " " + GLOOMY])
+    labels = np.array([0] * 18 + [1] * 3)
+    logs = []
+    for weight in (None, "balanced"):
+        model = tfidf_logistic.build(n_outputs=2, seed=0, class_weight=weight)  # type: ignore[arg-type]
+        model.fit(rows, labels)
+        logs.append(model.predict_log_probabilities(rows)[0, 1])
+    assert logs[1] > logs[0]
+
+
+@pytest.mark.real_data
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("data/disaster_tweets/train.csv").is_file(), reason="data/disaster_tweets is not here")
+def test_it_reaches_the_known_accuracy_on_disaster_tweets() -> None:
+    from sklearn.model_selection import StratifiedKFold
+
+    data = pd.read_csv("data/disaster_tweets/train.csv", dtype=str, keep_default_na=False)
+    rows, labels = rows_of(data["text"].tolist()), data["target"].astype(int).to_numpy()
+    train, scored = next(StratifiedKFold(5, shuffle=True, random_state=0).split(rows, labels))
+    model = tfidf_logistic.build(n_outputs=2, seed=0)
+    model.fit(rows.iloc[train], labels[train])
+    accuracy = (model.predict_log_probabilities(rows.iloc[scored]).argmax(axis=1) == labels[scored]).mean()
+    assert 0.78 < accuracy < 0.84

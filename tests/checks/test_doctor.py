@@ -1,0 +1,205 @@
+"""What doctor finds after kills and on bad disks, and that dvc repro then brings everything back without training."""
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from pipeline import cli
+from pipeline.checks import dvc_state
+from pipeline.checks.doctor import examine
+from pipeline.params.run import Run
+from pipeline.units.checkpoints import Checkpoints
+from pipeline.units.execution import run_units
+from pipeline.units.unit import Unit
+from tests.conftest import Project
+
+GONE = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True).stdout
+
+
+def invoke(*arguments: str):
+    return CliRunner().invoke(cli.app, list(arguments))
+
+
+def flip_a_byte(path: Path) -> None:
+    """Change a byte as a bad disk does: size, time and mode stay."""
+    status = path.stat()
+    path.chmod(0o644)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    with path.open("r+b") as file:  # in place: all links see it
+        file.write(content)
+    path.chmod(status.st_mode)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@pytest.fixture
+def project(finished: Project, tmp_path, monkeypatch) -> Project:
+    clone = finished.clone(tmp_path / "project")
+    monkeypatch.chdir(clone.folder)
+    return clone
+
+
+@pytest.fixture
+def unit(tmp_path, monkeypatch) -> Unit:
+    """A finished unit, and beside it what a killed run left."""
+    monkeypatch.chdir(tmp_path)
+    unit = Unit("bert/f0", {"n": 1})
+    run = Run(backend="sequential", n_workers=1, device="cpu")
+    run_units([(unit, lambda workspace: (workspace.result / "x").write_text("whole"), {})], run=run, stage="s")
+    return unit
+
+
+def bad_lock_file(kind: str) -> bytes:
+    lock = Path("dvc.lock").read_bytes()
+    return {
+        "empty": b"",
+        "torn": lock[: lock.index(b"deps:") + 9],
+        "merge": b"<<<<<<< HEAD\n" + lock + b"=======\n" + lock + b">>>>>>> other\n",
+        "bytes": b"\xff\xfe" + lock,
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    "kind", ["empty", *(pytest.param(k, marks=pytest.mark.slow) for k in ("torn", "merge", "bytes"))]
+)
+def test_F6_an_unreadable_dvc_lock_is_moved_away_and_nothing_runs_again(
+    finished: Project, project: Project, kind: str
+) -> None:
+    """`doctor --fix` puts an empty, torn or half-merged dvc.lock and a corrupt rwlock right; then no stage runs again."""
+    content = bad_lock_file(kind)
+    Path("dvc.lock").write_bytes(content)
+    Path(".dvc/tmp/rwlock").write_text('{"write": {', encoding="utf-8")
+    assert project.run("dvc", "repro").returncode != 0
+    found = invoke("doctor")
+    merging = ", with the marks of a merge" if kind == "merge" else ""
+    told = f"dvc.lock: is not readable ({len(content)} bytes{merging}). To do: move it to dvc.lock.bad-1; then run dvc repro"
+    assert found.exit_code == 4 and told in found.output and "nothing will be retrained" in found.output
+    assert Path("dvc.lock").read_bytes() == content, "only --fix touches it"
+    assert invoke("doctor", "--fix").exit_code == 0
+    assert Path("dvc.lock.bad-1").read_bytes() == content
+    assert project.repro() == []
+    assert project.submission() == finished.submission()
+    assert invoke("doctor").output == "0 found, 0 put right. nothing is wrong\n"
+
+
+@pytest.mark.parametrize("text", ["", "{", "5", '{"write": {"/x": {"pid": "a"}}}'])
+def test_F6_an_unreadable_rwlock_is_removed(project: Project, text: str) -> None:
+    """A corrupt `.dvc/tmp/rwlock`, on which every DVC command fails, is removed."""
+    Path(".dvc/tmp/rwlock").write_text(text, encoding="utf-8")
+    assert ".dvc/tmp/rwlock: is not readable" in invoke("doctor", "--fix").output
+    assert not Path(".dvc/tmp/rwlock").exists() and invoke("doctor").exit_code == 0
+
+
+@pytest.mark.parametrize("pid", [os.getpid(), int(GONE)], ids=["alive", "gone"])
+def test_F6_notes_of_a_dvc_that_is_gone_are_removed_and_those_of_a_living_one_respected(
+    project: Project, pid: int, caplog
+) -> None:
+    """An rwlock that names a dead process is removed; while a process that it names lives, nothing of DVC's is touched."""
+    note = {"write": {str(Path("out").absolute()): {"pid": pid, "cmd": "dvc repro"}}}
+    Path(".dvc/tmp/rwlock").write_text(json.dumps(note), encoding="utf-8")
+    Path("dvc.lock").write_bytes(b"")
+    output = invoke("doctor", "--fix").output
+    if pid == os.getpid():
+        assert "0 found" in output and "dvc is at work" in caplog.text and Path("dvc.lock").exists()
+        refused = invoke("verify")
+        assert refused.exit_code == 4 and f"dvc is at work (process {pid})" in refused.output
+    else:
+        assert f"names processes that are gone: {pid}" in output and "2 found, 2 put right" in output
+
+
+@pytest.mark.parametrize("linked", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["copies", "links"])
+def test_F10_damage_that_dvc_does_not_see_is_found_and_brought_back(
+    finished: Project, project: Project, linked: bool
+) -> None:
+    """Flipped bytes in artifacts, linked models and DVC objects, on which DVC is silent, are found and made again."""
+    repo = dvc_state.open_project()
+    objects = {digest: path for path, digest in dvc_state.cached_objects(repo)}
+    locked = dict(dvc_state.locked_files(repo))
+    folds, table = Path("out/split/folds.parquet"), Path("out/prepare/table.parquet")
+    damaged, named = [folds, objects[locked[table]]], [folds, objects[locked[table]]]
+    if linked:  # as `dvc repro` leaves a model: one file under three names
+        model = Path("out/finetune/bert/models/intent-r0-f0/model.safetensors")
+        models = Path(".stitchfold").rglob(model.name)
+        stored = next(path for path in models if path.read_bytes() == model.read_bytes())
+        for copy in (model, stored):
+            copy.unlink()
+            os.link(objects[locked[model]], copy)
+        damaged, named = [*damaged, model], [*named, model.parent, stored.parent, objects[locked[model]]]
+    assert project.repro() == [], "DVC now knows size and time of the copy"
+    for path in damaged:
+        flip_a_byte(path)
+    assert project.repro() == [], "DVC is silent"
+    wrong = invoke("verify")
+    assert wrong.exit_code == 4 and "E402" in wrong.stderr
+    assert all(f"{path}: " in wrong.stdout for path in named)
+    assert invoke("doctor", "--fix").exit_code == 0
+    assert table.exists(), "only its object was damaged"
+    ran = set(project.repro())
+    assert "prepare" in ran and ("finetune@bert" in ran) is linked
+    assert not {"split", "finetune@electra", "baseline"} & ran
+    assert project.submission() == finished.submission()
+    assert "digests match" in invoke("verify").output
+    if linked:
+        units = json.loads(Path(".stitchfold/last_run/finetune-bert.json").read_text(encoding="utf-8"))
+        assert (units["computed"], units["reused"]) == (1, 1), "all copies of one model were one file"
+
+
+def test_F9_I4_damaged_results_and_checkpoints_are_set_aside_and_the_older_one_taken(unit: Unit) -> None:
+    """`doctor --fix` sets a damaged result or checkpoint aside, and the unit goes on from the generation before it."""
+    checkpoints = Checkpoints(unit.folder / "checkpoints")
+    for step in (10, 20):
+        checkpoints.save(step, {"step": step, "weights": torch.ones(3)})
+    flip_a_byte(unit.result / "x")
+    flip_a_byte(unit.folder / "checkpoints" / "step-000000020" / "tensors.safetensors")
+    found = invoke("doctor")
+    assert (
+        found.exit_code == 4 and found.output.count("(bert/f0) does not match its manifest. To do: set it aside") == 2
+    )
+    assert unit.result.exists()
+    assert "2 found, 2 put right" in invoke("doctor", "--fix").output
+    assert list(unit.folder.glob("result.corrupt-*")) and not unit.result.exists()
+    assert checkpoints.load()["step"] == 10
+
+
+def test_F1_what_a_killed_process_left_half_written_is_removed(unit: Unit) -> None:
+    """Half-written results, checkpoints and files of processes that are gone are found with their size and removed."""
+    left = [
+        unit.folder / f".result.{GONE.strip()}",
+        unit.folder / "checkpoints" / f".step-000000030.{GONE.strip()}.tmp",
+    ]
+    for folder in left:
+        folder.mkdir(parents=True)
+        (folder / "x").write_bytes(b"x" * 2000)
+    (unit.folder / ".unit.json.1.tmp").touch()
+    found = invoke("doctor")
+    assert found.output.count("was left by a process that is gone (2.0 kB)") == 2
+    assert "3 found, 3 put right" in invoke("doctor", "--fix").output
+    assert not any(folder.exists() for folder in left) and unit.result.exists()
+
+
+def test_F1_what_a_killed_write_left_in_out_is_removed(project: Project) -> None:
+    """A file that was being written in `out/` when its process was killed has another name, and doctor removes it."""
+    left = Path("out/plots/.scores.csv.1234.tmp")
+    left.touch()
+    assert f"{left}: was left by a process that is gone" in invoke("doctor", "--fix").output
+    assert not left.exists()
+
+
+def test_I6_a_unit_that_somebody_writes_is_not_touched_even_if_taken_up_in_between(unit: Unit) -> None:
+    """What a living process holds is not looked at, nor repaired when it was taken up after the look."""
+    half = unit.folder / ".result.1"
+    half.mkdir()
+    finding = next(iter(examine()))
+    with (unit.folder / "lock").open("r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert "0 found" in invoke("doctor", "--fix").output
+        assert finding.repair() is False
+    assert half.exists()
+    assert finding.repair() is True and not half.exists()

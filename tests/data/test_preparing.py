@@ -1,0 +1,222 @@
+"""The table holds every row with clean texts and ordered labels, or the stage says what is wrong and where."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.artifacts.table import TABLE_COLUMNS
+from pipeline.data import preparing
+from pipeline.data.preparing import order_labels, prepare
+from pipeline.errors.exceptions import DataError
+from pipeline.params.tasks import Columns, Task
+from pipeline.text.normalising import clean
+
+TRAIN = "id,text,label\n0,a,x\n1,b,y\n2,c,x\n"
+TEST = "id,text\n0,d\n1,e\n"
+
+
+def _task(
+    folder: Path, train: str = TRAIN, test: str = TEST, *, columns: Columns | None = None, **options: Any
+) -> dict[str, Task]:
+    (folder / "train.csv").write_bytes(train.encode())
+    (folder / "test.csv").write_bytes(test.encode())
+    files = {"train": str(folder / "train.csv"), "test": str(folder / "test.csv")}
+    return {"t": Task(kind="multiclass", metric="accuracy", **files, columns=columns or Columns(id="id"), **options)}
+
+
+def test_the_table_has_every_row_in_file_order(tmp_path: Path) -> None:
+    table = prepare(_task(tmp_path))
+    assert list(table.rows) == TABLE_COLUMNS
+    assert table.labels == {"t": ["x", "y"]}
+    assert table.select("t", "train")["row_id"].tolist() == ["0", "1", "2"]
+    assert table.select("t", "test")["text"].tolist() == ["d", "e"]
+    assert table.select("t", "test")["label"].isna().all()
+    assert table.rows[["text_pair", "group"]].isna().all(axis=None)
+
+
+def test_D1_D3_ids_and_labels_stay_as_they_are(tmp_path: Path) -> None:
+    """Ids `001` and `1` are two, and `NA`, `null` and ` NA` are labels."""
+    table = prepare(_task(tmp_path, "id,text,label\n001,a,NA\n1,b,null\n1e5,None, NA\n"))
+    assert table.select("t", "train")["row_id"].tolist() == ["001", "1", "1e5"]
+    assert table.select("t", "train")["label"].tolist() == ["NA", "null", " NA"]
+    assert table.select("t", "train")["text"].tolist() == ["a", "b", "None"]
+
+
+def test_without_an_id_column_rows_are_numbered_in_each_file(tmp_path: Path) -> None:
+    table = prepare(_task(tmp_path, columns=Columns()))
+    assert table.select("t", "train")["row_id"].tolist() == ["0", "1", "2"]
+    assert table.select("t", "test")["row_id"].tolist() == ["0", "1"]
+
+
+def test_several_text_columns_are_joined_where_not_empty(tmp_path: Path) -> None:
+    train = "id,k,m,text,label\n0,,,a,x\n1,k,,b,y\n2,k,m,,x\n3,,,,y\n"
+    columns = Columns(id="id", text=["k", "m", "text"])
+    table = prepare(_task(tmp_path, train, "id,k,m,text\n9,k,m,t\n", columns=columns))
+    assert table.rows["text"].tolist() == ["a", "k b", "k m", "", "k m t"]
+
+
+def test_pairs_and_groups_are_kept_and_empty_groups_are_missing(tmp_path: Path) -> None:
+    train = "id,a,b,g,label\n0,p,q,g1,x\n1,r,,,y\n"
+    columns = Columns(id="id", text="a", text_pair="b", group="g")
+    table = prepare(_task(tmp_path, train, "id,a,b\n0,s,t\n", columns=columns))
+    rows = table.rows
+    assert rows["text_pair"].tolist() == ["q", "", "t"]
+    assert rows["group"].isna().tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ("a\x00\x07b\x7f\x9fc", "abc"),
+        ("a\tb\nc\r\nd\re\u0085f", "a\tb\nc\nd\ne\nf"),
+        ("\ufeffa", "a"),
+        ("e\u0301 ﬁ Ａ", "é ﬁ Ａ"),
+        ("👨\u200d👩\u200d👧 می\u200cخواهم \u200fא", "👨\u200d👩\u200d👧 می\u200cخواهم \u200fא"),
+        ("\u2028[MASK]</s>", "\u2028[MASK]</s>"),
+    ],
+)
+def test_D13_cleaning_removes_controls_and_keeps_meaning(raw: str, expected: str) -> None:
+    """Control characters and byte order marks go; joiners, direction marks and compatibility forms stay; texts are NFC."""
+    assert clean(pa.array([raw])).to_pylist() == [expected]
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_D13_H2_cleaning_twice_changes_nothing(text: str) -> None:
+    """Cleaning a clean text changes nothing, whatever it holds."""
+    once = clean(pa.array([text]))
+    assert clean(once).equals(once)
+
+
+def test_integer_labels_are_ordered_by_value_and_a_given_list_is_kept(tmp_path: Path) -> None:
+    assert order_labels(["100", "20", "3"]) == ["3", "20", "100"]
+    table = prepare(_task(tmp_path, labels=["z", "y", "x"]))
+    assert table.labels == {"t": ["z", "y", "x"]}
+
+
+@pytest.mark.parametrize(
+    ("train", "options", "message", "code"),
+    [
+        (
+            "id,text,label\n0,a,x\n1,b,\n2,c,y\n",
+            {},
+            r"train\.csv:3: every training row must have a label, got 1.*'1'.*missing_labels: drop or unlabelled",
+            "E301",
+        ),
+        (
+            TRAIN,
+            {"labels": ["x", "Y"]},
+            r"train\.csv:3: labels must be in tasks\.t\.labels.*got 'y' in row '1' \(1 such.*rename_labels",
+            "E305",
+        ),
+        (TRAIN, {"rename_labels": {"X": "x"}}, r"rename_labels must name labels of the file, got 'X'", "E305"),
+        ("id,text,label\n0,a,x\n1,b,x\n", {}, r"must have at least two labels, got 1: \['x'\]", "E300"),
+        (
+            "id,text,label\n0,a,x\n0,b,y\n1,c,y\n1,c,y\n",
+            {},
+            r"2 repeated rows, 1 of them with another text or label: '0' on lines \[2, 3\]; '1' on lines \[4, 5\]",
+            "E302",
+        ),
+        ("id,text,label\n0,a,x\n,b,y\n", {}, r"train\.csv:3: every row must have an id, got 1 without", "E302"),
+        ("id,text,label\n", {}, r"train\.csv: must hold at least one row", "E300"),
+    ],
+)
+def test_D2_D4_D15_D16_wrong_training_files_are_refused(
+    tmp_path: Path, train: str, options: dict[str, Any], message: str, code: str
+) -> None:
+    """Missing or unknown labels, repeated or empty ids and a single class are refused with line, row and remedy."""
+    with pytest.raises(DataError, match=message) as caught:
+        prepare(_task(tmp_path, train, **options))
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("policy", "split"),
+    [("drop", {"train": ["0", "2"]}), ("unlabelled", {"train": ["0", "2"], "unlabelled": ["train:1"]})],
+)
+def test_D2_rows_without_a_label_are_left_out_or_kept_without_one(
+    tmp_path: Path, policy: str, split: dict[str, list[str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """With `missing_labels: drop` rows without a label are left out, with `unlabelled` kept as such; both are counted."""
+    table = prepare(_task(tmp_path, "id,text,label\n0,a,x\n1,b,\n2,c,y\n", missing_labels=policy))
+    assert {name: table.select("t", name)["row_id"].tolist() for name in split} == split
+    assert table.select("t", "unlabelled")["label"].isna().all()
+    assert len(table.rows) == 2 + sum(map(len, split.values()))
+    assert "1 training rows without a label" in caplog.text
+
+
+def test_D17_spellings_of_a_label_are_warned_of_and_renamed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Labels that differ in case or blanks are warned of, and become one label by `rename_labels`."""
+    train = "id,text,label\n0,a,pos\n1,b,Pos\n2,c,neg\n3,d,pos \n4,e,?\n"
+    assert prepare(_task(tmp_path, train)).labels["t"] == ["?", "Pos", "neg", "pos", "pos "]
+    assert "labels ['Pos', 'pos', 'pos '] may be one label: see tasks.t.rename_labels" in caplog.text
+    caplog.clear()
+    names = {"Pos": "pos", "pos ": "pos", "?": ""}
+    table = prepare(_task(tmp_path, train, rename_labels=names, missing_labels="drop"))
+    assert table.select("t", "train")["label"].tolist() == ["pos", "pos", "neg", "pos"]
+    assert table.labels["t"] == ["neg", "pos"] and "may be one label" not in caplog.text
+
+
+def test_D4_ids_may_recur_in_the_test_file_and_in_another_task(tmp_path: Path) -> None:
+    """An id of the training file that the test file has too is another row, and stays one."""
+    table = prepare(_task(tmp_path))
+    assert set(table.select("t", "train")["row_id"]) & set(table.select("t", "test")["row_id"]) == {"0", "1"}
+
+
+def test_D4_every_merge_says_how_often_a_row_may_match() -> None:
+    """No frames are joined without saying how often an id may match: a repeated one would multiply rows."""
+    for path in (Path(preparing.__file__).parent).rglob("*.py"):
+        calls = [
+            node
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "merge"
+        ]
+        assert all(any(keyword.arg == "validate" for keyword in call.keywords) for call in calls), path
+
+
+@pytest.mark.parametrize(
+    ("test", "message"),
+    [
+        ("id,text\n", r"test\.csv: must hold at least one row"),
+        ("text\nd\n", r"test\.csv:1: has no column 'id'"),
+        ("id,text\n5,a\n5,b\n", r"test\.csv: ids must be unique, got 1 repeated"),
+    ],
+)
+def test_D4_D18_wrong_test_files_are_refused(tmp_path: Path, test: str, message: str) -> None:
+    """An empty test file, one without the id column and one with repeated ids are refused."""
+    with pytest.raises(DataError, match=message):
+        prepare(_task(tmp_path, test=test))
+
+
+def test_a_binary_task_has_two_labels(tmp_path: Path) -> None:
+    task = _task(tmp_path, TRAIN + "3,d,z\n")["t"]
+    with pytest.raises(DataError, match=r"a binary task must have two labels, got 3"):
+        prepare({"t": task.model_copy(update={"kind": "binary"})})
+
+
+def test_D4_only_the_first_five_repeated_ids_are_shown(tmp_path: Path) -> None:
+    """Of many repeated ids the first five are shown, and all are counted."""
+    train = "id,text,label\n" + "".join(f"{i % 9},a,{i % 2}\n" for i in range(18))
+    with pytest.raises(DataError, match="9 repeated rows") as caught:
+        prepare(_task(tmp_path, train))
+    assert str(caught.value).count("on lines") == 5
+
+
+def test_D23_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A raw file that grows while the stage reads it is noticed by its digest, and nothing is made from it."""
+    tasks = _task(tmp_path)
+    read = preparing.read_columns
+
+    def read_and_append(path: Path, *arguments: Any, **options: Any) -> Any:
+        frame = read(path, *arguments, **options)
+        if path.name == "train.csv":
+            path.write_bytes(path.read_bytes() + b"3,d,y\n")
+        return frame
+
+    monkeypatch.setattr(preparing, "read_columns", read_and_append)
+    with pytest.raises(DataError, match=r"train\.csv: must stay as it is while it is read, but it changed"):
+        prepare(tasks)

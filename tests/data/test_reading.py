@@ -1,0 +1,340 @@
+"""Reading keeps every byte and refuses what would silently lose or shift rows."""
+
+import csv
+import gzip
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.data import reading
+from pipeline.data.delimited import parse_delimited
+from pipeline.data.reading import read_columns
+from pipeline.errors.exceptions import DataError, ParamsError
+
+TRAPS = ["001", "1e5", "NA", "None", "null", "nan", "N/A", "9007199254740993", " spaced ", "=1+1"]
+ROWS = [{"id": str(i), "text": trap, "label": trap} for i, trap in enumerate(TRAPS)]
+
+
+def _write(path: Path, content: bytes | str) -> Path:
+    path.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+    return path
+
+
+def _encoded(format: str) -> bytes:
+    if format == "jsonl":
+        return "".join(json.dumps(row) + "\n" for row in ROWS).encode()
+    if format == "json":
+        return json.dumps(ROWS).encode()
+    if format == "parquet":
+        buffer = io.BytesIO()
+        pd.DataFrame(ROWS).to_parquet(buffer)
+        return buffer.getvalue()
+    separator = {"csv": ",", "tsv": "\t"}[format]
+    lines = [separator.join(row.values()) for row in [{"id": "id", "text": "text", "label": "label"}, *ROWS]]
+    return ("\n".join(lines) + "\n").encode()
+
+
+@pytest.mark.parametrize("packing", ["", ".gz", ".zip"])
+@pytest.mark.parametrize("format", ["csv", "tsv", "jsonl", "json", "parquet"])
+def test_D1_D3_every_format_and_packing_keeps_values_as_text(tmp_path: Path, format: str, packing: str) -> None:
+    """Ids such as `001` and `1e5` and labels such as `NA` and `null` stay the text they are; only empty is missing."""
+    path = tmp_path / f"train.{format}{packing}"
+    if packing == ".zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("inner/", "")
+            archive.writestr("__MACOSX/._train", "x")
+            archive.writestr(f"inner/train.{format}", _encoded(format))
+    else:
+        path.write_bytes(gzip.compress(_encoded(format)) if packing else _encoded(format))
+    frame = read_columns(path, ["id", "text", "label"])
+    assert frame["text"].tolist() == TRAPS == frame["label"].tolist()
+    assert frame["id"].tolist() == [row["id"] for row in ROWS]
+
+
+def test_D3_numbers_of_json_keep_their_text_and_null_is_missing(tmp_path: Path) -> None:
+    """Numbers of JSON beyond 2^53 and in other notations stay the text they are."""
+    path = _write(
+        tmp_path / "a.jsonl", '{"id": 9007199254740993, "x": 1e5, "y": null}\n\n{"id": 2, "x": NaN, "y": true}\n'
+    )
+    frame = read_columns(path, ["id", "x", "y"])
+    assert frame["id"].tolist() == ["9007199254740993", "2"]
+    assert frame["x"].tolist() == ["1e5", "NaN"]
+    assert frame["y"].tolist() == ["", "true"]
+    assert frame["line"].tolist() == [1, 3]
+
+
+def test_D13_a_lone_surrogate_of_json_becomes_the_replacement_character(tmp_path: Path) -> None:
+    """A lone surrogate becomes U+FFFD; a pair of them becomes its character."""
+    path = _write(tmp_path / "a.jsonl", r'{"text": "a\ud800b \ud83d\ude00"}')
+    assert read_columns(path, ["text"])["text"].tolist() == ["a\ufffdb 😀"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), min_size=3, max_size=3),
+        min_size=1,
+        max_size=6,
+    ),
+    st.sampled_from([",", "\t"]),
+    st.sampled_from(["\n", "\r\n"]),
+)
+def test_H1_what_the_csv_module_quotes_comes_back_unchanged(
+    rows: list[list[str]], separator: str, line_end: str
+) -> None:
+    """Any texts that the csv module wrote with quotes come back byte for byte, or the file is refused."""
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer, delimiter=separator, quoting=csv.QUOTE_ALL, lineterminator=line_end).writerows(rows)
+    content = buffer.getvalue().encode()
+    try:
+        parsed = parse_delimited(content, name="f", separator=separator.encode(), quoting=True)
+    except DataError as error:
+        assert "swallows" in str(error) and any("\n" in field and separator in field for row in rows for field in row)
+        return
+    assert [parsed.record(i) for i in range(len(rows))] == rows
+
+
+@pytest.mark.parametrize("break_", ["\r", "\u2028", "\u0085", "\x00", "\x1a", "\x0b", "\x0c"])
+@pytest.mark.parametrize("quoting", [True, False])
+def test_D9_only_newlines_split_rows(tmp_path: Path, break_: str, quoting: bool) -> None:
+    """A bare CR, U+2028, U+0085, NUL or 0x1a in a text neither splits its row nor ends it."""
+    path = _write(tmp_path / "a.csv", f"id,text\n1,a{break_}b\n2,c\n")
+    assert read_columns(path, ["text"], quoting=quoting)["text"].tolist() == [f"a{break_}b", "c"]
+
+
+def test_D9_D10_newlines_in_quoted_fields_stay_and_lines_are_physical(tmp_path: Path) -> None:
+    """Line ends in quotes stay, a byte order mark does not, and messages count the lines that an editor shows."""
+    path = _write(tmp_path / "a.csv", '\ufeffid,text\r\n1,"a\r\nb ""x"", c"\r\n\r\n2,plain "quoted" end\r\n')
+    frame = read_columns(path, ["id", "text"])
+    assert frame["text"].tolist() == ['a\r\nb "x", c', 'plain "quoted" end']
+    assert frame["line"].tolist() == [2, 5]
+
+
+def test_D12_a_field_of_megabytes_is_read(tmp_path: Path) -> None:
+    """A text of 5 MB is read whole, in time linear in its length."""
+    text = 'word "" ' * 700_000
+    path = _write(tmp_path / "a.csv", f'id,text\n1,"{text}"\n2,b\n')
+    assert read_columns(path, ["text"])["text"].str.len().tolist() == [len(text) - 700_000, 1]
+
+
+def test_headerless_columns_are_addressed_by_position(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.csv", '0\the said "no\tx\n1\tb\ty\n')
+    frame = read_columns(path, [0, 1], format="tsv", header=False, quoting=False)
+    assert frame[[0, 1]].to_numpy().tolist() == [["0", 'he said "no'], ["1", "b"]]
+
+
+def test_optional_columns_may_be_absent(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.csv", "id,text\n1,a\n")
+    assert list(read_columns(path, ["text", "group"], optional=["group"])) == ["text", "line"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message", "code"),
+    [
+        ("id,text,label\n1,a,x\n2,b\n", r"a\.csv:3: must have 3 fields as line 1 has, got 2 \(1 such", "E307"),
+        ('id,text,label\n1,"a\nb",x\n2,b,x,y\n', r"a\.csv:4: must have 3 fields as line 1 has, got 4", "E307"),
+        ("id,text\n1,a,x\n2,b,x\n", r"a\.csv:2: must have 2 fields as line 1 has, got 3 \(2 such", "E307"),
+        ('id,text,label\n1,"open,x\n2,b,x\n', r"a\.csv:2: a quote opens a field here and is not closed", "E307"),
+        ('id,text,label\n1,"open,x\n2,mid,x\n3,end",x\n', r"a\.csv:2: a quote opened here swallows 2 rows", "E307"),
+        ("text,text,label\n1,a,x\n", r"a\.csv:1: column names must differ, got \['text'\]", "E303"),
+        ("id, text,label\n1,a,x\n", r"a\.csv:1: has no column 'text'.*did you mean ' text'", "E303"),
+        ("id,Text,label\n1,a,x\n", r"a\.csv:1: has no column 'text'.*did you mean 'Text'", "E303"),
+        ("id,texts,label\n1,a,x\n", r"a\.csv:1: has no column 'text'.*did you mean 'texts'", "E303"),
+        ("", r"a\.csv: must hold at least one row, got none", "E300"),
+        ("id,text,label\n", r"a\.csv: must hold at least one row, got none", "E300"),
+    ],
+)
+def test_D6_D7_D8_broken_csv_is_refused_with_file_and_line(
+    tmp_path: Path, content: str, message: str, code: str
+) -> None:
+    """Ragged rows, open quotes and missing, doubled or misspelt columns are refused with file, line and the likely name."""
+    with pytest.raises(DataError, match=message) as caught:
+        read_columns(_write(tmp_path / "a.csv", content), ["id", "text", "label"])
+    assert caught.value.code == code
+
+
+def test_D8_a_tab_separated_quote_that_swallows_rows_is_refused(tmp_path: Path) -> None:
+    """A quote that would swallow whole rows is refused with its line, and `quoting: false` reads them all."""
+    content = 'one\t"hello\t0\ntwo\tworld\t1\n33 x\tfoo"\t0\n'
+    path = _write(tmp_path / "a.tsv", content)
+    with pytest.raises(DataError, match=r"a\.tsv:1: a quote opened here swallows 2 rows.*quoting: false"):
+        read_columns(path, [1], header=False)
+    assert len(read_columns(path, [1], header=False, quoting=False)) == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"id": 1}\n{"id": 2, "id": 3}\n', r"a\.jsonl:2: .*each key must stand once in an object, got \['id', 'id'\]"),
+        ('{"id": 1}\n{"Id": 2}\n', r"a\.jsonl:2: has no key 'id'.*did you mean 'Id'"),
+        ('{"id": 1}\n{"id": [2]}\n', r"a\.jsonl:2: 'id' must be text, a number or null, got an array"),
+        ('{"id": 1}\n{"id": 2\n', r"a\.jsonl:2: is not valid JSON"),
+        ("1\n", r"a\.jsonl:1: must be an object, got a text or number"),
+        ('{"id": ' + "[" * 100_000, r"a\.jsonl:1: is not valid JSON"),
+    ],
+)
+def test_D6_D7_broken_json_lines_are_refused_with_file_and_line(tmp_path: Path, content: str, message: str) -> None:
+    """Objects with a key twice, another key or another value than text are refused with file and line."""
+    with pytest.raises(DataError, match=message):
+        read_columns(_write(tmp_path / "a.jsonl", content), ["id"])
+
+
+CHINESE = "id,text\n" + "".join(f"{i},今天天气很好，我们一起去公园散步吧，晚上再回家吃饭\n" for i in range(30))
+
+
+def test_D10_another_encoding_is_named_and_then_read(tmp_path: Path) -> None:
+    """A file that is not UTF-8 is refused with the byte, the likely encoding and the key to set; GB18030, never GBK."""
+    text = CHINESE + "30,𠮷野家\n"  # U+20BB7 is in gb18030 and not in gbk
+    path = _write(tmp_path / "a.csv", text.encode("gb18030"))
+    message = (
+        r"a\.csv:2: must be UTF-8, got other bytes at byte 10\. It looks like GB18030: set tasks\.t\.encoding: gb18030"
+    )
+    with pytest.raises(DataError, match=message) as caught:
+        read_columns(path, ["id", "text"], key="tasks.t")
+    assert caught.value.code == "E304"
+    assert read_columns(path, ["text"], encoding="gb18030")["text"].iloc[-1] == "𠮷野家"
+    for unknown in ("klingon", "base64", "undefined"):
+        with pytest.raises(ParamsError, match=rf"tasks\.t\.encoding: '{unknown}' is not known"):
+            read_columns(path, ["text"], encoding=unknown, key="tasks.t")
+
+
+@pytest.mark.parametrize(
+    ("written", "named"),
+    [("utf-16", "utf-16"), ("utf-32", "utf-32"), ("utf-16-le", "utf-16-le"), ("utf-16-be", "utf-16-be")],
+)
+def test_D10_wide_encodings_are_named(tmp_path: Path, written: str, named: str) -> None:
+    """UTF-16 and UTF-32 are told by their byte order mark, or by the zero byte beside the first letter."""
+    path = _write(tmp_path / "a.csv", CHINESE.encode(written))
+    with pytest.raises(DataError, match=rf"looks like {named.upper()}: set tasks\.t\.encoding: {named}\b") as caught:
+        read_columns(path, ["text"], key="tasks.t")
+    assert caught.value.code == "E304"
+    assert len(read_columns(path, ["id", "text"], encoding=named)) == 30
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1"])
+def test_D10_western_encodings_are_refused_and_read_once_named(tmp_path: Path, encoding: str) -> None:
+    """A file in a Western encoding is refused with the line that is not UTF-8, and read once the encoding is named."""
+    text = "id,text\n" + "".join(f"{i},Das Café öffnet früh und schließt spät\n" for i in range(20))
+    path = _write(tmp_path / "a.csv", text.encode(encoding))
+    with pytest.raises(DataError, match=r"a\.csv:2: must be UTF-8, got other bytes at byte 17.*tasks\.t\.encoding"):
+        read_columns(path, ["text"], key="tasks.t")
+    assert read_columns(path, ["text"], encoding=encoding)["text"].iloc[0] == "Das Café öffnet früh und schließt spät"
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "cp437"])
+def test_D10_utf_8_read_as_something_else_is_refused(tmp_path: Path, encoding: str) -> None:
+    """UTF-8 that params.yaml calls another encoding would become other words (mojibake): refused."""
+    path = _write(tmp_path / "a.csv", "id,text\n" + "".join(f"{i},Élève à l'école\n" for i in range(9)))
+    with pytest.raises(
+        DataError, match=r"is UTF-8 throughout, but would be read as .*Remove tasks\.t\.encoding"
+    ) as caught:
+        read_columns(path, ["text"], encoding=encoding, key="tasks.t")
+    assert caught.value.code == "E304"
+    assert len(read_columns(path, ["text"], encoding="utf-8-sig")) == 9
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from(['"', ",", "\n", "\r\n", "a", "é", '""']), max_size=24).map("".join), st.booleans())
+def test_D7_D8_the_rows_read_are_as_many_as_an_independent_count(content: str, quoting: bool) -> None:
+    """As many rows are read as the csv module counts, or as lines where quotes mean nothing; else the file is refused."""
+    try:
+        n_rows = len(parse_delimited(content.encode(), name="f", separator=b",", quoting=quoting).lines)
+    except DataError:
+        return
+    lines = [line for line in content.replace("\r\n", "\n").split("\n") if line]
+    counted = [row for row in csv.reader(io.StringIO(content, newline="")) if row] if quoting else lines
+    assert n_rows == len(counted)
+
+
+def test_D20_an_archive_must_hold_one_regular_file_inside_it(tmp_path: Path) -> None:
+    """A zip with other than one file, a path out of it, an absolute path or a link is refused; nothing is extracted."""
+    link = zipfile.ZipInfo("a.csv")
+    link.external_attr = 0o120777 << 16
+    for members, message in [
+        ([("a.csv", "x"), ("b.csv", "y")], r"must hold exactly one file, got 2 \['a.csv', 'b.csv'\]"),
+        ([], "must hold exactly one file, got 0"),
+        ([("../a.csv", "x")], r"'\.\./a\.csv' is not a regular file inside it"),
+        ([("/etc/a.csv", "x")], "is not a regular file inside it"),
+        ([(link, "/etc/passwd")], "'a.csv' is not a regular file inside it"),
+    ]:
+        path = tmp_path / "a.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in members:
+                archive.writestr(name, content)
+        with pytest.raises(DataError, match=message):
+            read_columns(path, ["id"])
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zip"])
+def test_D20_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    """A zip or gzip that unpacks to more than 200 times its size is refused before the memory is full."""
+    monkeypatch.setattr(reading, "RATIO_COUNTS_FROM", 1 << 16)
+    path = tmp_path / f"a.csv{suffix}"
+    if suffix == ".gz":
+        path.write_bytes(gzip.compress(bytes(1 << 22)))
+    else:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("a.csv", bytes(1 << 22))
+    with pytest.raises(DataError, match="unpacks to more than 200 times its size"):
+        read_columns(path, ["id"])
+
+
+@pytest.mark.parametrize("name", ["a.csv.gz", "a.zip", "a.parquet", "a.xlsx"])
+def test_a_file_that_is_not_what_its_name_says_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match=f"{name}: "):
+        read_columns(_write(tmp_path / name, "id,text\n1,a\n"), ["id"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.lists(st.lists(st.text(max_size=8), min_size=2, max_size=2), min_size=1, max_size=6),
+    name=st.sampled_from(["a.parquet", "a.jsonl", "a.json"]),
+)
+def test_H1_parquet_and_json_come_back_unchanged(
+    rows: list[list[str]], name: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Any texts written as parquet or JSON come back as they were, lone surrogates as U+FFFD."""
+    path = tmp_path_factory.mktemp("round") / name
+    records = [{"id": row[0], "text": row[1]} for row in rows]
+    whole = [[text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in row] for row in rows]
+    if name == "a.parquet":
+        pd.DataFrame(whole, columns=["id", "text"], dtype="str").to_parquet(path)
+    else:
+        path.write_text(
+            "".join(json.dumps(one) + "\n" for one in records) if name == "a.jsonl" else json.dumps(records)
+        )
+    assert read_columns(path, ["id", "text"])[["id", "text"]].to_numpy().tolist() == whole
+
+
+def test_parquet_of_numbers_categories_and_nulls_becomes_text(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"id": [2**53 + 1, 2], "text": ["a", None], "label": pd.Categorical(["x", "y"])})
+    frame.to_parquet(tmp_path / "a.parquet")
+    assert read_columns(tmp_path / "a.parquet", ["id", "text", "label"]).drop(columns="line").to_numpy().tolist() == [
+        ["9007199254740993", "a", "x"],
+        ["2", "", "y"],
+    ]
+
+
+def test_parquet_of_bytes_that_are_no_utf_8_is_refused(tmp_path: Path) -> None:
+    broken = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xff")])
+    pq.write_table(pa.table({"text": broken}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"a\.parquet: is not parquet with columns of text"):
+        read_columns(tmp_path / "a.parquet", ["text"])
+
+
+def test_parquet_of_more_rows_than_its_bytes_can_say_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "RATIO_COUNTS_FROM", 1)
+    monkeypatch.setattr(reading, "MAX_RATIO", 1)
+    pd.DataFrame({"text": [""] * 100_000}).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"has 100000 rows in \d+ bytes"):
+        read_columns(tmp_path / "a.parquet", ["text"])

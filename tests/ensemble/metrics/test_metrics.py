@@ -1,0 +1,134 @@
+"""Every metric against scikit-learn, on random rows, random weights and absent labels."""
+
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+from pipeline import components
+from pipeline.errors.exceptions import ParamsError
+
+NAMES = components.available("metrics")
+LABELS = {
+    "accuracy": lambda y, p, c, w: reference.accuracy_score(y, p, sample_weight=w),
+    "f1_binary": lambda y, p, c, w: reference.f1_score(y, p, pos_label=1, zero_division=0, sample_weight=w),
+    "f1_macro": lambda y, p, c, w: reference.f1_score(
+        y, p, labels=range(c), average="macro", zero_division=0, sample_weight=w
+    ),
+    "f1_weighted": lambda y, p, c, w: reference.f1_score(
+        y, p, labels=range(c), average="weighted", zero_division=0, sample_weight=w
+    ),
+    "mcc": lambda y, p, c, w: reference.matthews_corrcoef(y, p, sample_weight=w),
+    "quadratic_kappa": lambda y, p, c, w: reference.cohen_kappa_score(
+        y, p, labels=range(c), weights="quadratic", sample_weight=w
+    ),
+}
+
+
+def expected(name: str, labels, probabilities, weights=None) -> float:
+    n_outputs = probabilities.shape[1]
+    if name in LABELS:
+        return LABELS[name](labels, probabilities.argmax(axis=1), n_outputs, weights)
+    if name == "log_loss":
+        return reference.log_loss(labels, probabilities, labels=range(n_outputs), sample_weight=weights)
+    scores = probabilities[:, 1] if n_outputs == 2 else probabilities
+    options = {} if n_outputs == 2 else {"multi_class": "ovr", "average": "macro", "labels": range(n_outputs)}
+    return reference.roc_auc_score(labels, scores, sample_weight=weights, **options)
+
+
+def example(n_outputs: int, seed: int = 0, n_rows: int = 400):
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, n_outputs, n_rows)
+    probabilities = generator.dirichlet(np.ones(n_outputs), n_rows)
+    probabilities[np.arange(n_rows), labels] += 0.3
+    # Rounding makes ties, which the area under the curve must count half.
+    probabilities = probabilities.round(2) + 1e-3
+    return labels, probabilities / probabilities.sum(axis=1, keepdims=True)
+
+
+def sizes(name: str) -> list[int]:
+    return [2] if name == "f1_binary" else [2, 5]
+
+
+CASES = [(name, n_outputs) for name in NAMES for n_outputs in sizes(name)]
+
+
+def test_all_metrics_of_the_project_are_there():
+    wanted = {"accuracy", "f1_binary", "f1_macro", "f1_weighted", "log_loss", "auc", "mcc", "quadratic_kappa"}
+    assert wanted <= set(NAMES)
+
+
+@pytest.mark.parametrize(("name", "n_outputs"), CASES)
+def test_H6_score_equals_scikit_learn(name, n_outputs):
+    """Scores of random predictions equal an independent implementation's."""
+    labels, probabilities = example(n_outputs)
+    metric = components.load("metrics", name)(n_outputs=n_outputs)
+    assert metric.score(labels, probabilities) == pytest.approx(expected(name, labels, probabilities), abs=1e-12)
+
+
+@pytest.mark.parametrize(("name", "n_outputs"), CASES)
+def test_resampled_scores_equal_scikit_learn_with_sample_weights(name, n_outputs):
+    labels, probabilities = example(n_outputs, seed=1)
+    weights = np.random.default_rng(2).integers(0, 4, (7, len(labels))).astype(float)
+    metric = components.load("metrics", name)(n_outputs=n_outputs)
+    wanted = [expected(name, labels, probabilities, row) for row in weights]
+    assert metric.resampled(labels, probabilities, weights) == pytest.approx(np.array(wanted), abs=1e-12)
+
+
+@pytest.mark.parametrize("name", [name for name in LABELS if name != "f1_binary"])
+def test_L8_absent_labels_count_as_in_scikit_learn_with_fixed_labels(name):
+    """A metric counts every label of the task, as scikit-learn does with the labels fixed."""
+    labels, probabilities = example(5, seed=3)
+    labels = labels % 3
+    probabilities[:, 4] = 0
+    metric = components.load("metrics", name)(n_outputs=5)
+    assert metric.score(labels, probabilities) == pytest.approx(expected(name, labels, probabilities), abs=1e-12)
+
+
+@pytest.mark.parametrize(("name", "n_outputs"), CASES)
+def test_the_better_predictions_score_better(name, n_outputs):
+    labels, probabilities = example(n_outputs)
+    metric = components.load("metrics", name)(n_outputs=n_outputs)
+    better = 0.5 * probabilities + 0.5 * np.eye(n_outputs)[labels]
+    gain = metric.score(labels, better) - metric.score(labels, probabilities)
+    assert gain * (1 if metric.higher_is_better else -1) > 0
+
+
+@pytest.mark.parametrize("name", ["accuracy", "f1_macro", "f1_weighted", "mcc", "auc", "log_loss"])
+def test_the_order_of_the_labels_does_not_matter(name):
+    labels, probabilities = example(5)
+    probabilities += np.random.default_rng(6).random(probabilities.shape) * 1e-6  # a tie would go to the first label
+    metric, order = components.load("metrics", name)(n_outputs=5), np.array([3, 0, 4, 1, 2])
+    other = metric.score(np.argsort(order)[labels], probabilities[:, order])
+    assert other == pytest.approx(metric.score(labels, probabilities), abs=1e-12)
+
+
+def test_macro_f1_counts_a_label_that_never_occurs_as_zero():
+    metric = components.load("metrics", "f1_macro")(n_outputs=3)
+    labels = np.array([0, 0, 1, 1])
+    assert metric.score(labels, np.eye(3)[labels]) == pytest.approx(2 / 3)
+
+
+def test_quadratic_kappa_of_a_worked_example():
+    # Two rows are off by one: cost 2 / 4. By the margins (2, 1, 1) of both sides, cost 2 (2 + 8 + 1) / 16 is expected.
+    metric = components.load("metrics", "quadratic_kappa")(n_outputs=3)
+    labels, predicted = np.array([0, 0, 1, 2]), np.array([0, 0, 2, 1])
+    assert metric.score(labels, np.eye(3)[predicted]) == pytest.approx(1 - (2 / 4) / (22 / 16))
+
+
+@pytest.mark.parametrize("name", ["mcc", "quadratic_kappa"])
+def test_a_coefficient_that_is_not_defined_is_zero(name):
+    metric = components.load("metrics", name)(n_outputs=2)
+    assert metric.score(np.zeros(4, int), np.tile([0.9, 0.1], (4, 1))) == 0
+
+
+def test_auc_leaves_out_labels_that_do_not_occur():
+    metric = components.load("metrics", "auc")(n_outputs=3)
+    labels, probabilities = np.array([0, 0, 1, 1]), example(3, n_rows=4)[1]
+    first, second = (reference.roc_auc_score(labels == label, probabilities[:, label]) for label in (0, 1))
+    assert metric.score(labels, probabilities) == pytest.approx((first + second) / 2)
+    assert np.isnan(metric.score(np.zeros(4, int), probabilities))
+
+
+def test_binary_f1_of_three_labels_is_refused():
+    with pytest.raises(ParamsError, match=r"needs two labels, got 3\. Use f1_macro"):
+        components.load("metrics", "f1_binary")(n_outputs=3)

@@ -1,0 +1,192 @@
+"""Every stacker found in the folder keeps the contract; then what is special to each."""
+
+import json
+
+import numpy as np
+import pytest
+
+from pipeline import components
+from pipeline.ensemble.metrics.accuracy import build as accuracy
+from pipeline.errors.exceptions import ParamsError
+
+NAMES = components.available("stackers")
+# Trees split columns in order of their place, and so may take another of two equal splits when the labels are permuted.
+LABEL_EQUIVARIANT = [name for name in NAMES if name != "lightgbm"]
+
+
+def example(n_models: int = 3, n_outputs: int = 4, n_rows: int = 300, seed: int = 0):
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, n_outputs, n_rows)
+    noise = generator.normal(size=(n_rows, n_models, n_outputs)) * np.linspace(0.7, 2.5, n_models)[:, None]
+    logits = noise + 1.5 * np.eye(n_outputs)[labels][:, None]
+    values = np.exp(logits)
+    return values / values.sum(axis=2, keepdims=True), labels
+
+
+def build(name: str, n_outputs: int = 4, **options):
+    return components.load("stackers", name)(metric=accuracy(n_outputs=n_outputs), seed=7, **options)
+
+
+def fitted(name: str, probabilities, labels, **options):
+    stacker = build(name, probabilities.shape[2], **options)
+    stacker.fit(probabilities, labels)
+    return stacker
+
+
+def test_all_rungs_of_the_default_ladder_are_there():
+    assert {"mean", "rank_mean", "greedy", "logistic", "lightgbm"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("n_outputs", [2, 4])
+@pytest.mark.parametrize("name", NAMES)
+def test_predictions_are_finite_probabilities_of_every_label(name, n_outputs):
+    probabilities, labels = example(n_outputs=n_outputs)
+    result = fitted(name, probabilities, labels).predict(probabilities[:50])
+    assert result.shape == (50, n_outputs)
+    assert np.isfinite(result).all() and (result >= 0).all()
+    assert result.sum(axis=1) == pytest.approx(np.ones(50), abs=1e-9)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_ensemble_beats_its_average_member_on_unseen_rows(name):
+    probabilities, labels = example(n_rows=2000)
+    result = fitted(name, probabilities[:1000], labels[:1000]).predict(probabilities[1000:])
+    members = (probabilities[1000:].argmax(axis=2) == labels[1000:, None]).mean()
+    assert (result.argmax(axis=1) == labels[1000:]).mean() > members + 0.05
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_H4_the_order_of_the_rows_does_not_matter(name):
+    """Permuted rows give the same stacker."""
+    probabilities, labels = example()
+    order = np.random.default_rng(1).permutation(len(labels))
+    plain = fitted(name, probabilities, labels).predict(probabilities)
+    shuffled = fitted(name, probabilities[order], labels[order]).predict(probabilities[order])
+    assert shuffled == pytest.approx(plain[order], abs=1e-5)
+
+
+@pytest.mark.parametrize("n_outputs", [2, 4])
+@pytest.mark.parametrize("name", LABEL_EQUIVARIANT)
+def test_H4_I10_the_order_of_the_labels_does_not_matter(name, n_outputs):
+    """Permuted labels give the same predictions, permuted."""
+    probabilities, labels = example(n_outputs=n_outputs)
+    order = np.random.default_rng(2).permutation(n_outputs)[::-1]
+    plain = fitted(name, probabilities, labels).predict(probabilities)
+    other = fitted(name, probabilities[:, :, order], np.argsort(order)[labels]).predict(probabilities[:, :, order])
+    assert other == pytest.approx(plain[:, order], abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["mean", "rank_mean"])
+def test_H4_a_second_copy_of_every_model_changes_no_average(name):
+    """An average of models that each stand twice is the average of the models."""
+    probabilities, labels = example()
+    once, twice = (
+        fitted(name, given, labels).predict(given) for given in (probabilities, probabilities.repeat(2, axis=1))
+    )
+    assert twice == pytest.approx(once)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_seed_gives_the_same_state(name):
+    probabilities, labels = example()
+    states = [json.dumps(fitted(name, probabilities, labels).state()) for _ in range(2)]
+    assert states[0] == states[1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_state_survives_json(name):
+    probabilities, labels = example()
+    stacker, other = fitted(name, probabilities, labels), build(name)
+    other.load_state(json.loads(json.dumps(stacker.state(), allow_nan=False)))
+    assert np.array_equal(other.predict(probabilities), stacker.predict(probabilities))
+    assert other.weights() == stacker.weights()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_D15_I10_a_label_absent_when_fitting_still_comes_out(name):
+    """A label that no fitted row had keeps its column of probabilities."""
+    probabilities, labels = example()
+    present = labels != 2
+    result = fitted(name, probabilities[present], labels[present]).predict(probabilities)
+    assert result.shape == (len(labels), 4)
+    assert np.isfinite(result).all()
+    assert result.sum(axis=1) == pytest.approx(np.ones(len(labels)), abs=1e-9)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_single_label_when_fitting_is_no_error(name):
+    probabilities, _ = example(n_rows=30)
+    result = fitted(name, probabilities, np.ones(30, int)).predict(probabilities)
+    assert np.isfinite(result).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_are_shares_of_the_models(name):
+    probabilities, labels = example()
+    weights = fitted(name, probabilities, labels).weights()
+    assert weights is not None and len(weights) == 3
+    assert min(weights) >= 0 and sum(weights) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_zero_probabilities_are_no_error(name):
+    probabilities, labels = example()
+    probabilities = np.eye(4)[probabilities.argmax(axis=2)]
+    assert np.isfinite(fitted(name, probabilities, labels).predict(probabilities)).all()
+
+
+def test_greedy_takes_the_good_model_and_leaves_the_useless():
+    probabilities, labels = example(n_rows=1000)
+    probabilities[:, 2] = np.random.default_rng(3).dirichlet(np.ones(4), 1000)
+    weights = fitted("greedy", probabilities, labels).weights()
+    assert weights[0] > 0.5 and weights[2] < 0.1
+
+
+def test_greedy_takes_the_first_of_equal_models():
+    probabilities, labels = example(n_models=1)
+    assert fitted("greedy", np.repeat(probabilities, 3, axis=1), labels).weights() == [1.0, 0.0, 0.0]
+
+
+def test_greedy_is_at_least_as_good_as_its_best_model_on_the_rows_it_saw():
+    probabilities, labels = example(n_models=4, seed=5)
+    score = accuracy(n_outputs=4).score
+    best = max(score(labels, probabilities[:, model]) for model in range(4))
+    assert score(labels, fitted("greedy", probabilities, labels).predict(probabilities)) >= best
+
+
+def test_greedy_bags_average_over_halves_of_the_models():
+    probabilities, labels = example(n_models=4)
+    weights = fitted("greedy", probabilities, labels, n_bags=20).weights()
+    assert sum(weights) == pytest.approx(1) and sum(weight > 0 for weight in weights) >= 2
+
+
+def test_ranks_of_a_worked_example():
+    column = np.array([0.1, 0.9, 0.5])
+    probabilities = np.stack([1 - column, column], axis=1)[:, None]
+    assert fitted("rank_mean", probabilities, np.array([0, 1, 1])).predict(probabilities)[:, 1].tolist() == [
+        0.25,
+        0.75,
+        0.5,
+    ]
+
+
+def test_rank_mean_does_not_see_how_sure_a_model_is():
+    probabilities, labels = example(n_outputs=2)
+    sharper = probabilities.copy()
+    sharper[:, 0, 1] = probabilities[:, 0, 1] ** 3
+    sharper[:, 0, 0] = 1 - sharper[:, 0, 1]
+    stacker = fitted("rank_mean", probabilities, labels)
+    assert stacker.predict(sharper) == pytest.approx(stacker.predict(probabilities))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("greedy", {"n_steps": 0}, "at least 1, got 0 and 1"),
+        ("logistic", {"inverse_penalty": 0.0}, r"positive, got 0\.0"),
+        ("lightgbm", {"n_leaves": 31}, r"lie in \[2, 7\], got 31"),
+    ],
+)
+def test_options_out_of_range_are_refused(name, options, message):
+    with pytest.raises(ParamsError, match=message):
+        build(name, **options)

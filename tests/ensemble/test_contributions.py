@@ -1,0 +1,279 @@
+"""What stitched models add: equal to two ensembles built by hand, zero for a copy, sure for a strong member, honest."""
+
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+
+from pipeline.artifacts.files import read_json, write_json
+from pipeline.artifacts.folds import read_folds, write_folds
+from pipeline.artifacts.histories import read_parents
+from pipeline.artifacts.paths import OUT, SCORES, predictions_path
+from pipeline.artifacts.predictions import Predictions, write_predictions
+from pipeline.artifacts.table import write_table
+from pipeline.components import load
+from pipeline.ensemble.comparison import compare
+from pipeline.ensemble.contributions import cross_fitted, describe_stitching, keep, leave_out_rung
+from pipeline.ensemble.decisions import build_ladder, cross_fit, own_folds
+from pipeline.ensemble.intervals import bootstrap_scores
+from pipeline.ensemble.stacking import Members, Rows, build_ensemble
+from pipeline.params.fields import Component
+from pipeline.reproducibility import derive_seed
+from stages.stack import main
+from tests.competition import competition
+
+PAIR, OTHER = "a+b+cnn", "a+b+lstm"
+
+
+def members_of(strengths, *, n_rows=400, n_repeats=1, holdout=0, n_folds=4, n_outputs=2, seed=0, copies=()):
+    """Return members whose logits carry the label with the given strengths; copies: name -> the member it repeats."""
+    generator = np.random.default_rng(seed)
+    names = [*strengths, *dict(copies)]
+    labels = generator.integers(0, n_outputs, n_rows + holdout)
+    logits = generator.normal(size=(n_repeats, len(labels), len(strengths), n_outputs))
+    for place, strength in enumerate(strengths.values()):
+        logits[:, np.arange(len(labels)), place, labels] += strength
+    order = [list(strengths).index(dict(copies).get(name, name)) for name in names]
+    probabilities = np.exp(logits[:, :, order])
+    probabilities /= probabilities.sum(axis=3, keepdims=True)
+    inside, outside = slice(0, n_rows), slice(n_rows, None)
+    rows, others = (
+        Rows([f"r{n}" for n in range(len(labels[part]))], labels[part], np.arange(len(labels[part])))
+        for part in (inside, outside)
+    )
+    folds = np.stack([generator.permutation(np.arange(n_rows) % n_folds) for _ in range(n_repeats)])
+    test = probabilities[0, :5]
+    mean = probabilities.mean(axis=0)
+    return Members(
+        "t",
+        [str(n) for n in range(n_outputs)],
+        names,
+        rows,
+        others,
+        ["x"] * 5,
+        folds,
+        probabilities[:, inside],
+        mean[outside],
+        test,
+    )
+
+
+def settings(*rungs, metric="accuracy", n_outputs=2, tune=False):
+    built = load("metrics", metric)(n_outputs=n_outputs)
+    ladder = build_ladder([Component(kind="stackers", name=name) for name in rungs], metric=built, seed=0)
+    return {"ladder": ladder, "metric": built, "tune": tune, "seed": 0}
+
+
+def described(members, parents, options, everyone=None):
+    ensemble = build_ensemble(members, **options)
+    return describe_stitching(
+        members, ensemble, parents=parents, everyone=everyone or members, n_bootstrap=200, **options
+    )
+
+
+@pytest.mark.parametrize("holdout", [0, 80])
+def test_with_against_without_is_the_whole_procedure_on_both_sets(holdout):
+    members = members_of({"a": 1.0, "b": 0.8, PAIR: 1.3}, holdout=holdout, n_repeats=2)
+    options = settings("mean", "logistic", tune=True)
+    found = described(members, {PAIR: ["a", "b"]}, options)
+    full, plain = build_ensemble(members, **options), build_ensemble(keep(members, ["a", "b"]), **options)
+    splits = {"oof": (members.train, [one.out_of_fold.mean(axis=0) for one in (full, plain)])}
+    splits["holdout"] = (members.holdout, [full.holdout, plain.holdout])
+    for split, (rows, pair) in splits.items():
+        if not rows.ids:
+            assert found["difference"][split] is found["with_pairs"][split] is found["without_pairs"][split] is None
+            continue
+        scores = [options["metric"].score(rows.labels, one) for one in pair]
+        resampled = bootstrap_scores(
+            rows.labels,
+            pair,
+            metric=options["metric"],
+            clusters=rows.clusters,
+            n_resamples=200,
+            seed=derive_seed(0, "t"),
+        )
+        assert [found[key][split]["score"] for key in ("with_pairs", "without_pairs")] == scores
+        assert found["difference"][split]["value"] == scores[0] - scores[1]
+        low, high = np.percentile(resampled[0] - resampled[1], [2.5, 97.5])
+        assert (found["difference"][split]["low"], found["difference"][split]["high"]) == pytest.approx((low, high))
+    assert (found["with_pairs"]["n_models"], found["without_pairs"]["n_models"]) == (3, 2)
+    assert found["without_pairs"]["chosen"] == plain.chosen
+
+
+@pytest.mark.parametrize("rung", ["greedy", "logistic"])
+def test_a_copy_adds_nothing_and_a_strong_member_adds_surely(rung):
+    copy, strong = OTHER, PAIR
+    members = members_of({"a": 1.0, "b": 0.8, strong: 2.5}, copies={copy: "a"}, n_rows=4000)
+    models = {
+        one["name"]: one for one in described(members, {strong: ["a", "b"], copy: ["a", "b"]}, settings(rung))["models"]
+    }
+    assert models[strong]["adds"]["low"] > 0.05
+    # Greedy takes the first of equals; logistic's penalty shrinks two copies less than one, the more the fewer rows.
+    assert abs(models[copy]["adds"]["value"]) <= (0 if rung == "greedy" else 0.005)
+
+
+def test_leaving_one_out_is_the_rung_refitted_without_it():
+    members = members_of({"a": 1.0, "b": 0.8, PAIR: 1.2, OTHER: 1.1}, n_repeats=2, n_rows=200)
+    options = settings("logistic")
+    found = described(members, {PAIR: ["a", "b"], OTHER: ["a", "b"]}, options)
+    scores = []
+    for kept in (members, keep(members, ["a", "b", OTHER])):
+        parts = zip(kept.out_of_fold, kept.folds, strict=True)
+        own = [
+            own_folds(cross_fit(options["ladder"]["logistic"], one, kept.train.labels, folds), folds)
+            for one, folds in parts
+        ]
+        scores.append(options["metric"].score(members.train.labels, np.mean(own, axis=0)))
+    assert found["models"][0]["adds"]["value"] == pytest.approx(scores[0] - scores[1], abs=1e-12)
+
+
+def test_no_fold_is_predicted_by_a_fit_on_its_own_labels():
+    members = members_of({"a": 1.0, PAIR: 1.0}, n_rows=80)
+    build = settings("logistic")["ladder"]["logistic"]
+    plain = cross_fitted(members, build)
+    for fold in range(4):
+        inside = members.folds[0] == fold
+        labels = np.where(inside, 1 - members.train.labels, members.train.labels)
+        other = members_of({"a": 1.0, PAIR: 1.0}, n_rows=80)
+        changed = cross_fitted(
+            Members(**{**vars(other), "train": Rows(other.train.ids, labels, other.train.clusters)}), build
+        )
+        assert np.array_equal(changed[inside], plain[inside]) and not np.array_equal(changed, plain)
+
+
+def test_useless_stitched_models_add_nothing_sure():
+    members = members_of({"a": 1.0, "b": 1.0, PAIR: 0.0, OTHER: 0.0}, n_rows=600, holdout=200)
+    found = described(members, {PAIR: ["a", "b"], OTHER: ["a", "b"]}, settings("mean", "greedy", "logistic"))
+    assert all(one["low"] <= 0 for one in found["difference"].values())
+    assert all(model["gain"]["high"] < 0 for model in found["models"])
+
+
+@pytest.mark.parametrize(
+    ("chosen", "ladder", "n_rows", "expected"),
+    [
+        ("lightgbm", ["mean", "greedy", "lightgbm"], 400, "lightgbm"),
+        ("lightgbm", ["mean", "greedy", "lightgbm"], 1_000_000, "greedy"),
+        ("logistic-2", ["mean", "logistic-2"], 1_000_000, "mean"),
+        ("greedy-2", ["greedy", "greedy-2"], 1_000_000, "greedy-2"),
+        ("rank_mean", ["mean", "rank_mean"], 1_000_000, "rank_mean"),
+    ],
+)
+def test_a_slow_rung_gives_way_where_its_refits_would_read_too_much(chosen, ladder, n_rows, expected):
+    # 20 models left out, 4 folds, 3 members, 2 labels: 480 numbers a row.
+    members = members_of({"a": 1.0, "b": 1.0, PAIR: 1.0}, n_rows=8)
+    wide = Members(**{**vars(members), "out_of_fold": np.broadcast_to(members.out_of_fold[:, :1], (1, n_rows, 3, 2))})
+    assert leave_out_rung(wide, chosen=chosen, ladder=ladder, n_left_out=20) == expected
+
+
+def test_the_mean_stands_in_where_the_ladder_has_nothing_quick(monkeypatch):
+    monkeypatch.setattr("pipeline.ensemble.contributions.REFIT_NUMBERS", 0)
+    members = members_of({"a": 1.0, PAIR: 1.0}, n_rows=120)
+    found = described(members, {PAIR: ["a"]}, settings("logistic"))
+    score = settings("mean")["metric"].score
+    with_it, without = members.out_of_fold[0].mean(axis=1), members.out_of_fold[0, :, 0]
+    labels = members.train.labels
+    assert found["leave_one_out"] == "mean"
+    assert found["models"][0]["adds"]["value"] == pytest.approx(score(labels, with_it) - score(labels, without))
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
+def test_the_better_encoder_is_the_one_to_beat_whatever_way_the_metric_points(metric):
+    members = members_of({"a": 0.5, "b": 1.5, PAIR: 2.5}, n_rows=600)
+    everyone, inner = members, keep(members, ["a", PAIR])  # b is no member of the ensemble
+    options = settings("mean", metric=metric)
+    model = described(inner, {PAIR: ["a", "b"]}, options, everyone)["models"][0]
+    score = partial(options["metric"].score, members.train.labels)
+    by_name = {name: score(members.out_of_fold[0, :, place]) for place, name in enumerate(members.names)}
+    assert model["gain"]["over"] == "b" and model["parents"] == {"a": by_name["a"], "b": by_name["b"]}
+    sign = 1 if metric == "accuracy" else -1
+    assert model["gain"]["value"] == sign * (by_name[PAIR] - by_name["b"]) and model["gain"]["low"] > 0
+    wrong = [members.out_of_fold[0, :, place].argmax(axis=1) != members.train.labels for place in range(3)]
+    expected = {name: np.corrcoef(wrong[place], wrong[2])[0, 1] for place, name in enumerate("ab")}
+    assert model["error_correlation"] == pytest.approx(expected)
+    assert (model["head"], model["encoders"]) == ("cnn", ["a", "b"])
+
+
+def test_gains_are_paired():
+    members = members_of({"a": 1.0}, copies={PAIR: "a"})
+    keys = [("model", "a"), ("model", PAIR)]
+    found = compare(
+        members.train, {key: members.out_of_fold[0, :, 0] for key in keys},
+        metric=load("metrics", "accuracy")(n_outputs=2), n_resamples=100, seed=0,
+    )  # fmt: skip
+    assert (found.gain(*keys).low, found.gain(*keys).high) == (0, 0) and found.score(keys[0])["low"] < 1
+
+
+def test_without_stitched_members_there_is_nothing_to_say():
+    members = members_of({"a": 1.0, "b": 1.0}, n_rows=80)
+    assert described(members, {}, settings("mean")) is None
+
+
+def test_with_nothing_but_stitched_members_there_is_no_ensemble_without_them():
+    everyone = members_of({"a": 1.0, "b": 1.0, PAIR: 1.0}, n_rows=80, holdout=20)
+    found = described(keep(everyone, [PAIR]), {PAIR: ["a", "b"]}, settings("mean", "logistic"), everyone)
+    assert found["difference"] is found["without_pairs"] is found["models"][0]["adds"] is None
+    assert found["with_pairs"]["holdout"]["score"] > 0.5
+    json.dumps(found, allow_nan=False)
+
+
+def test_kept_members_are_the_ones_gathered_alone():
+    members = members_of({"a": 1.0, "b": 0.5, PAIR: 2.0}, holdout=10)
+    kept = keep(members, [PAIR, "a"])
+    assert kept.names == [PAIR, "a"] and kept.train is members.train
+    assert np.array_equal(kept.out_of_fold[0, :, 1], members.out_of_fold[0, :, 0])
+    assert np.array_equal(kept.holdout_probabilities[:, 0], members.holdout_probabilities[:, 2])
+    assert kept.test_probabilities.shape == (5, 2, 2) and kept.out_of_fold.flags["C_CONTIGUOUS"]
+
+
+PARAMS = """
+competition: small
+augment: {}
+training: {}
+encoders: {model0: {source: from_config}, model1: {source: from_config}, unused: {source: from_config}}
+stitch: {pairs: [[model0, model1]], heads: {cnn: text_cnn}}
+submit: {}
+seed: 5
+tasks:
+  news: {kind: binary, metric: accuracy, train: data/small/raw.csv, test: data/small/raw.csv}
+baselines: {tfidf: tfidf_logistic}
+stack: {members: [model0, model0+model1+cnn, tfidf], ladder: [mean, logistic], n_bootstrap: 50}
+folds: {near_duplicate_similarity: null}
+"""
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A folder in which the stack stage can run: one encoder is a parent of the pair but no member."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    (tmp_path / "data" / "small").mkdir(parents=True)
+    (tmp_path / "data" / "small" / "raw.csv").touch()
+    table, folds, members = competition(n_rows=160, holdout=20, n_repeats=1, signals=(1.0, 1.2, 1.5, 0.5))
+    write_table(table)
+    write_folds(folds.rows)
+    digest = read_folds().digest
+    places = [("finetune", "model0"), ("finetune", "model1"), ("stitch", "model0+model1+cnn"), ("baseline", "tfidf")]
+    for (stage, name), model in zip(places, members.values(), strict=True):
+        mine = Predictions(name, "news", model.labels, model.rows, model.logits, digest, "", 0)
+        write_predictions(mine, predictions_path(stage, name, "news"))
+    units = [{"task": "news", "encoders": ["model1", "model0"]}, {"task": "other", "encoders": ["unused"]}]
+    write_json(OUT / "stitch" / "model0+model1+cnn" / "history.json", {"units": units})
+    return tmp_path
+
+
+def test_the_stage_compares_a_pair_with_an_encoder_that_is_no_member(repository):
+    main()
+    scores = read_json(SCORES)["tasks"]["news"]
+    stitching, model = scores["stitching"], scores["stitching"]["models"][0]
+    assert [one["name"] for one in scores["models"][:3]] == ["model0", "model0+model1+cnn", "tfidf"]
+    assert set(model["parents"]) == {"model0", "model1"} and model["encoders"] == ["model0", "model1"]
+    assert stitching["with_pairs"]["oof"]["score"] == scores["estimate"]["score"]
+    assert stitching["with_pairs"]["oof"]["low"] == scores["estimate"]["low"]
+    assert stitching["with_pairs"]["holdout"]["score"] == scores["holdout"]["score"]
+    assert stitching["without_pairs"]["n_models"] == 2
+
+
+def test_parents_are_those_of_the_task_in_the_order_of_params(repository):
+    found = read_parents(["model0+model1+cnn"], encoders=["unused", "model0", "model1"], task="news")
+    assert found == {"model0+model1+cnn": ["model0", "model1"]}

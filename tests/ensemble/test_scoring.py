@@ -1,0 +1,169 @@
+"""The bootstrap, the intervals and the diagnostics, against what can be worked out."""
+
+import csv
+import time
+
+import numpy as np
+import pytest
+
+from pipeline.ensemble.intervals import Interval, bootstrap_scores, cluster_weights, interval, unseen_interval
+from pipeline.ensemble.metric_forms import confusion
+from pipeline.ensemble.metrics.accuracy import build as accuracy
+from pipeline.ensemble.metrics.f1_macro import build as f1_macro
+from pipeline.ensemble.metrics.log_loss import build as log_loss
+from pipeline.ensemble.scoring import calibration_bins, error_agreement, plot_tables, score_models, score_once
+
+
+def right_with(share: float, n_rows: int, seed: int):
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, 2, n_rows)
+    predicted = np.where(generator.random(n_rows) < share, labels, 1 - labels)
+    return labels, np.eye(2)[predicted] * 0.8 + 0.1
+
+
+def resampled(labels, probabilities, **options):
+    settings = {"metric": accuracy(n_outputs=2), "clusters": np.arange(len(labels)), "n_resamples": 1000, "seed": 1}
+    return bootstrap_scores(labels, [probabilities], **{**settings, **options})[0]
+
+
+def test_the_standard_error_of_accuracy_is_the_binomial_one():
+    labels, probabilities = right_with(0.8, 2000, 0)
+    score = accuracy(n_outputs=2).score(labels, probabilities)
+    found = interval(score, resampled(labels, probabilities)).standard_error
+    assert found == pytest.approx(np.sqrt(score * (1 - score) / 2000), rel=0.08)
+
+
+def test_the_interval_holds_the_truth_about_95_times_in_100():
+    inside = 0
+    for seed in range(200):
+        labels, probabilities = right_with(0.7, 300, seed)
+        found = interval(0.0, resampled(labels, probabilities, n_resamples=300))
+        inside += found.low <= 0.7 <= found.high
+    assert 178 <= inside <= 199  # 99.9 % of a binomial with 0.95
+
+
+def test_copied_rows_in_a_cluster_do_not_narrow_the_interval():
+    labels, probabilities = right_with(0.8, 300, 3)
+    copied = resampled(np.repeat(labels, 9), np.repeat(probabilities, 9, axis=0), clusters=np.repeat(range(300), 9))
+    naive = resampled(np.repeat(labels, 9), np.repeat(probabilities, 9, axis=0))
+    plain = resampled(labels, probabilities)
+    assert copied.std() == pytest.approx(plain.std(), rel=0.1)
+    assert naive.std() < 0.45 * plain.std()
+
+
+def test_every_resample_draws_as_many_clusters_as_there_are():
+    clusters = np.array(["a", "a", "b", "c", "c", "c"])
+    weights = np.concatenate(list(cluster_weights(clusters, n_resamples=500, seed=0)))
+    assert weights.shape == (500, 6)
+    assert (weights[:, [0, 2, 3]].sum(axis=1) == 3).all()
+    assert (weights[:, 0] == weights[:, 1]).all() and (weights[:, 3:] == weights[:, 3:4]).all()
+
+
+def test_weights_come_in_chunks_that_fit_in_memory():
+    chunks = [len(chunk) for chunk in cluster_weights(np.arange(1_500_000), n_resamples=5, seed=0)]
+    assert chunks == [2, 2, 1]
+
+
+def test_the_same_seed_gives_the_same_resamples_and_another_seed_others():
+    labels, probabilities = right_with(0.8, 200, 4)
+    first, again, other = (resampled(labels, probabilities, seed=seed) for seed in (1, 1, 2))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
+def test_a_thousand_resamples_of_thirty_thousand_rows_take_seconds_at_most():
+    labels = np.random.default_rng(0).integers(0, 6, 30_000)
+    probabilities = np.random.default_rng(1).dirichlet(np.ones(6), 30_000)
+    weights = np.ones((100, 30_000))
+    start = time.process_time()
+    for _ in range(10):
+        f1_macro(n_outputs=6).resampled(labels, probabilities, weights)
+    assert time.process_time() - start < 3
+
+
+def test_the_difference_of_paired_models_is_surer_than_of_unpaired_ones():
+    labels, first = right_with(0.8, 1000, 5)
+    second = first.copy()
+    second[:20] = 1 - second[:20]
+    options = {"metric": accuracy(n_outputs=2), "clusters": np.arange(1000), "n_resamples": 500}
+    paired = bootstrap_scores(labels, [first, second], seed=1, **options)
+    alone = bootstrap_scores(labels, [second], seed=2, **options)[0]
+    assert (paired[1] - paired[0]).std() < 0.5 * (alone - paired[0]).std()
+
+
+def test_the_score_on_unseen_rows_lies_in_its_interval_about_95_times_in_100():
+    inside = 0
+    for seed in range(200):
+        labels, probabilities = right_with(0.7, 800, seed)
+        train, test = slice(0, 600), slice(600, 800)
+        score = accuracy(n_outputs=2).score(labels[train], probabilities[train])
+        own = interval(score, resampled(labels[train], probabilities[train], n_resamples=200))
+        low, high = unseen_interval(own, n_train=600, n_test=200)
+        inside += low <= accuracy(n_outputs=2).score(labels[test], probabilities[test]) <= high
+    assert 178 <= inside <= 199
+
+
+def test_an_interval_of_an_empty_test_set_is_not_a_number():
+    assert np.isnan(unseen_interval(Interval(0.8, 0.7, 0.9, 0.05), n_train=10, n_test=0)).all()
+
+
+def test_resamples_without_a_score_do_not_count():
+    assert interval(0.5, np.array([0.4, np.nan, 0.6])).standard_error == pytest.approx(np.sqrt(0.02))
+    assert np.isnan(interval(0.5, np.array([np.nan, np.nan])).low)
+
+
+def test_models_that_err_on_the_same_rows_agree():
+    labels = np.array([0, 0, 1, 1])
+    right, wrong = np.eye(2)[labels], np.eye(2)[1 - labels]
+    half, other = right.copy(), right.copy()
+    half[:2], other[2:] = wrong[:2], wrong[2:]
+    assert error_agreement(labels, [half, half, other, right]) == [
+        [1, 1, -1, 0], [1, 1, -1, 0], [-1, -1, 1, 0], [0, 0, 0, 1],
+    ]  # fmt: skip
+
+
+def test_calibration_bins_hold_every_row_once():
+    labels, probabilities = np.array([0, 1, 1]), np.array([[1.0, 0.0], [0.45, 0.55], [0.6, 0.4]])
+    bins = calibration_bins(labels, probabilities)
+    assert [one["rows"] for one in bins] == [0, 0, 0, 0, 0, 1, 1, 0, 0, 1]
+    assert bins[9]["accuracy"] == 1 and bins[6]["accuracy"] == 0 and bins[0]["confidence"] is None
+
+
+def test_a_record_scores_the_mean_of_the_repeats_and_every_fold_of_each():
+    labels, probabilities = right_with(0.7, 60, 6)
+    other = right_with(0.7, 60, 7)[1]
+    models = [np.stack([probabilities, other]), np.stack([np.eye(2)[labels]] * 2)]
+    folds = np.stack([np.arange(60) % 3, np.arange(60) // 20])
+    metric = log_loss(n_outputs=2)
+    records = score_models(
+        labels, models, folds=folds, clusters=np.arange(60), metric=metric,
+        report_metrics={"accuracy": accuracy(n_outputs=2)}, reference=0, n_resamples=100, seed=0,
+    )  # fmt: skip
+    assert records[0]["score"] == metric.score(labels, (probabilities + other) / 2)
+    assert records[0]["folds"][1][2] == metric.score(labels[40:], other[40:])
+    assert np.shape(records[0]["folds"]) == (2, 3)
+    assert records[0]["gain"] is None
+    assert records[1]["gain"]["value"] == pytest.approx(records[0]["score"], abs=1e-6)  # lower is better: positive
+    assert records[1]["gain"]["low"] > 0
+    assert records[1]["metrics"] == {"accuracy": 1.0}
+
+
+def test_a_hold_out_without_rows_has_no_score():
+    options = {"clusters": np.arange(0), "metric": accuracy(n_outputs=2), "n_resamples": 50, "seed": 0}
+    assert score_once(np.arange(0), np.empty((0, 2)), **options) is None
+
+
+def test_confusion_counts_true_labels_by_row():
+    assert confusion(np.array([0, 0, 1]), np.array([1, 1, 1]), n_outputs=2).tolist() == [[0, 2], [0, 1]]
+
+
+def test_the_confusion_csv_has_a_line_per_row_and_survives_commas_in_labels():
+    one = {
+        "labels": ["a,b", "c"], "confusion": [[2, 1], [0, 3]], "models": [],
+        "calibration": calibration_bins(np.array([0]), np.array([[0.7, 0.3]])),
+        "estimate": {"score": 0.8, "low": 0.7, "high": 0.9},
+    }  # fmt: skip
+    tables = {name: list(csv.DictReader(text.splitlines())) for name, text in plot_tables({"news": one}).items()}
+    assert len(tables["confusion"]) == 6
+    assert tables["confusion"][2] == {"task": "news", "actual": "a,b", "predicted": "c"}
+    assert tables["calibration"] == [{"task": "news", "confidence": "0.7", "accuracy": "1.0", "rows": "1"}]
+    assert tables["scores"] == [{"task": "news", "model": "ensemble", "score": "0.8", "low": "0.7", "high": "0.9"}]

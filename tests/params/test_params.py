@@ -1,0 +1,466 @@
+"""params.yaml: every error at once, with key path, line and remedy; YAML 1.2; no torch."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from pipeline.errors.exceptions import CODES, ParamsError
+from pipeline.params.loading import load_params
+from pipeline.params.schema import json_schema
+from tests.conftest import PARAMS, ROOT
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "data" / "tiny"
+    folder.mkdir(parents=True)
+    for name in ("train", "test", "sample_submission"):
+        (folder / f"{name}.csv").touch()
+
+    def write_and_load(text: str = PARAMS):
+        Path("params.yaml").write_text(text, encoding="utf-8")
+        return load_params()
+
+    return write_and_load
+
+
+def test_good_params_load_and_encoders_inherit_training(load) -> None:
+    params = load()
+    assert params.encoders["bert"].batch_size == params.training.batch_size == 16
+    assert params.stitch.batch_size == 16
+    assert params.encoders["bert"].pooling.name == "mean" and params.encoders["electra"].pooling is None
+    assert params.members == ["bert", "electra", "bert+electra+cnn", "tfidf"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("epochs: 1", "epohcs: 1", r"params.yaml:12 training.epohcs: is not a known key: .*Did you mean 'epochs'\?"),
+        (
+            "epochs: 1",
+            "epochs: one",
+            r"params.yaml:12 training.epochs: must be a valid integer, got 'one'. Correct it, or remove it for the "
+            r"default \(3\)",
+        ),
+        (
+            "epochs: 1",
+            "precision: fp8",
+            r"precision: must be 'auto', 'fp32', 'bf16' or 'fp16', got 'fp8'",
+        ),
+        ("training: {epochs", "training: [{epochs", r"is not valid YAML 1.2"),
+        (
+            "text: synthetic_text, label: label",
+            "text: a, label: a",
+            r"columns.label: a text must not be the label, got 'a'",
+        ),
+        (
+            "kind: multiclass",
+            "kind: multiclass\n    encoding: utf9",
+            r"encoding: must be a name of .*codecs.*, got 'utf9'",
+        ),
+        (
+            "kind: multiclass",
+            "kind: multiclass\n    labels: [a, b, a]",
+            r"labels: each label must stand once, got \['a', 'b'",
+        ),
+        ("epochs: 1", "epochs: 0", r"training.epochs: must be greater than or equal to 1, got 0"),
+        ("epochs: 1", "loss: focall", r"training.loss: got 'focall', expected one of .*Did you mean 'focal'\?"),
+        (
+            "epochs: 1",
+            "loss: {name: focal, gama: 2}",
+            r"focal does not take this option: got 'gama'.*Did you mean 'gamma'\?",
+        ),
+        ("epochs: 1", "loss: {name: focal, gamma: two}", r"training.loss: gamma: .*got 'two'"),
+        ("metric: accuracy", "metric: acuracy", r"params.yaml:6 tasks.intent.metric: got 'acuracy'.*'accuracy'"),
+        ("train.csv", "trian.csv", r"tasks.intent.train: no such file: data/tiny/trian.csv. Put the competition's"),
+        ("  bert:", "  be.rt:", r"encoders.be.rt: names must be text that matches \[a-z0-9_-\]\+"),
+        ("competition: tiny", "", r"competition: is missing. Add it"),
+        ("data/tiny/train.csv", "train.csv", r"tasks.intent.train: must lie in data/tiny/, which DVC watches"),
+        ("data/tiny/test.csv", "data/tiny/../x.csv", r"tasks.intent.test: must lie in data/tiny/"),
+        ("baselines: {tfidf", "baselines: {ensemble", r"baselines.ensemble: this name is taken"),
+        ("n_splits: 2", "n_splits: 1", r"folds.n_splits: must be greater than or equal to 2, got 1"),
+        ("n_splits: 2", "n_splits: 2, n_splits: 3", r"params.yaml:11: is not valid YAML 1.2.*duplicate key"),
+        ("{name: text_cnn, n_filters: 8}", "{name: text_cnn}\n    pooling: mean", r"text_cnn reads token states"),
+        ("kind: multiclass", "kind: binary\n    labels: [a, b, c]", r"labels: a binary task has two labels, got 3"),
+        ("stack: {", "stack: {members: [bert, brt], ", r"stack.members.1: got 'brt'.*Did you mean 'bert'\?"),
+        ("stack: {", "stack: {members: [bert, bert], ", r"stack.members: names a member twice"),
+        ("baselines: {tfidf", "baselines: {bert", r"baselines.bert: an encoder has this name too"),
+        (
+            "stitch: {",
+            "stitch: {pairs: [[bert, brt]], ",
+            r"params.yaml:\d+ stitch.pairs.0: got 'brt'.*Did you mean 'bert'\?",
+        ),
+        ("stitch: {", "stitch: {pairs: [[bert, bert]], ", r"stitch.pairs.0: must name different encoders"),
+        (
+            "stitch: {",
+            "stitch: {pairs: [[bert]], ",
+            r"stitch.pairs.0: list should have at least 2 items.*got \['bert'\]",
+        ),
+        (
+            "stitch: {",
+            "stitch: {pairs: foo, ",
+            r"stitch.pairs: must be 'all' or a mapping or a valid list, got 'foo'. Correct",
+        ),
+        ("stitch: {", "stitch: {pairs: {bets: 2}, ", r"stitch.pairs.bets: is not a known key: .*Did you mean 'best'"),
+        ("columns: {id: id", "columns: {id: 1.5", r"columns.id: must be a valid string or a valid integer, got 1.5"),
+        (
+            "stitch: {",
+            "stitch: {pairs: [[bert, electra], [electra, bert]], ",
+            r"stitch.pairs.1: names .* a second time",
+        ),
+        ("stitch: {", "stitch: {pairs: {best: 2}, ", r"stitch.pairs.best: must be at most 1, the pairs of 2 encoders"),
+        (
+            "stitch: {",
+            "stitch: {tokenizer: brt, ",
+            r"stitch.tokenizer: must be best or an encoder of every pair, got brt",
+        ),
+        (
+            "stitch: {",
+            "stitch: {unfreeze: 1, ",
+            r"stitch.unfreeze: layers that learn have no fixed states. Set features",
+        ),
+        (
+            "base: finetuned",
+            "head_rows: held_out",
+            r"stitch.head_rows: held_out spares rows that base: pretrained has never",
+        ),
+        ("stitch: {", "stitch: {head_rows: held_out, ", r"stitch.head_rows: held_out takes the rows that .* spared"),
+        ("stitch: {", "stitch: {epohcs: 2, ", r"stitch.epohcs: is not a known key: .*Did you mean 'epochs'\?"),
+        ("{cnn: {name", "{c+n: {name", r"stitch.heads.c\+n: names must be text that matches"),
+        ("  bert:", "  007:", r"encoders.7: names must be text that matches .*, got 7"),
+        ("submit: {}", "submit: {model: brt}", r"submit.model: got 'brt'.*Did you mean 'bert'\?"),
+        ("    max_length: 24\n    head", "    precision: fp16\n    head", r"electra.precision: fp16 needs a GPU"),
+        (
+            "{name: from_config, architecture: bert",
+            "{name: pretrained, hub_id: a/b",
+            r"source: pretrained does not take this option",
+        ),
+    ],
+)
+def test_P1_P2_P3_P4_P5_a_wrong_key_is_named_with_line_and_remedy(load, old: str, new: str, message: str) -> None:
+    """Unknown keys, wrong values, names that DVC cannot address and contradictions are named with line and remedy."""
+    assert old in PARAMS
+    with pytest.raises(ParamsError, match=f"(?s){message}"):
+        load(PARAMS.replace(old, new, 1))
+
+
+BERT = "{name: from_config, architecture: bert, vocab_size: 300, hidden_size: 16, n_layers: 1, n_heads: 2}"
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("{name: pretrained, hub_id: a/b, revision: main}", r"revision: got 'main'. A branch can move: pin the 40-hex"),
+        ("{name: pretrained, hub_id: a/b}", r"revision: got None. A branch can move"),
+        ("{name: pretrained, path: elsewhere}", r"source.path: must lie in models/, which DVC watches"),
+        ("{name: pretrained, path: models/none}", r"source.path: no such folder: models/none"),
+        (
+            "{name: pretrained, path: data, hub_id: a/b}",
+            r"needs one of path, hub_id or package, got \['path', 'hub_id'\]",
+        ),
+    ],
+)
+def test_P6_a_checkpoint_must_be_pinned_or_present(load, source: str, message: str) -> None:
+    """A hub checkpoint must be pinned to a commit, a local one must be there; both are checked before anything runs."""
+    with pytest.raises(ParamsError, match=message):
+        load(PARAMS.replace(BERT, source))
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """Lay down the folder of a checkpoint and return the params that use it."""
+
+    def write(config: dict, *, weights: str = "model.safetensors", max_length: int = 24) -> str:
+        folder = tmp_path / "models" / "mine"
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        (folder / weights).touch()
+        text = PARAMS.replace(BERT, "{name: pretrained, path: models/mine}", 1)
+        return text.replace("max_length: 24", f"max_length: {max_length}", 1)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("config", "limit"),
+    [
+        ({"model_type": "bert", "max_position_embeddings": 512}, 512),
+        ({"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}, 512),
+        ({"model_type": "xlnet"}, None),
+    ],
+)
+def test_P5_a_length_beyond_the_models_positions_is_refused(load, checkpoint, config: dict, limit: int | None) -> None:
+    """`max_length` beyond what a checkpoint's position embeddings hold is refused from its config.json alone."""
+    if limit is None:
+        assert load(checkpoint(config, max_length=9999)).encoders["bert"].max_length == 9999
+        return
+    with pytest.raises(
+        ParamsError, match=rf"encoders.bert.max_length: must be at most {limit}, .* got {limit + 1}"
+    ) as caught:
+        load(checkpoint(config, max_length=limit + 1))
+    assert caught.value.code == "E203"
+    assert load(PARAMS.replace(BERT, "{name: pretrained, path: models/mine}", 1).replace("24", str(limit), 1))
+
+
+@pytest.mark.parametrize(
+    ("config", "weights", "message"),
+    [
+        (
+            {"model_type": "bert"},
+            "pytorch_model.bin",
+            r"source: .*must hold model.safetensors, got .*pytorch_model.bin",
+        ),
+        (
+            {"model_type": "evil", "auto_map": {"AutoModel": "evil.Model"}},
+            "model.safetensors",
+            r"source: .*brings code of its own for model_type 'evil'",
+        ),
+        ([], "model.safetensors", r"source: .*config.json must be an object"),
+    ],
+)
+def test_P6_a_checkpoint_of_other_weights_or_with_code_of_its_own_is_refused(
+    load, checkpoint, config: dict, weights: str, message: str
+) -> None:
+    """A checkpoint without safetensors, or of a family that only code of its own could build, is refused."""
+    with pytest.raises(ParamsError, match=f"encoders.bert.{message}") as caught:
+        load(checkpoint(config, weights=weights))
+    assert caught.value.code == "E204"
+
+
+def test_P6_a_hub_checkpoint_that_is_not_here_is_refused_where_nothing_may_be_fetched(load, monkeypatch) -> None:
+    """Where nothing may be fetched, a pinned checkpoint that is not on this machine is refused, with what fetches it."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    commit = "5c58d0b8ec1d9014354d691c538661bf00bfdb44"
+    text = PARAMS.replace(BERT, f"{{name: pretrained, hub_id: nobody/nothing, revision: {commit}}}")
+    with pytest.raises(ParamsError, match=rf"source.hub_id: .*hf download nobody/nothing --revision {commit}"):
+        load(text)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code"),
+    [
+        ("epochs: 1", "epohcs: 1", "E201"),
+        ("epochs: 1", "loss: {name: focal, gama: 2}", "E201"),
+        ("epochs: 1", "epochs: 0", "E202"),
+        ("epochs: 1", "loss: focall", "E202"),
+        ("train.csv", "trian.csv", "E202"),
+        ("competition: tiny", "", "E202"),
+        ("stitch: {", "stitch: {unfreeze: 1, ", "E203"),
+        ("    max_length: 24\n    head", "    precision: fp16\n    head", "E203"),
+        (BERT, "{name: pretrained, path: models/none}", "E204"),
+        ("epochs: 1, ", "epohcs: 0, epochs: 0, ", "E200"),
+        ("epochs: 1", "epochs: [1", "E200"),
+    ],
+)
+def test_P1_P2_P5_P6_a_problem_of_one_kind_has_its_code(load, old: str, new: str, code: str) -> None:
+    """Problems of one kind carry its code (unknown, wrong, contradiction, model); of several kinds E200."""
+    with pytest.raises(ParamsError) as caught:
+        load(PARAMS.replace(old, new, 1))
+    assert caught.value.code == code
+
+
+def test_P1_all_errors_are_reported_together_and_an_inherited_one_once(load) -> None:
+    """All problems are reported at once, one a line, and what encoders inherit only where it is written."""
+    wrong = (
+        PARAMS.replace("epochs: 1", "epochs: 0")
+        .replace("metric: accuracy", "metric: f1")
+        .replace("{n_splits", "{n_splts")
+    )
+    with pytest.raises(ParamsError) as caught:
+        load(wrong)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 3, lines
+    assert sorted(line.split(" ")[1] for line in lines) == [
+        "folds.n_splts:",
+        "tasks.intent.metric:",
+        "training.epochs:",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        (
+            "{augmenter: {name: synonyms, lexicon: models/cilin.txt}}",
+            "synonyms: lexicon: no such file: models/cilin.txt",
+        ),
+        ("{augmenter: {name: synonyms, lexicon: data/cilin.txt}}", "synonyms: lexicon must lie in models/"),
+        ("{augmenter: {name: contextual, model: models/mlm}}", "contextual: model: .*no such folder: models/mlm"),
+        ("{augmenter: {name: contextual, model: bert-base/x@main}}", "contextual: model: .*a branch can move"),
+        ("{augmenter: sentence_shuffle, kept_ratio: 0.5}", "sentence_shuffle cannot spare single words"),
+        ("{augmenter: keyboard, guide: {by: gradient}}", "guide: by: gradient needs a model"),
+        ("{augmenter: keyboard, guide: {model: models/x}}", "guide: by: gradient needs a model, by: tfidf takes none"),
+        ("{augmenter: keyboard, tasks: [intend]}", "tasks.0: got 'intend'.*Did you mean 'intent'"),
+        ("{augmenter: keyboard, row_ratio: 2}", "row_ratio: must be less than or equal to 1, got 2"),
+    ],
+)
+def test_a_wrong_step_of_augmentation_is_named(load, step: str, message: str) -> None:
+    with pytest.raises(ParamsError, match=rf"(?s)augment.steps.0.*{message}"):
+        load(PARAMS.replace("augment: {}", f"augment: {{steps: [{step}]}}"))
+
+
+@pytest.mark.parametrize(
+    ("augment", "message"),
+    [
+        ("{}", "Give tasks.intent.unlabelled, or set augment.transductive.*variants of texts without labels"),
+        ("{transductive: true}", "variants of texts without labels. Add a step to augment.steps that needs no labels"),
+        ("{quality: {min_similarity: 0.5}}", "augment.quality: a range needs a similarity"),
+        ("{quality: {similarity: edit, min_similarity: 0.5, max_similarity: 0.2}}", "must be at most max_similarity"),
+    ],
+)
+def test_augmentation_that_contradicts_itself_is_refused(load, augment: str, message: str) -> None:
+    text = PARAMS.replace("augment: {}", f"augment: {augment}").replace(
+        "    max_length: 24\n", "    max_length: 24\n    objective: uda\n", 1
+    )
+    with pytest.raises(ParamsError, match=f"(?s){message}"):
+        load(text)
+
+
+@pytest.mark.parametrize(("written", "value"), [("1e-5", 1e-5), ("1E-5", 1e-5), ("0.00001", 1e-5), ("1", 1.0)])
+def test_P3_numbers_are_those_of_yaml_1_2(load, written: str, value: float) -> None:
+    """`1e-5` is a number in every spelling."""
+    params = load(PARAMS.replace("learning_rate: 1e-3", f"learning_rate: {written}"))
+    assert params.training.learning_rate == value
+
+
+@pytest.mark.parametrize(
+    ("written", "labels"),
+    [("[no, yes]", ["no", "yes"]), ("[off, y]", ["off", "y"]), ("['01', \"1.10\"]", ["01", "1.10"])],
+)
+def test_P3_no_and_yes_are_text_and_quoted_numbers_too(load, written: str, labels: list[str]) -> None:
+    """`no`, `yes`, `off` and quoted numbers are text, as they are written."""
+    params = load(PARAMS.replace("kind: multiclass", f"kind: binary\n    labels: {written}"))
+    assert params.tasks["intent"].labels == labels
+
+
+@pytest.mark.parametrize("written", ["01", "1.10", "1e5", "true", "0x1f", "1_000"])
+def test_P3_numbers_where_text_is_asked_for_must_be_quoted(load, written: str) -> None:
+    """A number or truth value where text is asked for is refused, with the advice to put it in quotes."""
+    with pytest.raises(ParamsError, match=r"labels.0: must be a valid string, got .* Put it in quotes"):
+        load(PARAMS.replace("kind: multiclass", f"kind: binary\n    labels: [{written}, b]"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("training:\n\tepochs: 1\n", r"params.yaml:2: is not valid YAML 1.2: .*blanks, no tabs"),
+        ("seed: 1\nseed: 2\n", r"params.yaml:2: is not valid YAML 1.2: found duplicate key"),
+        (
+            "a0: &a0 [x]\n" + "".join(f"a{i + 1}: &a{i + 1} [{', '.join([f'*a{i}'] * 10)}]\n" for i in range(9)),
+            r"aliases \(\*name\) unfolded, got more",
+        ),
+        ("a: " + "[" * 60 + "]" * 60, r"at most 100000 values, 50 levels deep"),
+        ("a: " + "[" * 400, r"params.yaml.*: is not valid YAML 1.2"),
+        ("a: 2001-13-45\n", r"params.yaml.*: is not valid YAML 1.2|a: is not a known key"),
+        ("training: [1]\nencoders: 3\n", r"training: must be a mapping"),
+    ],
+)
+def test_P3_traps_of_yaml_are_refused_in_one_line(load, text: str, message: str) -> None:
+    """Tabs, keys that stand twice and aliases that unfold without end are refused with their line."""
+    with pytest.raises(ParamsError, match=message):
+        load(text)
+
+
+def test_P3_aliases_and_merge_keys_are_unfolded(load) -> None:
+    """Anchors, aliases and merge keys mean what they stand for, truth values too."""
+    text = PARAMS.replace("header: true", "").replace("kind: multiclass", "kind: multiclass\n    header: &yes true")
+    params = load(text.replace("  electra:\n", "  electra:\n    augment: *yes\n"))
+    assert params.tasks["intent"].header is True and params.encoders["electra"].augment is True
+
+
+PRINTABLE = st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\u2028\u2029\ufeff\ufffe\uffff")
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["bert", "cnn", "all"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5) | st.integers(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def _places(node, place=()):
+    yield place
+    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, child in children:
+        yield from _places(child, (*place, key))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), value=VALUES)
+def test_P2_any_value_at_any_place_is_taken_or_told(load, data, value) -> None:
+    """Whatever stands at whatever key, params load or every problem is told; nothing else comes out."""
+    values = YAML(typ="safe").load(PARAMS)
+    places = [place for place in _places(values) if place]
+    *parents, last = data.draw(st.sampled_from(places))
+    node = values
+    for part in parents:
+        node = node[part]
+    node[last] = value
+    buffer = io.StringIO()
+    YAML(typ="safe").dump(values, buffer)
+    try:
+        load(buffer.getvalue())
+    except ParamsError as error:
+        assert error.code in CODES and str(error)
+        assert all(line.startswith("params.yaml") for line in str(error).splitlines())
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    epochs=st.integers(1, 99),
+    rate=st.floats(1e-9, 1, allow_subnormal=False),
+    labels=st.lists(st.text(PRINTABLE, min_size=1, max_size=9), min_size=2, max_size=4, unique=True),
+)
+def test_P3_params_come_back_from_yaml_as_they_were(load, epochs: int, rate: float, labels: list[str]) -> None:
+    """Numbers and quoted texts of any kind are read as they are written."""
+    quoted = json.dumps(labels, ensure_ascii=False)
+    text = PARAMS.replace("kind: multiclass", f"kind: multiclass\n    labels: {quoted}")
+    params = load(
+        text.replace("epochs: 1", f"epochs: {epochs}").replace("learning_rate: 1e-3", f"learning_rate: {rate!r}")
+    )
+    assert (params.training.epochs, params.training.learning_rate) == (epochs, rate)
+    assert params.tasks["intent"].labels == labels
+    assert params.encoders["bert"].learning_rate == rate
+
+
+def test_P3_a_missing_file_and_broken_yaml_say_what_to_do(load, tmp_path) -> None:
+    """A params.yaml that is not there, not YAML or not a mapping is refused with what to do."""
+    with pytest.raises(ParamsError, match="no such file. Run from the repository's root"):
+        load_params(tmp_path / "none.yaml")
+    with pytest.raises(ParamsError, match="is not valid YAML"):
+        load("a: [1\nb: 2")
+    with pytest.raises(ParamsError, match="must be a mapping"):
+        load("- 1")
+
+
+def test_checking_params_imports_no_torch() -> None:
+    modules = "pipeline.params.loading, pipeline.recipes.stage_recipes, pipeline.cli"
+    code = f"import sys, {modules}; print(*(name in sys.modules for name in ('torch', 'pandas')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
+def test_the_schema_file_is_the_current_one() -> None:
+    assert json.loads((ROOT / "docs" / "params.schema.json").read_text(encoding="utf-8")) == json_schema()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "competitions").glob("*/params.yaml")), ids=lambda p: p.parent.name)
+def test_the_competitions_params_are_right_but_for_files_that_are_not_here(path: Path) -> None:
+    try:
+        load_params(path)
+    except ParamsError as error:
+        allowed = ("no such file", "no such folder", "is not installed")
+        assert all(any(text in line for text in allowed) for line in str(error).splitlines()), error

@@ -1,0 +1,234 @@
+"""Code digests: what must change them does, what must not does not, and none depends on where a definition lies."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.params.loading import load_params
+from pipeline.recipes import fingerprint
+from pipeline.recipes.encoder_recipes import encoder_recipe
+from pipeline.recipes.fingerprint import LINKS, code_digests
+from pipeline.recipes.stage_recipes import stage_recipe
+from stages.recipes import STAGES
+from tests.conftest import ROOT, Project
+
+TRAIN = [("pipeline.base_models.fold_training", "train_fold")]
+MAIN = [("pipeline.main", "main")]
+
+
+def forget() -> None:
+    """Forget what was read: the files are others now."""
+    for name in ("_module", "_body", "_params_methods", "_classes_with"):
+        getattr(fingerprint, name).cache_clear()
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder whose code is digested."""
+    monkeypatch.setattr(fingerprint, "ROOT", tmp_path)
+    forget()
+    yield tmp_path
+    forget()
+
+
+def change(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    forget()
+
+
+@pytest.fixture
+def edit(root: Path) -> Callable[[str, str, str], None]:
+    """Edit a copy of the project's code."""
+    for name in ("pipeline", "stages"):
+        shutil.copytree(ROOT / name, root / name)
+    return lambda file, old, new: change(root / file, old, new)
+
+
+def test_it_reaches_the_training_loop_through_imports_and_leaves_infrastructure_out() -> None:
+    reached = code_digests(TRAIN)
+    assert {"_Loop", "epoch_batches", "Readout", "encode_rows"} <= set(reached)
+    assert not {"Encoder", "load_params", "Workspace", "failpoint", "ParamsError", "write_table"} & set(reached)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("pipeline/training/loop.py", '"""The training loop, written once', '"""Another sentence'),
+        ("pipeline/training/loop.py", "import logging\n", "import logging  # a comment\n\n\n"),
+        ("pipeline/models/batching.py", '"""Cut rows into parts', '"""Otherwise said'),
+        ("pipeline/training/losses/focal.py", "(1 - log", "(2 - log"),
+        ("pipeline/artifacts/table.py", "def write_table(", "def unused() -> int:\n    return 1\n\n\ndef write_table("),
+        ("pipeline/params/encoders.py", "max_length: Annotated", "another: int = 1\n    max_length: Annotated"),
+        ("pipeline/units/execution.py", "n_workers > 1", "n_workers > 2"),
+    ],
+)
+def test_what_does_not_reach_the_code_changes_nothing(edit, file: str, old: str, new: str) -> None:
+    before = code_digests(TRAIN)
+    edit(file, old, new)
+    assert code_digests(TRAIN) == before
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "changed"),
+    [
+        ("pipeline/models/batching.py", "WINDOW_BATCHES = 50", "WINDOW_BATCHES = 40", "WINDOW_BATCHES"),
+        (
+            "pipeline/training/parameter_groups.py",
+            "parameter.ndim > 1 and",
+            "parameter.ndim > 2 and",
+            "parameter_groups",
+        ),
+        ("pipeline/reproducibility.py", "% 2**31", "% 2**30", "derive_seed"),
+        ("pipeline/training/loop.py", "log = logging", "torch.manual_seed(1)\nlog = logging", ""),
+    ],
+)
+def test_what_reaches_the_code_changes_its_own_digest_only(edit, file, old, new, changed) -> None:
+    before = code_digests(TRAIN)
+    edit(file, old, new)
+    after = code_digests(TRAIN)
+    assert {name for name in after if after[name] != before.get(name)} == {changed, LINKS}
+
+
+def test_how_numerics_are_fixed_is_in_the_key_of_every_unit(finished: Project, edit, monkeypatch) -> None:
+    monkeypatch.chdir(finished.folder)
+    params = load_params()
+
+    def keys() -> list[str]:
+        encoder, stitch, baseline = (
+            encoder_recipe(params, "bert"),
+            stage_recipe(params, "stitch"),
+            stage_recipe(params, "baseline"),
+        )
+        tables = [stitch["states"], stitch["train"], stitch["predict"], baseline["units"]]
+        return [encoder["train"], encoder["predict"], *(key for table in tables for key in table.values())]
+
+    before = keys()
+    edit("pipeline/reproducibility.py", "torch.set_num_threads(n_threads)", "torch.set_num_threads(1)")
+    assert not set(before) & set(keys())
+
+
+def test_modules_that_move_change_no_recipe(finished: Project, edit, root: Path, monkeypatch) -> None:
+    monkeypatch.chdir(finished.folder)
+    params = load_params()
+
+    def recipes() -> list[dict]:
+        return [encoder_recipe(params, "bert"), *(stage_recipe(params, stage) for stage in STAGES)]
+
+    before = recipes()
+    moves = {
+        "pipeline.training.parameter_groups": "pipeline.models.rates",
+        "pipeline.artifacts.folds": "pipeline.data.manifest",
+        "pipeline.text.words": "pipeline.words",
+    }
+    for old, new in moves.items():
+        root.joinpath(*old.split(".")).with_suffix(".py").rename(root.joinpath(*new.split(".")).with_suffix(".py"))
+        for path in root.rglob("*.py"):
+            path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    forget()
+    assert recipes() == before
+
+
+# Ways in which code can hide: the file that names what is in pipeline/hidden.py, which then changes.
+HIDDEN = """\
+class Base:
+    def value(self) -> int:
+        return 1
+
+
+def value() -> int:
+    return 1
+
+
+def decorated(function):
+    return function if value() else None
+"""
+WAYS = {
+    "annotation": "from pipeline.hidden import Base\ndef main(base: Base): return base.value()",
+    "quoted": "from pipeline.hidden import Base\ndef main(base: 'Base'): return base.value()",
+    "type-checking": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from pipeline.hidden import Base\n"
+    "def main(base: 'Base'): return base.value()",
+    "inside-quotes": "from pipeline.hidden import Base\ndef main(bases: 'list[Base]'): return bases[0].value()",
+    "quoted-inside": "from pipeline.hidden import Base\ndef main(bases: list['Base']): return bases[0].value()",
+    "returned": "from pipeline.hidden import Base\ndef make() -> 'Base': ...\ndef main(): return make().value()",
+    "field": "from pipeline.hidden import Base\nclass Holder:\n    base: 'Base'\ndef main(holder: Holder): return holder.base",
+    "alias-of-types": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from pipeline.hidden import Base\n"
+    "    Bases = list[Base]\ndef main(bases: 'Bases'): return bases[0].value()",
+    "cast": "from typing import cast\nfrom pipeline.hidden import Base\ndef main(one): return cast('Base', one)",
+    "untyped": "def main(base): return base.value()",
+    "any": "from typing import Any\ndef main(base: Any): return base.value()",
+    "any-field": "from typing import Any\nclass main:\n    base: Any\n    def run(self): return self.base.value()",
+    "module": "from pipeline import hidden\ndef main(): return hidden.value()",
+    "module-as-value": "from pipeline import hidden\ndef main(): return run(hidden)\ndef run(one: object): ...",
+    "renamed": "from pipeline.hidden import value as v\ndef main(): return v()",
+    "handed-on": "from pipeline.other import value\ndef main(): return value()",
+    "inside": "def main():\n    from pipeline.hidden import value\n    return value()",
+    "try": "try:\n    from pipeline.hidden import value\nexcept ImportError:\n    value = None\ndef main(): return value()",
+    "except": "try:\n    import fast\nexcept ImportError:\n    from pipeline.hidden import value\ndef main(): return value()",
+    "bound-by-a-statement": "from pipeline.hidden import value\nif value():\n    x = 1\ndef main(): return x",
+    "default": "from pipeline.hidden import value\ndef main(x=value): return x",
+    "decorator": "from pipeline.hidden import decorated\n@decorated\ndef main(): ...",
+    "base-class": "from pipeline.hidden import Base\nclass main(Base): ...",
+    "attribute-of-a-class": "from pipeline.hidden import value\nclass main: ...\nmain.x = value()",
+    "runs-on-import": "import os\nfrom pipeline.hidden import value\nos.environ['X'] = str(value())\ndef main(): ...",
+    "method-of-params": "def main(settings): return settings.flows",
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_no_code_hides(root: Path, way: str) -> None:
+    package = root / "pipeline"
+    (package / "params").mkdir(parents=True)
+    (root / "stages").mkdir()
+    for path in (package / "__init__.py", package / "params" / "__init__.py"):
+        path.touch()
+    (package / "hidden.py").write_text(HIDDEN, encoding="utf-8")
+    (package / "other.py").write_text("from pipeline.hidden import value\n", encoding="utf-8")
+    section = "from pipeline.hidden import value\nclass Step:\n    n: int = 1\n    @property\n    def flows(self): return value()\n"
+    (package / "params" / "steps.py").write_text(section, encoding="utf-8")
+    (package / "main.py").write_text(WAYS[way] + "\n", encoding="utf-8")
+    before = code_digests(MAIN)
+    change(package / "hidden.py", "return 1", "return 2")
+    assert code_digests(MAIN) != before
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("from scipy.special import softmax", "from torch import softmax"),
+        ("from pipeline.a import f", "from pipeline.b import f"),
+    ],
+    ids=["library", "definition-of-the-same-name"],
+)
+def test_what_a_name_means_is_part_of_the_digest(root: Path, old: str, new: str) -> None:
+    package = root / "pipeline"
+    package.mkdir()
+    (root / "stages").mkdir()
+    for name, body in (("a", "return g()\ndef g(): return 1"), ("b", "return g()\ndef g(): return 2")):
+        (package / f"{name}.py").write_text(f"def f(): {body}\n", encoding="utf-8")
+    main = f"{old}\nfrom pipeline.a import g as one\nfrom pipeline.b import g as two\n"
+    both = "def main(): return softmax, f, one, two\n" if "scipy" in old else "def main(): return f(), one, two\n"
+    (package / "main.py").write_text(main + both, encoding="utf-8")
+    before = code_digests(MAIN)
+    change(package / "main.py", old, new)
+    assert code_digests(MAIN) != before
+
+
+@pytest.mark.parametrize("statement", ["import pipeline.a", "from . import a", "from pipeline.a import *"])
+def test_an_import_that_cannot_be_followed_is_an_error(root: Path, statement: str) -> None:
+    (root / "pipeline").mkdir()
+    (root / "pipeline" / "main.py").write_text(f"{statement}\ndef main(): ...\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="which can be followed"):
+        code_digests(MAIN)
+
+
+def test_a_component_is_a_start_of_its_own() -> None:
+    assert {"MinPooling", "MaxPooling"} <= set(code_digests([("pipeline.models.poolings.min", "build")]))
+
+
+def test_a_start_that_does_not_exist_is_an_error() -> None:
+    with pytest.raises(KeyError, match="defines no nothing"):
+        code_digests([("pipeline.training.loop", "nothing")])

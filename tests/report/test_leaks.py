@@ -1,0 +1,360 @@
+"""Planted leaks are found, each by its kind, and clean competitions have none."""
+
+import json
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.pipeline import make_pipeline
+
+from pipeline.artifacts.copies import Copies, no_copies
+from pipeline.artifacts.files import read_frame, write_frame
+from pipeline.artifacts.folds import Folds
+from pipeline.artifacts.predictions import PREDICTION_COLUMNS, Predictions, read_predictions, write_predictions
+from pipeline.artifacts.table import Table
+from pipeline.base_models.baselines import tfidf_logistic
+from pipeline.data import demo
+from pipeline.data.clusters import cluster_rows
+from pipeline.data.fold_jobs import fold_jobs, rows_digest
+from pipeline.data.preparing import prepare
+from pipeline.data.splitting import assign_folds
+from pipeline.ensemble.metrics import accuracy
+from pipeline.ensemble.stackers import logistic, mean
+from pipeline.ensemble.stacking import build_ensemble, ensemble_predictions, gather_members
+from pipeline.errors.exceptions import DataError
+from pipeline.params.encoders import Training
+from pipeline.params.loading import load_params
+from pipeline.params.tasks import Folds as FoldSettings
+from pipeline.params.tasks import Task
+from pipeline.report.leak_signs import Leak, label_in_order, label_in_text, surer_of_scored_rows
+from pipeline.report.leaks import (
+    allowed_rows,
+    find_leaks,
+    heads_over_other_folds,
+    leaking_copies,
+    made_over_other_folds,
+    refuse_leaks,
+    stacked_in_sample,
+    straddling,
+    trained_on_scored_rows,
+)
+from tests.competition import competition
+from tests.conftest import Project
+
+N_SEEDS = 20
+SIMILARITY = 0.85
+
+
+def kinds(found: Any) -> set[str]:
+    return {leak.kind for leak in found}
+
+
+def generated(folder: Path, seed: int, n_train: int = 240) -> tuple[Table, Folds, pd.DataFrame]:
+    """Return the demo's competition of a seed: table, fold manifest and near-duplicate clusters."""
+    demo.generate(folder, seed=seed, n_train=n_train, n_test=80)
+    columns: Any = {"id": "id", "text": "synthetic_text", "label": "label"}
+    files: Any = {"train": str(folder / "train.csv"), "test": str(folder / "test.csv")}
+    task = Task.model_validate({"kind": "multiclass", "metric": "accuracy", "columns": columns, **files})
+    table = prepare({"intent": task})
+    clusters = cluster_rows(table, similarity=SIMILARITY)
+    settings = FoldSettings(n_splits=4, near_duplicate_similarity=SIMILARITY)
+    return table, Folds(assign_folds(table, clusters, folds=settings, seed=seed), "f" * 64), clusters
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> tuple[Table, Folds, pd.DataFrame]:
+    return generated(tmp_path_factory.mktemp("clean"), seed=0)
+
+
+def member(table: Table, folds: Folds, *, in_sample: bool = False) -> Predictions:
+    """Return the predictions of random forests of the folds; in-sample, they were fitted on the rows that they score too."""
+    labels = table.labels["intent"]
+    codes = table.select("intent", "train").set_index("row_id")["label"].map(labels.index)
+    parts = []
+    for job in fold_jobs(table, folds):
+        model = make_pipeline(TfidfVectorizer(), RandomForestClassifier(25, random_state=0))
+        own = job.predicted[job.predicted["split"] == "oof"]
+        known = own.assign(label=own["row_id"].map(codes)) if in_sample else own.iloc[:0]
+        fitted = pd.concat([job.fitted, known], ignore_index=True)
+        model.fit(fitted["text"], fitted["label"].astype(int))
+        logits = np.log(model.predict_proba(job.predicted["text"]).clip(1e-3))
+        parts.append((job.predicted[PREDICTION_COLUMNS], logits))
+    rows = pd.concat([part for part, _ in parts], ignore_index=True)
+    return Predictions("forest", "intent", labels, rows, np.concatenate([one for _, one in parts]), folds.digest, "", 0)
+
+
+def test_L2_a_clean_run_has_no_leak(finished: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A competition that went through the whole graph has no leak, and its report names none."""
+    monkeypatch.chdir(finished.folder)
+    assert find_leaks(load_params()) == []
+    assert "leak," not in (finished.folder / "out/report/report.html").read_text(encoding="utf-8").lower()
+
+
+@pytest.mark.parametrize("seed", range(N_SEEDS))
+def test_L2_clean_data_and_honest_members_raise_no_alarm(tmp_path: Path, seed: int) -> None:
+    """Over 20 seeds of clean data, folds, copies, members and ensembles no leak is reported."""
+    table, folds, clusters = generated(tmp_path, seed)
+    found = [*straddling(table, folds, clusters), *label_in_text(table), *label_in_order(table, clusters)]
+    honest = {"forest": member(table, folds)}
+    found += [*made_over_other_folds(honest, folds), *surer_of_scored_rows(honest)]
+    own, manifest, members = competition(seed=seed)
+    found += surer_of_scored_rows(members)
+    found += stacked(own, manifest, members, in_sample=False)
+    assert found == []
+
+
+def copies_of(table: Table, folds: Folds, texts: dict[str, str], *, fold_shift: int = 0) -> Copies:
+    """Return a copy with the given text of each row, in the fold of its row or in another one."""
+    plan = folds.select("intent", 0).set_index("row_id")
+    rows = [
+        {
+            "copy_id": f"{row_id}~0", "row_id": row_id, "task": "intent", "repeat": 0, "text": text, "text_pair": None,
+            "fold": (plan["fold"][row_id] + fold_shift) % 4,
+        }
+        for row_id, text in texts.items()
+    ]  # fmt: skip
+    return Copies(pd.DataFrame(rows), no_copies().barred, no_copies().unlabelled)
+
+
+def of_two_folds(folds: Folds) -> tuple[str, str]:
+    """Return the ids of two rows of different folds."""
+    plan = folds.select("intent", 0)
+    return plan.loc[plan["fold"] == 0, "row_id"].iloc[0], plan.loc[plan["fold"] == 1, "row_id"].iloc[0]
+
+
+def with_text(table: Table, row_id: str, text: str) -> Table:
+    rows = table.rows.copy()
+    rows.loc[(rows["row_id"] == row_id) & (rows["split"] == "train"), "text"] = text
+    return Table(rows, table.labels)
+
+
+def leaks_of(copies: Copies, table: Table, folds: Folds) -> list[Leak]:
+    return list(leaking_copies(copies, table, folds, similarity=SIMILARITY))
+
+
+def test_L2_L3_I11_a_copy_that_is_trained_on_where_its_row_is_scored_is_found(clean) -> None:
+    """A copy that does not lie in the fold of its row is found by its parent's id."""
+    table, folds, _ = clean
+    row_id = of_two_folds(folds)[0]
+    assert leaks_of(copies_of(table, folds, {row_id: "a new text"}), table, folds) == []
+    assert kinds(leaks_of(copies_of(table, folds, {row_id: "a new text"}, fold_shift=1), table, folds)) == {
+        "copies of scored rows"
+    }
+
+
+SCORED = "The display of the new tablet is a pleasure 今天 ABC 123 发展"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        (SCORED, "copies equal to scored rows"),
+        (SCORED.upper(), "copies equal to scored rows"),
+        (SCORED.replace("ABC 123", "ＡＢＣ　１２３"), "copies equal to scored rows"),
+        (SCORED.replace("发展", "發展"), "copies equal to scored rows"),
+        (SCORED + "!", "copies nearly equal to scored rows"),
+    ],
+    ids=["same", "case", "width", "script", "near"],
+)
+def test_L2_L3_I11_a_copy_that_says_what_a_scored_row_says_is_found(clean, text: str, kind: str) -> None:
+    """A copy whose text equals a scored row's, but for case, width, blanks or script, or nearly equals it, is found."""
+    table, folds, _ = clean
+    parent, scored = of_two_folds(folds)
+    table = with_text(table, scored, SCORED)
+    copies = copies_of(table, folds, {parent: text})
+    found = leaks_of(copies, table, folds)
+    assert kinds(found) == {kind} and found[0].certain == (kind == "copies equal to scored rows")
+    bar = {"copy_id": f"{parent}~0", "task": "intent", "repeat": 0, "fold": 1, "reason": "like it"}
+    assert leaks_of(replace(copies, barred=pd.DataFrame([bar])), table, folds) == []
+
+
+def test_L2_rows_that_belong_together_in_two_folds_are_found(clean) -> None:
+    """Rows of a group, near-duplicates, and texts equal but for script that lie in two folds are found."""
+    table, folds, clusters = clean
+    one, other = of_two_folds(folds)
+    grouped = table.rows.assign(group=np.where(table.rows["row_id"].isin([one, other]), "author 1", None))
+    assert kinds(straddling(Table(grouped, table.labels), folds, clusters)) == {"rows straddle folds: of one group"}
+    near = clusters.copy()
+    near.loc[near["row_id"].isin([one, other]), "cluster"] = 10**6
+    assert kinds(straddling(table, folds, near)) == {"rows straddle folds: near-duplicates"}
+    twins = with_text(with_text(table, one, "Ｇood 头发"), other, "good 頭髮")
+    assert kinds(straddling(twins, folds, clusters)) == {
+        "rows straddle folds: equal but for case, width, blanks or script"
+    }
+
+
+def test_L2_L4_predictions_of_another_manifest_or_another_fold_are_found(clean) -> None:
+    """Predictions made from another fold manifest, or by another fold's model, are found by digest and fold number."""
+    table, folds, _ = clean
+    honest = member(table, folds)
+    other = replace(honest, manifest="e" * 64)
+    assert kinds(made_over_other_folds({"one": honest, "other": other}, folds)) == {
+        "predictions of another fold manifest"
+    }
+    rows = honest.rows.assign(fold=np.where(honest.rows["split"] == "oof", (honest.rows["fold"] + 1) % 4, 0))
+    assert kinds(made_over_other_folds({"one": replace(honest, rows=rows)}, folds)) == {"rows scored in another fold"}
+
+
+@pytest.mark.parametrize("selection", ["last", "inner"])
+@pytest.mark.parametrize(
+    ("leak", "kind"),
+    [
+        (None, None),
+        ("rows", "trained on scored rows"),
+        ("more rows", "epoch chosen on scored rows"),
+        ("scored", "epoch chosen on scored rows"),
+    ],
+)
+def test_L2_L5_a_model_that_has_seen_its_scored_rows_is_found(clean, selection: Any, leak: Any, kind: Any) -> None:
+    """A fold model trained on other rows than its fold's, or whose epoch was chosen on none of them, is found."""
+    table, folds, _ = clean
+    inner = selection == "inner"
+    jobs = fold_jobs(table, folds)
+    fitted = {(job.task, job.repeat, job.fold): job.fitted for job in jobs}
+    units = []
+    for (task, repeat, fold), rows in fitted.items():
+        unit = {"task": task, "repeat": repeat, "fold": fold, "n_copies": 5, "n_rows": len(rows) + 5 - 10 * inner}
+        unit["rows"] = "another" if leak == "rows" else rows_digest(rows if inner else rows.drop(columns="cluster"))
+        unit["n_rows"] += 20 * (leak == "more rows")
+        unit["epochs"] = [{"loss": 1.0, "inner_score": 0.5 if inner != (leak == "scored") else None}]
+        units.append(unit)
+    settings = Training(epoch_selection=selection)
+    allowed = allowed_rows(fitted, selection)
+    assert kinds(trained_on_scored_rows("bert", units, allowed, settings)) == ({kind} if kind else set())
+    assert kinds(trained_on_scored_rows("bert", units, {}, settings)) == {"trained on scored rows"}
+
+
+def test_L2_L4_heads_over_another_folds_encoders_are_found(tmp_path: Path) -> None:
+    """A stitched model of one fold that stands over the encoders of another is found by their digests."""
+    units = [{"task": "intent", "repeat": 0, "fold": fold, "encoders": ["one", "other"]} for fold in range(2)]
+    models = {name: {("intent", 0, fold): f"{name}{fold}" for fold in range(2)} for name in ("one", "other")}
+    for fold, of_other in ((0, 0), (1, 0)):
+        folder = tmp_path / "models" / f"intent-r0-f{fold}"
+        folder.mkdir(parents=True)
+        (folder / "stitch.json").write_text(json.dumps({"encoders": [f"one{fold}", f"other{of_other}"]}))
+    found = list(heads_over_other_folds(tmp_path, units, models))
+    assert kinds(found) == {"heads over another fold's encoders"} and len(found) == 1 and "r0-f1" in found[0].text
+
+
+def test_L2_a_member_that_knows_its_rows_by_heart_is_found(clean) -> None:
+    """In-sample predictions put in the place of out-of-fold ones are found: they are surer than those of test rows."""
+    table, folds, _ = clean
+    known = member(table, folds, in_sample=True)
+    assert kinds(surer_of_scored_rows({"known": known})) == {"knows the rows it is scored on"}
+    honest = member(table, folds)
+    found = list(surer_of_scored_rows({"a": honest, "known": known, "b": honest}))
+    assert [leak.text.split()[2] for leak in found] == ["known:"]
+
+
+def test_L2_test_rows_of_another_kind_are_no_leak_of_any_member() -> None:
+    """Where test rows are harder for every member alike, no member is accused."""
+    _, _, members = competition(signals=(3.0, 3.0, 3.0))
+    harder = {
+        name: replace(one, logits=np.where((one.rows["split"] == "test").to_numpy()[:, None], 0.2, 1) * one.logits)
+        for name, one in members.items()
+    }
+    assert list(surer_of_scored_rows(harder)) == []
+    assert list(surer_of_scored_rows({"model0": harder["model0"]})) != []
+
+
+def stacked(table: Table, folds: Folds, members: dict[str, Predictions], *, in_sample: bool, build: Any = None) -> Any:
+    """Return the leaks of an ensemble whose out-of-fold predictions are cross-fitted, or fitted on the very rows."""
+    gathered = gather_members(members, table=table, folds=folds, task="news")
+    metric = accuracy.build(n_outputs=2)
+    build = build or partial(logistic.build, metric=metric, seed=0)
+    ensemble = build_ensemble(gathered, ladder={"rung": build}, metric=metric, tune=False, seed=0)
+    if in_sample:
+        known = np.stack([ensemble.fitted["rung"].predict(one) for one in gathered.out_of_fold])
+        ensemble = replace(ensemble, out_of_fold=known)
+    final = ensemble_predictions(gathered, ensemble, manifest=folds.digest, seed=0)
+    return list(stacked_in_sample(gathered, final, ensemble.state(gathered), build))
+
+
+def test_L2_L4_a_stacker_scored_on_the_rows_it_was_fitted_on_is_found() -> None:
+    """An ensemble whose out-of-fold predictions come from the stacker fitted on all rows is found; a mean may be both."""
+    assert kinds(stacked(*competition(), in_sample=True)) == {"stacker scored in-sample"}
+    of_mean = partial(mean.build, metric=accuracy.build(n_outputs=2), seed=0)
+    assert stacked(*competition(), in_sample=True, build=of_mean) == []
+
+
+@pytest.mark.parametrize("mark", [" label={}", " #{}", "[{}] "], ids=["assigned", "hashtag", "front"])
+def test_L2_a_label_written_in_the_text_is_found(clean, mark: str) -> None:
+    """Texts in which a word gives the label away are found."""
+    table, _, _ = clean
+    assert list(label_in_text(table)) == []
+    rows = table.rows.copy()
+    train = rows["split"] == "train"
+    rows.loc[train, "text"] = [
+        text + mark.format(label) for text, label in zip(rows["text"][train], rows["label"][train], strict=True)
+    ]
+    assert kinds(label_in_text(Table(rows, table.labels))) == {"label written in the text"}
+
+
+@pytest.mark.parametrize("where", ["order", "front of the id", "end of the id"])
+def test_L2_a_label_told_by_the_order_or_the_id_is_found(clean, where: str) -> None:
+    """Rows sorted by label, and ids that carry the label in front or at their end, are found."""
+    table, _, clusters = clean
+    rows = table.select("intent", "train")
+    if where == "order":
+        rows = rows.sort_values("label")
+    else:
+        codes = rows["label"].map(table.labels["intent"].index).astype(str)
+        clusters = clusters[clusters["split"] == "train"].assign(
+            row_id=_marked(rows["row_id"], codes, where).to_numpy()
+        )
+        rows = rows.assign(row_id=_marked(rows["row_id"], codes, where))
+    assert kinds(label_in_order(Table(rows, table.labels), clusters)) == {"label told by order or id"}
+
+
+def _marked(ids: "pd.Series[str]", codes: "pd.Series[str]", where: str) -> "pd.Series[str]":
+    return codes + "-" + ids if where == "front of the id" else ids + codes
+
+
+def test_L2_a_certain_leak_is_refused_with_its_code() -> None:
+    """A leak that ids or digests prove ends the report stage with E311; a sign of one is only reported."""
+    sign = Leak("label written in the text", "news", "task news: a word.", certain=False)
+    refuse_leaks([sign])
+    proof = Leak("copies of scored rows", "news", "copies.parquet: must not, got 1. Run it again.")
+    with pytest.raises(DataError, match=r"must not, got 1.*1 leaks in all") as caught:
+        refuse_leaks([sign, proof])
+    assert caught.value.code == "E311"
+
+
+def test_I19_a_prediction_that_is_not_finite_reaches_no_stacker(clean, tmp_path: Path) -> None:
+    """A prediction table into which a value that is not finite was put is refused by whoever reads it."""
+    table, folds, _ = clean
+    path = tmp_path / "out" / "baseline" / "forest" / "intent.parquet"
+    write_predictions(member(table, folds), path)
+    frame, metadata, _ = read_frame(path)
+    frame.iloc[3, -1] = np.nan
+    write_frame(path, frame, metadata)
+    with pytest.raises(DataError, match="must be finite, got 1 rows"):
+        read_predictions(path, manifest=folds.digest)
+
+
+def test_L7_nothing_is_fitted_on_the_rows_that_are_scored(clean) -> None:
+    """Vocabulary, weights of words and coefficients of a baseline stay the same whatever the scored rows say."""
+    table, folds, _ = clean
+    own = folds.select("intent", 0).query("fold == 0")["row_id"]
+    scored = table.rows["row_id"].isin(own) & (table.rows["split"] == "train")
+    label = table.labels["intent"][0]
+    changed = Table(
+        table.rows.assign(
+            text=table.rows["text"].where(~scored, "quite another text"),
+            label=table.rows["label"].where(~scored, label),
+        ),
+        table.labels,
+    )
+    found = []
+    for one in (table, changed):
+        job = fold_jobs(one, folds)[0]
+        model = tfidf_logistic.build(n_outputs=len(one.labels["intent"]), seed=0)
+        model.fit(job.fitted, job.fitted["label"].to_numpy(np.int64))
+        found.append(model.predict_log_probabilities(job.predicted[job.predicted["split"] == "test"]))
+    np.testing.assert_array_equal(*found)

@@ -1,0 +1,41 @@
+"""The scores on a terminal: aligned whatever the names, with what stitched models gain."""
+
+from typing import Any
+
+from pipeline.report.terminal import scores_text
+from tests.report.test_reporting import model, task_scores
+
+
+def with_pairs() -> dict[str, Any]:
+    """Return one task's scores with three stitched models."""
+    found = task_scores()
+    names = {"bert+electra+cnn": 0.71, "roberta-large+electra+lstm": 0.74, "bert+roberta-large+cnn": 0.72}
+    found["models"][2:2] = [model(name, "stitched", score) for name, score in names.items()]
+    gain = {"value": 0.011, "low": -0.002, "high": 0.024}
+    return {**found, "stitching": {"difference": {"oof": gain, "holdout": None}}}
+
+
+def test_columns_are_as_wide_as_their_longest_name() -> None:
+    lines = scores_text("main", with_pairs()).splitlines()[1:7]
+    assert len({line.index(" 0.") for line in lines}) == len({line.index("[") for line in lines}) == 1
+
+
+def test_stitched_models_stand_best_first_between_the_others() -> None:
+    names = [line.split()[1] for line in scores_text("main", with_pairs()).splitlines()[1:7]]
+    assert names == [
+        "tfidf", "roberta", "roberta-large+electra+lstm", "bert+roberta-large+cnn", "bert+electra+cnn", "mean",
+    ]  # fmt: skip
+
+
+def test_the_gain_by_stitched_models_is_shown_for_each_split_there_is() -> None:
+    found = with_pairs()
+    text = scores_text("main", found)
+    assert "gain by stitched models, out-of-fold: +0.0110 [−0.0020, +0.0240]" in text and "hold-out" not in text
+    found["stitching"]["difference"]["holdout"] = {"value": 0.01, "low": None, "high": None}
+    assert "gain by stitched models, on the hold-out: +0.0100 [–, –]" in scores_text("main", found)
+
+
+def test_without_stitched_models_nothing_is_said_of_them() -> None:
+    text = scores_text("main", task_scores())
+    assert "stitched" not in text and "estimate of the ensemble (mean, decision tuned; chosen anew" in text
+    assert text.endswith("expected on the test rows: 0.6911 to 0.7779")

@@ -1,0 +1,280 @@
+"""Units: found again, written by one, retried when a worker dies, the same with any number of workers."""
+
+import errno
+import json
+import os
+import re
+import signal
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+from joblib.externals.loky import get_reusable_executor
+
+from pipeline.errors.exceptions import DataError, InterruptedRun, MachineError
+from pipeline.params.run import Run
+from pipeline.reproducibility import numerics
+from pipeline.stage_run import exit_on_error
+from pipeline.units import unit
+from pipeline.units.execution import Workspace, run_units
+from pipeline.units.unit import Unit
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    get_reusable_executor().shutdown(wait=True)  # workers that live on would write into the folder of another test
+
+
+def write(workspace: Workspace, *, value: str) -> None:
+    (workspace.result / "value.txt").write_text(value, encoding="utf-8")
+    with Path("log.txt").open("a", encoding="utf-8") as log:
+        log.write(value + "\n")
+
+
+def write_slowly(workspace: Workspace, *, value: str) -> None:
+    time.sleep(1)
+    write(workspace, value=value)
+
+
+def die_once(workspace: Workspace, *, value: str) -> None:
+    mark = Path(f"died-{value}")
+    if value == "1" and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(workspace, value=value)
+
+
+def die_of_one(workspace: Workspace, *, value: str) -> None:
+    if value == "1":
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(workspace, value=value)
+
+
+def hang_once(workspace: Workspace, *, value: str) -> None:
+    mark = Path(f"hung-{value}")
+    workspace.progress(step=3, n_steps=9)
+    if value == "1" and not mark.exists():
+        mark.touch()
+        time.sleep(200)
+    write(workspace, value=value)
+
+
+def step_by_step(workspace: Workspace, *, value: str) -> None:
+    """Count to three, with a checkpoint at each number; stop after the first one the first time."""
+    state = workspace.checkpoints.load() or {"step": 0}
+    while state["step"] < 3:
+        state = {"step": state["step"] + 1}
+        with Path("log.txt").open("a", encoding="utf-8") as log:
+            log.write(f"{value}:{state['step']}\n")
+        workspace.checkpoints.save(state["step"], state)
+        if not Path("go-on").exists():
+            raise InterruptedRun("stopped. Run dvc repro to continue.")
+    write(workspace, value=value)
+
+
+def fail(workspace: Workspace, *, value: str) -> None:
+    if value == "1":
+        raise DataError("rows: must be many, got none. Add some.")
+    write(workspace, value=value)
+
+
+def jobs(work, n: int = 3) -> list:
+    return [(Unit(f"unit {i}", {"n": i}), work, {"value": str(i)}) for i in range(n)]
+
+
+def run(n_workers: int = 1, **changes) -> Run:
+    return Run.model_validate({"n_workers": n_workers, "device": "cpu", **changes})
+
+
+def computed() -> list[str]:
+    return sorted(Path("log.txt").read_text(encoding="utf-8").split())
+
+
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_a_finished_unit_is_never_computed_again(n_workers: int) -> None:
+    run_units(jobs(write, 2), run=run(n_workers), stage="s")
+    run_units(jobs(write, 3), run=run(n_workers), stage="s")
+    assert computed() == ["0", "1", "2"]
+
+
+def test_arguments_are_asked_for_when_it_is_the_units_turn() -> None:
+    """Rows of waiting units would fill the memory; those of finished units are not asked for at all."""
+
+    def asked(value: str) -> dict[str, str]:
+        with Path("log.txt").open("a", encoding="utf-8") as log:
+            log.write(f"asked {value}\n")
+        return {"value": value}
+
+    run_units(jobs(write, 1), run=run(), stage="s")
+    lazy = [(unit, work, partial(asked, **arguments)) for unit, work, arguments in jobs(write, 4)]
+    run_units(lazy, run=run(), stage="s")
+    lines = Path("log.txt").read_text(encoding="utf-8").split("\n")
+    assert lines[:4] == ["0", "asked 1", "1", "asked 2"] and "asked 0" not in lines
+
+
+def test_a_damaged_result_is_set_aside_and_computed_again() -> None:
+    run_units(jobs(write, 1), run=run(), stage="s")
+    unit = jobs(write, 1)[0][0]
+    (unit.result / "value.txt").write_text("spoilt", encoding="utf-8")
+    run_units(jobs(write, 1), run=run(), stage="s")
+    assert (unit.result / "value.txt").read_text(encoding="utf-8") == "0"
+    assert list(unit.folder.glob("result.corrupt-*"))
+
+
+def test_I5_the_key_depends_on_what_the_result_depends_on_and_not_on_the_name() -> None:
+    """A unit's key is a digest of all that its result depends on: a changed key never resumes old state."""
+    assert Unit("a", {"n": 1}).key == Unit("b", {"n": 1}).key != Unit("a", {"n": 2}).key
+
+
+def test_F14_a_dead_worker_costs_its_unit_one_more_try() -> None:
+    """A unit whose worker is killed, by the system's OOM killer for one, is tried again with nothing beside it."""
+    run_units(jobs(die_once), run=run(2), stage="s")
+    assert set(computed()) == {"0", "1", "2"}
+
+
+def test_F14_a_unit_that_kills_every_worker_fails_by_name_and_the_others_finish() -> None:
+    """After `max_retries` a unit is given up with E405, exit code 4 and a note for `status`; all others are finished."""
+    with pytest.raises(MachineError, match="unit 1: its worker process died 2 times") as caught:
+        run_units(jobs(die_of_one, 4), run=run(2, max_retries=1), stage="s")
+    assert (caught.value.code, caught.value.exit_code) == ("E405", 4)
+    assert set(computed()) == {"0", "2", "3"}
+    unit = [job[0] for job in jobs(die_of_one, 4)]
+    failed = [unit.name for unit in unit if (unit.folder / "failed.json").exists()]
+    assert failed == ["unit 1"]
+
+
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_F16_a_unit_that_takes_no_step_any_more_is_ended_and_tried_again(n_workers: int) -> None:
+    """A unit that hangs is ended after `run.hang_seconds` with E404; a worker's is tried again, the stage's own exits 4."""
+
+    def attempt() -> int:
+        child = os.fork()
+        if child == 0:
+            with exit_on_error():
+                run_units(jobs(hang_once, 2), run=run(n_workers, hang_seconds=2.0), stage="s")
+            os._exit(0)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    if n_workers == 1:  # nobody is left to try again but the next dvc repro
+        assert attempt() == 4
+        assert json.loads(Path("out/last_error.json").read_text(encoding="utf-8"))["code"] == "E404"
+    assert attempt() == 0
+    assert set(computed()) == {"0", "1"}
+
+
+def test_one_failing_unit_lets_the_others_finish_and_is_named() -> None:
+    with pytest.raises(DataError, match="unit 1: rows: must be many"):
+        run_units(jobs(fail), run=run(), stage="s")
+    assert computed() == ["0", "2"]
+
+
+@pytest.mark.parametrize("how", ["flock", "o_excl"])
+def test_F4_F11_a_second_writer_waits_and_takes_the_firsts_result(how: str) -> None:
+    """A unit has one writer, by flock or where there is none by `run.lock: o_excl`; a second one waits for its result."""
+    children = []
+    for _ in range(2):
+        child = os.fork()
+        if child == 0:
+            run_units(jobs(write_slowly, 1), run=run(lock=how), stage="s")
+            os._exit(0)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+    assert computed() == ["0"]
+
+
+@pytest.mark.parametrize("how", ["flock", "o_excl"])
+def test_F11_the_lock_of_a_killed_writer_holds_nobody_up(how: str) -> None:
+    """The lock of a process that was killed is free at once."""
+    child = os.fork()
+    if child == 0:
+        run_units(jobs(die_once, 2), run=run(lock=how), stage="s")
+        os._exit(0)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    run_units(jobs(die_once, 2), run=run(lock=how), stage="s")
+    assert computed() == ["0", "1"]
+
+
+def test_F11_a_filesystem_without_locks_is_named_with_the_way_out(monkeypatch) -> None:
+    """Where flock fails the unit stops with E406 and names `run.lock: o_excl`."""
+
+    def no_locks(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("pipeline.units.locks.fcntl.flock", no_locks)
+    with pytest.raises(MachineError, match=r"unit 0: .*can lock.*Set run.lock: o_excl") as caught:
+        run_units(jobs(write, 1), run=run(), stage="s")
+    assert caught.value.code == "E406"
+    run_units(jobs(write, 1), run=run(lock="o_excl"), stage="s")
+
+
+def test_F11_a_read_only_store_is_named(monkeypatch) -> None:
+    """A store that cannot be written stops with E401, the path and the space that is free."""
+
+    def read_only(self: Path, *args: object, **options: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(self))
+
+    monkeypatch.setattr(Path, "mkdir", read_only)
+    with pytest.raises(MachineError, match=r"units/.*cannot be written.*Read-only.*free \d+.*permissions") as caught:
+        run_units(jobs(write, 1), run=run(), stage="s")
+    assert caught.value.code == "E401"
+
+
+def test_F19_params_changed_and_changed_back_go_on_from_the_old_checkpoint() -> None:
+    """A changed param starts afresh under another key; changed back, the interrupted unit goes on where it stopped."""
+    first, other = ([(Unit("bert/f0", {"rate": rate}), step_by_step, {"value": str(rate)})] for rate in (1, 2))
+    for job in (first, other):
+        with pytest.raises(InterruptedRun):
+            run_units(job, run=run(), stage="s")
+    Path("go-on").touch()
+    run_units(first, run=run(), stage="s")
+    assert computed() == sorted(["1:1", "2:1", "1:2", "1:3", "1"])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"settings": {"learning_rate": 0.5}}, r"settings.learning_rate: 0.1 → 0.5$"),
+        (
+            {"code": {"pipeline.training.losses.focal:build": "bb"}},
+            r"code.pipeline.training.losses.focal:build: \"aa\" → \"bb\"$",
+        ),
+    ],
+    ids=["F19 params", "F20 code"],
+)
+def test_F19_F20_a_unit_that_starts_afresh_says_what_was_changed(caplog, change: dict, said: str) -> None:
+    """After an edit of params or code a unit starts afresh, and the log names the key or the definition."""
+    caplog.set_level("INFO")
+    described = {"settings": {"learning_rate": 0.1}, "code": {"pipeline.training.losses.focal:build": "aa"}}
+    run_units([(Unit("bert/f0", {"recipe": "a"}, described), write, {"value": "0"})], run=run(), stage="s")
+    run_units([(Unit("bert/f0", {"recipe": "b"}, described | change), write, {"value": "1"})], run=run(), stage="s")
+    assert re.search("bert/f0: computed anew: " + said, caplog.text, re.MULTILINE)
+
+
+def test_I20_the_numerics_class_names_device_threads_and_versions() -> None:
+    """What decides the bits besides code, params, data and seed is part of every key and of the record of every model."""
+    one, two = numerics("cpu", 1), numerics("cpu", 2)
+    assert {"device", "threads", "torch", "transformers", "numpy"} <= set(one) and one["device"] == "cpu"
+    assert Unit("a", {"numerics": one}).key != Unit("a", {"numerics": two}).key
+
+
+def test_F18_another_class_of_machine_warns_and_strict_refuses(caplog) -> None:
+    """Other threads, devices or versions than before warn that bits will differ; `run.strict` refuses with E408."""
+    one, two = (
+        [(Unit("bert/f0", {"recipe": "a", "numerics": {"threads": n}}), write, {"value": str(n)})] for n in (1, 2)
+    )
+    run_units(one, run=run(), stage="s")
+    with pytest.raises(MachineError, match=r"numerics.threads: 1 → 2.*run.strict: false") as caught:
+        run_units(two, run=run(strict=True), stage="s")
+    assert caught.value.code == "E408"
+    run_units(two, run=run(), stage="s")
+    assert "will not be bit-equal" in caplog.text
+
+
+def test_linked_files_lie_on_disk_once(tmp_path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x").write_text("x", encoding="utf-8")
+    unit.link_folder(tmp_path / "a", tmp_path / "b")
+    unit.link_folder(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "a" / "x").samefile(tmp_path / "b" / "x")
