@@ -333,7 +333,7 @@ def _table(texts: Sequence[str], labels: Sequence[str], folds: Sequence[int]) ->
     rows = pd.DataFrame({"row_id": ids, "text": texts, "text_pair": None, "label": labels, "group": None})
     rows = rows.assign(task="task", split="train")[TABLE_COLUMNS]
     plan = pd.DataFrame({"row_id": ids, "task": "task", "repeat": 0, "fold": folds, "cluster": range(len(texts))})
-    return Table(rows, {"task": sorted(set(labels))}), Folds(plan, "f" * 64)
+    return Table(rows, {"task": sorted(set(labels))}, {"task": ("multiclass", {})}), Folds(plan, "f" * 64)
 
 
 def run_stage(steps: list[dict[str, Any]], table: Table, folds: Folds, *, n_workers: int = 1) -> None:

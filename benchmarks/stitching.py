@@ -258,7 +258,7 @@ def left_over(rows: pd.DataFrame) -> dict[str, int]:
     rows = rows.assign(row_id=[f"{i:03d}" for i in range(len(rows))], task="task", split="train", repeat=0, group=None)
     rows = rows.assign(label=rows["label"].astype(str), fold=[i % 2 for i in range(len(rows))])
     folds = Folds(rows[["row_id", "task", "repeat", "fold", "cluster"]], "f" * 64)
-    table = Table(rows[TABLE_COLUMNS], {"task": sorted(set(rows["label"]))})
+    table = Table(rows[TABLE_COLUMNS], {"task": sorted(set(rows["label"]))}, {"task": ("multiclass", {})})
     section = {"kind": "multiclass", "metric": "accuracy", "train": "", "test": ""}
     small = {"name": "from_config", "hidden_size": 32}
     params = Params.model_validate({

@@ -6,10 +6,7 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-from pipeline.artifacts.files import read_json
-from pipeline.artifacts.folds import read_folds
 from pipeline.artifacts.paths import METRICS, REPORT, SCORES, SUBMIT
-from pipeline.artifacts.table import read_table
 from pipeline.errors.exceptions import MachineError
 from pipeline.stage_run import exit_on_error
 
@@ -71,6 +68,7 @@ def demo(folder: Annotated[Path, typer.Argument()] = Path("data/demo")) -> None:
 @app.command()
 def show() -> None:
     """Print the scores, and where the submission and the report lie."""
+    from pipeline.artifacts.files import read_json
     from pipeline.report.terminal import scores_text
 
     with exit_on_error():
@@ -127,9 +125,7 @@ def predict(
     with exit_on_error():
         columns = [column for column in (id_column, text_column, pair_column) if column is not None]
         rows = read_columns(input, list(dict.fromkeys(columns)))
-        from pipeline.bundle.exported_model import (
-            load_exported,  # imports torch: only once the file is known to be right
-        )
+        from pipeline.bundle.exported_model import load_exported
 
         pairs = None if pair_column is None else rows[pair_column].tolist()
         frame = load_exported(model).predict_frame(rows[text_column].tolist(), pairs)
@@ -151,6 +147,8 @@ def ablate_stitching(
 
     with exit_on_error():
         params = load_params(path)
+        from pipeline.artifacts.folds import read_folds
+        from pipeline.artifacts.table import read_table
         from pipeline.experiments.ablate_stitch import (
             ablate_stitch,  # imports torch: only once params are known to be right
         )
@@ -172,9 +170,9 @@ def ablate_augmenting(
 
     with exit_on_error():
         params = load_params(path)
-        from pipeline.experiments.ablate_augment import (
-            ablate_augment,  # imports torch: only once params are known to be right
-        )
+        from pipeline.artifacts.folds import read_folds
+        from pipeline.artifacts.table import read_table
+        from pipeline.experiments.ablate_augment import ablate_augment
 
         encoder = encoder or next(iter(params.encoders))
         table, folds = read_table(), read_folds()
@@ -183,7 +181,7 @@ def ablate_augmenting(
 
 def _show(tables: dict[str, Path]) -> None:
     """Print the tables of an ablation."""
-    pass
+    from pipeline.artifacts.files import read_json
 
     for task, table in tables.items():
         found = read_json(table)

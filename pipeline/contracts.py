@@ -21,6 +21,76 @@ if TYPE_CHECKING:
     HiddenStates = tuple[torch.Tensor, ...]  # L + 1 float tensors of shape (B, T, H): embeddings, then each layer
 
 
+PROBABILITY = "probability:"  # before a label's name: a column of a submission's predictions
+
+
+class TaskKind(Protocol):
+    """`task_kinds/`: what a task's targets are, how models learn and predict them, and what is decided and shown of them.
+
+    N rows, C outputs of a model, V values of a prediction (probabilities, say). Its constant `FORM` names the form of its
+    targets ("class": one of several labels); losses, metrics, objectives, baselines and stackers that fit only some forms say
+    so in `FORMS`. `N_LABELS` says how many labels there must be, of a kind or for a metric; without it any number will do.
+    """
+
+    form: str
+
+    def list_labels(self, cells: "pd.Series[str]") -> list[str]:
+        """Return the labels that the training file's cells name, in fixed order: the names of a prediction's values."""
+
+    def check(self, cells: "pd.Series[str]") -> str | None:
+        """Return what is wrong with the training file's cells taken together, as `must …, got …`, or None."""
+
+    def is_readable(self, cells: "pd.Series[str]", labels: Sequence[str]) -> "pd.Series[bool]":
+        """Return which cells can be read as targets, given the labels."""
+
+    def read(self, cells: "pd.Series[str]", labels: Sequence[str]) -> np.ndarray:
+        """Return the targets (N, …) of readable cells."""
+
+    def n_outputs(self, labels: Sequence[str]) -> int:
+        """Return how many outputs C a model has."""
+
+    def strata(self, targets: np.ndarray, labels: Sequence[str]) -> tuple[np.ndarray, list[str]]:
+        """Return the stratum of each row, int64 (N,), and the strata's names: every fold gets its share of each."""
+
+    def values(self, logits: np.ndarray) -> np.ndarray:
+        """Return values, float64 (N, V), for outputs (N, C): the link. Their mean over models is a prediction too."""
+
+    def logits(self, values: np.ndarray) -> np.ndarray:
+        """Return outputs, float32 (N, C), that have these values."""
+
+    def sureness(self, logits: np.ndarray) -> np.ndarray:
+        """Return how sure a model is of each row (N,), on any scale that rises."""
+
+    def decide(self, values: np.ndarray) -> np.ndarray:
+        """Return what is decided for values (N, V), in the form of targets: what metrics of labels score."""
+
+    def errors(self, targets: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Return how wrong each row is, float64 (N,), 0 being right."""
+
+    def can_tune(self, values: np.ndarray, *, metric: "Metric") -> bool:
+        """Return whether the decision has parameters that could serve the metric."""
+
+    def fit_decision(self, targets: np.ndarray, values: np.ndarray, *, metric: "Metric") -> list[float]:
+        """Return the parameters of the decision that are best on these rows."""
+
+    def apply_decision(self, values: np.ndarray, parameters: Sequence[float]) -> np.ndarray:
+        """Return values (N, V) from which `decide` decides as the parameters say."""
+
+    def describe(
+        self, targets: np.ndarray, values: np.ndarray, *, labels: list[str], row_ids: list[str]
+    ) -> dict[str, Any]:
+        """Return what the report shows of out-of-fold predictions, as JSON."""
+
+    def answers(self, values: np.ndarray, labels: Sequence[str]) -> "pd.DataFrame":
+        """Return what a submission may show of N rows: `label`, and `probability:<label>` where there are such."""
+
+
+class BuildTaskKind(Protocol):
+    """`task_kinds/`: the kind of task."""
+
+    def __call__(self) -> TaskKind: ...
+
+
 @dataclass(frozen=True)
 class EncoderParts:
     """A Hugging Face model that returns hidden states, and the fast tokenizer that belongs to it."""
@@ -220,7 +290,7 @@ class Metric(Protocol):
 
     higher_is_better: bool
     reads: Literal["labels", "probabilities"]
-    """What decides the score: the predicted labels (argmax), or the probabilities themselves."""
+    """What the score depends on: what is decided, or the probabilities themselves."""
 
     def score(self, labels: np.ndarray, probabilities: np.ndarray) -> float:
         """Return the score of probabilities (N, C) against int labels (N,)."""
@@ -230,9 +300,9 @@ class Metric(Protocol):
 
 
 class BuildMetric(Protocol):
-    """`metrics/`: the metric for C labels, in the order of the task's label list."""
+    """`metrics/`: the metric for C labels, in the order of the task's label list; `decide` is that of the task's kind."""
 
-    def __call__(self, *, n_outputs: int) -> Metric: ...
+    def __call__(self, *, n_outputs: int, decide: Callable[[np.ndarray], np.ndarray]) -> Metric: ...
 
 
 class Format(Protocol):

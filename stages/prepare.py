@@ -1,8 +1,9 @@
 """Stage prepare: raw files -> table, near-duplicate clusters, audit."""
 
-from pipeline.artifacts.files import write_frame, write_json
+from pipeline.artifacts.files import write_json
+from pipeline.artifacts.frames import write_frame
 from pipeline.artifacts.paths import AUDIT, CLUSTERS
-from pipeline.artifacts.table import Table, write_table
+from pipeline.artifacts.table import write_table
 from pipeline.data.auditing import audit
 from pipeline.data.clusters import cluster_rows
 from pipeline.data.preparing import prepare
@@ -20,10 +21,10 @@ def main() -> None:
         rehearse(params, table)
         similarity = params.folds.near_duplicate_similarity
         # Folds look at training rows alone: another test file must not move them.
-        train = Table(table.rows[table.rows["split"] == "train"], table.labels)
+        train = table.only("train")
         write_table(table)
         write_frame(CLUSTERS, cluster_rows(train, similarity=similarity), {})
-        known = Table(table.rows[table.rows["split"] != "unlabelled"], table.labels)
+        known = table.only("train", "test")
         write_json(AUDIT, audit(known, cluster_rows(known, similarity=similarity)))
 
 

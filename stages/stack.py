@@ -52,7 +52,8 @@ def stack(name: str, params: Params, *, table: Table, folds: Folds) -> dict[str,
     predictions = {one: read_predictions(path, manifest=folds.digest) for one, path in paths.items()}
     everyone = gather_members(predictions, table=table, folds=folds, task=name)
     members = keep(everyone, params.members)
-    metrics = {one.name: one.build(n_outputs=len(members.labels)) for one in [task.metric, *task.report_metrics]}
+    given: dict[str, Any] = {"n_outputs": len(members.labels), "decide": members.kind.decide}
+    metrics = {one.name: one.build(**given) for one in [task.metric, *task.report_metrics]}
     metric = metrics[task.metric.name]
     ladder = build_ladder(params.stack.ladder, metric=metric, seed=seed)
     options: dict[str, Any] = {"ladder": ladder, "metric": metric, "tune": params.stack.tune_decision, "seed": seed}

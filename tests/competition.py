@@ -5,7 +5,7 @@ import pandas as pd
 
 from pipeline.artifacts.folds import Folds
 from pipeline.artifacts.predictions import PREDICTION_COLUMNS, Predictions
-from pipeline.artifacts.table import Table
+from tests.small import make_table
 
 DIGEST = "d" * 64
 
@@ -40,4 +40,4 @@ def competition(
         logits = generator.normal(size=(len(frame), len(labels))) + signal * np.eye(len(labels))[chosen]
         name = f"model{number}"
         members[name] = Predictions(name, "news", list(labels), frame, logits.astype(np.float32), DIGEST, "", 0)
-    return Table(table, {"news": list(labels)}), Folds(manifest, DIGEST), members
+    return make_table(table, {"news": list(labels)}), Folds(manifest, DIGEST), members

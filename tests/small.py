@@ -7,7 +7,10 @@ import pandas as pd
 
 from pipeline.artifacts.folds import Folds
 from pipeline.artifacts.table import Table
+from pipeline.contracts import Metric
+from pipeline.data.class_targets import ClassTargets
 from pipeline.params.encoders import Encoder
+from pipeline.params.fields import Component
 
 WORDS = ["the", "big", "small", "cat", "dog", "owl", "runs", "sleeps", "near", "river", "今天", "昨天", "公园"]
 RANDOM = random.Random(0)
@@ -37,4 +40,16 @@ def table_and_folds(n_train: int = 32, n_test: int = 8, n_splits: int = 2) -> tu
     table = rows.assign(row_id=ids, task="weather", split=splits, label=labels, group=None)
     plan = {"row_id": ids[:n_train], "task": "weather", "repeat": 0, "cluster": range(n_train)}
     folds = pd.DataFrame(plan).assign(fold=[i // 2 % n_splits for i in range(n_train)])
-    return Table(table.drop(columns="cluster"), {"weather": ["0", "1"]}), Folds(folds, "f" * 64)
+    return make_table(table.drop(columns="cluster"), {"weather": ["0", "1"]}), Folds(folds, "f" * 64)
+
+
+def make_table(rows: pd.DataFrame, labels: dict[str, list[str]]) -> Table:
+    """Return a table whose tasks are each about one of several labels."""
+    return Table(rows, labels, {task: ("multiclass", {}) for task in labels})
+
+
+def make_metric(name: str, n_outputs: int) -> Metric:
+    """Return a metric of one of several labels."""
+    component = Component(kind="metrics", name=name)
+    metric: Metric = component.build(n_outputs=n_outputs, decide=ClassTargets().decide)
+    return metric

@@ -11,6 +11,7 @@ from pipeline.artifacts.paths import predictions_path
 from pipeline.artifacts.predictions import read_predictions
 from pipeline.artifacts.probabilities import probabilities_of
 from pipeline.base_models.finetuning import finetune
+from pipeline.data.class_targets import ClassTargets
 from pipeline.params.encoders import Training
 from pipeline.params.fields import Component
 from pipeline.params.run import Run
@@ -39,7 +40,7 @@ def accuracy_on_gpu(**training) -> float:
     path = predictions_path("finetune", "bert", "weather")
     rows = table.select("weather", "train")
     predictions = read_predictions(path, manifest=folds.digest)
-    probabilities = probabilities_of(predictions, "oof", rows["row_id"].tolist())
+    probabilities = probabilities_of(predictions, "oof", rows["row_id"].tolist(), kind=ClassTargets())
     return float(np.mean(probabilities.argmax(axis=1) == rows["label"].astype(int)))
 
 

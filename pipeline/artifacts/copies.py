@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from pipeline.artifacts.files import read_frame, write_frames
+from pipeline.artifacts.frames import read_frame, write_frames
 from pipeline.artifacts.paths import FOLDS, OUT
 from pipeline.errors.exceptions import DataError
 from pipeline.text.normalising import normalise

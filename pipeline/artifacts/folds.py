@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.artifacts.files import read_frame, write_frame
+from pipeline.artifacts.frames import read_frame, write_frame
 from pipeline.artifacts.paths import FOLDS
 
 HOLDOUT_FOLD = -1

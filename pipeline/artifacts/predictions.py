@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.artifacts.files import read_frame, write_frame
+from pipeline.artifacts.frames import read_frame, write_frame
 from pipeline.artifacts.paths import FOLDS, OUT
 from pipeline.errors.exceptions import DataError
 
@@ -23,7 +23,7 @@ class Predictions:
     """One model's predictions for one task: the contract between base models and the ensemble.
 
     `rows` has `row_id, task, split (oof|test|holdout), repeat, fold`; `logits` is float32 of shape (rows, labels), in the
-    order of `labels`, and softmax over a row gives probabilities (a model of probabilities stores their logarithms). Each
+    order of `labels`, of which the task's kind makes probabilities (a model of probabilities stores their logarithms). Each
     training row stands once per repeat as oof, in its own fold; each test and hold-out row once per fold and repeat.
     """
 

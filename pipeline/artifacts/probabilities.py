@@ -1,9 +1,9 @@
-"""From stored logits to probabilities, always joined by row id."""
+"""From stored logits to values such as probabilities, always joined by row id."""
 
 import numpy as np
-from scipy.special import softmax
 
 from pipeline.artifacts.predictions import Predictions
+from pipeline.contracts import TaskKind
 from pipeline.errors.exceptions import DataError
 
 FLOOR = 1e-6  # a probability of exactly zero must not drown the other columns
@@ -23,6 +23,7 @@ def probabilities_of(
     split: str,
     row_ids: list[str],
     *,
+    kind: TaskKind,
     repeat: int | None = None,
     fold: int | None = None,
 ) -> np.ndarray:
@@ -34,6 +35,7 @@ def probabilities_of(
         predictions: one model's predictions.
         split: oof, test or holdout.
         row_ids: the rows wanted, each once.
+        kind: of the task: its link gives the values of logits.
         repeat: only this repeat; None takes all of them.
         fold: only this fold; None takes all of them.
 
@@ -50,8 +52,9 @@ def probabilities_of(
     positions = rows.loc[chosen, "row_id"].map(place)
     wanted = positions.notna().to_numpy()
     target = positions[wanted].to_numpy(np.int64)
-    sums = np.zeros((len(row_ids), len(predictions.labels)))
-    np.add.at(sums, target, softmax(predictions.logits[chosen][wanted].astype(np.float64), axis=1))
+    values = kind.values(predictions.logits[chosen][wanted])
+    sums = np.zeros((len(row_ids), values.shape[1]))
+    np.add.at(sums, target, values)
     counts = np.bincount(target, minlength=len(row_ids))
     if (counts == 0).any():
         missing = row_ids[int(np.argmin(counts))]

@@ -1,38 +1,72 @@
-"""The table: all rows of all tasks, and the labels of each task in fixed order."""
+"""The table: all rows of all tasks, and of each task its kind and its labels in fixed order."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from pipeline.artifacts.files import read_frame, write_frame
+from pipeline import components
+from pipeline.artifacts.frames import read_frame, write_frame
 from pipeline.artifacts.paths import TABLE
+from pipeline.contracts import TaskKind
+from pipeline.errors.exceptions import DataError
 
 TABLE_COLUMNS = ["row_id", "task", "split", "text", "text_pair", "label", "group"]
 
 
 @dataclass(frozen=True)
 class Table:
-    """All rows of all tasks: `row_id, task, split (train|test|unlabelled), text, text_pair, label, group`, and the labels.
+    """All rows of all tasks: `row_id, task, split (train|test|unlabelled), text, text_pair, label, group`.
 
-    `row_id` is unique within a task and split. Missing values (test labels, no pair, no group) are null.
+    `row_id` is unique within a task and split. Missing values (test labels, no pair, no group) are null. `labels` holds each
+    task's labels in fixed order, `kinds` the name and options of its component of `task_kinds/`.
     """
 
     rows: pd.DataFrame
     labels: dict[str, list[str]]
+    kinds: Mapping[str, tuple[str, dict[str, Any]]]
 
     def select(self, task: str, split: str) -> pd.DataFrame:
         """Return one task's rows of one split, in file order, with a fresh index."""
         chosen = (self.rows["task"] == task) & (self.rows["split"] == split)
         return self.rows[chosen].reset_index(drop=True)
 
+    def only(self, *splits: str) -> "Table":
+        """Return the table with the rows of these splits alone."""
+        return replace(self, rows=self.rows[self.rows["split"].isin(splits)])
+
+    def kind(self, task: str) -> TaskKind:
+        """Return a task's kind."""
+        name, options = self.kinds[task]
+        kind: TaskKind = components.load("task_kinds", name)(**options)
+        return kind
+
+    def targets(self, task: str, rows: pd.DataFrame) -> np.ndarray:
+        """Return what a task's rows, which have `row_id` and `label`, are trained and scored on, as its kind reads it: (N, …).
+
+        Raises:
+            DataError: if a label is none of the task's.
+        """
+        kind, labels = self.kind(task), self.labels[task]
+        unreadable = ~kind.is_readable(rows["label"], labels)
+        if unreadable.any():
+            row = rows[unreadable].iloc[0]
+            raise DataError(
+                f"table: task {task}, row {row['row_id']!r}: label must be one of {labels}, got {row['label']!r}. "
+                "Make the table again: dvc repro prepare"
+            )
+        return kind.read(rows["label"], labels)
+
 
 def write_table(table: Table, path: Path = TABLE) -> None:
-    """Write the table with its labels in the file's metadata."""
-    write_frame(path, table.rows[TABLE_COLUMNS], {"labels": table.labels})
+    """Write the table with its labels and kinds of tasks in the file's metadata."""
+    write_frame(path, table.rows[TABLE_COLUMNS], {"labels": table.labels, "kinds": table.kinds})
 
 
 def read_table(path: Path = TABLE) -> Table:
     """Read the table."""
     rows, metadata, _ = read_frame(path)
-    return Table(rows, metadata["labels"])
+    return Table(rows, metadata["labels"], metadata["kinds"])

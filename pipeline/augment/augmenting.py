@@ -25,8 +25,9 @@ from pipeline.artifacts.copies import (
     no_copies,
     write_part,
 )
-from pipeline.artifacts.files import read_frame, write_json
+from pipeline.artifacts.files import write_json
 from pipeline.artifacts.folds import Folds
+from pipeline.artifacts.frames import read_frame
 from pipeline.artifacts.table import Table
 from pipeline.augment.quality_gate import read_record
 from pipeline.augment.screening import flips, screen

@@ -12,6 +12,7 @@ import pandas as pd
 from pipeline.artifacts.copies import BARRED_SCHEMA, Copies, no_copies
 from pipeline.artifacts.folds import HOLDOUT_FOLD, Folds
 from pipeline.artifacts.table import Table
+from pipeline.contracts import TaskKind
 from pipeline.data.fold_jobs import fold_jobs, rows_digest
 from pipeline.reproducibility import derive_seed, numerics
 from pipeline.text.near_duplicates import NearTexts, hash_texts, row_texts
@@ -141,6 +142,7 @@ def flips(copies: Copies, params: "Params", table: Table, folds: Folds, *, recip
             "numerics": numerics(params.run.device, params.run.threads_per_worker),
         }
         arguments = {"rows": job.fitted, "copies": job.copies, "n_outputs": len(table.labels[job.task])}
+        arguments["kind"] = table.kind(job.task)
         arguments |= {"model": quality.flip_model, "confidence": quality.flip_confidence, "seed": seed}
         units.append((Unit(f"flips/{job.name}", depends_on), find_flips, arguments))
     run_units(units, run=params.run, stage="augment-flips")
@@ -158,18 +160,19 @@ def find_flips(
     rows: pd.DataFrame,
     copies: pd.DataFrame,
     n_outputs: int,
+    kind: TaskKind,
     model: "Component",
     confidence: float,
     seed: int,
 ) -> None:
     """Write the ids of the copies on which a model of the fold's training rows flips, into the workspace's result."""
     judge = model.build(n_outputs=n_outputs, seed=seed)
-    judge.fit(rows[["text", "text_pair"]], rows["label"].to_numpy(np.int64))
+    judge.fit(rows[["text", "text_pair"]], np.array(rows["label"].tolist()))
     flipped: list[str] = []
     if len(copies):
         labels, parents = copies["label"].to_numpy(), rows[["text", "text_pair"]].iloc[copies["parent"]]
         of_copies = judge.predict_log_probabilities(copies[["text", "text_pair"]])
         of_parents = judge.predict_log_probabilities(parents.reset_index(drop=True))
-        flips_label = (of_copies.argmax(axis=1) != labels) & (of_parents.argmax(axis=1) == labels)
+        flips_label = (kind.decide(of_copies) != labels) & (kind.decide(of_parents) == labels)
         flipped = copies.loc[flips_label & (np.exp(of_copies.max(axis=1)) >= confidence), "copy_id"].tolist()
     (workspace.result / UNIT_FLIPS).write_text(json.dumps(flipped), encoding="utf-8")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from pipeline.artifacts.files import write_frame
+from pipeline.artifacts.frames import write_frame
 from pipeline.augment.flows import build_flow
 from pipeline.augment.quality_gate import RECORD, Record, _example, _gate
 from pipeline.augment.rewriting.spans import cut_spans, is_word

@@ -38,14 +38,14 @@ class Source:
     task: str
     repeat: int
     fold: int | None
-    table: pd.DataFrame
-    labels: list[str]
+    table: Table
+    rows: pd.DataFrame
     learned: "pd.Index[int]"
     corpus_key: str
 
     def corpus(self) -> Corpus:
         """Return the texts, of pairs both, and labels that augmenters may learn from."""
-        return _corpus(self.table.loc[self.learned], self.labels, has_labels=self.fold is not None)
+        return _corpus(self.rows.loc[self.learned], self.table, self.task, has_labels=self.fold is not None)
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Shard:
 
     def rows(self) -> pd.DataFrame:
         """Return `row_id, text, text_pair, label, seed, n_copies`."""
-        return _rows(self.source.table, self.chosen)
+        return _rows(self.source.rows, self.chosen)
 
     def arguments(self) -> dict[str, Any]:
         """Return what `copying.make_copies` takes."""
@@ -73,7 +73,7 @@ class Shard:
 
 def plan_shards(params: "Params", table: Table, folds: Folds, *, recipe: dict[str, Any]) -> Iterator[Shard]:
     """Yield the shards of all steps, task by task: of every repeat and fold, then of the rows without labels."""
-    for task, labels in table.labels.items():
+    for task in table.labels:
         steps = [
             (number, one) for number, one in enumerate(params.augment.steps) if task in (one.tasks or table.labels)
         ]
@@ -84,12 +84,12 @@ def plan_shards(params: "Params", table: Table, folds: Folds, *, recipe: dict[st
                 continue
             members = plan.loc[(plan["repeat"] == repeat) & (plan["fold"] == fold), "row_id"]
             rows = train[train["row_id"].isin(members)]
-            source = _source(task, repeat, fold, table.rows, rows, labels, params.seed)
+            source = _source(task, repeat, fold, table, table.rows, rows, params.seed)
             for number, step in steps:
                 yield from _shards(source, _chosen(rows, step, params, source), params, recipe, number)
         rows = unlabelled_rows(table, task, params)
         if len(rows):
-            source = _source(task, 0, None, rows, rows, labels, params.seed)
+            source = _source(task, 0, None, table, rows, rows, params.seed)
             for number, step in steps:
                 if not step.needs_labels:
                     chosen = pd.DataFrame({"seed": _seeds(rows, step, params, source), "n_copies": 1})
@@ -111,26 +111,25 @@ def unlabelled_rows(table: Table, task: str, params: "Params") -> pd.DataFrame:
 
 
 def _source(
-    task: str, repeat: int, fold: int | None, table: pd.DataFrame, rows: pd.DataFrame, labels: list[str], seed: int
+    task: str, repeat: int, fold: int | None, table: Table, places: pd.DataFrame, rows: pd.DataFrame, seed: int
 ) -> Source:
-    """Return the source of some rows of a table."""
+    """Return the source of some rows, which are named by their places in a frame."""
     learned = rows.index
     if len(rows) > CORPUS_ROWS:
         drawn = np.random.default_rng(derive_seed(seed, "corpus")).choice(len(rows), CORPUS_ROWS, replace=False)
         learned = rows.index[np.sort(drawn)]
-    corpus = _corpus(table.loc[learned], labels, has_labels=fold is not None)
+    corpus = _corpus(places.loc[learned], table, task, has_labels=fold is not None)
     key = digest([list(corpus.texts), list(corpus.labels or ())])
-    return Source(task, repeat, fold, table, labels, learned, key)
+    return Source(task, repeat, fold, table, places, learned, key)
 
 
-def _corpus(rows: pd.DataFrame, labels: list[str], *, has_labels: bool) -> Corpus:
+def _corpus(rows: pd.DataFrame, table: Table, task: str, *, has_labels: bool) -> Corpus:
     paired = rows["text_pair"].fillna("").str.strip() != ""
     texts = [*rows["text"], *rows["text_pair"][paired]]
     if not has_labels:
         return Corpus(texts)
-    numbers = {label: number for number, label in enumerate(labels)}
-    own = [numbers.get(label, -1) for label in rows["label"]]
-    return Corpus(texts, [*own, *(label for label, has in zip(own, paired, strict=True) if has)])
+    strata = table.kind(task).strata(table.targets(task, rows), table.labels[task])[0].tolist()
+    return Corpus(texts, [*strata, *(stratum for stratum, has in zip(strata, paired, strict=True) if has)])
 
 
 def _rows(table: pd.DataFrame, chosen: pd.DataFrame) -> pd.DataFrame:
@@ -187,7 +186,7 @@ def _shards(
             "reserved": augment.reserved,
             "quality": augment.quality.model_dump(include=SIMILARITY),
             "corpus": source.corpus_key,
-            "rows": rows_digest(_rows(source.table, part)),
+            "rows": rows_digest(_rows(source.rows, part)),
             "numerics": numerics(params.run.device, params.run.threads_per_worker),
         }
         unit = Unit(f"{step.title}/{source.task}-{place}-{start // n_rows}", depends_on)

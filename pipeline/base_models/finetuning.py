@@ -12,12 +12,7 @@ from pipeline.artifacts.folds import Folds
 from pipeline.artifacts.table import Table
 from pipeline.base_models.fold_results import _collect
 from pipeline.base_models.fold_training import predict_fold, train_fold
-from pipeline.data.fold_jobs import (
-    augmented_rows,
-    fold_jobs,
-    rows_digest,
-    trained_rows_digest,
-)
+from pipeline.data.fold_jobs import augmented_rows, fold_jobs, rows_digest, trained_rows_digest
 from pipeline.reproducibility import derive_seed, numerics
 from pipeline.units.execution import run_units
 from pipeline.units.unit import Unit

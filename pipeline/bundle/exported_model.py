@@ -10,23 +10,21 @@ import pandas as pd
 import pyarrow as pa
 import torch
 from safetensors.torch import load_model
-from scipy.special import softmax
 from torch import nn
 
 from pipeline import components
 from pipeline.artifacts.folders import is_whole
-from pipeline.contracts import EncoderParts
+from pipeline.contracts import EncoderParts, TaskKind
 from pipeline.errors.exceptions import DataError
 from pipeline.models.classifier import READOUT, WEIGHTS, TextClassifier, encoder_half
 from pipeline.models.prediction import predict_logits
 from pipeline.params.encoders import Encoder
 from pipeline.stitch.model import SideBySide, Stitch, StitchedClassifier
 from pipeline.stitch.states import Base, LayerStates, Online, hidden_size
-from pipeline.submit.submitting import PROBABILITY
 from pipeline.text.normalising import clean
 
 FORMAT = "stitchfold-export"
-VERSION = 1
+VERSION = 2
 DESCRIPTION = "export.json"
 
 
@@ -59,6 +57,13 @@ class ExportedModel(nn.Module):
         """The labels, in the order of the probabilities' columns."""
         return list(self.description["labels"])
 
+    @property
+    def kind(self) -> TaskKind:
+        """The kind of task: it makes probabilities and labels of logits."""
+        name, options = self.description["kind"]
+        kind: TaskKind = components.load("task_kinds", name)(**options)
+        return kind
+
     def predict_probabilities(
         self, texts: Sequence[str], text_pairs: Sequence[str] | None = None, *, tokens_per_batch: int = 8192
     ) -> np.ndarray:
@@ -86,17 +91,14 @@ class ExportedModel(nn.Module):
             sides = [Online(encoded[one], hidden_size(encoder)) for one, encoder in zip(folders, encoders, strict=True)]
             classifier = StitchedClassifier(stitch, encoders)  # type: ignore[arg-type]
             logits = predict_logits(classifier, SideBySide.of(sides), tokens_per_batch)
-            parts.append(softmax(logits.astype(np.float64), axis=1))
+            parts.append(self.kind.values(logits))
         mean: np.ndarray = np.mean(parts, axis=0)  # (N, C)
         return mean
 
     def predict_frame(self, texts: Sequence[str], text_pairs: Sequence[str] | None = None) -> pd.DataFrame:
         """Return one row per text: `label`, the likeliest, and `probability:<label>` for each; on a GPU if there is one."""
         self.to("cuda" if torch.cuda.is_available() else "cpu")
-        probabilities = self.predict_probabilities(texts, text_pairs)
-        frame = pd.DataFrame(probabilities, columns=[PROBABILITY + label for label in self.labels])
-        frame.insert(0, "label", [self.labels[number] for number in probabilities.argmax(axis=1)])
-        return frame
+        return self.kind.answers(self.predict_probabilities(texts, text_pairs), self.labels)
 
     def _rows(self, texts: Sequence[str], text_pairs: Sequence[str] | None) -> pd.DataFrame:
         if self.description["pairs"] != (text_pairs is not None):
@@ -120,10 +122,9 @@ def load_exported(folder: Path) -> ExportedModel:
     description = read_description(folder)
     if description is None:
         raise DataError(f"{folder}: is no export: it has no {DESCRIPTION}. Make one: stitchfold export.")
-    if description["version"] > VERSION:
-        raise DataError(
-            f"{folder}: must be of version {VERSION} or before, got {description['version']}. Update stitchfold."
-        )
+    if description["version"] != VERSION:
+        remedy = "Update stitchfold." if description["version"] > VERSION else "Make it again: stitchfold export."
+        raise DataError(f"{folder}: must be of version {VERSION}, got {description['version']}. {remedy}")
     if not is_whole(folder):
         raise DataError(
             f"{folder}: does not match its manifest (damaged, or edited). Make it again: stitchfold export."

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import psutil
 from tabulate import tabulate
 
-from pipeline.artifacts.files import read_json
 from pipeline.artifacts.paths import encoder_recipe_path, stage_recipe_path
 from pipeline.checks.model_sizes import state_width
 from pipeline.checks.unit_needs import Need, encoder_need, stitch_need, worker_count
@@ -74,6 +73,7 @@ def _recipes(params: "Params") -> tuple[dict[str, str], dict[str, str]]:
     """Return the digests under which the unit store has finished models, by encoder and by head."""
     if not RECIPES.is_dir():
         return {}, {}
+    from pipeline.artifacts.files import read_json
     from pipeline.recipes.encoder_recipes import settings_of
 
     paths = {name: encoder_recipe_path(name) for name in params.encoders}
@@ -163,7 +163,7 @@ def check_lengths(encoders: "Mapping[str, Encoder]") -> Iterator[str]:
     """
     if not AUDIT.exists():
         return
-    pass
+    from pipeline.artifacts.files import read_json
 
     for task, found in read_json(AUDIT).items():
         words = found["lengths"]["train"]["tokens"]

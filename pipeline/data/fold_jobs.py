@@ -51,9 +51,9 @@ def fold_jobs(table: Table, folds: Folds, copies: Copies | None = None) -> list[
     """
     copies = copies if copies is not None else no_copies()
     jobs = []
-    for task, labels in table.labels.items():
+    for task in table.labels:
         train_rows, test = table.select(task, "train"), table.select(task, "test")
-        train_rows = train_rows.assign(label=train_rows["label"].map({label: i for i, label in enumerate(labels)}))
+        train_rows = train_rows.assign(label=table.targets(task, train_rows).tolist())
         for repeat in sorted(folds.rows.loc[folds.rows["task"] == task, "repeat"].unique()):
             plan = folds.select(task, repeat)
             rows = train_rows.merge(plan[["row_id", "fold", "cluster"]], on="row_id", how="left", validate="1:1")
@@ -72,16 +72,16 @@ def fold_jobs(table: Table, folds: Folds, copies: Copies | None = None) -> list[
                 own = copies.of_fold(task, int(repeat), int(fold))
                 unseen = predicted[predicted["split"] != "test"]
                 check_leaks(own, fitted_ids=ids, unseen=unseen, place=job.name)
-                jobs.append(replace(job, copies=_with_parents(own, ids, labels)))
+                jobs.append(replace(job, copies=_with_parents(own, ids, table, task)))
     return jobs
 
 
-def _with_parents(copies: pd.DataFrame, fitted_ids: "pd.Series[str]", labels: list[str]) -> pd.DataFrame:
+def _with_parents(copies: pd.DataFrame, fitted_ids: "pd.Series[str]", table: Table, task: str) -> pd.DataFrame:
     """Return copies with their parents' positions among the fitted rows, and labels as numbers."""
     positions = pd.Series(np.arange(len(fitted_ids)), fitted_ids)
     parents = positions.reindex(copies["row_id"]).to_numpy(np.int64)
-    numbers = copies["label"].map({label: i for i, label in enumerate(labels)}).to_numpy(np.int64)
-    return copies[["copy_id", "text", "text_pair"]].assign(parent=parents, label=numbers)
+    labels = table.targets(task, copies).tolist()
+    return copies[["copy_id", "text", "text_pair"]].assign(parent=parents, label=labels)
 
 
 def unlabelled_of(copies: Copies, job: FoldJob) -> pd.DataFrame:

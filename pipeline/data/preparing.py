@@ -1,7 +1,6 @@
 """Raw files -> the table: texts cleaned, labels listed in fixed order, everything that cannot be right refused."""
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pyarrow.compute as pc
 
 from pipeline.artifacts.files import sha256_of
 from pipeline.artifacts.table import TABLE_COLUMNS, Table
+from pipeline.contracts import TaskKind
 from pipeline.data.reading import Column, read_columns
 from pipeline.errors.exceptions import DataError
 from pipeline.params.tasks import Task
@@ -19,17 +19,6 @@ from pipeline.text.normalising import clean, normalise
 
 _NOTHING = pa.scalar("", pa.large_string())
 logger = logging.getLogger(__name__)
-
-
-def order_labels(labels: Sequence[str]) -> list[str]:
-    """Return labels sorted, by their value if all of them are integers.
-
-    >>> order_labels(["10", "9", "-1"]), order_labels(["b", "10", "9"])
-    (['-1', '9', '10'], ['10', '9', 'b'])
-    """
-    if all(re.fullmatch(r"[+-]?[0-9]+", label) for label in labels):
-        return sorted(labels, key=lambda label: (int(label), label))
-    return sorted(labels)
 
 
 def label_variants(labels: Sequence[str]) -> list[list[str]]:
@@ -56,8 +45,9 @@ def prepare(tasks: Mapping[str, Task]) -> Table:
     """
     files = sorted({file for task in tasks.values() for file in (task.train, task.test, task.unlabelled) if file})
     before = {file: sha256_of(Path(file)) for file in files}
-    frames, labels = [], {}
+    frames, labels, kinds = [], {}, {}
     for name, task in tasks.items():
+        kinds[name] = (task.kind.name, task.kind.options)
         train = _labelled(_read_split(task, name=name, split="train"), task, name=name)
         labels[name] = _check_labels(train[train["split"] == "train"], task, name=name)
         frames += [train, _read_split(task, name=name, split="test")]
@@ -70,7 +60,7 @@ def prepare(tasks: Mapping[str, Task]) -> Table:
             raise DataError(
                 f"{file}: must stay as it is while it is read, but it changed. Run dvc repro again once it is whole."
             )
-    return Table(rows, labels)
+    return Table(rows, labels, kinds)
 
 
 def _read_split(task: Task, *, name: str, split: str) -> pd.DataFrame:
@@ -172,9 +162,9 @@ def _labelled(train: pd.DataFrame, task: Task, *, name: str) -> pd.DataFrame:
 
 def _check_labels(train: pd.DataFrame, task: Task, *, name: str) -> list[str]:
     """Return the task's labels in order; spellings that may be one label are only warned of."""
-    counts = train["label"].value_counts()
+    kind: TaskKind = task.kind.build()
     if task.labels is not None:
-        unknown = ~train["label"].isin(task.labels)
+        unknown = ~kind.is_readable(train["label"], task.labels)
         if unknown.any():
             row = train[unknown].iloc[0]
             raise DataError(
@@ -183,13 +173,9 @@ def _check_labels(train: pd.DataFrame, task: Task, *, name: str) -> list[str]:
                 f"tasks.{name}.rename_labels, or mend the rows.",
                 code="E305",
             )
-    if len(counts) < 2 or (task.kind == "binary" and len(counts) != 2):
-        expected = "two labels" if task.kind == "binary" else "at least two labels"
-        raise DataError(
-            f"{task.train}: a {task.kind} task must have {expected}, got {len(counts)}: {list(counts.index[:5])}. "
-            f"Check tasks.{name}.columns.label and kind."
-        )
-    labels = list(task.labels) if task.labels is not None else order_labels(list(counts.index))
+    if fault := kind.check(train["label"]):
+        raise DataError(f"{task.train}: a {task.kind.name} task {fault}. Check tasks.{name}.columns.label and kind.")
+    labels = list(task.labels) if task.labels is not None else kind.list_labels(train["label"])
     for alike in label_variants(labels):
         logger.warning("%s: labels %s may be one label: see tasks.%s.rename_labels", task.train, alike, name)
     return labels

@@ -36,12 +36,12 @@ def assign_folds(table: Table, clusters: pd.DataFrame, *, folds: tasks.Folds, se
         ParamsError: if a class of several clusters, or the task, has fewer outside the hold-out than folds.
     """
     plans = []
-    for task, labels in table.labels.items():
+    for task in table.labels:
         rows = table.select(task, "train").sort_values("row_id", ignore_index=True)
         keys = ["task", "split", "row_id"]
         near = rows[keys].merge(clusters, on=keys, how="left", validate="one_to_one")["cluster"].to_numpy()
         cluster = related_rows(rows, near, group_pairs=folds.group_pairs)
-        classes = rows["label"].map({label: i for i, label in enumerate(labels)}).to_numpy(np.int64)
+        classes, labels = table.kind(task).strata(table.targets(task, rows), table.labels[task])
         strata = classes if folds.stratify else np.zeros(len(rows), np.int64)
         lone = _lone(classes, cluster, labels, task=task)
         fixed = np.where(lone, TRAIN_FOLD, HOLDOUT_FOLD)

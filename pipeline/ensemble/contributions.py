@@ -100,19 +100,17 @@ def describe_stitching(
         **_left_out(members, list(parents), build, rung),
     }
     options: dict[str, Any] = {"metric": metric, "n_resamples": n_bootstrap, "seed": derive_seed(seed, members.task)}
-    found, outside = compare(members.train, candidates, **options), None
+    compared, outside = compare(members.train, candidates, **options), None
     if members.holdout.ids:
         blends = {("ensemble", key): one.holdout for key, (_, one) in ensembles.items()}
         outside = compare(members.holdout, blends, **options)
-    splits = {"oof": found, "holdout": outside}
+    splits = {"oof": compared, "holdout": outside}
     return {
         "with_pairs": _ensemble_record("with", ensembles, splits),
         "without_pairs": _ensemble_record("without", ensembles, splits),
         "difference": _difference(splits) if others else None,
         "leave_one_out": rung,
-        "models": [
-            _model_record(name, group, found, candidates, members.train.labels) for name, group in parents.items()
-        ],
+        "models": [_model_record(name, group, compared, candidates, members) for name, group in parents.items()],
     }
 
 
@@ -144,19 +142,20 @@ def _left_out(members: Members, names: list[str], build: Callable[[], Stacker], 
 
 
 def _model_record(
-    name: str, encoders: list[str], found: Comparison, candidates: Mapping[Key, np.ndarray], labels: np.ndarray
+    name: str, encoders: list[str], compared: Comparison, candidates: Mapping[Key, np.ndarray], members: Members
 ) -> dict[str, Any]:
-    own, keys = ("model", name), [("model", encoder) for encoder in encoders]
-    better = found.best(keys)
-    agreement = error_agreement(labels, [candidates[key] for key in (own, *keys)])[0][1:]
+    model, keys = ("model", name), [("model", encoder) for encoder in encoders]
+    better = compared.best(keys)
+    errors = [members.kind.errors(members.train.labels, candidates[key]) for key in (model, *keys)]
+    agreement = error_agreement(errors)[0][1:]
     left_out = ("without", name)
     return {
         "name": name,
         "encoders": encoders,
         "head": name.rpartition("+")[2],
-        **found.score(own),
-        "parents": {encoder: found.scores[key] for encoder, key in zip(encoders, keys, strict=True)},
-        "gain": {"over": better[1], **asdict(found.gain(own, better))},
+        **compared.score(model),
+        "parents": {encoder: compared.scores[key] for encoder, key in zip(encoders, keys, strict=True)},
+        "gain": {"over": better[1], **asdict(compared.gain(model, better))},
         "error_correlation": dict(zip(encoders, agreement, strict=True)),
-        "adds": asdict(found.gain(("all", ""), left_out)) if left_out in found.scores else None,
+        "adds": asdict(compared.gain(("all", ""), left_out)) if left_out in compared.scores else None,
     }

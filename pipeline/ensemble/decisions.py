@@ -1,8 +1,7 @@
 """The choices of the ensemble: which rung, whether and how to scale the labels, and the worlds in which to choose.
 
-Source: the one-standard-error rule of Breiman et al., Classification and Regression Trees, 1984, ch. 3.4.3; a scaled
-argmax is optimal for metrics of confusion counts: Narasimhan et al., Consistent Multiclass Algorithms for Complex
-Performance Measures, 2015. All functions choose on the rows they are given and nothing else: who wants an honest score
+Source: the one-standard-error rule of Breiman et al., Classification and Regression Trees, 1984, ch. 3.4.3. What the
+parameters of a decision are, such as scales of the labels, is a matter of the task's kind. All functions choose on the rows they are given and nothing else: who wants an honest score
 gives them rows that are not scored.
 """
 
@@ -14,15 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.contracts import Metric, Stacker
+from pipeline.contracts import Metric, Stacker, TaskKind
 from pipeline.ensemble.intervals import bootstrap_scores, interval
 from pipeline.params.fields import Component
 from pipeline.reproducibility import derive_seed
 
 N_RESAMPLES = 200  # gives a standard error to within 5 %, enough to choose by
-LARGEST_TUNED = 30  # more labels than this have too few rows each to tune a scale on
-SCALES = np.exp(np.linspace(-2, 2, 41))
-N_SWEEPS = 3
 
 
 @dataclass(frozen=True)
@@ -92,6 +88,7 @@ def make_plan(
     folds: np.ndarray,
     *,
     clusters: np.ndarray,
+    kind: TaskKind,
     metric: Metric,
     tune: bool,
     seed: int,
@@ -103,18 +100,18 @@ def make_plan(
         candidates: per rung, simplest first, cross-fitted probabilities (R, N, C) of R repeats.
         folds: int array (R, N).
         clusters: array (N,); rows that share a value are resampled together.
+        kind: of the task.
         metric: what is to be good.
-        tune: whether to try class scales; only metrics of labels can gain by them.
+        tune: whether to try to tune the decision, where that can help.
         seed: of the bootstrap.
     """
     means = [candidate.mean(axis=0) for candidate in candidates]
     rung = choose_rung(labels, means, clusters=clusters, metric=metric, seed=derive_seed(seed, "rung"))
-    tunable = tune and metric.reads == "labels" and means[rung].shape[1] <= LARGEST_TUNED
-    if not tunable:
+    if not (tune and kind.can_tune(means[rung], metric=metric)):
         return Plan(rung, None)
     chosen = candidates[rung]
     decision = tune_decision(
-        labels, chosen, folds, clusters=clusters, metric=metric, seed=derive_seed(seed, "decision")
+        labels, chosen, folds, clusters=clusters, kind=kind, metric=metric, seed=derive_seed(seed, "decision")
     )
     return Plan(rung, decision)
 
@@ -145,6 +142,7 @@ def tune_decision(
     folds: np.ndarray,
     *,
     clusters: np.ndarray,
+    kind: TaskKind,
     metric: Metric,
     seed: int,
 ) -> Decision:
@@ -155,91 +153,41 @@ def tune_decision(
         probabilities: array (R, N, C) of R repeats.
         folds: int array (R, N).
         clusters: array (N,).
-        metric: a metric of labels.
+        kind: of the task.
+        metric: one that the decision can serve.
         seed: of the bootstrap.
     """
     plain = probabilities.mean(axis=0)
     pairs = zip(probabilities, folds, strict=True)
-    tuned = np.mean([_cross_fit_scales(labels, one, numbers, metric=metric) for one, numbers in pairs], axis=0)
+    tuned = np.mean(
+        [_cross_fit_decision(labels, one, numbers, kind=kind, metric=metric) for one, numbers in pairs], axis=0
+    )
     resampled = bootstrap_scores(
         labels, [plain, tuned], metric=metric, clusters=clusters, n_resamples=N_RESAMPLES, seed=seed
     )
     sign = 1 if metric.higher_is_better else -1
     gain = sign * (metric.score(labels, tuned) - metric.score(labels, plain))
     standard_error = interval(gain, resampled[1] - resampled[0]).standard_error
-    scales = find_scales(labels, plain, metric=metric)
-    return Decision(bool(gain > standard_error), [float(scale) for scale in scales], float(gain), standard_error)
+    scales = kind.fit_decision(labels, plain, metric=metric)
+    return Decision(bool(gain > standard_error), scales, float(gain), standard_error)
 
 
-def _cross_fit_scales(
-    labels: np.ndarray, probabilities: np.ndarray, folds: np.ndarray, *, metric: Metric
+def _cross_fit_decision(
+    labels: np.ndarray, probabilities: np.ndarray, folds: np.ndarray, *, kind: TaskKind, metric: Metric
 ) -> np.ndarray:
     result = np.empty_like(probabilities)
     for fold in np.unique(folds):
         inside = folds == fold
-        scales = find_scales(labels[~inside], probabilities[~inside], metric=metric)
-        result[inside] = apply_scales(probabilities[inside], scales)
+        scales = kind.fit_decision(labels[~inside], probabilities[~inside], metric=metric)
+        result[inside] = kind.apply_decision(probabilities[inside], scales)
     return result
 
 
-def apply_scales(probabilities: np.ndarray, scales: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Return probabilities (N, C) times scales (C,), made to sum to 1 again.
-
-    >>> apply_scales(np.array([[0.6, 0.4]]), [1.0, 3.0]).round(3)
-    array([[0.333, 0.667]])
-    """
-    scaled = probabilities * np.asarray(scales)
-    return scaled / scaled.sum(axis=1, keepdims=True)
-
-
-def find_scales(labels: np.ndarray, probabilities: np.ndarray, *, metric: Metric) -> np.ndarray:
-    """Return the scales (C,), with geometric mean 1, whose argmax scores best: coordinate search over a coarse grid.
-
-    A scale moves only where the score rises; among equally good values the one nearest to the present one is taken.
-    For two labels one scale is searched, which is a threshold on the second label's probability.
-    """
-    n_outputs = probabilities.shape[1]
-    scales = np.ones(n_outputs)
-    for _ in range(1 if n_outputs == 2 else N_SWEEPS):
-        before = scales.copy()
-        for label in [1] if n_outputs == 2 else range(n_outputs):
-            scales[label] = _best_scale(labels, probabilities * scales, label, metric=metric) * scales[label]
-        if np.array_equal(before, scales):
-            break
-    return scales / np.exp(np.log(scales).mean())
-
-
-def _best_scale(labels: np.ndarray, probabilities: np.ndarray, label: int, *, metric: Metric) -> float:
-    """Return the factor for one label, from the confusion counts under every factor of the grid at once."""
-    n_outputs = probabilities.shape[1]
-    others = probabilities.copy()
-    others[:, label] = -1.0
-    rival = others.argmax(axis=1)
-    own = probabilities[:, label]
-    needed = np.divide(others.max(axis=1), own, out=np.full(len(own), np.inf), where=own > 0)
-    # The row goes over to the label at the first factor of the grid above `needed`.
-    crossing = np.searchsorted(SCALES, needed, side="right")
-    grid = len(SCALES) + 1
-    shape = (n_outputs, n_outputs, grid)
-    cells = (labels * n_outputs + rival) * grid + crossing
-    rows = np.bincount(cells, minlength=int(np.prod(shape))).reshape(shape)
-    over = rows.cumsum(axis=2)[:, :, :-1]  # (true, rival, factor): rows that have gone over
-    counts = rows.sum(axis=2, keepdims=True) - over
-    counts[:, label] += over.sum(axis=1)
-    # Every cell of a confusion as one weighted row: any metric of labels can score it.
-    true, predicted = np.divmod(np.arange(n_outputs**2), n_outputs)
-    weights = counts.reshape(n_outputs**2, -1).T.astype(np.float64)
-    sign = 1 if metric.higher_is_better else -1
-    scores = np.nan_to_num(sign * metric.resampled(true, np.eye(n_outputs)[predicted], weights), nan=-np.inf)
-    best = np.flatnonzero(scores >= scores.max() - 1e-12)
-    return float(SCALES[best[np.argmin(np.abs(np.log(SCALES[best])))]])
-
-
-def decide(probabilities: np.ndarray, plan: Plan) -> np.ndarray:
-    """Return a rung's probabilities (N, C), scaled where the plan says so."""
+def decide(probabilities: np.ndarray, plan: Plan, *, kind: TaskKind) -> np.ndarray:
+    """Return a rung's probabilities (N, C) as the plan's decision has them."""
     if plan.decision is None or not plan.decision.used:
         return probabilities
-    return apply_scales(probabilities, plan.decision.scales)
+    return kind.apply_decision(probabilities, plan.decision.scales)
 
 
 def cross_fit_plan(
@@ -248,6 +196,7 @@ def cross_fit_plan(
     folds: np.ndarray,
     *,
     clusters: np.ndarray,
+    kind: TaskKind,
     metric: Metric,
     tune: bool,
     seed: int,
@@ -259,15 +208,16 @@ def cross_fit_plan(
         worlds: per rung, what `cross_fit` returned.
         folds: int array (N,), numbered 0 to K - 1.
         clusters: array (N,).
+        kind: of the task.
         metric: what is to be good.
-        tune: whether to try class scales.
+        tune: whether to try to tune the decision.
         seed: of the bootstraps.
     """
     result = np.empty_like(worlds[0][0])
     for fold in range(len(worlds[0])):
         inside = folds == fold
         seen = [world[fold][~inside][None] for world in worlds]
-        own: dict[str, Any] = {"clusters": clusters[~inside], "seed": derive_seed(seed, fold)}
-        plan = make_plan(labels[~inside], seen, folds[~inside][None], metric=metric, tune=tune, **own)
-        result[inside] = decide(worlds[plan.rung][fold][inside], plan)
+        others: dict[str, Any] = {"clusters": clusters[~inside], "seed": derive_seed(seed, fold)}
+        plan = make_plan(labels[~inside], seen, folds[~inside][None], kind=kind, metric=metric, tune=tune, **others)
+        result[inside] = decide(worlds[plan.rung][fold][inside], plan, kind=kind)
     return result

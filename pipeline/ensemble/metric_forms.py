@@ -7,15 +7,7 @@ from typing import Literal
 import numpy as np
 from scipy.sparse import csr_array
 
-
-def confusion(labels: np.ndarray, predicted: np.ndarray, *, n_outputs: int) -> np.ndarray:
-    """Return counts, an int64 array (C, C): true label by row, predicted label by column.
-
-    >>> confusion(np.array([0, 1, 1]), np.array([0, 1, 0]), n_outputs=2)
-    array([[1, 0],
-           [1, 1]])
-    """
-    return np.bincount(labels * n_outputs + predicted, minlength=n_outputs**2).reshape(n_outputs, n_outputs)
+from pipeline.data.class_diagnostics import confusion
 
 
 @dataclass
@@ -23,18 +15,19 @@ class ConfusionMetric:
     """A metric of predicted labels: a function of confusion counts (..., C, C), true label first, to scores (...)."""
 
     n_outputs: int
+    decide: Callable[[np.ndarray], np.ndarray]
     from_confusion: Callable[[np.ndarray], np.ndarray]
     higher_is_better: bool = True
     reads: Literal["labels", "probabilities"] = "labels"
 
     def score(self, labels: np.ndarray, probabilities: np.ndarray) -> float:
-        """Return the score of the argmax of probabilities (N, C) against int labels (N,)."""
-        counts = confusion(labels, probabilities.argmax(axis=1), n_outputs=self.n_outputs)
+        """Return the score of what is decided for probabilities (N, C) against int labels (N,)."""
+        counts = confusion(labels, self.decide(probabilities), n_outputs=self.n_outputs)
         return float(self.from_confusion(counts.astype(np.float64)))
 
     def resampled(self, labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Return the scores (R,) under row weights (R, N): one sparse product gives all R confusions."""
-        cells = labels * self.n_outputs + probabilities.argmax(axis=1)
+        cells = labels * self.n_outputs + self.decide(probabilities)
         rows = np.arange(len(cells))
         indicator = csr_array((np.ones(len(cells)), (cells, rows)), shape=(self.n_outputs**2, len(cells)))
         counts = (indicator @ np.ascontiguousarray(weights.T, dtype=np.float64)).T

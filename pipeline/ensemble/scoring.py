@@ -17,55 +17,17 @@ from pipeline.ensemble.intervals import bootstrap_scores, interval
 from pipeline.ensemble.metric_forms import ratio
 
 
-def error_agreement(labels: np.ndarray, candidates: Sequence[np.ndarray]) -> list[list[float]]:
-    """Return the correlations of the models' errors, a symmetric matrix with ones on its diagonal.
+def error_agreement(errors_of_models: Sequence[np.ndarray]) -> list[list[float]]:
+    """Return the correlations of the models' errors (N,), a symmetric matrix with ones on its diagonal.
 
     A model that errs everywhere or nowhere has correlation 0 with the others.
     """
-    errors = np.stack([one.argmax(axis=1) != labels for one in candidates]).astype(np.float64)
+    errors = np.stack(errors_of_models)
     errors -= errors.mean(axis=1, keepdims=True)
     lengths = np.sqrt((errors**2).sum(axis=1))
     values = ratio(errors @ errors.T, np.outer(lengths, lengths))
     np.fill_diagonal(values, 1.0)
     return [[float(value) for value in row] for row in values.clip(-1, 1)]
-
-
-def calibration_bins(labels: np.ndarray, probabilities: np.ndarray, *, n_bins: int = 10) -> list[dict[str, Any]]:
-    """Return for each bin of the top probability its bounds, mean confidence, accuracy (None if empty) and rows.
-
-    >>> calibration_bins(np.array([0, 1]), np.array([[0.9, 0.1], [0.9, 0.1]]), n_bins=2)[1]
-    {'low': 0.5, 'high': 1.0, 'confidence': 0.9, 'accuracy': 0.5, 'rows': 2}
-    """
-    top, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    place = np.minimum((top * n_bins).astype(int), n_bins - 1)
-    bins: list[dict[str, Any]] = []
-    for number in range(n_bins):
-        inside = place == number
-        rows = int(inside.sum())
-        confidence, accuracy = (float(top[inside].mean()), float(right[inside].mean())) if rows else (None, None)
-        low, high = number / n_bins, (number + 1) / n_bins
-        bins.append({"low": low, "high": high, "confidence": confidence, "accuracy": accuracy, "rows": rows})
-    return bins
-
-
-def hardest_rows(
-    labels: np.ndarray, probabilities: np.ndarray, *, row_ids: list[str], names: list[str], n_rows: int = 20
-) -> list[dict[str, Any]]:
-    """Return the rows whose true label got the lowest probability, the hardest first, with what was predicted.
-
-    >>> hardest_rows(np.array([0, 1]), np.array([[0.9, 0.1], [0.75, 0.25]]), row_ids=["x", "y"], names=["a", "b"])[0]
-    {'row_id': 'y', 'label': 'b', 'predicted': 'a', 'probability': 0.25}
-    """
-    own, predicted = probabilities[np.arange(len(labels)), labels], probabilities.argmax(axis=1)
-    return [
-        {
-            "row_id": row_ids[n],
-            "label": names[labels[n]],
-            "predicted": names[predicted[n]],
-            "probability": float(own[n]),
-        }
-        for n in np.argsort(own, kind="stable")[:n_rows]
-    ]
 
 
 def score_once(
@@ -139,9 +101,9 @@ def plot_tables(tasks: dict[str, Any]) -> dict[str, str]:
         "scores": [("task", "model", "score", "low", "high")],
     }
     for task, one in tasks.items():
-        for (true, predicted), count in np.ndenumerate(one["confusion"]):
+        for (true, predicted), count in np.ndenumerate(one.get("confusion", [])):
             tables["confusion"] += [(task, one["labels"][true], one["labels"][predicted])] * count
-        bins = [found for found in one["calibration"] if found["rows"]]
+        bins = [found for found in one.get("calibration", ()) if found["rows"]]
         tables["calibration"] += [(task, found["confidence"], found["accuracy"], found["rows"]) for found in bins]
         models = [*one["models"], {"name": "ensemble", **one["estimate"]}]
         tables["scores"] += [(task, found["name"], found["score"], found["low"], found["high"]) for found in models]

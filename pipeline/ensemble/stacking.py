@@ -21,19 +21,18 @@ from pipeline.artifacts.folds import HOLDOUT_FOLD, TRAIN_FOLD, Folds
 from pipeline.artifacts.predictions import Predictions
 from pipeline.artifacts.probabilities import probabilities_of
 from pipeline.artifacts.table import Table
-from pipeline.contracts import Metric, Stacker
-from pipeline.ensemble import intervals, metric_forms, scoring
+from pipeline.contracts import Metric, Stacker, TaskKind
+from pipeline.ensemble import intervals, scoring
 from pipeline.ensemble.decisions import Plan, cross_fit, cross_fit_plan, decide, make_plan, own_folds
 from pipeline.errors.exceptions import DataError
 from pipeline.reproducibility import derive_seed
 
 logger = logging.getLogger(__name__)
-SMALLEST = 1e-12
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of one split in one order: their ids, int labels (N,) and clusters (N,)."""
+    """Rows of one split in one order: their ids, targets (N, …) as `labels`, and clusters (N,)."""
 
     ids: list[str]
     labels: np.ndarray
@@ -45,6 +44,7 @@ class Members:
     """Everything the ensemble of one task is made from, joined by row id; M members and C labels in fixed order."""
 
     task: str
+    kind: TaskKind
     labels: list[str]
     names: list[str]
     train: Rows
@@ -81,7 +81,7 @@ def gather_members(members: Mapping[str, Predictions], *, table: Table, folds: F
     Raises:
         DataError: if a member has other labels, lacks a row, or predicted a row in another fold than the manifest's.
     """
-    labels = table.labels[task]
+    kind, labels = table.kind(task), table.labels[task]
     manifest = folds.rows[folds.rows["task"] == task]
     repeats = sorted(int(repeat) for repeat in manifest["repeat"].unique())
     for predictions in members.values():
@@ -90,7 +90,7 @@ def gather_members(members: Mapping[str, Predictions], *, table: Table, folds: F
     source = table.select(task, "train")
     source = source[source["row_id"].isin(first.index[first["fold"] != TRAIN_FOLD])]
     outside = source["row_id"].map(first["fold"]).to_numpy() == HOLDOUT_FOLD
-    train, holdout = (_rows(part, first, labels=labels, task=task) for part in (source[~outside], source[outside]))
+    train, holdout = (_rows(part, first, table=table, task=task) for part in (source[~outside], source[outside]))
     test_ids = table.select(task, "test")["row_id"].tolist()
     numbers = [folds.select(task, repeat).set_index("row_id")["fold"].loc[train.ids] for repeat in repeats]
 
@@ -98,11 +98,12 @@ def gather_members(members: Mapping[str, Predictions], *, table: Table, folds: F
         columns = []
         for predictions in members.values():
             order = [predictions.labels.index(label) for label in labels]
-            columns.append(probabilities_of(predictions, split, ids, repeat=repeat)[:, order])
+            columns.append(probabilities_of(predictions, split, ids, kind=kind, repeat=repeat)[:, order])
         return np.stack(columns, axis=1)
 
     return Members(
         task=task,
+        kind=kind,
         labels=labels,
         names=list(members),
         train=train,
@@ -117,17 +118,10 @@ def gather_members(members: Mapping[str, Predictions], *, table: Table, folds: F
     )
 
 
-def _rows(source: pd.DataFrame, manifest: pd.DataFrame, *, labels: list[str], task: str) -> Rows:
+def _rows(source: pd.DataFrame, manifest: pd.DataFrame, *, table: Table, task: str) -> Rows:
     ids = source["row_id"].tolist()
-    numbers = source["label"].map({label: number for number, label in enumerate(labels)})
-    if numbers.isna().any():
-        row = source[numbers.isna()].iloc[0]
-        raise DataError(
-            f"table: task {task}, row {row['row_id']!r}: label must be one of {labels}, got {row['label']!r}. "
-            "Make the table again: dvc repro prepare"
-        )
     clusters = np.unique(manifest["cluster"].loc[ids].to_numpy(), return_inverse=True)[1]
-    return Rows(ids, numbers.to_numpy(np.int64), clusters)
+    return Rows(ids, table.targets(task, source), clusters)
 
 
 def _check_member(predictions: Predictions, *, labels: list[str], manifest: pd.DataFrame, task: str) -> None:
@@ -167,7 +161,7 @@ def build_ensemble(
     if members.folds.max() < 2:
         logger.warning("task %s: two folds leave nothing to choose on: the first rung is used, untuned.", members.task)
         ladder, tune = dict(list(ladder.items())[:1]), False
-    options: dict[str, Any] = {"clusters": clusters, "metric": metric, "tune": tune}
+    options: dict[str, Any] = {"clusters": clusters, "kind": members.kind, "metric": metric, "tune": tune}
     rungs, estimate = [], []
     for repeat, (probabilities, folds) in enumerate(zip(members.out_of_fold, members.folds, strict=True)):
         worlds = [cross_fit(build, probabilities, labels, folds) for build in ladder.values()]
@@ -181,7 +175,9 @@ def build_ensemble(
         stacker.fit(np.concatenate(members.out_of_fold), np.tile(labels, len(members.folds)))
     chosen = list(ladder)[plan.rung]
     holdout, test = (
-        decide(fitted[chosen].predict(part), plan) if len(part) else np.empty((0, len(members.labels)))
+        decide(fitted[chosen].predict(part), plan, kind=members.kind)
+        if len(part)
+        else np.empty((0, len(members.labels)))
         for part in (members.holdout_probabilities, members.test_probabilities)
     )
     return Ensemble(dict(zip(ladder, candidates, strict=True)), fitted, chosen, plan, np.stack(estimate), holdout, test)
@@ -201,7 +197,7 @@ def ensemble_predictions(members: Members, ensemble: Ensemble, *, manifest: str,
         parts.append(pd.DataFrame({"row_id": ids, "split": split, "repeat": 0, "fold": HOLDOUT_FOLD}))
         values.append(block)
     rows = pd.concat([part for part in parts if len(part)], ignore_index=True).assign(task=members.task)
-    logits = np.log(np.concatenate(values).clip(SMALLEST, 1)).astype(np.float32)
+    logits = members.kind.logits(np.concatenate(values))
     return Predictions("ensemble", members.task, members.labels, rows, logits, manifest, "", seed)
 
 
@@ -257,15 +253,10 @@ def describe_ensemble(
 
 
 def _diagnostics(members: Members, final: np.ndarray, singles: list[np.ndarray]) -> dict[str, Any]:
-    labels, names = members.train.labels, members.labels
-    agreement = scoring.error_agreement(labels, [one.mean(axis=0) for one in singles])
-    return {
-        "labels": names,
-        "agreement": {"names": members.names, "values": agreement},
-        "confusion": metric_forms.confusion(labels, final.argmax(axis=1), n_outputs=len(names)).tolist(),
-        "calibration": scoring.calibration_bins(labels, final),
-        "hardest": scoring.hardest_rows(labels, final, row_ids=members.train.ids, names=names),
-    }
+    targets, kind = members.train.labels, members.kind
+    agreement = scoring.error_agreement([kind.errors(targets, single.mean(axis=0)) for single in singles])
+    described = kind.describe(targets, final, labels=members.labels, row_ids=members.train.ids)
+    return {"labels": members.labels, "agreement": {"names": members.names, "values": agreement}, **described}
 
 
 def _estimate_record(record: dict[str, Any], *, n_train: int, n_test: int) -> dict[str, Any]:

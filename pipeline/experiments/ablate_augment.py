@@ -64,14 +64,15 @@ def ablate_augment(
         if name not in variants:
             raise ParamsError(f"steps: {expected(name, variants)}")
     if not params.augment.transductive:
-        table = Table(table.rows[table.rows["split"] != "test"], table.labels)
+        table = table.only("train", "unlabelled")
     found: dict[str, dict[str, np.ndarray]] = {task: {} for task in table.labels}
     facts: dict[str, dict[str, int]] = {}
     for variant in dict.fromkeys([NO_COPIES, *(steps or variants)]):
         log.info("ablate: %s", variant)
         predictions, facts[variant] = _augmented(*variants[variant], params, table, folds, encoder, equal_steps)
         for task in table.labels:
-            found[task][variant] = probabilities_of(predictions[task], "oof", _scored_ids(folds, task))
+            ids = _scored_ids(folds, task)
+            found[task][variant] = probabilities_of(predictions[task], "oof", ids, kind=table.kind(task))
     same = "about as many steps" if equal_steps else "as many epochs"
     note = f"Out-of-fold scores of {encoder}, same folds and seeds, {same}; differences from {NO_COPIES} are paired."
     return _write("augment", params, table, folds, found, reference=NO_COPIES, note=note, facts=facts)

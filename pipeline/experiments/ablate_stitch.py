@@ -58,7 +58,7 @@ def ablate_stitch(
             raise ParamsError(f"variants: {expected(name, HEAD_VARIANTS)}")
     if not params.stitch.models(list(params.encoders)):
         raise ParamsError("stitch.pairs: there is no pair to compare. Add encoders or pairs.")
-    table = Table(table.rows[table.rows["split"] == "train"], table.labels)  # test rows have nothing to say here
+    table = table.only("train")  # test rows have nothing to say here
     blends: dict[str, dict[str, np.ndarray]] = {task: {} for task in table.labels}
     for variant in dict.fromkeys([REFERENCE, *(variants or HEAD_VARIANTS)]):
         log.info("ablate: %s", variant)
@@ -66,7 +66,9 @@ def ablate_stitch(
         for task in table.labels:
             ids = _scored_ids(folds, task)
             means = [
-                np.mean([probabilities_of(one[task], "oof", ids) for one in members.values()], axis=0)
+                np.mean(
+                    [probabilities_of(one[task], "oof", ids, kind=table.kind(task)) for one in members.values()], axis=0
+                )
                 for members in (encoders, stitched)
             ]
             if variant == REFERENCE:

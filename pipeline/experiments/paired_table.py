@@ -47,9 +47,8 @@ def _compare(
 ) -> list[dict[str, Any]]:
     """Return the scores of blends over one task's rows, and their paired differences from the reference."""
     rows = folds.rows.query("task == @task and fold >= 0").drop_duplicates("row_id").set_index("row_id")
-    numbers = {label: number for number, label in enumerate(table.labels[task])}
-    labels = table.select(task, "train").set_index("row_id")["label"].loc[rows.index].map(numbers).to_numpy(np.int64)
-    metric = params.tasks[task].metric.build(n_outputs=len(numbers))
+    labels = table.targets(task, table.select(task, "train").set_index("row_id").loc[rows.index].reset_index())
+    metric = params.tasks[task].metric.build(n_outputs=len(table.labels[task]), decide=table.kind(task).decide)
     resampled = bootstrap_scores(
         labels, list(blends.values()), metric=metric, clusters=rows["cluster"].to_numpy(),
         n_resamples=params.stack.n_bootstrap, seed=derive_seed(params.seed, "ablate", task),

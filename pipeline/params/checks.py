@@ -68,10 +68,16 @@ def check_together(params: "Params") -> Iterator[Problem]:
 
 
 def _check_task(task: "Task") -> Iterator[Problem]:
-    if task.kind == "binary" and task.labels is not None and len(task.labels) != 2:
-        yield Problem(("labels",), f"a binary task has two labels, got {len(task.labels)}. Set kind: multiclass.")
-    if task.kind == "multiclass" and task.metric.name == "f1_binary":
-        yield Problem(("metric",), "f1_binary is for two labels. Take f1_macro, or set kind: binary.")
+    wanted, name = components.constant(task.kind.kind, task.kind.name, "N_LABELS"), task.kind.name
+    if wanted is not None and task.labels is not None and len(task.labels) != wanted:
+        yield Problem(("labels",), f"a {name} task has {wanted} labels, got {len(task.labels)}. Set another kind.")
+    needed = components.constant(task.metric.kind, task.metric.name, "N_LABELS")
+    if needed is not None and needed != wanted:
+        kinds = [
+            k for k in components.available("task_kinds") if components.constant("task_kinds", k, "N_LABELS") == needed
+        ]
+        text = f"{task.metric.name} is for {needed} labels. Take another metric, or set kind: {' or '.join(kinds)}."
+        yield Problem(("metric",), text)
     if len(set(task.labels or ())) < len(task.labels or ()):
         yield Problem(("labels",), f"each label must stand once, got {task.labels}. Remove the copies.")
     columns = task.columns

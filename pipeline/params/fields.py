@@ -1,5 +1,6 @@
 """What every section of params.yaml is made of: strict sections, components by name, and the settings of a training."""
 
+import inspect
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -30,7 +31,9 @@ class Component(Section):
 
     def build(self, **arguments: Any) -> Any:
         """Build the component from its options and the arguments that the code gives."""
-        return components.load(self.kind, self.name)(**arguments, **self.options)
+        build = components.load(self.kind, self.name)
+        named = inspect.signature(build).parameters
+        return build(**{name: value for name, value in arguments.items() if name in named}, **self.options)
 
 
 def component(kind: str) -> Any:

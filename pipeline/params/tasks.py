@@ -32,7 +32,7 @@ class Submission(Section):
 class Task(Section):
     """One task: its files, its columns and how it is scored."""
 
-    kind: Literal["binary", "multiclass"]
+    kind: component("task_kinds")  # type: ignore[valid-type]
     metric: component("metrics")  # type: ignore[valid-type]
     report_metrics: list[component("metrics")] = Field(default=[])  # type: ignore[valid-type]
     """Further metrics to report beside the one that decides."""

@@ -24,7 +24,7 @@ def encoder_recipe(params: Params, name: str) -> dict[str, Any]:
     used = list(named_components(settings))
     metrics = {}
     if settings.epoch_selection == "inner":  # only then a metric has a say in training
-        used += [task.metric for task in params.tasks.values()]
+        used += [part for task in params.tasks.values() for part in (task.kind, task.metric)]
         metrics = {name: task.metric.model_dump() for name, task in params.tasks.items()}
     training, predicting = (_unit_code(start, used) for start in (TRAIN_START, PREDICT_START))
     recipe = {"settings": settings_of(settings), "source": _source_digest(settings.source), "metrics": metrics}

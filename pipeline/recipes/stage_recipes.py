@@ -28,7 +28,8 @@ def stage_recipe(params: Params, stage: str) -> dict[str, Any]:
         "submit": params.tasks,
         "report": [params.stack, params.tasks],
     }
-    starts = [(f"stages.{stage}", "main"), *_starts(named_components(sections.get(stage)))]
+    # Every stage reads targets or predictions.
+    starts = [(f"stages.{stage}", "main"), *_starts([*kinds_of(params), *named_components(sections.get(stage))])]
     if stage == "stack":
         starts.append((components.module_of("stackers", "mean"), "build"))  # the ladder of a single member
     recipe: dict[str, Any] = {"code": code_digests(starts)}
@@ -42,6 +43,11 @@ def stage_recipe(params: Params, stage: str) -> dict[str, Any]:
     return recipe
 
 
+def kinds_of(params: Params) -> list[Component]:
+    """Return the kinds of the tasks."""
+    return [task.kind for task in params.tasks.values()]
+
+
 def _augment_digests(params: Params) -> dict[str, Any]:
     """Return the digests of the code and files of each step, and of the code that finds flipped labels."""
     quality = params.augment.quality
@@ -52,7 +58,7 @@ def _augment_digests(params: Params) -> dict[str, Any]:
         if step.guide is not None and step.guide.model is not None:
             files.append(_file_digests(Path(step.guide.model)))
         steps.append(digest([_unit_code(("pipeline.augment.shard_copies", "make_copies"), used), files]))
-    flips = _unit_code(("pipeline.augment.screening", "find_flips"), [quality.flip_model])
+    flips = _unit_code(("pipeline.augment.screening", "find_flips"), [quality.flip_model, *kinds_of(params)])
     return {"steps": steps, "flips": digest(flips)}
 
 
@@ -63,7 +69,8 @@ def _stitch_digests(params: Params) -> dict[str, dict[str, str]]:
         for name, settings in params.encoders.items()
     }
     settings = params.stitch
-    metrics = [task.metric for task in params.tasks.values()] if settings.epoch_selection == "inner" else []
+    inner = settings.epoch_selection == "inner"
+    metrics = [part for task in params.tasks.values() for part in (task.kind, task.metric) if inner]
     common = list(named_components([settings.fusion, settings.loss, settings.optimizer, settings.schedule, *metrics]))
     recipe: dict[str, dict[str, str]] = {"states": states, "train": {}, "predict": {}}
     for name, head in settings.heads.items():

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.special import log_softmax
 from scipy.stats import binom, mannwhitneyu
 
 from pipeline.artifacts.predictions import Predictions
 from pipeline.artifacts.table import Table
+from pipeline.contracts import TaskKind
 from pipeline.text.words import word_spans
 
 SURE = 1e-6  # probability of a sign by chance
@@ -45,14 +45,15 @@ class Leak:
         return f"{'Leak' if self.certain else 'Sign of a leak'}, {self.kind}: {self.text}"
 
 
-def surer_of_scored_rows(members: Mapping[str, Predictions]) -> Iterator[Leak]:
+def surer_of_scored_rows(members: Mapping[str, Predictions], *, kind: TaskKind) -> Iterator[Leak]:
     """Yield the members whose fold models are much surer of the rows they are scored on than of test rows.
 
     A model that has seen a row is surer of it than of one it never saw. Test rows nobody has seen with a label, so an
     honest model is as sure of both, up to how the test rows differ: that shows in all members alike, so with three or
     more each is compared with their median.
     """
-    found = {name: _sureness(one) for name, one in members.items() if (one.rows["split"] == "test").any()}
+    tested = {name: predictions for name, predictions in members.items() if (predictions.rows["split"] == "test").any()}
+    found = {name: _surer(predictions, kind) for name, predictions in tested.items()}
     usual = float(np.median([value for value, _ in found.values()])) if len(found) > 2 else 0.5
     for name, (value, error) in found.items():
         if value - usual > max(SURENESS_SHIFT, STANDARD_ERRORS * error):
@@ -65,9 +66,9 @@ def surer_of_scored_rows(members: Mapping[str, Predictions]) -> Iterator[Leak]:
             )  # fmt: skip
 
 
-def _sureness(predictions: Predictions) -> tuple[float, float]:
+def _surer(predictions: Predictions, kind: TaskKind) -> tuple[float, float]:
     """Return the share of pairs in which a fold's model is surer of its own row than of a test row, and its error."""
-    sure = log_softmax(predictions.logits.astype(np.float64), axis=1).max(axis=1)
+    sure = kind.sureness(predictions.logits)
     rows = predictions.rows
     shares, sizes = [], []
     for _, places in rows.groupby(["repeat", "fold"]).indices.items():
@@ -86,11 +87,11 @@ def label_in_text(table: Table) -> Iterator[Leak]:
     """Yield the tasks in which single words tell all labels but one: the label, or a code of it, stands in the text."""
     from sklearn.feature_extraction.text import CountVectorizer
 
-    for task, labels in table.labels.items():
+    for task in table.labels:
         rows = table.select(task, "train")
         rows = rows.iloc[:: max(1, len(rows) // N_ROWS)]
         texts = rows["text"].str.cat(rows["text_pair"].fillna(""), sep=" ")
-        codes = rows["label"].map({label: code for code, label in enumerate(labels)}).to_numpy(np.int64)
+        codes, labels = table.kind(task).strata(table.targets(task, rows), table.labels[task])
         large = np.bincount(codes, minlength=len(labels)) >= FEWEST_ROWS
         if large.sum() < 2 or not texts.str.strip().any():
             continue

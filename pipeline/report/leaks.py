@@ -12,15 +12,16 @@ import numpy as np
 import pandas as pd
 
 from pipeline.artifacts.copies import BARRED, COPIES, Copies, no_copies, normalised, read_copies
-from pipeline.artifacts.files import read_frame, read_json
+from pipeline.artifacts.files import read_json
 from pipeline.artifacts.folds import HOLDOUT_FOLD, TRAIN_FOLD, Folds, read_folds
+from pipeline.artifacts.frames import read_frame
 from pipeline.artifacts.paths import CLUSTERS, FOLDS, OUT, REPORT, STITCHED, predictions_path
 from pipeline.artifacts.predictions import Predictions, read_predictions
 from pipeline.artifacts.probabilities import probabilities_of
 from pipeline.artifacts.table import Table, read_table
 from pipeline.contracts import Stacker
 from pipeline.data.fold_jobs import fold_jobs, rows_digest
-from pipeline.ensemble.decisions import apply_scales, build_ladder
+from pipeline.ensemble.decisions import build_ladder
 from pipeline.ensemble.stacking import Members, gather_members
 from pipeline.errors.exceptions import DataError
 from pipeline.params.encoders import Training
@@ -221,11 +222,11 @@ def _leaks_of_predictions(params: Params, table: Table, folds: Folds, task: str)
     foreign = list(made_over_other_folds(read, folds))
     yield from foreign
     members = {name: read[name] for name in params.members}
-    yield from surer_of_scored_rows(members)
+    yield from surer_of_scored_rows(members, kind=table.kind(task))
     if not foreign:
         state = read_json(OUT / "stack" / f"{task}.json")
         gathered = gather_members(members, table=table, folds=folds, task=task)
-        metric = params.tasks[task].metric.build(n_outputs=len(gathered.labels))
+        metric = params.tasks[task].metric.build(n_outputs=len(gathered.labels), decide=gathered.kind.decide)
         ladder = build_ladder(params.stack.ladder, metric=metric, seed=params.seed)
         if state["rung"] in ladder:  # a single member is its own ensemble
             yield from stacked_in_sample(gathered, read[ENSEMBLE], state, ladder[state["rung"]])
@@ -276,10 +277,10 @@ def stacked_in_sample(
     stacker = build()
     stacker.load_state(state["state"])
     inputs, scored = members.out_of_fold[0], members.folds[0] == 0
-    given = probabilities_of(ensemble, "oof", members.train.ids, repeat=0)
+    given = probabilities_of(ensemble, "oof", members.train.ids, kind=members.kind, repeat=0)
     in_sample = decided = stacker.predict(inputs)
     if state["decision"] and state["decision"]["used"]:
-        decided = apply_scales(in_sample, state["decision"]["scales"])
+        decided = members.kind.apply_decision(in_sample, state["decision"]["scales"])
     if np.abs(given - decided).max() > SAME:
         return
     honest = build()

@@ -29,18 +29,18 @@ class Judge:
         rows = folds.select(task, repeat)
         rows = rows[(rows["fold"] != fold) & (rows["fold"] >= 0)]
         ids = rows["row_id"].tolist()
-        numbers = {label: number for number, label in enumerate(table.labels[task])}
-        labels = table.select(task, "train").set_index("row_id")["label"].loc[ids].map(numbers)
-        self.labels = labels.to_numpy(np.int64)
+        scored = table.select(task, "train").set_index("row_id").loc[ids].reset_index()
+        self.targets = table.targets(task, scored)
         self.metric = metric
         self.probabilities = {
-            name: probabilities_of(one, "oof", ids, repeat=repeat) for name, one in predictions.items()
+            name: probabilities_of(one, "oof", ids, kind=table.kind(task), repeat=repeat)
+            for name, one in predictions.items()
         }
 
     def score(self, encoders: Sequence[Sequence[str]]) -> float:
         """Return the score of the mean over groups of the mean over each group's encoders, higher is better."""
         blends = [np.mean([self.probabilities[name] for name in group], axis=0) for group in encoders]
-        score = self.metric.score(self.labels, np.mean(blends, axis=0))
+        score = self.metric.score(self.targets, np.mean(blends, axis=0))
         score = score if self.metric.higher_is_better else -score
         return score if np.isfinite(score) else -np.inf
 

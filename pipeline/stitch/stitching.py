@@ -128,7 +128,9 @@ def _stitch_fold(context: Context, job: FoldJob) -> list[Model]:
 def _plan(context: Context, job: FoldJob, bases: Mapping[str, Base], rows: pd.DataFrame) -> list[Model]:
     """Return the models of one fold; which pairs and whose tokens is judged on the rows of the other folds."""
     params = context.params
-    metric = params.tasks[job.task].metric.build(n_outputs=len(context.table.labels[job.task]))
+    metric = params.tasks[job.task].metric.build(
+        n_outputs=len(context.table.labels[job.task]), decide=context.table.kind(job.task).decide
+    )
     judge = Judge(
         {name: context.predictions[name, job.task] for name in context.encoders}, table=context.table,
         folds=context.folds, task=job.task, repeat=job.repeat, fold=job.fold, metric=metric,

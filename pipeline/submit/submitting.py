@@ -19,13 +19,12 @@ from pipeline.artifacts.paths import FOLDS, SUBMIT, predictions_path
 from pipeline.artifacts.predictions import Predictions, read_predictions
 from pipeline.artifacts.probabilities import probabilities_of
 from pipeline.artifacts.table import Table, read_table
-from pipeline.contracts import Format
+from pipeline.contracts import PROBABILITY, Format, TaskKind
 from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.errors.failpoints import failpoint
 from pipeline.params.root import Params
 
 logger = logging.getLogger(__name__)
-PROBABILITY = "probability:"
 N_EXAMPLES = 3
 
 
@@ -86,7 +85,8 @@ def rehearse(params: Params, table: Table) -> None:
     frames, samples = {}, {}
     for name, task in params.tasks.items():
         row_ids, labels = table.select(name, "test")["row_id"].tolist(), table.labels[name]
-        frames[name] = submission_frame(row_ids, np.full((len(row_ids), len(labels)), 1 / len(labels)), labels)
+        made_up = np.full((len(row_ids), len(labels)), 1 / len(labels))
+        frames[name] = submission_frame(row_ids, made_up, labels, kind=table.kind(name))
         samples[name] = Path(task.submission.sample) if task.submission.sample else None
     with tempfile.TemporaryDirectory() as aside:
         common_format(params).write(frames, samples, Path(aside))
@@ -104,24 +104,26 @@ def frame_of_tests(predictions: Predictions, table: Table) -> pd.DataFrame:
             f"of task {predictions.task}, got {predictions.labels}. Run dvc repro.",
             code="E309",
         )
-    row_ids = table.select(predictions.task, "test")["row_id"].tolist()
-    return submission_frame(row_ids, probabilities_of(predictions, "test", row_ids), predictions.labels)
+    row_ids, kind = table.select(predictions.task, "test")["row_id"].tolist(), table.kind(predictions.task)
+    return submission_frame(
+        row_ids, probabilities_of(predictions, "test", row_ids, kind=kind), predictions.labels, kind=kind
+    )
 
 
-def submission_frame(row_ids: Sequence[str], probabilities: np.ndarray, labels: Sequence[str]) -> pd.DataFrame:
-    """Return `row_id`, `label` (the most probable one) and a column `probability:<label>` per label.
+def submission_frame(
+    row_ids: Sequence[str], probabilities: np.ndarray, labels: Sequence[str], *, kind: TaskKind
+) -> pd.DataFrame:
+    """Return `row_id` and what the task's kind shows: `label` and, where there are such, a `probability:<label>` per label.
 
     Args:
         row_ids: ids of the N test rows, in the order of the test file.
         probabilities: float array (N, C).
         labels: the C labels in order.
-
-    >>> submission_frame(["7"], np.array([[0.25, 0.75]]), ["no", "yes"])["label"].tolist()
-    ['yes']
+        kind: of the task.
     """
-    frame = pd.DataFrame({"row_id": list(row_ids), "label": [labels[index] for index in probabilities.argmax(axis=1)]})
-    values = pd.DataFrame(probabilities, columns=[PROBABILITY + label for label in labels])
-    return pd.concat([frame, values], axis=1)
+    answers = kind.answers(probabilities, labels)
+    answers.insert(0, "row_id", list(row_ids))
+    return answers
 
 
 def labels_of(frame: pd.DataFrame) -> list[str]:

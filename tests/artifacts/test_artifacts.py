@@ -8,11 +8,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from pipeline.artifacts import files
-from pipeline.artifacts.files import read_frame, read_json, write_frames, write_json
+from pipeline.artifacts import frames
+from pipeline.artifacts.files import read_json, write_json
+from pipeline.artifacts.frames import read_frame, write_frames
 from pipeline.artifacts.paths import AUDIT, predictions_path
 from pipeline.artifacts.predictions import Predictions, read_predictions, write_predictions
 from pipeline.artifacts.probabilities import probabilities_of
+from pipeline.data.class_targets import ClassTargets
 from pipeline.errors.exceptions import DataError, MachineError
 
 
@@ -66,10 +68,14 @@ def test_I9_I19_predictions_that_break_the_contract_are_not_written(tmp_path, ch
 
 
 def test_probabilities_are_joined_by_row_id_and_averaged_over_folds() -> None:
-    np.testing.assert_allclose(probabilities_of(predictions(), "oof", ["a", "b"]), [[0.6, 0.4], [0.2, 0.8]], rtol=1e-6)
-    np.testing.assert_allclose(probabilities_of(predictions(), "test", ["t"]), [[0.7, 0.3]], rtol=1e-6)
+    np.testing.assert_allclose(
+        probabilities_of(predictions(), "oof", ["a", "b"], kind=ClassTargets()), [[0.6, 0.4], [0.2, 0.8]], rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        probabilities_of(predictions(), "test", ["t"], kind=ClassTargets()), [[0.7, 0.3]], rtol=1e-6
+    )
     with pytest.raises(DataError, match="1 oof rows of task x have none, first 'c'"):
-        probabilities_of(predictions(), "oof", ["a", "c"])
+        probabilities_of(predictions(), "oof", ["a", "c"], kind=ClassTargets())
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "remove", "no digest"])
@@ -111,7 +117,7 @@ def test_numbers_that_are_not_finite_become_null(tmp_path) -> None:
 
 @pytest.mark.parametrize("n_each", [1, 7, 16, 40])
 def test_how_rows_come_in_frames_changes_no_byte(tmp_path, monkeypatch, n_each: int) -> None:
-    monkeypatch.setattr(files, "GROUP_ROWS", 16)
+    monkeypatch.setattr(frames, "GROUP_ROWS", 16)
     rows = pd.DataFrame(
         {"text": [f"row {i}" for i in range(40)], "pair": [None] * 20 + ["b"] * 20, "number": range(40)}
     )

@@ -18,7 +18,7 @@ from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.params.augment import Augment
 from pipeline.params.root import Params
 from pipeline.recipes.stage_recipes import stage_recipe
-from tests.small import encoder, table_and_folds
+from tests.small import encoder, make_table, table_and_folds
 
 SWAP = {"name": "random_words", "action": "swap"}
 DELETE = {"name": "random_words", "action": "delete"}
@@ -55,7 +55,7 @@ def small_table(texts: list[str], folds: list[int], labels: str | None = None) -
     )
     rows = rows.assign(task="weather", split="train", group=None)
     plan = pd.DataFrame({"row_id": ids, "task": "weather", "repeat": 0, "fold": folds, "cluster": range(len(texts))})
-    return Table(rows[TABLE_COLUMNS], {"weather": ["0", "1"]}), Folds(plan, "f" * 64)
+    return make_table(rows[TABLE_COLUMNS], {"weather": ["0", "1"]}), Folds(plan, "f" * 64)
 
 
 @pytest.fixture(autouse=True)
@@ -225,7 +225,7 @@ def test_reserved_terms_stay_and_flows_draw_by_seed() -> None:
 def test_of_a_pair_one_text_changes() -> None:
     table, folds = small_table([f"first text number {n} of all" for n in range(8)], [0, 1] * 4)
     rows = table.rows.assign(text_pair=[f"second sentence {n} of the pair" for n in range(8)])
-    copies = run([{"augmenter": SWAP}], Table(rows, table.labels), folds).rows
+    copies = run([{"augmenter": SWAP}], make_table(rows, table.labels), folds).rows
     parents = rows.set_index("row_id").loc[copies["row_id"]]
     changed = np.stack([copies[side].to_numpy() != parents[side].to_numpy() for side in ("text", "text_pair")])
     assert (changed.sum(axis=0) == 1).all()
@@ -356,7 +356,7 @@ def test_L6_unlabelled_rows_get_variants_only_where_that_is_allowed() -> None:
     """Test texts serve in training, without labels, only where params say transductive."""
     more = pd.DataFrame({"row_id": ["u0", "u1"], "text": ["more words in here", "still more words in here"]})
     more = more.assign(task="weather", split="unlabelled", text_pair=None, label=None, group=None)
-    table = Table(pd.concat([TABLE.rows, more], ignore_index=True), TABLE.labels)
+    table = make_table(pd.concat([TABLE.rows, more], ignore_index=True), TABLE.labels)
     found = run([{"augmenter": SWAP}], table).unlabelled
     assert set(found["text"]) == set(more["text"])
     assert (found["text"] != found["variant"]).all()
@@ -368,7 +368,7 @@ def test_test_rows_and_unlabelled_rows_may_share_ids_and_rows_like_training_rows
     texts = ["a row that nobody has seen", "another one that is new", TABLE.rows["text"].iloc[0] + "!"]
     more = pd.DataFrame({"row_id": TABLE.select("weather", "test")["row_id"].head(3), "text": texts})
     more = more.assign(task="weather", split="unlabelled", text_pair=None, label=None, group=None)
-    table = Table(pd.concat([TABLE.rows, more], ignore_index=True), TABLE.labels)
+    table = make_table(pd.concat([TABLE.rows, more], ignore_index=True), TABLE.labels)
     found = run([{"augmenter": SWAP}], table, transductive=True).unlabelled
     assert set(texts[:2]) <= set(found["text"])
     assert texts[2] not in set(found["text"])
@@ -400,7 +400,7 @@ def test_each_reserved_term_counts_by_itself() -> None:
 def test_an_empty_second_text_is_no_text_to_change() -> None:
     table, folds = small_table([f"first text number {n} of all" for n in range(8)], [0, 1] * 4)
     rows = table.rows.assign(text_pair="")
-    assert run([{"augmenter": SWAP}], Table(rows, table.labels), folds).rows["row_id"].nunique() == 8
+    assert run([{"augmenter": SWAP}], make_table(rows, table.labels), folds).rows["row_id"].nunique() == 8
 
 
 def test_every_repeat_has_copies_of_its_own_that_stay_in_its_folds() -> None:
@@ -424,7 +424,7 @@ def test_each_task_s_copies_are_made_from_its_own_rows() -> None:
     """Tasks may share ids; each copy says, in another order, what the row of its own task says."""
     one, folds = small_table([f"alpha{i} beta{i} gamma{i} delta{i}" for i in range(6)], [0, 1] * 3)
     other = one.rows.assign(task="mood", text=[f"eta{i} theta{i} iota{i} kappa{i}" for i in range(6)])
-    table = Table(pd.concat([one.rows, other], ignore_index=True), {"weather": ["0", "1"], "mood": ["0", "1"]})
+    table = make_table(pd.concat([one.rows, other], ignore_index=True), {"weather": ["0", "1"], "mood": ["0", "1"]})
     folds = Folds(pd.concat([folds.rows, folds.rows.assign(task="mood")], ignore_index=True), folds.digest)
     copies = run([{"augmenter": SWAP}], table, folds).rows
     assert copies["task"].value_counts().to_dict() == {"weather": 6, "mood": 6}

@@ -7,6 +7,7 @@ from pipeline.artifacts.folds import Folds
 from pipeline.artifacts.table import TABLE_COLUMNS, Table
 from pipeline.augment.screening import Screened, screen
 from pipeline.params.augment import Augment
+from tests.small import make_table
 
 ROWS = ["the river rises", "a bird sings", "snow falls on the hill", "the bus is late"]
 
@@ -18,7 +19,7 @@ def both_tasks() -> tuple[Table, Folds]:
     tasks = pd.concat([rows.assign(task=task) for task in "ab"], ignore_index=True)[TABLE_COLUMNS]
     plan = pd.DataFrame({"row_id": rows["row_id"], "fold": [0, 0, 1, 1], "cluster": range(4)})
     plans = [plan.assign(task=task, repeat=repeat) for task in "ab" for repeat in range(2)]
-    return Table(tasks, {"a": ["0", "1"], "b": ["0", "1"]}), Folds(pd.concat(plans, ignore_index=True), "f" * 64)
+    return make_table(tasks, {"a": ["0", "1"], "b": ["0", "1"]}), Folds(pd.concat(plans, ignore_index=True), "f" * 64)
 
 
 def batch(task: str, repeat: int, fold: int, texts: list[str]) -> pd.DataFrame:

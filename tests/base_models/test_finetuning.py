@@ -16,10 +16,11 @@ from pipeline.artifacts.probabilities import probabilities_of
 from pipeline.artifacts.table import Table
 from pipeline.base_models.finetuning import finetune
 from pipeline.base_models.fold_training import copies_of as copies_of_fitted
+from pipeline.data.class_targets import ClassTargets
 from pipeline.errors.exceptions import DataError
 from pipeline.params.fields import Component
 from pipeline.params.run import Run
-from tests.small import encoder, table_and_folds
+from tests.small import encoder, make_table, table_and_folds
 
 METRICS = {"weather": Component(kind="metrics", name="accuracy")}
 
@@ -55,7 +56,7 @@ def last_run(stage: str) -> tuple[int, int]:
 
 def accuracy(predictions: Predictions, table: Table) -> float:
     rows = table.select("weather", "train")
-    probabilities = probabilities_of(predictions, "oof", rows["row_id"].tolist())
+    probabilities = probabilities_of(predictions, "oof", rows["row_id"].tolist(), kind=ClassTargets())
     return float(np.mean(probabilities.argmax(axis=1) == rows["label"].astype(int)))
 
 
@@ -103,7 +104,7 @@ def test_another_test_file_trains_nothing_again() -> None:
     table, folds = table_and_folds()
     run(table, folds)
     assert last_run("finetune-bert") == (2, 0)
-    later = Table(table.rows.replace({"text": {table.rows["text"].iloc[-1]: "quite new"}}), table.labels)
+    later = make_table(table.rows.replace({"text": {table.rows["text"].iloc[-1]: "quite new"}}), table.labels)
     later.rows.loc[later.rows["split"] == "train", "text"] = table.rows["text"]
     run(later, folds)
     assert last_run("finetune-bert") == (0, 2) and last_run("predict-bert") == (2, 0)

@@ -21,6 +21,7 @@ from pipeline.base_models.finetuning import finetune
 from pipeline.bundle.export import choose, export
 from pipeline.bundle.exported_model import _cleaned, load_exported
 from pipeline.cli import app
+from pipeline.data.class_targets import ClassTargets
 from pipeline.data.preparing import prepare
 from pipeline.errors.exceptions import DataError, MachineError, ParamsError
 from pipeline.models.encoders import from_config
@@ -58,7 +59,7 @@ def stored(project: Path, model: str = MODEL, fold: int | None = None) -> np.nda
     """Return the mean over folds of what the pipeline predicted for the test rows."""
     path = project / predictions_path("stitch", model, TASK)
     predictions = read_predictions(path, manifest=None)
-    return probabilities_of(predictions, "test", rows_of(project)["id"].tolist(), fold=fold)
+    return probabilities_of(predictions, "test", rows_of(project)["id"].tolist(), fold=fold, kind=ClassTargets())
 
 
 @pytest.mark.parametrize("fold", [None, 0, 1])

@@ -9,7 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline import cli
-from pipeline.artifacts.files import sha256_of, write_frame
+from pipeline.artifacts.files import sha256_of
+from pipeline.artifacts.frames import write_frame
 from pipeline.artifacts.paths import FOLDS, OUT
 from pipeline.checks import verify
 from pipeline.checks.doctor import examine

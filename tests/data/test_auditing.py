@@ -9,6 +9,7 @@ import pytest
 from pipeline.artifacts.table import TABLE_COLUMNS, Table
 from pipeline.data.auditing import audit, count_tokens
 from pipeline.data.clusters import cluster_rows
+from tests.small import make_table
 
 LONG = "the weather is fine today and we all go for a long walk in the park " * 4
 
@@ -19,7 +20,7 @@ def _table(train: list[tuple[str, str]], test: list[str], labels: list[str]) -> 
     ]
     rows += [{"row_id": str(i), "split": "test", "text": text} for i, text in enumerate(test, start=len(train) - 1)]
     frame = pd.DataFrame(rows).assign(task="t", text_pair=None, group=None)
-    return Table(frame[TABLE_COLUMNS].astype("str"), {"t": labels})
+    return make_table(frame[TABLE_COLUMNS].astype("str"), {"t": labels})
 
 
 @pytest.fixture

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from pipeline.artifacts.table import TABLE_COLUMNS
 from pipeline.data import preparing
-from pipeline.data.preparing import order_labels, prepare
+from pipeline.data.class_targets import order_labels
+from pipeline.data.preparing import prepare
 from pipeline.errors.exceptions import DataError
+from pipeline.params.fields import Component
 from pipeline.params.tasks import Columns, Task
 from pipeline.text.normalising import clean
 
@@ -194,8 +196,8 @@ def test_D4_D18_wrong_test_files_are_refused(tmp_path: Path, test: str, message:
 
 def test_a_binary_task_has_two_labels(tmp_path: Path) -> None:
     task = _task(tmp_path, TRAIN + "3,d,z\n")["t"]
-    with pytest.raises(DataError, match=r"a binary task must have two labels, got 3"):
-        prepare({"t": task.model_copy(update={"kind": "binary"})})
+    with pytest.raises(DataError, match=r"a binary task must have 2 labels, got 3"):
+        prepare({"t": task.model_copy(update={"kind": Component(kind="task_kinds", name="binary")})})
 
 
 def test_D4_only_the_first_five_repeated_ids_are_shown(tmp_path: Path) -> None:

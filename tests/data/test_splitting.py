@@ -19,6 +19,7 @@ from pipeline.data.splitting import assign_folds
 from pipeline.errors.exceptions import ParamsError
 from pipeline.params.tasks import Folds
 from tests.conftest import Project
+from tests.small import make_table
 
 WORDS = ["rain", "fire", "storm", "quiet", "market", "train", "music", "river", "garden", "winter", "signal", "bread"]
 
@@ -35,7 +36,7 @@ def _table(n_rows: int, *, n_classes: int = 3, seed: int = 0, duplicate_ratio: f
     labels = [f"class{c}" for c in range(n_classes)]
     rows = pd.DataFrame({"row_id": [f"r{i}" for i in range(n_rows)], "task": "t", "split": "train", "text": texts})
     rows["label"] = generator.choice(labels, n_rows, p=np.arange(1, n_classes + 1) / np.arange(1, n_classes + 1).sum())
-    return Table(rows.assign(text_pair=None, group=None)[TABLE_COLUMNS].astype("str"), {"t": labels})
+    return make_table(rows.assign(text_pair=None, group=None)[TABLE_COLUMNS].astype("str"), {"t": labels})
 
 
 def _plan(table: Table, *, seed: int = 1, similarity: float | None = 0.8, **options: object) -> pd.DataFrame:
@@ -82,7 +83,7 @@ def test_H3_a_plan_is_a_partition_with_whole_clusters_and_all_classes(
 def test_H3_permuting_rows_permutes_the_plan(seed: int, stratify: bool, holdout_ratio: float) -> None:
     """The order of the rows in the file never moves a row to another fold."""
     table = _table(80, seed=3)
-    shuffled = Table(table.rows.sample(frac=1, random_state=seed % 2**32, ignore_index=True), table.labels)
+    shuffled = make_table(table.rows.sample(frac=1, random_state=seed % 2**32, ignore_index=True), table.labels)
     first, second = (_plan(t, stratify=stratify, holdout_ratio=holdout_ratio, n_splits=3) for t in (table, shuffled))
     pd.testing.assert_frame_equal(first, second)
 
@@ -158,7 +159,7 @@ def test_repeats_and_seeds_give_other_plans_and_the_same_seed_the_same() -> None
 def test_tasks_are_split_apart() -> None:
     first, second = _table(100, seed=1), _table(60, seed=2, n_classes=2)
     rows = pd.concat([first.rows, second.rows.assign(task="u")], ignore_index=True)
-    plan = _plan(Table(rows, {"t": first.labels["t"], "u": second.labels["t"]}), n_splits=3)
+    plan = _plan(make_table(rows, {"t": first.labels["t"], "u": second.labels["t"]}), n_splits=3)
     alone = _plan(first, n_splits=3)
     pd.testing.assert_frame_equal(plan[plan["task"] == "t"].reset_index(drop=True), alone)
     assert (plan["task"] == "u").sum() == 60

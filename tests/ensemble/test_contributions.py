@@ -12,7 +12,7 @@ from pipeline.artifacts.histories import read_parents
 from pipeline.artifacts.paths import OUT, SCORES, predictions_path
 from pipeline.artifacts.predictions import Predictions, write_predictions
 from pipeline.artifacts.table import write_table
-from pipeline.components import load
+from pipeline.data.class_targets import ClassTargets
 from pipeline.ensemble.comparison import compare
 from pipeline.ensemble.contributions import cross_fitted, describe_stitching, keep, leave_out_rung
 from pipeline.ensemble.decisions import build_ladder, cross_fit, own_folds
@@ -22,6 +22,7 @@ from pipeline.params.fields import Component
 from pipeline.reproducibility import derive_seed
 from stages.stack import main
 from tests.competition import competition
+from tests.small import make_metric
 
 PAIR, OTHER = "a+b+cnn", "a+b+lstm"
 
@@ -47,6 +48,7 @@ def members_of(strengths, *, n_rows=400, n_repeats=1, holdout=0, n_folds=4, n_ou
     mean = probabilities.mean(axis=0)
     return Members(
         "t",
+        ClassTargets(),
         [str(n) for n in range(n_outputs)],
         names,
         rows,
@@ -60,7 +62,7 @@ def members_of(strengths, *, n_rows=400, n_repeats=1, holdout=0, n_folds=4, n_ou
 
 
 def settings(*rungs, metric="accuracy", n_outputs=2, tune=False):
-    built = load("metrics", metric)(n_outputs=n_outputs)
+    built = make_metric(metric, n_outputs)
     ladder = build_ladder([Component(kind="stackers", name=name) for name in rungs], metric=built, seed=0)
     return {"ladder": ladder, "metric": built, "tune": tune, "seed": 0}
 
@@ -199,7 +201,7 @@ def test_gains_are_paired():
     keys = [("model", "a"), ("model", PAIR)]
     found = compare(
         members.train, {key: members.out_of_fold[0, :, 0] for key in keys},
-        metric=load("metrics", "accuracy")(n_outputs=2), n_resamples=100, seed=0,
+        metric=make_metric("accuracy", 2), n_resamples=100, seed=0,
     )  # fmt: skip
     assert (found.gain(*keys).low, found.gain(*keys).high) == (0, 0) and found.score(keys[0])["low"] < 1
 

@@ -6,12 +6,10 @@ import time
 import numpy as np
 import pytest
 
+from pipeline.data.class_diagnostics import calibration_bins, confusion
 from pipeline.ensemble.intervals import Interval, bootstrap_scores, cluster_weights, interval, unseen_interval
-from pipeline.ensemble.metric_forms import confusion
-from pipeline.ensemble.metrics.accuracy import build as accuracy
-from pipeline.ensemble.metrics.f1_macro import build as f1_macro
-from pipeline.ensemble.metrics.log_loss import build as log_loss
-from pipeline.ensemble.scoring import calibration_bins, error_agreement, plot_tables, score_models, score_once
+from pipeline.ensemble.scoring import error_agreement, plot_tables, score_models, score_once
+from tests.small import make_metric
 
 
 def right_with(share: float, n_rows: int, seed: int):
@@ -22,13 +20,18 @@ def right_with(share: float, n_rows: int, seed: int):
 
 
 def resampled(labels, probabilities, **options):
-    settings = {"metric": accuracy(n_outputs=2), "clusters": np.arange(len(labels)), "n_resamples": 1000, "seed": 1}
+    settings = {
+        "metric": make_metric("accuracy", 2),
+        "clusters": np.arange(len(labels)),
+        "n_resamples": 1000,
+        "seed": 1,
+    }
     return bootstrap_scores(labels, [probabilities], **{**settings, **options})[0]
 
 
 def test_the_standard_error_of_accuracy_is_the_binomial_one():
     labels, probabilities = right_with(0.8, 2000, 0)
-    score = accuracy(n_outputs=2).score(labels, probabilities)
+    score = make_metric("accuracy", 2).score(labels, probabilities)
     found = interval(score, resampled(labels, probabilities)).standard_error
     assert found == pytest.approx(np.sqrt(score * (1 - score) / 2000), rel=0.08)
 
@@ -76,7 +79,7 @@ def test_a_thousand_resamples_of_thirty_thousand_rows_take_seconds_at_most():
     weights = np.ones((100, 30_000))
     start = time.process_time()
     for _ in range(10):
-        f1_macro(n_outputs=6).resampled(labels, probabilities, weights)
+        make_metric("f1_macro", 6).resampled(labels, probabilities, weights)
     assert time.process_time() - start < 3
 
 
@@ -84,7 +87,7 @@ def test_the_difference_of_paired_models_is_surer_than_of_unpaired_ones():
     labels, first = right_with(0.8, 1000, 5)
     second = first.copy()
     second[:20] = 1 - second[:20]
-    options = {"metric": accuracy(n_outputs=2), "clusters": np.arange(1000), "n_resamples": 500}
+    options = {"metric": make_metric("accuracy", 2), "clusters": np.arange(1000), "n_resamples": 500}
     paired = bootstrap_scores(labels, [first, second], seed=1, **options)
     alone = bootstrap_scores(labels, [second], seed=2, **options)[0]
     assert (paired[1] - paired[0]).std() < 0.5 * (alone - paired[0]).std()
@@ -95,10 +98,10 @@ def test_the_score_on_unseen_rows_lies_in_its_interval_about_95_times_in_100():
     for seed in range(200):
         labels, probabilities = right_with(0.7, 800, seed)
         train, test = slice(0, 600), slice(600, 800)
-        score = accuracy(n_outputs=2).score(labels[train], probabilities[train])
+        score = make_metric("accuracy", 2).score(labels[train], probabilities[train])
         own = interval(score, resampled(labels[train], probabilities[train], n_resamples=200))
         low, high = unseen_interval(own, n_train=600, n_test=200)
-        inside += low <= accuracy(n_outputs=2).score(labels[test], probabilities[test]) <= high
+        inside += low <= make_metric("accuracy", 2).score(labels[test], probabilities[test]) <= high
     assert 178 <= inside <= 199
 
 
@@ -116,7 +119,7 @@ def test_models_that_err_on_the_same_rows_agree():
     right, wrong = np.eye(2)[labels], np.eye(2)[1 - labels]
     half, other = right.copy(), right.copy()
     half[:2], other[2:] = wrong[:2], wrong[2:]
-    assert error_agreement(labels, [half, half, other, right]) == [
+    assert error_agreement([(one.argmax(axis=1) != labels).astype(float) for one in (half, half, other, right)]) == [
         [1, 1, -1, 0], [1, 1, -1, 0], [-1, -1, 1, 0], [0, 0, 0, 1],
     ]  # fmt: skip
 
@@ -133,10 +136,10 @@ def test_a_record_scores_the_mean_of_the_repeats_and_every_fold_of_each():
     other = right_with(0.7, 60, 7)[1]
     models = [np.stack([probabilities, other]), np.stack([np.eye(2)[labels]] * 2)]
     folds = np.stack([np.arange(60) % 3, np.arange(60) // 20])
-    metric = log_loss(n_outputs=2)
+    metric = make_metric("log_loss", 2)
     records = score_models(
         labels, models, folds=folds, clusters=np.arange(60), metric=metric,
-        report_metrics={"accuracy": accuracy(n_outputs=2)}, reference=0, n_resamples=100, seed=0,
+        report_metrics={"accuracy": make_metric("accuracy", 2)}, reference=0, n_resamples=100, seed=0,
     )  # fmt: skip
     assert records[0]["score"] == metric.score(labels, (probabilities + other) / 2)
     assert records[0]["folds"][1][2] == metric.score(labels[40:], other[40:])
@@ -148,7 +151,7 @@ def test_a_record_scores_the_mean_of_the_repeats_and_every_fold_of_each():
 
 
 def test_a_hold_out_without_rows_has_no_score():
-    options = {"clusters": np.arange(0), "metric": accuracy(n_outputs=2), "n_resamples": 50, "seed": 0}
+    options = {"clusters": np.arange(0), "metric": make_metric("accuracy", 2), "n_resamples": 50, "seed": 0}
     assert score_once(np.arange(0), np.empty((0, 2)), **options) is None
 
 

@@ -12,16 +12,16 @@ from pipeline.artifacts.paths import METRICS, OUT, PLOTS, SCORES, predictions_pa
 from pipeline.artifacts.predictions import Predictions, read_predictions, write_predictions
 from pipeline.artifacts.table import write_table
 from pipeline.components import load
+from pipeline.data.class_scales import apply_scales, find_scales
+from pipeline.data.class_targets import ClassTargets
 from pipeline.ensemble.decisions import (
     Decision,
     Plan,
-    apply_scales,
     build_ladder,
     choose_rung,
     cross_fit,
     cross_fit_plan,
     decide,
-    find_scales,
     own_folds,
     tune_decision,
 )
@@ -37,6 +37,7 @@ from pipeline.errors.exceptions import DataError
 from pipeline.params.fields import Component
 from stages.stack import main
 from tests.competition import DIGEST, competition
+from tests.small import make_metric
 
 
 class Parrot:
@@ -74,13 +75,13 @@ def ladder_of(*names, metric, seed=0):
 def stacked(*, metric="accuracy", rungs=("mean", "greedy", "logistic"), tune=True, seed=0, **options):
     table, folds, members = competition(**options)
     gathered = gather_members(members, table=table, folds=folds, task="news")
-    built = load("metrics", metric)(n_outputs=len(gathered.labels))
+    built = make_metric(metric, len(gathered.labels))
     ladder = ladder_of(*rungs, metric=built, seed=seed)
     return gathered, build_ensemble(gathered, ladder=ladder, metric=built, tune=tune, seed=seed)
 
 
 def described(gathered, ensemble, metric="accuracy", also=("f1_macro",)):
-    metrics = {name: load("metrics", name)(n_outputs=len(gathered.labels)) for name in (metric, *also)}
+    metrics = {name: make_metric(name, len(gathered.labels)) for name in (metric, *also)}
     kinds = {name: "encoder" for name in gathered.names} | {gathered.names[-1]: "baseline"}
     return describe_ensemble(
         gathered, ensemble, kinds=kinds, metric_name=metric, metrics=metrics, n_bootstrap=100, seed=0
@@ -170,9 +171,9 @@ def test_L7_the_estimate_of_a_fold_does_not_depend_on_its_labels():
     generator = np.random.default_rng(1)
     folds, labels = np.arange(120) % 3, generator.integers(0, 3, 120)
     probabilities = generator.dirichlet(np.ones(3), (120, 4)) * 0.7 + 0.3 * np.eye(3)[labels][:, None]
-    metric = load("metrics", "f1_macro")(n_outputs=3)
+    metric = make_metric("f1_macro", 3)
     ladder = ladder_of("logistic", "greedy", metric=metric)
-    options = {"clusters": np.arange(120), "metric": metric, "tune": True, "seed": 0}
+    options = {"clusters": np.arange(120), "kind": ClassTargets(), "metric": metric, "tune": True, "seed": 0}
 
     def estimate(labels):
         worlds = [cross_fit(build, probabilities, labels, folds) for build in ladder.values()]
@@ -196,8 +197,8 @@ def test_the_choices_for_a_fold_are_made_in_its_own_world(fold):
     worlds /= worlds.sum(axis=3, keepdims=True)
     turned = worlds[::-1].copy()
     turned[:, fold] = worlds[:, fold]
-    metric = load("metrics", "f1_macro")(n_outputs=3)
-    options = {"clusters": np.arange(400), "metric": metric, "tune": True, "seed": 0}
+    metric = make_metric("f1_macro", 3)
+    options = {"clusters": np.arange(400), "kind": ClassTargets(), "metric": metric, "tune": True, "seed": 0}
     plain, other = (cross_fit_plan(labels, list(one), folds, **options) for one in (worlds, turned))
     assert np.array_equal(other[folds == fold], plain[folds == fold])
 
@@ -207,7 +208,7 @@ def test_L2_a_stacker_that_knows_its_rows_by_heart_is_found_out():
     generator = np.random.default_rng(2)
     probabilities, labels = generator.dirichlet([1, 1], (600, 3)), generator.integers(0, 2, 600)
     folds = np.arange(600) % 5
-    score = load("metrics", "accuracy")(n_outputs=2).score
+    score = make_metric("accuracy", 2).score
     leaking = Parrot()
     leaking.fit(probabilities, labels)
     assert score(labels, leaking.predict(probabilities)) == 1.0
@@ -219,7 +220,7 @@ def test_L2_a_stacker_that_knows_its_rows_by_heart_is_found_out():
 @pytest.mark.parametrize("seed", range(3))
 def test_the_estimate_of_many_useless_members_stays_at_chance(metric, seed):
     gathered, ensemble = stacked(metric=metric, n_rows=300, signals=(0.0,) * 25, n_repeats=1, seed=seed)
-    score = load("metrics", metric)(n_outputs=2).score
+    score = make_metric(metric, 2).score
     final = ensemble.out_of_fold.mean(axis=0)
     assert abs(score(gathered.train.labels, final) - 0.5) < 3.3 * np.sqrt(0.25 / 300) * (1 if metric != "auc" else 1.2)
     # The greedy rung on the rows it was fitted on shows what not crossing would have claimed.
@@ -231,7 +232,7 @@ def test_a_tuned_decision_of_useless_members_stays_at_chance():
     # Twelve labels give many scales to overfit; chance of macro-F1 is about 1 / 12.
     labels = tuple("abcdefghijkl")
     gathered, ensemble = stacked(metric="accuracy", n_rows=480, signals=(0.0,) * 4, labels=labels, n_repeats=1)
-    score = load("metrics", "accuracy")(n_outputs=12).score
+    score = make_metric("accuracy", 12).score
     assert score(gathered.train.labels, ensemble.out_of_fold[0]) < 1 / 12 + 3.3 * np.sqrt(1 / 12 * 11 / 12 / 480)
 
 
@@ -243,7 +244,7 @@ def test_the_simplest_rung_within_one_standard_error_is_taken():
     nearly[:1] = 1 - nearly[:1]
     bad = good.copy()
     bad[:100] = 1 - bad[:100]
-    choose = partial(choose_rung, clusters=np.arange(500), metric=load("metrics", "accuracy")(n_outputs=2), seed=0)
+    choose = partial(choose_rung, clusters=np.arange(500), metric=make_metric("accuracy", 2), seed=0)
     assert choose(labels, [nearly, good]) == 0
     assert choose(labels, [bad, good]) == 1
     assert choose(labels, [bad, nearly, good]) == 1
@@ -253,14 +254,14 @@ def test_the_simplest_rung_within_one_standard_error_is_taken():
 def test_a_metric_that_is_better_when_lower_is_minimised():
     labels = np.random.default_rng(4).integers(0, 2, 200)
     sure, unsure = np.eye(2)[labels] * 0.8 + 0.1, np.full((200, 2), 0.5)
-    metric = load("metrics", "log_loss")(n_outputs=2)
+    metric = make_metric("log_loss", 2)
     assert choose_rung(labels, [unsure, sure], clusters=np.arange(200), metric=metric, seed=0) == 1
 
 
 def test_a_rung_without_a_score_is_not_taken():
     labels = np.array([0, 1] * 20)
     broken = np.full((40, 2), np.nan)
-    metric = load("metrics", "log_loss")(n_outputs=2)
+    metric = make_metric("log_loss", 2)
     assert choose_rung(labels, [broken, np.full((40, 2), 0.5)], clusters=np.arange(40), metric=metric, seed=0) == 1
 
 
@@ -269,7 +270,7 @@ def test_two_label_scales_are_a_threshold_and_as_good_as_any_on_the_grid():
     labels = (generator.random(400) < 0.2).astype(int)
     second = np.clip(0.25 * labels + 0.3 * generator.random(400), 0, 1)
     probabilities = np.stack([1 - second, second], axis=1)
-    metric = load("metrics", "f1_binary")(n_outputs=2)
+    metric = make_metric("f1_binary", 2)
     found = metric.score(labels, apply_scales(probabilities, find_scales(labels, probabilities, metric=metric)))
     grid = [metric.score(labels, apply_scales(probabilities, [1, np.exp(power)])) for power in np.linspace(-2, 2, 41)]
     assert found == max(grid) > metric.score(labels, probabilities)
@@ -277,7 +278,7 @@ def test_two_label_scales_are_a_threshold_and_as_good_as_any_on_the_grid():
 
 def test_scales_that_gain_nothing_stay_at_one():
     labels = np.random.default_rng(6).integers(0, 4, 100)
-    metric = load("metrics", "f1_macro")(n_outputs=4)
+    metric = make_metric("f1_macro", 4)
     assert find_scales(labels, np.eye(4)[labels] * 0.6 + 0.1, metric=metric).tolist() == [1, 1, 1, 1]
 
 
@@ -286,7 +287,7 @@ def test_coordinate_search_never_loses_on_the_rows_it_sees(n_outputs):
     generator = np.random.default_rng(n_outputs)
     labels = generator.choice(n_outputs, 500, p=generator.dirichlet(np.ones(n_outputs)))
     probabilities = generator.dirichlet(np.ones(n_outputs), 500) * 0.6 + 0.4 * np.eye(n_outputs)[labels]
-    metric = load("metrics", "f1_macro")(n_outputs=n_outputs)
+    metric = make_metric("f1_macro", n_outputs)
     scales = find_scales(labels, probabilities, metric=metric)
     assert metric.score(labels, apply_scales(probabilities, scales)) >= metric.score(labels, probabilities)
     assert np.log(scales).mean() == pytest.approx(0, abs=1e-12)
@@ -297,9 +298,11 @@ def tuned(shift, *, seed, n_rows=1000):
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, 2, n_rows)
     second = shift / (1 + np.exp(-(generator.normal(size=n_rows) + 3 * labels - 1.5)))
-    folds, metric = np.arange(n_rows)[None] % 5, load("metrics", "accuracy")(n_outputs=2)
+    folds, metric = np.arange(n_rows)[None] % 5, make_metric("accuracy", 2)
     probabilities = np.stack([1 - second, second], axis=1)[None]
-    return tune_decision(labels, probabilities, folds, clusters=np.arange(n_rows), metric=metric, seed=0)
+    return tune_decision(
+        labels, probabilities, folds, clusters=np.arange(n_rows), metric=metric, seed=0, kind=ClassTargets()
+    )
 
 
 def test_a_wrong_threshold_is_mended():
@@ -314,19 +317,19 @@ def test_a_right_threshold_is_mostly_left_alone():
 
 def test_scales_of_useless_probabilities_are_mostly_not_used():
     # Found and judged on the same rows they seem to gain 0.05 every time.
-    metric, n_used = load("metrics", "f1_macro")(n_outputs=8), 0
+    metric, n_used = make_metric("f1_macro", 8), 0
     for seed in range(20):
         generator = np.random.default_rng(seed)
         labels, probabilities = generator.integers(0, 8, 240), generator.dirichlet(np.ones(8), (1, 240))
-        options = {"clusters": np.arange(240), "metric": metric, "seed": 0}
+        options = {"clusters": np.arange(240), "kind": ClassTargets(), "metric": metric, "seed": 0}
         n_used += tune_decision(labels, probabilities, np.arange(240)[None] % 5, **options).used
     assert n_used <= 8
 
 
 def test_a_plan_whose_decision_is_not_used_leaves_probabilities_alone():
     probabilities = np.array([[0.6, 0.4]])
-    assert decide(probabilities, Plan(0, Decision(False, [1.0, 9.0], 0.0, 1.0))) is probabilities
-    assert decide(probabilities, Plan(0, Decision(True, [1.0, 9.0], 1.0, 0.1))).argmax() == 1
+    assert decide(probabilities, Plan(0, Decision(False, [1.0, 9.0], 0.0, 1.0)), kind=ClassTargets()) is probabilities
+    assert decide(probabilities, Plan(0, Decision(True, [1.0, 9.0], 1.0, 0.1)), kind=ClassTargets()).argmax() == 1
 
 
 def test_one_member_needs_no_ladder():
@@ -342,7 +345,7 @@ def test_two_folds_leave_nothing_to_choose_on(caplog):
 
 
 def test_a_stacker_listed_twice_is_two_rungs():
-    metric = load("metrics", "accuracy")(n_outputs=2)
+    metric = make_metric("accuracy", 2)
     rungs = [Component(kind="stackers", name="logistic", options={"inverse_penalty": c}) for c in (0.01, 1.0)]
     ladder = build_ladder(rungs, metric=metric, seed=0)
     assert list(ladder) == ["logistic", "logistic-2"]
@@ -351,7 +354,7 @@ def test_a_stacker_listed_twice_is_two_rungs():
 
 def test_the_hold_out_is_scored_once_and_changes_nothing():
     table, folds, members = competition(holdout=30)
-    metric = load("metrics", "accuracy")(n_outputs=2)
+    metric = make_metric("accuracy", 2)
 
     def run():
         gathered = gather_members(members, table=table, folds=folds, task="news")
@@ -381,7 +384,7 @@ def test_the_ensemble_keeps_the_contract_of_predictions(tmp_path):
     assert (read.model, read.labels, read.recipe, read.seed) == ("ensemble", ["no", "yes"], "", 3)
     from pipeline.artifacts.probabilities import probabilities_of
 
-    final = probabilities_of(read, "oof", gathered.train.ids)
+    final = probabilities_of(read, "oof", gathered.train.ids, kind=ClassTargets())
     assert final == pytest.approx(ensemble.out_of_fold.mean(axis=0), abs=1e-6)
 
 
@@ -403,7 +406,9 @@ def test_the_state_on_disk_predicts_the_same(tmp_path):
     read = read_json(tmp_path / "out" / "stack" / "news.json")
     stacker = load("stackers", read["rung"])(metric=None, seed=0)
     stacker.load_state(read["state"])
-    assert np.array_equal(decide(stacker.predict(gathered.test_probabilities), ensemble.plan), ensemble.test)
+    assert np.array_equal(
+        decide(stacker.predict(gathered.test_probabilities), ensemble.plan, kind=gathered.kind), ensemble.test
+    )
 
 
 def test_scores_have_the_shape_that_the_report_reads():

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+from pipeline.data.class_targets import ClassTargets
 from tests.conftest import PARAMS
 
 ENCODINGS = ("utf-8", "gb18030", "utf-16", "latin-1")
@@ -68,7 +69,7 @@ def submission(content: bytes) -> None:
     form = (tianchi_json if content[:1] == b"\1" else kaggle_csv).build()
     path = folder() / "submission"
     path.write_bytes(content[1:])
-    frame = submission_frame(["1", "2"], np.array([[0.9, 0.1], [0.2, 0.8]]), ["no", "yes"])
+    frame = submission_frame(["1", "2"], np.array([[0.9, 0.1], [0.2, 0.8]]), ["no", "yes"], kind=ClassTargets())
     with contextlib.suppress(DataError):
         form.check(path, {"main": frame}, {})
 

@@ -89,7 +89,7 @@ def test_good_params_load_and_encoders_inherit_training(load) -> None:
         ("n_splits: 2", "n_splits: 1", r"folds.n_splits: must be greater than or equal to 2, got 1"),
         ("n_splits: 2", "n_splits: 2, n_splits: 3", r"params.yaml:11: is not valid YAML 1.2.*duplicate key"),
         ("{name: text_cnn, n_filters: 8}", "{name: text_cnn}\n    pooling: mean", r"text_cnn reads token states"),
-        ("kind: multiclass", "kind: binary\n    labels: [a, b, c]", r"labels: a binary task has two labels, got 3"),
+        ("kind: multiclass", "kind: binary\n    labels: [a, b, c]", r"labels: a binary task has 2 labels, got 3"),
         ("stack: {", "stack: {members: [bert, brt], ", r"stack.members.1: got 'brt'.*Did you mean 'bert'\?"),
         ("stack: {", "stack: {members: [bert, bert], ", r"stack.members: names a member twice"),
         ("baselines: {tfidf", "baselines: {bert", r"baselines.bert: an encoder has this name too"),

@@ -14,17 +14,17 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import make_pipeline
 
 from pipeline.artifacts.copies import Copies, no_copies
-from pipeline.artifacts.files import read_frame, write_frame
 from pipeline.artifacts.folds import Folds
+from pipeline.artifacts.frames import read_frame, write_frame
 from pipeline.artifacts.predictions import PREDICTION_COLUMNS, Predictions, read_predictions, write_predictions
 from pipeline.artifacts.table import Table
 from pipeline.base_models.baselines import tfidf_logistic
 from pipeline.data import demo
+from pipeline.data.class_targets import ClassTargets
 from pipeline.data.clusters import cluster_rows
 from pipeline.data.fold_jobs import fold_jobs, rows_digest
 from pipeline.data.preparing import prepare
 from pipeline.data.splitting import assign_folds
-from pipeline.ensemble.metrics import accuracy
 from pipeline.ensemble.stackers import logistic, mean
 from pipeline.ensemble.stacking import build_ensemble, ensemble_predictions, gather_members
 from pipeline.errors.exceptions import DataError
@@ -46,6 +46,7 @@ from pipeline.report.leaks import (
 )
 from tests.competition import competition
 from tests.conftest import Project
+from tests.small import make_metric, make_table
 
 N_SEEDS = 20
 SIMILARITY = 0.85
@@ -102,9 +103,9 @@ def test_L2_clean_data_and_honest_members_raise_no_alarm(tmp_path: Path, seed: i
     table, folds, clusters = generated(tmp_path, seed)
     found = [*straddling(table, folds, clusters), *label_in_text(table), *label_in_order(table, clusters)]
     honest = {"forest": member(table, folds)}
-    found += [*made_over_other_folds(honest, folds), *surer_of_scored_rows(honest)]
+    found += [*made_over_other_folds(honest, folds), *surer_of_scored_rows(honest, kind=ClassTargets())]
     own, manifest, members = competition(seed=seed)
-    found += surer_of_scored_rows(members)
+    found += surer_of_scored_rows(members, kind=ClassTargets())
     found += stacked(own, manifest, members, in_sample=False)
     assert found == []
 
@@ -131,7 +132,7 @@ def of_two_folds(folds: Folds) -> tuple[str, str]:
 def with_text(table: Table, row_id: str, text: str) -> Table:
     rows = table.rows.copy()
     rows.loc[(rows["row_id"] == row_id) & (rows["split"] == "train"), "text"] = text
-    return Table(rows, table.labels)
+    return make_table(rows, table.labels)
 
 
 def leaks_of(copies: Copies, table: Table, folds: Folds) -> list[Leak]:
@@ -179,7 +180,9 @@ def test_L2_rows_that_belong_together_in_two_folds_are_found(clean) -> None:
     table, folds, clusters = clean
     one, other = of_two_folds(folds)
     grouped = table.rows.assign(group=np.where(table.rows["row_id"].isin([one, other]), "author 1", None))
-    assert kinds(straddling(Table(grouped, table.labels), folds, clusters)) == {"rows straddle folds: of one group"}
+    assert kinds(straddling(make_table(grouped, table.labels), folds, clusters)) == {
+        "rows straddle folds: of one group"
+    }
     near = clusters.copy()
     near.loc[near["row_id"].isin([one, other]), "cluster"] = 10**6
     assert kinds(straddling(table, folds, near)) == {"rows straddle folds: near-duplicates"}
@@ -246,9 +249,9 @@ def test_L2_a_member_that_knows_its_rows_by_heart_is_found(clean) -> None:
     """In-sample predictions put in the place of out-of-fold ones are found: they are surer than those of test rows."""
     table, folds, _ = clean
     known = member(table, folds, in_sample=True)
-    assert kinds(surer_of_scored_rows({"known": known})) == {"knows the rows it is scored on"}
+    assert kinds(surer_of_scored_rows({"known": known}, kind=ClassTargets())) == {"knows the rows it is scored on"}
     honest = member(table, folds)
-    found = list(surer_of_scored_rows({"a": honest, "known": known, "b": honest}))
+    found = list(surer_of_scored_rows({"a": honest, "known": known, "b": honest}, kind=ClassTargets()))
     assert [leak.text.split()[2] for leak in found] == ["known:"]
 
 
@@ -259,14 +262,14 @@ def test_L2_test_rows_of_another_kind_are_no_leak_of_any_member() -> None:
         name: replace(one, logits=np.where((one.rows["split"] == "test").to_numpy()[:, None], 0.2, 1) * one.logits)
         for name, one in members.items()
     }
-    assert list(surer_of_scored_rows(harder)) == []
-    assert list(surer_of_scored_rows({"model0": harder["model0"]})) != []
+    assert list(surer_of_scored_rows(harder, kind=ClassTargets())) == []
+    assert list(surer_of_scored_rows({"model0": harder["model0"]}, kind=ClassTargets())) != []
 
 
 def stacked(table: Table, folds: Folds, members: dict[str, Predictions], *, in_sample: bool, build: Any = None) -> Any:
     """Return the leaks of an ensemble whose out-of-fold predictions are cross-fitted, or fitted on the very rows."""
     gathered = gather_members(members, table=table, folds=folds, task="news")
-    metric = accuracy.build(n_outputs=2)
+    metric = make_metric("accuracy", 2)
     build = build or partial(logistic.build, metric=metric, seed=0)
     ensemble = build_ensemble(gathered, ladder={"rung": build}, metric=metric, tune=False, seed=0)
     if in_sample:
@@ -279,7 +282,7 @@ def stacked(table: Table, folds: Folds, members: dict[str, Predictions], *, in_s
 def test_L2_L4_a_stacker_scored_on_the_rows_it_was_fitted_on_is_found() -> None:
     """An ensemble whose out-of-fold predictions come from the stacker fitted on all rows is found; a mean may be both."""
     assert kinds(stacked(*competition(), in_sample=True)) == {"stacker scored in-sample"}
-    of_mean = partial(mean.build, metric=accuracy.build(n_outputs=2), seed=0)
+    of_mean = partial(mean.build, metric=make_metric("accuracy", 2), seed=0)
     assert stacked(*competition(), in_sample=True, build=of_mean) == []
 
 
@@ -293,7 +296,7 @@ def test_L2_a_label_written_in_the_text_is_found(clean, mark: str) -> None:
     rows.loc[train, "text"] = [
         text + mark.format(label) for text, label in zip(rows["text"][train], rows["label"][train], strict=True)
     ]
-    assert kinds(label_in_text(Table(rows, table.labels))) == {"label written in the text"}
+    assert kinds(label_in_text(make_table(rows, table.labels))) == {"label written in the text"}
 
 
 @pytest.mark.parametrize("where", ["order", "front of the id", "end of the id"])
@@ -309,7 +312,7 @@ def test_L2_a_label_told_by_the_order_or_the_id_is_found(clean, where: str) -> N
             row_id=_marked(rows["row_id"], codes, where).to_numpy()
         )
         rows = rows.assign(row_id=_marked(rows["row_id"], codes, where))
-    assert kinds(label_in_order(Table(rows, table.labels), clusters)) == {"label told by order or id"}
+    assert kinds(label_in_order(make_table(rows, table.labels), clusters)) == {"label told by order or id"}
 
 
 def _marked(ids: "pd.Series[str]", codes: "pd.Series[str]", where: str) -> "pd.Series[str]":
@@ -344,7 +347,7 @@ def test_L7_nothing_is_fitted_on_the_rows_that_are_scored(clean) -> None:
     own = folds.select("intent", 0).query("fold == 0")["row_id"]
     scored = table.rows["row_id"].isin(own) & (table.rows["split"] == "train")
     label = table.labels["intent"][0]
-    changed = Table(
+    changed = make_table(
         table.rows.assign(
             text=table.rows["text"].where(~scored, "quite another text"),
             label=table.rows["label"].where(~scored, label),

@@ -15,7 +15,8 @@ from pipeline.artifacts.files import read_json
 from pipeline.artifacts.folds import FOLDS_COLUMNS, read_folds, write_folds
 from pipeline.artifacts.paths import SUBMIT, predictions_path
 from pipeline.artifacts.predictions import PREDICTION_COLUMNS, Predictions, write_predictions
-from pipeline.artifacts.table import TABLE_COLUMNS, Table, write_table
+from pipeline.artifacts.table import TABLE_COLUMNS, write_table
+from pipeline.data.class_targets import ClassTargets
 from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.params.loading import load_params
 from pipeline.submit.formats import kaggle_csv
@@ -28,10 +29,11 @@ from pipeline.submit.submitting import (
     submission_frame,
     summary,
 )
+from tests.small import make_table
 
 LABELS = ["no", "yes"]
-FRAMES = {"main": submission_frame(["b", "a"], np.array([[0.9, 0.1], [0.2, 0.8]]), LABELS)}
-TABLE = Table(
+FRAMES = {"main": submission_frame(["b", "a"], np.array([[0.9, 0.1], [0.2, 0.8]]), LABELS, kind=ClassTargets())}
+TABLE = make_table(
     pd.DataFrame(
         [("t0", "main", "train", "x", None, "no", None), *((i, "main", "test", "y", None, None, None) for i in "bca")],
         columns=TABLE_COLUMNS,

@@ -1,13 +1,15 @@
 """Accuracy: the share of rows whose label is predicted right; also micro-F1."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from pipeline.ensemble.metric_forms import ConfusionMetric, ratio
 
 
-def build(*, n_outputs: int) -> ConfusionMetric:
+def build(*, n_outputs: int, decide: Callable[[np.ndarray], np.ndarray]) -> ConfusionMetric:
     """Return the metric, in [0, 1]."""
-    return ConfusionMetric(n_outputs, accuracy_of_confusion)
+    return ConfusionMetric(n_outputs, decide, accuracy_of_confusion)
 
 
 def accuracy_of_confusion(counts: np.ndarray) -> np.ndarray:

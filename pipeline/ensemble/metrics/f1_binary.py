@@ -1,11 +1,17 @@
 """F1 of the second label, the positive one: harmonic mean of its precision and recall."""
 
+from collections.abc import Callable
+
+import numpy as np
+
 from pipeline.ensemble.metric_forms import ConfusionMetric
 from pipeline.ensemble.metrics.f1_macro import f1_of_confusion
 from pipeline.errors.exceptions import ParamsError
 
+N_LABELS = 2
 
-def build(*, n_outputs: int) -> ConfusionMetric:
+
+def build(*, n_outputs: int, decide: Callable[[np.ndarray], np.ndarray]) -> ConfusionMetric:
     """Return the metric, in [0, 1].
 
     Raises:
@@ -13,4 +19,4 @@ def build(*, n_outputs: int) -> ConfusionMetric:
     """
     if n_outputs != 2:
         raise ParamsError(f"metric f1_binary: needs two labels, got {n_outputs}. Use f1_macro or f1_weighted.")
-    return ConfusionMetric(n_outputs, lambda counts: f1_of_confusion(counts)[..., 1])
+    return ConfusionMetric(n_outputs, decide, lambda counts: f1_of_confusion(counts)[..., 1])

@@ -1,13 +1,15 @@
 """Macro F1: the plain mean of all labels' F1; a label that neither occurs nor is predicted counts as 0."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from pipeline.ensemble.metric_forms import ConfusionMetric, ratio
 
 
-def build(*, n_outputs: int) -> ConfusionMetric:
+def build(*, n_outputs: int, decide: Callable[[np.ndarray], np.ndarray]) -> ConfusionMetric:
     """Return the metric, in [0, 1]; the mean is over the fixed label list, not over the labels that occur."""
-    return ConfusionMetric(n_outputs, lambda counts: f1_of_confusion(counts).mean(axis=-1))
+    return ConfusionMetric(n_outputs, decide, lambda counts: f1_of_confusion(counts).mean(axis=-1))
 
 
 def f1_of_confusion(counts: np.ndarray) -> np.ndarray:

@@ -1,14 +1,16 @@
 """Weighted F1: the mean of the labels' F1, weighted by how often each label is the true one."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from pipeline.ensemble.metric_forms import ConfusionMetric, ratio
 from pipeline.ensemble.metrics.f1_macro import f1_of_confusion
 
 
-def build(*, n_outputs: int) -> ConfusionMetric:
+def build(*, n_outputs: int, decide: Callable[[np.ndarray], np.ndarray]) -> ConfusionMetric:
     """Return the metric, in [0, 1]."""
-    return ConfusionMetric(n_outputs, weighted_f1_of_confusion)
+    return ConfusionMetric(n_outputs, decide, weighted_f1_of_confusion)
 
 
 def weighted_f1_of_confusion(counts: np.ndarray) -> np.ndarray:

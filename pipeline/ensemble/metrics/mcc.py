@@ -3,14 +3,16 @@
 Source: Gorodkin, Comparing two K-category assignments by a K-category correlation coefficient, 2004, eq. 8.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from pipeline.ensemble.metric_forms import ConfusionMetric, ratio
 
 
-def build(*, n_outputs: int) -> ConfusionMetric:
+def build(*, n_outputs: int, decide: Callable[[np.ndarray], np.ndarray]) -> ConfusionMetric:
     """Return the metric, in [-1, 1]."""
-    return ConfusionMetric(n_outputs, mcc_of_confusion)
+    return ConfusionMetric(n_outputs, decide, mcc_of_confusion)
 
 
 def mcc_of_confusion(counts: np.ndarray) -> np.ndarray:

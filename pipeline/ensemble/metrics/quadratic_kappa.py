@@ -3,14 +3,16 @@
 Source: Cohen, Weighted kappa, 1968. The distance of two labels is the square of their distance in the label list.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from pipeline.ensemble.metric_forms import ConfusionMetric, ratio
 
 
-def build(*, n_outputs: int) -> ConfusionMetric:
+def build(*, n_outputs: int, decide: Callable[[np.ndarray], np.ndarray]) -> ConfusionMetric:
     """Return the metric, at most 1; 0 is chance."""
-    return ConfusionMetric(n_outputs, kappa_of_confusion)
+    return ConfusionMetric(n_outputs, decide, kappa_of_confusion)
 
 
 def kappa_of_confusion(counts: np.ndarray) -> np.ndarray:

@@ -14,9 +14,9 @@ from typing import Literal
 import pandas as pd
 
 from pipeline.artifacts.files import write_atomically
-from pipeline.contracts import Format
+from pipeline.contracts import PROBABILITY, Format
 from pipeline.errors.exceptions import DataError, ParamsError
-from pipeline.submit.submitting import PROBABILITY, check_ids, check_labels, decode_strictly, labels_of, ordered_ids
+from pipeline.submit.submitting import check_ids, check_labels, decode_strictly, labels_of, ordered_ids
 
 TOLERANCE = 1e-6
 

@@ -6,6 +6,7 @@ from sklearn import metrics as reference
 
 from pipeline import components
 from pipeline.errors.exceptions import ParamsError
+from tests.small import make_metric
 
 NAMES = components.available("metrics")
 LABELS = {
@@ -61,7 +62,7 @@ def test_all_metrics_of_the_project_are_there():
 def test_H6_score_equals_scikit_learn(name, n_outputs):
     """Scores of random predictions equal an independent implementation's."""
     labels, probabilities = example(n_outputs)
-    metric = components.load("metrics", name)(n_outputs=n_outputs)
+    metric = make_metric(name, n_outputs)
     assert metric.score(labels, probabilities) == pytest.approx(expected(name, labels, probabilities), abs=1e-12)
 
 
@@ -69,7 +70,7 @@ def test_H6_score_equals_scikit_learn(name, n_outputs):
 def test_resampled_scores_equal_scikit_learn_with_sample_weights(name, n_outputs):
     labels, probabilities = example(n_outputs, seed=1)
     weights = np.random.default_rng(2).integers(0, 4, (7, len(labels))).astype(float)
-    metric = components.load("metrics", name)(n_outputs=n_outputs)
+    metric = make_metric(name, n_outputs)
     wanted = [expected(name, labels, probabilities, row) for row in weights]
     assert metric.resampled(labels, probabilities, weights) == pytest.approx(np.array(wanted), abs=1e-12)
 
@@ -80,14 +81,14 @@ def test_L8_absent_labels_count_as_in_scikit_learn_with_fixed_labels(name):
     labels, probabilities = example(5, seed=3)
     labels = labels % 3
     probabilities[:, 4] = 0
-    metric = components.load("metrics", name)(n_outputs=5)
+    metric = make_metric(name, 5)
     assert metric.score(labels, probabilities) == pytest.approx(expected(name, labels, probabilities), abs=1e-12)
 
 
 @pytest.mark.parametrize(("name", "n_outputs"), CASES)
 def test_the_better_predictions_score_better(name, n_outputs):
     labels, probabilities = example(n_outputs)
-    metric = components.load("metrics", name)(n_outputs=n_outputs)
+    metric = make_metric(name, n_outputs)
     better = 0.5 * probabilities + 0.5 * np.eye(n_outputs)[labels]
     gain = metric.score(labels, better) - metric.score(labels, probabilities)
     assert gain * (1 if metric.higher_is_better else -1) > 0
@@ -97,32 +98,32 @@ def test_the_better_predictions_score_better(name, n_outputs):
 def test_the_order_of_the_labels_does_not_matter(name):
     labels, probabilities = example(5)
     probabilities += np.random.default_rng(6).random(probabilities.shape) * 1e-6  # a tie would go to the first label
-    metric, order = components.load("metrics", name)(n_outputs=5), np.array([3, 0, 4, 1, 2])
+    metric, order = make_metric(name, 5), np.array([3, 0, 4, 1, 2])
     other = metric.score(np.argsort(order)[labels], probabilities[:, order])
     assert other == pytest.approx(metric.score(labels, probabilities), abs=1e-12)
 
 
 def test_macro_f1_counts_a_label_that_never_occurs_as_zero():
-    metric = components.load("metrics", "f1_macro")(n_outputs=3)
+    metric = make_metric("f1_macro", 3)
     labels = np.array([0, 0, 1, 1])
     assert metric.score(labels, np.eye(3)[labels]) == pytest.approx(2 / 3)
 
 
 def test_quadratic_kappa_of_a_worked_example():
     # Two rows are off by one: cost 2 / 4. By the margins (2, 1, 1) of both sides, cost 2 (2 + 8 + 1) / 16 is expected.
-    metric = components.load("metrics", "quadratic_kappa")(n_outputs=3)
+    metric = make_metric("quadratic_kappa", 3)
     labels, predicted = np.array([0, 0, 1, 2]), np.array([0, 0, 2, 1])
     assert metric.score(labels, np.eye(3)[predicted]) == pytest.approx(1 - (2 / 4) / (22 / 16))
 
 
 @pytest.mark.parametrize("name", ["mcc", "quadratic_kappa"])
 def test_a_coefficient_that_is_not_defined_is_zero(name):
-    metric = components.load("metrics", name)(n_outputs=2)
+    metric = make_metric(name, 2)
     assert metric.score(np.zeros(4, int), np.tile([0.9, 0.1], (4, 1))) == 0
 
 
 def test_auc_leaves_out_labels_that_do_not_occur():
-    metric = components.load("metrics", "auc")(n_outputs=3)
+    metric = make_metric("auc", 3)
     labels, probabilities = np.array([0, 0, 1, 1]), example(3, n_rows=4)[1]
     first, second = (reference.roc_auc_score(labels == label, probabilities[:, label]) for label in (0, 1))
     assert metric.score(labels, probabilities) == pytest.approx((first + second) / 2)
@@ -131,4 +132,4 @@ def test_auc_leaves_out_labels_that_do_not_occur():
 
 def test_binary_f1_of_three_labels_is_refused():
     with pytest.raises(ParamsError, match=r"needs two labels, got 3\. Use f1_macro"):
-        components.load("metrics", "f1_binary")(n_outputs=3)
+        make_metric("f1_binary", 3)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pipeline import components
-from pipeline.ensemble.metrics.accuracy import build as accuracy
 from pipeline.errors.exceptions import ParamsError
+from tests.small import make_metric
 
 NAMES = components.available("stackers")
 # Trees split columns in order of their place, and so may take another of two equal splits when the labels are permuted.
@@ -24,7 +24,7 @@ def example(n_models: int = 3, n_outputs: int = 4, n_rows: int = 300, seed: int 
 
 
 def build(name: str, n_outputs: int = 4, **options):
-    return components.load("stackers", name)(metric=accuracy(n_outputs=n_outputs), seed=7, **options)
+    return components.load("stackers", name)(metric=make_metric("accuracy", n_outputs), seed=7, **options)
 
 
 def fitted(name: str, probabilities, labels, **options):
@@ -149,7 +149,7 @@ def test_greedy_takes_the_first_of_equal_models():
 
 def test_greedy_is_at_least_as_good_as_its_best_model_on_the_rows_it_saw():
     probabilities, labels = example(n_models=4, seed=5)
-    score = accuracy(n_outputs=4).score
+    score = make_metric("accuracy", 4).score
     best = max(score(labels, probabilities[:, model]) for model in range(4))
     assert score(labels, fitted("greedy", probabilities, labels).predict(probabilities)) >= best
 

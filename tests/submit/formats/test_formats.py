@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.contracts import Format
+from pipeline.data.class_targets import ClassTargets
 from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.submit.formats import kaggle_csv, tianchi_json
 from pipeline.submit.submitting import submission_frame
@@ -24,7 +25,7 @@ Mutation = Callable[[str], str | bytes]
 IDS = ["007", "1e5", "12", "13", "9007199254740993"]
 LABELS = ["bad, really", "good", "so-so"]
 PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6], [0.1, 0.6, 0.3], [0.25, 0.35, 0.4]])
-FRAME = submission_frame(IDS, PROBABILITIES, LABELS)
+FRAME = submission_frame(IDS, PROBABILITIES, LABELS, kind=ClassTargets())
 
 
 def sample_file(folder: Path, header: str, rows: list[str], name: str = "sample.csv") -> Path:
@@ -220,7 +221,7 @@ def test_I14_probabilities_stand_in_the_columns_of_the_sample(tmp_path: Path) ->
 
 
 def test_a_binary_task_gets_the_probability_of_the_second_label(tmp_path: Path) -> None:
-    frame = submission_frame(["a", "b"], np.array([[0.75, 0.25], [1.0, 0.0]]), ["0", "1"])
+    frame = submission_frame(["a", "b"], np.array([[0.75, 0.25], [1.0, 0.0]]), ["0", "1"], kind=ClassTargets())
     form = kaggle_csv.build(values="probabilities", label_column="target")
     path = form.write({"main": frame}, {"main": None}, tmp_path)
     form.check(path, {"main": frame}, {"main": None})
@@ -306,7 +307,7 @@ FORMS: list[Callable[[], Format]] = [kaggle_csv.build, tianchi_json.build]
 def test_a_constant_prediction_only_warns(
     build: Callable[[], Format], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    frame = submission_frame(IDS, np.tile([[0.2, 0.5, 0.3]], (5, 1)), LABELS)
+    frame = submission_frame(IDS, np.tile([[0.2, 0.5, 0.3]], (5, 1)), LABELS, kind=ClassTargets())
     form = build()
     form.check(form.write({"main": frame}, {}, tmp_path), {"main": frame}, {})
     assert "all 5 rows have the label 'good'" in caplog.text
@@ -319,7 +320,9 @@ def test_a_constant_prediction_only_warns(
 def test_H1_I14_any_ids_survive_the_round_trip(ids: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     """Whatever the ids hold, the written file is read back as it was meant."""
     folder = tmp_path_factory.mktemp("ids")
-    frame = submission_frame(["first", *(f"{i}." for i in ids)], np.tile([[0.1, 0.2, 0.7]], (len(ids) + 1, 1)), LABELS)
+    frame = submission_frame(
+        ["first", *(f"{i}." for i in ids)], np.tile([[0.1, 0.2, 0.7]], (len(ids) + 1, 1)), LABELS, kind=ClassTargets()
+    )
     for build in FORMS:
         form = build()
         form.check(form.write({"main": frame}, {}, folder), {"main": frame}, {})
