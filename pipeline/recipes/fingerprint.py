@@ -1,10 +1,10 @@
 """Digests of code: of the definitions that a function reaches inside this project, without docstrings and comments.
 
-From a start such as `pipeline.base_models.fold_training:train_fold` every function, class and constant that it names is followed, through
-imports of `pipeline` and `stages`, in annotations (quoted or not) and imports for types too. A definition is known by its name,
-its body and what the names in it mean, never by the file it lies in: what moves keeps its digest. Where the walk cannot know
-what is used it takes more: of a module used as a value all of it, of an argument without a type every class that has the
-method. Components loaded by name are further starts.
+From a start such as `train_fold` every function, class and constant that it names is followed, through imports of `pipeline`
+and `stages`, in annotations (quoted or not) and imports for types too. A definition is known by its name, its body and what
+the names in it mean, never by the file it lies in: what moves keeps its digest. Where the walk cannot know what is used it
+takes more: of a module used as a value all of it, of an argument without a type every class that has the method.
+Components loaded by name are further starts.
 """
 
 import ast
@@ -12,31 +12,23 @@ from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import TypeGuard
+from operator import itemgetter
 
+from pipeline.recipes.source_modules import (
+    Definition,
+    is_docstring,
+    module_names,
+    path_of,
+    read_imports,
+    read_module,
+)
 from pipeline.reproducibility import digest
 
-ROOT = Path(__file__).parents[2]
-PACKAGES = ("pipeline", "stages")
 # Packages that decide where and how safely work runs, never what comes out.
 NOT_FOLLOWED = ("pipeline.errors", "pipeline.units", "pipeline.recipes", "pipeline.checks")
 # Values of params stand in the keys by themselves; followed are the methods that compute something from them.
 PARAMS = "pipeline.params"
 LINKS = "(links)"
-Definition = tuple[str, str]
-
-
-@dataclass(frozen=True)
-class Module:
-    """The top level of a file: what defines each name, what imported names mean, and the statements that run on import.
-
-    An import means a definition of this project, (module, "") for one of its modules, or a dotted name from elsewhere.
-    """
-
-    definitions: dict[str, list[ast.stmt]]
-    imports: dict[str, Definition | str]
-    always: list[ast.stmt]
 
 
 @dataclass(frozen=True)
@@ -58,14 +50,14 @@ def code_digests(starts: Iterable[Definition]) -> dict[str, str]:
     Raises:
         KeyError: if a start does not exist.
     """
-    waiting = [one for module, name in starts for one in _start(module, name)]
+    waiting = [definition for module, name in starts for definition in _start(module, name)]
     reached: dict[Definition, Body] = {}
     while waiting:
         definition = waiting.pop()
         if definition not in reached:
             reached[definition] = body = _body(*definition)
-            waiting += [one for one in body.links if isinstance(one, tuple)]
-            waiting += [(definition[0], "")] if _module(definition[0]).always else []
+            waiting += [link for link in body.links if isinstance(link, tuple)]
+            waiting += [(definition[0], "")] if read_module(definition[0]).always else []
     named: dict[str, set[str]] = {}
     for (_, name), body in reached.items():
         named.setdefault(name, set()).add(body.digest)
@@ -73,35 +65,39 @@ def code_digests(starts: Iterable[Definition]) -> dict[str, str]:
 
 
 def _link_digest(reached: dict[Definition, Body]) -> str:
-    """Return the digest of how definitions refer to one another, by refining theirs until no more of them can be told apart."""
+    """Return the digest of how definitions refer to one another.
+
+    Each round digests a definition anew with the digests of what it names, until no further ones can be told apart: then
+    two that are equal reach equal code (colour refinement; circles of definitions do no harm).
+    """
     digests = {definition: body.digest for definition, body in reached.items()}
     while True:
-        finer = {
-            one: digest(
-                [digests[one], [digests.get(link, link) if isinstance(link, tuple) else link for link in body.links]]
-            )
-            for one, body in reached.items()
-        }
+        finer = {}
+        for definition, body in reached.items():
+            meanings = [digests.get(link, link) if isinstance(link, tuple) else link for link in body.links]
+            finer[definition] = digest([digests[definition], meanings])
         if len(set(finer.values())) == len(set(digests.values())):
             return digest(sorted(finer.values()))[:16]
         digests = finer
 
 
 def _start(module_name: str, name: str) -> list[Definition]:
-    module = _module(module_name)
+    module = read_module(module_name)
     if name not in module.definitions and name not in module.imports:
         raise KeyError(f"{module_name} defines no {name}")
-    return [one for one in _resolve(module_name, name) if isinstance(one, tuple)]
+    return [meaning for meaning in _resolve(module_name, name) if isinstance(meaning, tuple)]
 
 
 def _resolve(module_name: str, name: str) -> list[Definition | str]:
     """Return what a name at the top level of a module means; what is not followed means itself."""
-    module = _module(module_name)
+    module = read_module(module_name)
     if name in module.imports and name not in module.definitions:
         return _meaning(module.imports[name], within=module_name)
     if name in module.definitions:
         return [(module_name, name)]
-    return [(module_name, one) for one in module.definitions]  # bound by a statement, or by nothing that can be seen
+    return [
+        (module_name, other) for other in module.definitions
+    ]  # bound by a statement, or by nothing that can be seen
 
 
 def _meaning(target: Definition | str, *, within: str) -> list[Definition | str]:
@@ -113,10 +109,14 @@ def _meaning(target: Definition | str, *, within: str) -> list[Definition | str]
     if not followed:
         return [name or module_name.rpartition(".")[2]]
     if _is_params(module_name) and any(
-        isinstance(node, ast.ClassDef) for node in _module(module_name).definitions.get(name, [])
+        isinstance(node, ast.ClassDef) for node in read_module(module_name).definitions.get(name, [])
     ):
         return [name]
-    return _resolve(module_name, name) if name else [(module_name, one) for one in _module(module_name).definitions]
+    return (
+        _resolve(module_name, name)
+        if name
+        else [(module_name, other) for other in read_module(module_name).definitions]
+    )
 
 
 def _is_below(module_name: str, packages: tuple[str, ...]) -> bool:
@@ -129,7 +129,7 @@ def _is_params(module_name: str) -> bool:
 
 @cache
 def _body(module_name: str, name: str) -> Body:
-    module = _module(module_name)
+    module = read_module(module_name)
     owner, _, method = name.partition(".")
     nodes = module.definitions[owner] if name else module.always
     if method:
@@ -145,16 +145,16 @@ class _Reader(ast.NodeTransformer):
 
     def __init__(self, module_name: str) -> None:
         self.module_name = module_name
-        self.module = _module(module_name)
+        self.module = read_module(module_name)
         self.local: dict[str, Definition | str] = {}
         self.untyped: set[str] = set()
         self.links: list[Definition | str] = []
 
     def visit(self, node: ast.AST) -> ast.AST:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            self.local |= dict(_imports([part for part in ast.walk(node) if isinstance(part, ast.stmt)]))
+            self.local |= dict(read_imports([part for part in ast.walk(node) if isinstance(part, ast.stmt)]))
             self.untyped |= set(_untyped(node))
-            node.body = [one for one in node.body if not _is_docstring(one)] or [ast.Pass()]
+            node.body = [statement for statement in node.body if not is_docstring(statement)] or [ast.Pass()]
         for name in ("annotation", "returns"):
             if isinstance(getattr(node, name, None), ast.expr):
                 setattr(node, name, _Unquoted().visit(getattr(node, name)))
@@ -173,24 +173,26 @@ class _Reader(ast.NodeTransformer):
         if not isinstance(node.ctx, ast.Load):  # a field, or a variable of the function
             return node
         if node.id in self.local:
-            found = _meaning(self.local[node.id], within=self.module_name)
+            meanings = _meaning(self.local[node.id], within=self.module_name)
         elif node.id in self.module.definitions or node.id in self.module.imports:
-            found = _resolve(self.module_name, node.id)
+            meanings = _resolve(self.module_name, node.id)
         else:
             return node
-        self.links += found
-        return ast.Name(_name_of(found, node.id), node.ctx)
+        self.links += meanings
+        return ast.Name(_name_of(meanings, node.id), node.ctx)
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         module_name = self._module_of(node.value)
         if module_name is not None:
-            found = _meaning((module_name, node.attr), within=self.module_name)
-            self.links += found
-            return ast.Name(_name_of(found, node.attr), node.ctx)
-        self.links += sorted(_params_methods().get(node.attr, ()), key=lambda one: one[1])
+            meanings = _meaning((module_name, node.attr), within=self.module_name)
+            self.links += meanings
+            return ast.Name(_name_of(meanings, node.attr), node.ctx)
+        self.links += sorted(_params_methods().get(node.attr, ()), key=itemgetter(1))
         if ast.unparse(node.value) in self.untyped:
-            classes = [one for one in _classes_with().get(node.attr, ()) if not _is_below(one[0], NOT_FOLLOWED)]
-            self.links += sorted(classes, key=lambda one: one[1])
+            classes = _classes_with().get(node.attr, ())
+            self.links += sorted(
+                (owner for owner in classes if not _is_below(owner[0], NOT_FOLLOWED)), key=itemgetter(1)
+            )
         return self.generic_visit(node)
 
     def _module_of(self, node: ast.expr) -> str | None:
@@ -199,7 +201,7 @@ class _Reader(ast.NodeTransformer):
             target = self.local.get(node.id) or self.module.imports.get(node.id)
             return target[0] if isinstance(target, tuple) and not target[1] else None
         if isinstance(node, ast.Attribute) and (outer := self._module_of(node.value)):
-            return inner if _path(inner := f"{outer}.{node.attr}").exists() else None
+            return inner if path_of(inner := f"{outer}.{node.attr}").exists() else None
         return None
 
 
@@ -229,19 +231,19 @@ def _is_any(annotation: ast.expr | None) -> bool:
     return annotation is None or ast.unparse(annotation).strip("'\"") == "Any"
 
 
-def _name_of(found: list[Definition | str], name: str) -> str:
-    """Return how what was found is named where it is defined; a name from elsewhere stays."""
-    return found[0][1] if len(found) == 1 and isinstance(found[0], tuple) else name
+def _name_of(meanings: list[Definition | str], name: str) -> str:
+    """Return how the only meaning of a name is named where it is defined; a name from elsewhere stays."""
+    return meanings[0][1] if len(meanings) == 1 and isinstance(meanings[0], tuple) else name
 
 
 @cache
 def _params_methods() -> dict[str, list[Definition]]:
     """Return the methods of the params' sections by name; what only checks values changes none."""
     methods: dict[str, list[Definition]] = {}
-    for module_name in _modules():
+    for module_name in module_names():
         if _is_params(module_name):
             for owner, method in _methods(module_name):
-                if not any("validator" in ast.unparse(one) for one in method.decorator_list):
+                if not any("validator" in ast.unparse(decorator) for decorator in method.decorator_list):
                     methods.setdefault(method.name, []).append((module_name, f"{owner}.{method.name}"))
     return methods
 
@@ -250,7 +252,7 @@ def _params_methods() -> dict[str, list[Definition]]:
 def _classes_with() -> dict[str, list[Definition]]:
     """Return by a method's name the classes that have it; of components only those that are starts can be meant."""
     classes: dict[str, list[Definition]] = {}
-    for module_name in _modules():
+    for module_name in module_names():
         if not _is_params(module_name) and not _is_component(module_name):
             for owner, method in _methods(module_name):
                 if not method.name.startswith("__"):
@@ -259,91 +261,11 @@ def _classes_with() -> dict[str, list[Definition]]:
 
 
 def _methods(module_name: str) -> Iterator[tuple[str, ast.FunctionDef]]:
-    for name, nodes in _module(module_name).definitions.items():
+    for name, nodes in read_module(module_name).definitions.items():
         for part in (part for node in nodes if isinstance(node, ast.ClassDef) for part in node.body):
             if isinstance(part, ast.FunctionDef):
                 yield name, part
 
 
 def _is_component(module_name: str) -> bool:
-    return "build" in _module(module_name).definitions
-
-
-def _modules() -> list[str]:
-    paths = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-    return [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in paths]
-
-
-@cache
-def _module(name: str) -> Module:
-    tree = ast.parse(_path(name).read_text(encoding="utf-8"))
-    definitions: dict[str, list[ast.stmt]] = {}
-    always: list[ast.stmt] = []
-    body = [part for node in tree.body for part in (node.body if _only_types(node) else [node])]
-    for node in body:
-        names = _names_defined_by(node)
-        for one in names:
-            definitions.setdefault(one, []).append(node)
-        if not names and not isinstance(node, ast.Import | ast.ImportFrom) and not _is_docstring(node):
-            always.append(node)
-    return Module(definitions, dict(_imports([part for node in body for part in _outside_definitions(node)])), always)
-
-
-def _names_defined_by(node: ast.stmt) -> list[str]:
-    """Return the names that a statement binds if it does nothing else: a definition or a plain assignment."""
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return [node.name]
-    if not isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
-        return []
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-    parts = [part for target in targets for part in ast.walk(target) if isinstance(part, ast.expr)]
-    plain = all(isinstance(part, ast.Name | ast.Tuple | ast.Starred) for part in parts)
-    return [part.id for part in parts if isinstance(part, ast.Name)] if plain else []
-
-
-def _outside_definitions(node: ast.stmt) -> Iterator[ast.stmt]:
-    """Yield a statement and those inside it that run on import, such as the branches of a `try`."""
-    yield node
-    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.stmt):
-                yield from _outside_definitions(child)
-            elif isinstance(child, ast.ExceptHandler):
-                yield from (part for inner in child.body for part in _outside_definitions(inner))
-
-
-def _path(module_name: str) -> Path:
-    path = ROOT.joinpath(*module_name.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-
-
-def _imports(nodes: list[ast.stmt]) -> Iterator[tuple[str, Definition | str]]:
-    """Yield local name -> what an import binds it to.
-
-    Raises:
-        ValueError: if the import cannot be followed.
-    """
-    for node in nodes:
-        if isinstance(node, ast.ImportFrom):
-            inside = (node.module or "").split(".")[0] in PACKAGES
-            for alias in node.names:
-                if node.level or (inside and alias.name == "*"):
-                    raise ValueError(
-                        f"{ast.unparse(node)}: write `from ... import ...` with full names, which can be followed."
-                    )
-                inner = f"{node.module}.{alias.name}"
-                target = ((inner, "") if _path(inner).exists() else (str(node.module), alias.name)) if inside else inner
-                yield alias.asname or alias.name, target
-        elif isinstance(node, ast.Import):
-            for alias in node.names:
-                if alias.name.split(".")[0] in PACKAGES:
-                    raise ValueError(f"import {alias.name}: write `from ... import ...`, which can be followed.")
-                yield alias.asname or alias.name.split(".")[0], alias.name
-
-
-def _is_docstring(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-
-
-def _only_types(node: ast.stmt) -> TypeGuard[ast.If]:
-    return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+    return "build" in read_module(module_name).definitions

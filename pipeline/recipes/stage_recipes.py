@@ -10,7 +10,8 @@ from typing import Any
 from pipeline import components
 from pipeline.params.fields import Component
 from pipeline.params.root import Params
-from pipeline.recipes.fingerprint import Definition, code_digests
+from pipeline.recipes.fingerprint import code_digests
+from pipeline.recipes.source_modules import Definition
 from pipeline.recipes.sources import _file_digests, _source_digest, _starts, named_components
 from pipeline.reproducibility import digest
 

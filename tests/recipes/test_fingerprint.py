@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.params.loading import load_params
-from pipeline.recipes import fingerprint
+from pipeline.recipes import fingerprint, source_modules
 from pipeline.recipes.encoder_recipes import encoder_recipe
 from pipeline.recipes.fingerprint import LINKS, code_digests
 from pipeline.recipes.stage_recipes import stage_recipe
@@ -20,14 +20,16 @@ MAIN = [("pipeline.main", "main")]
 
 def forget() -> None:
     """Forget what was read: the files are others now."""
-    for name in ("_module", "_body", "_params_methods", "_classes_with"):
-        getattr(fingerprint, name).cache_clear()
+    for cached in (
+        source_modules.read_module, fingerprint._body, fingerprint._params_methods, fingerprint._classes_with,
+    ):  # fmt: skip
+        cached.cache_clear()
 
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty folder whose code is digested."""
-    monkeypatch.setattr(fingerprint, "ROOT", tmp_path)
+    monkeypatch.setattr(source_modules, "ROOT", tmp_path)
     forget()
     yield tmp_path
     forget()
