@@ -149,9 +149,7 @@ def ablate_stitching(
         params = load_params(path)
         from pipeline.artifacts.folds import read_folds
         from pipeline.artifacts.table import read_table
-        from pipeline.experiments.ablate_stitch import (
-            ablate_stitch,  # imports torch: only once params are known to be right
-        )
+        from pipeline.experiments.ablate_stitch import ablate_stitch
 
         _show(ablate_stitch(params, read_table(), read_folds(), variants=variants))
 

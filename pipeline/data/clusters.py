@@ -5,7 +5,8 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.artifacts.table import Table
-from pipeline.text.near_duplicates import cluster_texts, connect, row_texts
+from pipeline.text.linked_rows import connect
+from pipeline.text.near_duplicates import cluster_texts, row_texts
 
 
 def cluster_rows(table: Table, *, similarity: float | None) -> pd.DataFrame:

@@ -5,17 +5,11 @@ missing.
 """
 
 import difflib
-import gzip
 import io
 import json
-import lzma
-import stat
-import struct
-import zipfile
-import zlib
 from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.data.archives import most_unpacked, read_uncompressed
 from pipeline.data.delimited import parse_delimited
 from pipeline.data.text_encodings import as_utf8
 from pipeline.errors.exceptions import DataError, PipelineError
@@ -36,14 +31,6 @@ SUFFIXES = {
     ".json": "json",
     ".parquet": "parquet",
 }
-MAX_RATIO = 200
-RATIO_COUNTS_FROM = 64 << 20
-TAR_MAGIC_AT = 257
-# What zipfile, gzip and the codecs below them raise on damaged bytes is not one family.
-DAMAGED_ARCHIVE = (
-    OSError, EOFError, RuntimeError, ValueError, LookupError, zlib.error, lzma.LZMAError, struct.error,
-    zipfile.BadZipFile,
-)  # fmt: skip
 Column = str | int
 
 
@@ -74,89 +61,34 @@ def read_columns(
         DataError: if the file is not what the arguments say; names the file and the line.
         ParamsError: if there is no such encoding.
     """
-    name, content = _uncompressed(path)
-    if content[TAR_MAGIC_AT : TAR_MAGIC_AT + 5] == b"ustar":
-        raise DataError(
-            f"{path}: must be the competition's file, got a tar archive of files. Unpack it and name the file.",
-            code="E308",
-        )
-    found = format or SUFFIXES.get(PurePosixPath(name).suffix.lower())
-    if found is None:
+    name, content = read_uncompressed(path)
+    form = format or SUFFIXES.get(PurePosixPath(name).suffix.lower())
+    if form is None:
         raise DataError(
             f"{path}: the format of {name!r} is not known from its name. Set {key}.format: csv, tsv, jsonl, json or parquet."
         )
-    if found == "parquet":
+    if form == "parquet":
         columns, lines = _read_parquet(content, wanted, optional, name=str(path))
     else:
         text = as_utf8(content, encoding, name=str(path), key=key)
         del content
-        if found in SEPARATORS:
+        if form in SEPARATORS:
             columns, lines = _read_delimited(
                 text,
                 wanted,
                 optional,
                 name=str(path),
-                separator=SEPARATORS[found],
+                separator=SEPARATORS[form],
                 header=header,
                 quoting=quoting,
             )
         else:
-            read = _json_lines if found == "jsonl" else _json_array
+            read = _json_lines if form == "jsonl" else _json_array
             columns, lines = _read_records(read(text, str(path)), wanted, optional, name=str(path))
     if not len(lines):
         raise DataError(f"{path}: must hold at least one row, got none. Put the competition's file there.", code="E300")
     frame = pa.table(list(columns.values()), names=[str(column) for column in columns]).to_pandas()
     return frame.set_axis(list(columns), axis=1).assign(line=lines)
-
-
-def _uncompressed(path: Path) -> tuple[str, bytes]:
-    """Return the name, without what compressed it, and the bytes of a file."""
-    try:
-        if path.suffix.lower() == ".zip":
-            return _unzipped(path)
-        if path.suffix.lower() == ".gz":
-            with gzip.open(path) as file:
-                return path.stem, _read_capped(file, path.stat().st_size, path)
-        return path.name, path.read_bytes()
-    except PipelineError:
-        raise
-    except DAMAGED_ARCHIVE as error:
-        said = f"{type(error).__name__}: {error}"
-        raise DataError(f"{path}: cannot be read: {said}. Fetch the file again or correct the path.") from error
-
-
-def _unzipped(path: Path) -> tuple[str, bytes]:
-    with zipfile.ZipFile(path) as archive:
-        files = [f for f in archive.infolist() if not f.is_dir() and not f.filename.startswith("__MACOSX/")]
-        if len(files) != 1:
-            names = [file.filename for file in files[:5]]
-            raise DataError(
-                f"{path}: must hold exactly one file, got {len(files)} {names}. Unpack it and name the file.",
-                code="E308",
-            )
-        member = files[0]
-        parts = PurePosixPath(member.filename.replace("\\", "/"))
-        mode = member.external_attr >> 16
-        if parts.is_absolute() or ".." in parts.parts or (stat.S_IFMT(mode) not in (0, stat.S_IFREG)):
-            raise DataError(
-                f"{path}: {member.filename!r} is not a regular file inside it. Do not trust this archive.", code="E308"
-            )
-        if member.flag_bits & 1:
-            raise DataError(f"{path}: {member.filename!r} is encrypted. Unpack it and name the file.", code="E308")
-        with archive.open(member) as file:
-            return parts.name, _read_capped(file, member.compress_size, path)
-
-
-def _read_capped(file: Any, compressed: int, path: Path) -> bytes:
-    """Read a decompressing stream, which must not grow beyond what texts ever compress to."""
-    limit = max(RATIO_COUNTS_FROM, MAX_RATIO * compressed)
-    stream: BinaryIO = file
-    content = stream.read(limit + 1)
-    if len(content) > limit:
-        raise DataError(
-            f"{path}: unpacks to more than {MAX_RATIO} times its size. Unpack it by hand if you trust it.", code="E308"
-        )
-    return content
 
 
 def _read_delimited(
@@ -184,7 +116,7 @@ def _read_parquet(
     try:
         file = pq.ParquetFile(io.BytesIO(content))
         places = _places(file.schema_arrow.names, wanted, optional, name=name)
-        if file.metadata.num_rows > max(RATIO_COUNTS_FROM, MAX_RATIO * len(content)):
+        if file.metadata.num_rows > most_unpacked(len(content)):
             raise DataError(f"{name}: has {file.metadata.num_rows} rows in {len(content)} bytes. Do not trust it.")
         table = file.read(columns=[str(column) for column in places])
         columns = {column: pc.fill_null(table[str(column)].cast(pa.large_string()), "") for column in places}

@@ -14,14 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from operator import itemgetter
 
-from pipeline.recipes.source_modules import (
-    Definition,
-    is_docstring,
-    module_names,
-    path_of,
-    read_imports,
-    read_module,
-)
+from pipeline.recipes.source_modules import Definition, is_docstring, module_names, path_of, read_imports, read_module
 from pipeline.reproducibility import digest
 
 # Packages that decide where and how safely work runs, never what comes out.

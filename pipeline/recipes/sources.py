@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pipeline import components
 from pipeline.errors.exceptions import ParamsError
 from pipeline.params.fields import Component
-from pipeline.recipes.fingerprint import Definition
+from pipeline.recipes.source_modules import Definition
 
 CHECKPOINT_SUFFIXES = (".json", ".txt", ".model", ".spm", ".safetensors")
 

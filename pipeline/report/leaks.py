@@ -4,11 +4,10 @@ The stages refuse what they can see while they work. This looks again at the fin
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from pipeline.artifacts.copies import BARRED, COPIES, Copies, no_copies, normalised, read_copies
@@ -16,21 +15,18 @@ from pipeline.artifacts.files import read_json
 from pipeline.artifacts.folds import HOLDOUT_FOLD, TRAIN_FOLD, Folds, read_folds
 from pipeline.artifacts.frames import read_frame
 from pipeline.artifacts.paths import CLUSTERS, FOLDS, OUT, REPORT, STITCHED, predictions_path
-from pipeline.artifacts.predictions import Predictions, read_predictions
-from pipeline.artifacts.probabilities import probabilities_of
+from pipeline.artifacts.predictions import read_predictions
 from pipeline.artifacts.table import Table, read_table
-from pipeline.contracts import Stacker
 from pipeline.data.fold_jobs import fold_jobs, rows_digest
 from pipeline.ensemble.decisions import build_ladder
-from pipeline.ensemble.stacking import Members, gather_members
+from pipeline.ensemble.stacking import gather_members
 from pipeline.errors.exceptions import DataError
 from pipeline.params.encoders import Training
 from pipeline.params.root import Params
 from pipeline.report.leak_signs import Leak, label_in_order, label_in_text, surer_of_scored_rows
+from pipeline.report.leaks_of_predictions import ENSEMBLE, made_over_other_folds, stacked_in_sample
 from pipeline.text.near_duplicates import near_pairs, row_texts
 
-SAME = 1e-4  # predictions are stored as float32 logarithms
-ENSEMBLE = "ensemble"
 Units = Sequence[Mapping[str, Any]]
 Place = tuple[str, int, int]
 
@@ -230,67 +226,6 @@ def _leaks_of_predictions(params: Params, table: Table, folds: Folds, task: str)
         ladder = build_ladder(params.stack.ladder, metric=metric, seed=params.seed)
         if state["rung"] in ladder:  # a single member is its own ensemble
             yield from stacked_in_sample(gathered, read[ENSEMBLE], state, ladder[state["rung"]])
-
-
-def made_over_other_folds(predictions: Mapping[str, Predictions], folds: Folds) -> Iterator[Leak]:
-    """Yield the members made from another fold manifest, and those that scored a row in another fold than its own."""
-    for name, one in predictions.items():
-        again = f"Make them again: dvc repro, or --force for the stage of {name}"
-        if one.manifest != folds.digest:
-            yield Leak(
-                "predictions of another fold manifest", one.task,
-                f"predictions of {name}: must be made from the fold manifest {folds.digest[:12]}…, got "
-                f"{one.manifest[:12]}…: their models may have trained on the rows they score. {again}",
-            )  # fmt: skip
-        elif name != ENSEMBLE:  # which numbers its folds by itself
-            own = one.rows[one.rows["split"] == "oof"].merge(
-                folds.rows[folds.rows["task"] == one.task],
-                on=["row_id", "repeat"],
-                how="left",
-                suffixes=("", "_of_row"),
-                validate="1:1",
-            )
-            wrong = own[own["fold"] != own["fold_of_row"]]
-            if len(wrong):
-                row = wrong.iloc[0]
-                yield Leak(
-                    "rows scored in another fold", one.task,
-                    f"predictions of {name}: each row must be scored by the model of its fold, got {len(wrong)} that are "
-                    f"not, first {row['row_id']!r}: fold {row['fold_of_row']}, scored in {row['fold']}. {again}",
-                )  # fmt: skip
-
-
-def stacked_in_sample(
-    members: Members, ensemble: Predictions, state: Mapping[str, Any], build: Callable[[], Stacker]
-) -> Iterator[Leak]:
-    """Yield an ensemble whose out-of-fold predictions are those of the stacker that was fitted on the very rows.
-
-    Some rungs give the same either way (a mean fits nothing): it is a leak only where a stacker fitted without a fold
-    would have given that fold other predictions.
-
-    Args:
-        members: what was stacked.
-        ensemble: its predictions.
-        state: what `Ensemble.state` wrote.
-        build: makes the unfitted stacker of the chosen rung.
-    """
-    stacker = build()
-    stacker.load_state(state["state"])
-    inputs, scored = members.out_of_fold[0], members.folds[0] == 0
-    given = probabilities_of(ensemble, "oof", members.train.ids, kind=members.kind, repeat=0)
-    in_sample = decided = stacker.predict(inputs)
-    if state["decision"] and state["decision"]["used"]:
-        decided = members.kind.apply_decision(in_sample, state["decision"]["scales"])
-    if np.abs(given - decided).max() > SAME:
-        return
-    honest = build()
-    honest.fit(inputs[~scored], members.train.labels[~scored])
-    if np.abs(honest.predict(inputs[scored]) - in_sample[scored]).max() > SAME:
-        yield Leak(
-            "stacker scored in-sample", members.task,
-            f"{predictions_path('stack', ENSEMBLE, members.task)}: must come from stackers that never saw the "
-            f"row's fold, got those of {state['rung']} fitted on all rows. Run dvc repro --force --single-item stack",
-        )  # fmt: skip
 
 
 def _history(folder: Path) -> list[dict[str, Any]]:

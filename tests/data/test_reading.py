@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.data import reading
+from pipeline.data import archives
 from pipeline.data.delimited import parse_delimited
 from pipeline.data.reading import read_columns
 from pipeline.errors.exceptions import DataError, ParamsError
@@ -276,7 +276,7 @@ def test_D20_an_archive_must_hold_one_regular_file_inside_it(tmp_path: Path) -> 
 @pytest.mark.parametrize("suffix", [".gz", ".zip"])
 def test_D20_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
     """A zip or gzip that unpacks to more than 200 times its size is refused before the memory is full."""
-    monkeypatch.setattr(reading, "RATIO_COUNTS_FROM", 1 << 16)
+    monkeypatch.setattr(archives, "RATIO_COUNTS_FROM", 1 << 16)
     path = tmp_path / f"a.csv{suffix}"
     if suffix == ".gz":
         path.write_bytes(gzip.compress(bytes(1 << 22)))
@@ -333,8 +333,8 @@ def test_parquet_of_bytes_that_are_no_utf_8_is_refused(tmp_path: Path) -> None:
 def test_parquet_of_more_rows_than_its_bytes_can_say_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "RATIO_COUNTS_FROM", 1)
-    monkeypatch.setattr(reading, "MAX_RATIO", 1)
+    monkeypatch.setattr(archives, "RATIO_COUNTS_FROM", 1)
+    monkeypatch.setattr(archives, "MAX_RATIO", 1)
     pd.DataFrame({"text": [""] * 100_000}).to_parquet(tmp_path / "a.parquet")
     with pytest.raises(DataError, match=r"has 100000 rows in \d+ bytes"):
         read_columns(tmp_path / "a.parquet", ["text"])

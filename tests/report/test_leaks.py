@@ -38,12 +38,11 @@ from pipeline.report.leaks import (
     find_leaks,
     heads_over_other_folds,
     leaking_copies,
-    made_over_other_folds,
     refuse_leaks,
-    stacked_in_sample,
     straddling,
     trained_on_scored_rows,
 )
+from pipeline.report.leaks_of_predictions import made_over_other_folds, stacked_in_sample
 from tests.competition import competition
 from tests.conftest import Project
 from tests.small import make_metric, make_table

@@ -14,7 +14,8 @@ import pandas as pd
 
 from pipeline.artifacts.files import write_atomically
 from pipeline.contracts import Format
-from pipeline.data.reading import DAMAGED_ARCHIVE, unique_keys
+from pipeline.data.archives import DAMAGED_ARCHIVE
+from pipeline.data.reading import unique_keys
 from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.submit.submitting import check_ids, check_labels, decode_strictly, labels_of, ordered_ids
 

@@ -1,0 +1,90 @@
+"""The content of a file that may be gzipped or zipped, and the refusal of archives that could do harm."""
+
+import gzip
+import lzma
+import stat
+import struct
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+from pipeline.errors.exceptions import DataError, PipelineError
+
+MAX_RATIO = 200
+RATIO_COUNTS_FROM = 64 << 20
+TAR_MAGIC_AT = 257
+# What zipfile, gzip and the codecs below them raise on damaged bytes is not one family.
+DAMAGED_ARCHIVE = (
+    OSError, EOFError, RuntimeError, ValueError, LookupError, zlib.error, lzma.LZMAError, struct.error,
+    zipfile.BadZipFile,
+)  # fmt: skip
+
+
+def read_uncompressed(path: Path) -> tuple[str, bytes]:
+    """Return the name, without what compressed it, and the bytes of a file.
+
+    Raises:
+        DataError: if it cannot be read, is an archive of several files or a tar archive, or unpacks to absurdly much.
+    """
+    try:
+        name, content = _open(path)
+    except PipelineError:
+        raise
+    except DAMAGED_ARCHIVE as error:
+        said = f"{type(error).__name__}: {error}"
+        raise DataError(f"{path}: cannot be read: {said}. Fetch the file again or correct the path.") from error
+    if content[TAR_MAGIC_AT : TAR_MAGIC_AT + 5] == b"ustar":
+        raise DataError(
+            f"{path}: must be the competition's file, got a tar archive of files. Unpack it and name the file.",
+            code="E308",
+        )
+    return name, content
+
+
+def _open(path: Path) -> tuple[str, bytes]:
+    if path.suffix.lower() == ".zip":
+        return _unzipped(path)
+    if path.suffix.lower() == ".gz":
+        with gzip.open(path) as file:
+            return path.stem, _read_capped(file, path.stat().st_size, path)
+    return path.name, path.read_bytes()
+
+
+def _unzipped(path: Path) -> tuple[str, bytes]:
+    with zipfile.ZipFile(path) as archive:
+        files = [f for f in archive.infolist() if not f.is_dir() and not f.filename.startswith("__MACOSX/")]
+        if len(files) != 1:
+            names = [file.filename for file in files[:5]]
+            raise DataError(
+                f"{path}: must hold exactly one file, got {len(files)} {names}. Unpack it and name the file.",
+                code="E308",
+            )
+        member = files[0]
+        parts = PurePosixPath(member.filename.replace("\\", "/"))
+        mode = member.external_attr >> 16
+        if parts.is_absolute() or ".." in parts.parts or (stat.S_IFMT(mode) not in (0, stat.S_IFREG)):
+            raise DataError(
+                f"{path}: {member.filename!r} is not a regular file inside it. Do not trust this archive.", code="E308"
+            )
+        if member.flag_bits & 1:
+            raise DataError(f"{path}: {member.filename!r} is encrypted. Unpack it and name the file.", code="E308")
+        with archive.open(member) as file:
+            return parts.name, _read_capped(file, member.compress_size, path)
+
+
+def most_unpacked(n_bytes: int) -> int:
+    """Return how many bytes, or rows, so many compressed bytes can stand for at most."""
+    return max(RATIO_COUNTS_FROM, MAX_RATIO * n_bytes)
+
+
+def _read_capped(file: Any, compressed: int, path: Path) -> bytes:
+    """Read a decompressing stream, which must not grow beyond what texts ever compress to."""
+    limit = most_unpacked(compressed)
+    stream: BinaryIO = file
+    content = stream.read(limit + 1)
+    if len(content) > limit:
+        raise DataError(
+            f"{path}: unpacks to more than {MAX_RATIO} times its size. Unpack it by hand if you trust it.", code="E308"
+        )
+    return content
