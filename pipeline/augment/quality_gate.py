@@ -37,7 +37,7 @@ def read_record(folder: Path) -> Record:
     return Record(**{**values, "dropped": Counter(values["dropped"])})
 
 
-def _gate(
+def drop_faulty(
     copies: pd.DataFrame, corpus: Corpus, quality: "Quality", reserved: frozenset[str], device: str, record: Record
 ) -> pd.DataFrame:
     """Return the copies that pass, counting the others by reason."""
@@ -56,7 +56,7 @@ def _gate(
     for reason in reasons.dropna().unique():
         dropped = copies[(reasons == reason).to_numpy(bool)]
         record.dropped[reason] += len(dropped)
-        record.examples += [{**_example(row), "dropped": reason} for row in dropped.head(1).to_dict("records")]
+        record.examples += [{**example_of(row), "dropped": reason} for row in dropped.head(1).to_dict("records")]
     return copies[reasons.isna().to_numpy(bool)].reset_index(drop=True)
 
 
@@ -74,7 +74,8 @@ def _terms(text: str, terms: frozenset[str]) -> Counter[str]:
     return Counter(text[start:end].casefold() for start, end in term_spans(text, terms))
 
 
-def _example(row: Mapping[Any, Any]) -> dict[str, Any]:
+def example_of(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return what the record keeps of a copy, as JSON."""
     return {name: row[name] for name in ("row_id", "augmenter", "source", "variant", "edit_distance")} | {
         "similarity": None if np.isnan(row["similarity"]) else row["similarity"]
     }

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from pipeline.artifacts.copies import COPIES
 from pipeline.artifacts.frames import write_frame
 from pipeline.augment.flows import build_flow
-from pipeline.augment.quality_gate import RECORD, Record, _example, _gate
+from pipeline.augment.quality_gate import RECORD, Record, drop_faulty, example_of
 from pipeline.augment.rewriting.spans import cut_spans, is_word
 from pipeline.contracts import Augmenter, Corpus
 from pipeline.errors.exceptions import InterruptedRun, PipelineError
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from pipeline.params.fields import Component
     from pipeline.units.execution import Workspace
 
-UNIT_COPIES = "copies.parquet"
+UNIT_COPIES = COPIES.name
 BLOCK_ROWS = 250
 N_EXAMPLES = 3
 UNIT_COLUMNS = ["row_id", "number", "label", "text", "text_pair", "augmenter", "seed", "edit_distance", "similarity"]
@@ -86,13 +87,11 @@ def make_copies(
                 parts += [Part(place, number, variant, flow_name(flow)) for number, variant in enumerate(wanted)]
     copies = _frame(sorted(parts), rows, sides, sources)
     record.n_made = len(copies)
-    copies = _gate(copies, corpus, quality, frozenset(reserved), workspace.device, record)
-    kept = copies.head(N_EXAMPLES)
-    record.examples += [{**_example(row), "dropped": None} for row in kept.to_dict("records")]
+    copies = drop_faulty(copies, corpus, quality, frozenset(reserved), workspace.device, record)
+    record.examples += [{**example_of(row), "dropped": None} for row in copies.head(N_EXAMPLES).to_dict("records")]
     write_frame(workspace.result / UNIT_COPIES, copies[UNIT_COLUMNS], {})
-    (workspace.result / RECORD).write_text(
-        json.dumps(vars(record), ensure_ascii=False), encoding="utf-8", errors="surrogatepass"
-    )
+    text = json.dumps(vars(record), ensure_ascii=False)
+    (workspace.result / RECORD).write_text(text, encoding="utf-8", errors="surrogatepass")
 
 
 def _by_flow(step: "Step", seeds: list[int]) -> Iterator[tuple[list["Component"], list[int]]]:

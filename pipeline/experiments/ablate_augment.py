@@ -17,7 +17,7 @@ from pipeline.artifacts.table import Table
 from pipeline.augment.augmenting import augment
 from pipeline.base_models.finetuning import finetune
 from pipeline.errors.exceptions import ParamsError, expected
-from pipeline.experiments.paired_table import _scored_ids, _write
+from pipeline.experiments.paired_table import scored_ids, write_tables
 from pipeline.params.fields import Component
 from pipeline.recipes.encoder_recipes import encoder_recipe
 from pipeline.recipes.stage_recipes import stage_recipe
@@ -71,11 +71,11 @@ def ablate_augment(
         log.info("ablate: %s", variant)
         predictions, facts[variant] = _augmented(*variants[variant], params, table, folds, encoder, equal_steps)
         for task in table.labels:
-            ids = _scored_ids(folds, task)
+            ids = scored_ids(folds, task)
             found[task][variant] = probabilities_of(predictions[task], "oof", ids, kind=table.kind(task))
     same = "about as many steps" if equal_steps else "as many epochs"
     note = f"Out-of-fold scores of {encoder}, same folds and seeds, {same}; differences from {NO_COPIES} are paired."
-    return _write("augment", params, table, folds, found, reference=NO_COPIES, note=note, facts=facts)
+    return write_tables("augment", params, table, folds, found, reference=NO_COPIES, note=note, facts=facts)
 
 
 def _variants(params: "Params", encoder: str) -> dict[str, tuple[list["Step"], "Encoder"]]:

@@ -15,7 +15,7 @@ from pipeline.artifacts.probabilities import probabilities_of
 from pipeline.artifacts.table import Table
 from pipeline.base_models.finetuning import finetune
 from pipeline.errors.exceptions import ParamsError, expected
-from pipeline.experiments.paired_table import _scored_ids, _write
+from pipeline.experiments.paired_table import scored_ids, write_tables
 from pipeline.recipes.encoder_recipes import encoder_recipe
 from pipeline.recipes.stage_recipes import stage_recipe
 from pipeline.stitch.stitching import stitch
@@ -64,7 +64,7 @@ def ablate_stitch(
         log.info("ablate: %s", variant)
         encoders, stitched = _predictions_of(variant, params, table, folds)
         for task in table.labels:
-            ids = _scored_ids(folds, task)
+            ids = scored_ids(folds, task)
             means = [
                 np.mean(
                     [probabilities_of(one[task], "oof", ids, kind=table.kind(task)) for one in members.values()], axis=0
@@ -77,7 +77,7 @@ def ablate_stitch(
             blends[task][f"{variant}, with the encoders"] = np.mean(means, axis=0)
     n_models = len(params.stitch.models(list(params.encoders)))
     note = f"Out-of-fold scores of the mean over {n_models} stitched models; differences from {REFERENCE} are paired."
-    return _write("stitch", params, table, folds, blends, reference=REFERENCE, note=note)
+    return write_tables("stitch", params, table, folds, blends, reference=REFERENCE, note=note)
 
 
 def _predictions_of(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def _write(
+def write_tables(
     kind: str, params: "Params", table: Table, folds: Folds, blends: dict[str, dict[str, np.ndarray]], *,
     reference: str, note: str, facts: Mapping[str, dict[str, int]] | None = None,
 ) -> dict[str, Path]:  # fmt: skip
@@ -37,7 +37,8 @@ def _write(
     return paths
 
 
-def _scored_ids(folds: Folds, task: str) -> list[str]:
+def scored_ids(folds: Folds, task: str) -> list[str]:
+    """Return the ids of a task's rows that some fold scores."""
     ids: list[str] = folds.rows.query("task == @task and fold >= 0")["row_id"].unique().tolist()
     return ids
 

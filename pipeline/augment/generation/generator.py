@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from pipeline.augment.generation.decoding import Decoding, decode_batch, from_pretrained, load_model
 from pipeline.augment.generation.languages import steer
-from pipeline.augment.generation.pieces import ROW_STEP, _joined, fitting, has_letters, width_of
+from pipeline.augment.generation.pieces import ROW_STEP, fitting, has_letters, join_pieces, width_of
 from pipeline.augment.generation.translation_cache import FOLDER, Made, model_digest, open_cache
 from pipeline.augment.rewriting.spans import CLOSE
 from pipeline.errors.exceptions import MachineError, ParamsError
@@ -117,7 +117,7 @@ class Generator:
         items = [self._items(prompt) for prompt in prompts]
         made = self._made(dict.fromkeys(item for own in items for item in own if has_letters(item.text)))
         n_each = 1 if self.decoding.sampling else self.decoding.n_candidates
-        return [_joined([made.get(item) or [item.text] * n_each for item in own]) for own in items]
+        return [join_pieces([made.get(item) or [item.text] * n_each for item in own]) for own in items]
 
     def _items(self, prompt: Prompt) -> list[Prompt]:
         """Return the pieces of a text that the model takes at once, each with its own seed."""

@@ -84,7 +84,7 @@ def width_of(length: int) -> int:
     return (length // WIDTH_STEP + 1) * WIDTH_STEP
 
 
-def _joined(pieces: list[Made]) -> Made:
+def join_pieces(pieces: list[Made]) -> Made:
     """Return candidates of pieces as candidates of their text; one without an end leaves its text without."""
     joined: Made = []
     for parts in zip(*pieces, strict=True):

@@ -1,0 +1,139 @@
+"""Kinds of task: what each must keep, and an ensemble over targets of a form that no kind here has."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import components
+from pipeline.contracts import Metric, Stacker
+from pipeline.data.class_targets import ClassTargets
+from pipeline.ensemble.stacking import build_ensemble, describe_ensemble, ensemble_predictions, gather_members
+from pipeline.params.fields import Component
+from tests.competition import DIGEST, competition
+
+KINDS = pytest.mark.parametrize("name", components.available("task_kinds"))
+N_ROWS = 40
+
+
+def cells_of(name: str) -> "pd.Series[str]":
+    """Return what a training file of this kind of task may say, each label several times."""
+    n_labels = components.constant("task_kinds", name, "N_LABELS") or 3
+    return pd.Series([str(number % n_labels) for number in range(N_ROWS)])
+
+
+@KINDS
+def test_a_kind_reads_what_it_lists_and_nothing_else(name: str) -> None:
+    kind, cells = components.load("task_kinds", name)(), cells_of(name)
+    assert kind.check(cells) is None
+    labels = kind.list_labels(cells)
+    assert kind.is_readable(cells, labels).all() and not kind.is_readable(pd.Series(["what is this?"]), labels).any()
+    targets = kind.read(cells, labels)
+    assert len(targets) == N_ROWS
+    strata, names = kind.strata(targets, labels)
+    assert strata.dtype == np.int64 and set(strata) <= set(range(len(names)))
+    assert kind.form == components.constant("task_kinds", name, "FORM")
+
+
+@KINDS
+def test_a_kind_shows_what_it_decides_and_its_link_has_an_inverse(name: str) -> None:
+    kind, cells = components.load("task_kinds", name)(), cells_of(name)
+    labels = kind.list_labels(cells)
+    logits = np.random.default_rng(0).normal(size=(N_ROWS, kind.n_outputs(labels)))
+    values = kind.values(logits)
+    assert values.dtype == np.float64 and np.isfinite(values).all()
+    np.testing.assert_allclose(kind.values(kind.logits(values)), values, rtol=1e-5)
+    decided = kind.decide(values)
+    answers = kind.answers(values, labels)
+    assert np.array_equal(kind.read(answers["label"], labels), decided)
+    assert not kind.errors(decided, values).any()
+    assert kind.errors(np.roll(decided, 1), values).any()
+    assert kind.sureness(logits).shape == (N_ROWS,)
+
+
+@KINDS
+def test_a_kind_that_is_alone_in_its_labels_is_refused(name: str) -> None:
+    kind = components.load("task_kinds", name)()
+    assert "must have" in kind.check(pd.Series(["a"] * 4))
+
+
+def test_probabilities_are_the_softmax_and_the_decision_the_likeliest() -> None:
+    kind = ClassTargets()
+    values = kind.values(np.log([[1.0, 3.0], [3.0, 1.0]]))
+    np.testing.assert_allclose(values, [[0.25, 0.75], [0.75, 0.25]])
+    assert kind.decide(values).tolist() == [1, 0]
+    assert kind.decide(kind.apply_decision(values, [4.0, 1.0])).tolist() == [0, 0]
+
+
+class Numbers:
+    """Targets that are numbers, predicted as they are: a form of target that nothing outside the kinds knows."""
+
+    form = "number"
+
+    def is_readable(self, cells, labels):
+        return pd.to_numeric(cells, errors="coerce").notna()
+
+    def read(self, cells, labels):
+        return cells.astype(float).to_numpy()
+
+    def values(self, logits):
+        return logits.astype(np.float64)
+
+    def logits(self, values):
+        return values.astype(np.float32)
+
+    def can_tune(self, values, *, metric):
+        return False
+
+    def errors(self, targets, values):
+        return np.abs(targets - values[:, 0])
+
+    def describe(self, targets, values, *, labels, row_ids):
+        return {}
+
+
+class MeanSquaredError:
+    """What the numbers are scored by."""
+
+    higher_is_better = False
+    reads = "probabilities"
+
+    def score(self, targets, values):
+        return float(self.resampled(targets, values, np.ones((1, len(targets))))[0])
+
+    def resampled(self, targets, values, weights):
+        return weights @ (targets - values[:, 0]) ** 2 / weights.sum(axis=1)
+
+
+def test_an_ensemble_asks_nothing_but_the_kind_what_targets_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.artifacts.table.Table.kind", lambda table, task: Numbers())
+    table, folds, members = competition(labels=("0", "1"), holdout=20)
+    table.labels["news"][:] = ["value"]
+    generator = np.random.default_rng(0)
+    truth = table.rows.set_index(["split", "row_id"])["label"]
+    numbers = {}
+    for noise, (name, one) in enumerate(members.items(), start=1):
+        split = one.rows["split"].where(one.rows["split"] == "test", "train")
+        known = truth.loc[list(zip(split, one.rows["row_id"], strict=True))].fillna("0.5").astype(float).to_numpy()
+        values = (known + generator.normal(size=len(known)) * noise)[:, None]
+        numbers[name] = type(one)(name, "news", ["value"], one.rows, values.astype(np.float32), DIGEST, "", 0)
+    gathered = gather_members(numbers, table=table, folds=folds, task="news")
+    metric: Metric = MeanSquaredError()  # type: ignore[assignment]
+    ladder: dict[str, Any] = {"mean": lambda: _mean(metric)}
+    ensemble = build_ensemble(gathered, ladder=ladder, metric=metric, tune=True, seed=0)
+    expected = np.mean([gathered.out_of_fold[:, :, place] for place in range(3)], axis=0)
+    np.testing.assert_allclose(ensemble.out_of_fold, expected)
+    assert ensemble.plan.decision is None
+    final = ensemble_predictions(gathered, ensemble, manifest=DIGEST, seed=0)
+    assert final.logits.shape == (len(final.rows), 1)
+    described = describe_ensemble(
+        gathered, ensemble, kinds=dict.fromkeys(gathered.names, "encoder"), metric_name="error",
+        metrics={"error": metric}, n_bootstrap=50, seed=0,
+    )  # fmt: skip
+    assert described["best_single"] == "model0" and described["estimate"]["score"] > 0
+
+
+def _mean(metric: Metric) -> Stacker:
+    stacker: Stacker = Component(kind="stackers", name="mean").build(metric=metric, seed=0)
+    return stacker
