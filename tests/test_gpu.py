@@ -74,11 +74,11 @@ class WideRows:
     def batch(self, rows, step):
         return {"inputs": torch.ones(len(rows))}
 
-    def weight(self, batch):
-        return float(len(batch["inputs"]))
+    def weights(self, batch):
+        return {"loss": float(len(batch["inputs"]))}
 
-    def loss_sum(self, model, batch, progress):
-        return ((model(batch["inputs"]) - 1) ** 2).mean(dim=1).sum()
+    def loss_sums(self, model, batch, progress):
+        return {"loss": ((model(batch["inputs"]) - 1) ** 2).mean(dim=1).sum()}
 
 
 @pytest.mark.gpu

@@ -1,23 +1,88 @@
-"""What a training leaves for the report and for what is made from its models."""
+"""What a training leaves for the report and for what is made from its models: `history.json`."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.folders import MANIFEST
 from pipeline.artifacts.paths import OUT
 from pipeline.reproducibility import digest
 
+HISTORY = "history.json"
+RollbackRecord = TypedDict("RollbackRecord", {"from": int, "to": int})  # steps
+
+
+class StepRecord(TypedDict):
+    """A point of the curves: means over the steps since the last one; `losses` where there are several."""
+
+    step: int
+    epoch: int
+    loss: float
+    losses: NotRequired[dict[str, float]]
+    learning_rate: float
+
+
+class EpochRecord(TypedDict):
+    """An epoch: its mean loss, None if not finite, and its score on the rows that choose the epoch, higher is better."""
+
+    epoch: int
+    loss: float | None
+    inner_score: float | None
+
+
+class UnitRecord(TypedDict):
+    """What the training of one fold's model left: whose it is, what it is made of, what it learnt from, how it went."""
+
+    task: str
+    repeat: int
+    fold: int
+    key: str
+    rows: str
+    """Digest of the rows that the fold allows."""
+    model: str
+    """Digest of the model's files."""
+    numerics: dict[str, Any]
+    steps: list[StepRecord]
+    epochs: list[EpochRecord]
+    rollbacks: list[RollbackRecord]
+    token_budget: int
+    n_tokens: int
+    seconds: float
+    tokens_per_second: float
+    n_rows: int
+    n_copies: NotRequired[int]
+    n_truncated: NotRequired[int]
+    encoders: NotRequired[list[str]]
+    """Of a stitched model, the frame first."""
+    features: NotRequired[str]
+    """Of a stitched model: cache or online."""
+
+
+class ModelHistory(TypedDict):
+    """`history.json` of a model: one unit per task, repeat and fold."""
+
+    units: list[UnitRecord]
+
+
+def read_history(folder: Path) -> list[UnitRecord]:
+    """Return what training recorded in a model's folder of each task, repeat and fold."""
+    units: list[UnitRecord] = read_json(folder / HISTORY)["units"]
+    return units
+
+
+def place_of(unit: UnitRecord) -> tuple[str, int, int]:
+    """Return the task, repeat and fold of a unit."""
+    return unit["task"], unit["repeat"], unit["fold"]
+
 
 def read_parents(models: Iterable[str], *, encoders: Sequence[str], task: str) -> dict[str, list[str]]:
     """Return the encoders of each stitched model as its folds have used them, in the order of `encoders`."""
-    histories = {name: read_json(OUT / "stitch" / name / "history.json") for name in models}
-    return {name: parents_of(one["units"], encoders=encoders, task=task) for name, one in histories.items()}
+    return {name: parents_of(read_history(OUT / "stitch" / name), encoders=encoders, task=task) for name in models}
 
 
-def parents_of(units: Iterable[Mapping[str, Any]], *, encoders: Sequence[str], task: str) -> list[str]:
+def parents_of(units: Iterable[UnitRecord], *, encoders: Sequence[str], task: str) -> list[str]:
     """Return the encoders that any fold of a task has stitched: two of a pair, perhaps more of `pairs: {best: n}`.
 
     >>> units = [{"task": "t", "encoders": ["b", "a"]}, {"task": "t", "encoders": ["a", "b"]}]
@@ -30,14 +95,5 @@ def parents_of(units: Iterable[Mapping[str, Any]], *, encoders: Sequence[str], t
 
 def model_digest(folder: Path) -> str:
     """Return the digest of a published model's files; its history, which holds times, is left out."""
-    files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    return digest({name: one for name, one in files.items() if name != HISTORY})
-
-
-def read_history(folder: Path) -> list[dict[str, Any]]:
-    """Return what fine-tuning recorded in an encoder's folder of each task, repeat and fold."""
-    units: list[dict[str, Any]] = read_json(folder / HISTORY)["units"]
-    return units
-
-
-HISTORY = "history.json"
+    digests = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    return digest({name: file_digest for name, file_digest in digests.items() if name != HISTORY})

@@ -127,7 +127,7 @@ def flips(copies: Copies, params: "Params", table: Table, folds: Folds, *, recip
     The columns are those of `Copies.barred`.
     """
     quality = params.augment.quality
-    jobs = fold_jobs(table, folds, copies)
+    jobs = fold_jobs(table, folds, copies, seed=params.seed)
     units: list[Any] = []
     for job in jobs:
         seed = derive_seed(params.seed, "flips", job.task, job.repeat, job.fold)

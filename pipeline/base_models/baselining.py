@@ -10,7 +10,7 @@ from pipeline.artifacts.predictions import Predictions, write_predictions
 from pipeline.artifacts.table import Table
 from pipeline.data.fold_jobs import FoldJob, fold_jobs, gather_predictions, rows_digest
 from pipeline.errors.failpoints import failpoint
-from pipeline.reproducibility import derive_seed, versions
+from pipeline.reproducibility import versions
 from pipeline.units.execution import run_units
 from pipeline.units.unit import Unit
 
@@ -26,10 +26,10 @@ def fit_and_predict(
     fitted: pd.DataFrame,
     predicted: pd.DataFrame,
     baseline: "Component",
+    seed: int,
     fields: dict[str, Any],
 ) -> None:
     """Fit a baseline on a fold's training rows and write its predictions into the workspace's result."""
-    seed = derive_seed(fields["seed"], fields["task"], int(predicted["repeat"].iloc[0]), int(predicted["fold"].iloc[0]))
     model = baseline.build(n_outputs=len(fields["labels"]), seed=seed)
     model.fit(fitted, fitted["label"].to_numpy())
     failpoint("baseline")
@@ -48,13 +48,13 @@ def run_baseline(
     run: "Run",
 ) -> dict[str, Predictions]:
     """Return a baseline's predictions per task, out-of-fold and for the test rows."""
-    jobs = fold_jobs(table, folds)
+    jobs = fold_jobs(table, folds, seed=seed)
     units = [_unit(name, job, table, folds, baseline, recipe, seed) for job in jobs]
     # No baseline computes on a GPU: it must not wait for one.
     run_units(units, run=run.model_copy(update={"device": "cpu"}), stage=f"baseline-{name}")
-    finished = [unit for unit, *_ in units]
+    paths = [unit.result / UNIT_PREDICTIONS for unit, *_ in units]
     return {
-        task: gather_predictions(finished, jobs, model=name, task=task, manifest=folds.digest) for task in table.labels
+        task: gather_predictions(paths, jobs, model=name, task=task, manifest=folds.digest) for task in table.labels
     }
 
 
@@ -74,10 +74,10 @@ def _unit(
         "fitted": rows_digest(job.fitted),
         "predicted": rows_digest(job.predicted),
         "labels": table.labels[job.task],
-        "seed": seed,
+        "seed": job.seed,
         "versions": versions(),
     }
     fields = {"model": name, "task": job.task, "labels": table.labels[job.task], "seed": seed, "recipe": ""}
-    arguments = {"fitted": job.fitted, "predicted": job.predicted, "baseline": baseline}
+    arguments = {"fitted": job.fitted, "predicted": job.predicted, "baseline": baseline, "seed": job.seed}
     arguments["fields"] = {**fields, "manifest": folds.digest}
     return Unit(f"{name}/{job.name}", depends_on), fit_and_predict, arguments

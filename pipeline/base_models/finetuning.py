@@ -4,17 +4,18 @@ Two units per fold: training, which knows nothing of the rows to predict, and pr
 change to what is predicted, trains nothing again.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts.copies import Copies
 from pipeline.artifacts.folds import Folds
 from pipeline.artifacts.table import Table
-from pipeline.base_models.fold_results import _collect
+from pipeline.base_models.fold_results import collect
 from pipeline.base_models.fold_training import predict_fold, train_fold
-from pipeline.data.fold_jobs import augmented_rows, fold_jobs, rows_digest, trained_rows_digest
-from pipeline.reproducibility import derive_seed, numerics
-from pipeline.units.execution import run_units
+from pipeline.data.fold_jobs import FoldJob, augmented_rows, fold_jobs, rows_digest, trained_rows_digest
+from pipeline.reproducibility import numerics
+from pipeline.units.execution import Job, run_units
 from pipeline.units.unit import Unit
 
 if TYPE_CHECKING:
@@ -50,33 +51,52 @@ def finetune(
         folder: where `<task>.parquet`, `history.json` and `models/` go.
         copies: augmented copies of the training rows, for encoders that take them.
     """
-    jobs = fold_jobs(table, folds, copies if settings.augment else None)
-    training: list[Any] = []
-    predicting: list[Any] = []
-    for job in jobs:
-        labels = table.labels[job.task]
-        job_seed = derive_seed(seed, job.task, job.repeat, job.fold)
+    jobs = fold_jobs(table, folds, copies if settings.augment else None, seed=seed)
+    plan = _Plan(encoder, settings, recipe, metrics, run, copies, seed, folds.digest)
+    training = [plan.training(job, table.labels[job.task]) for job in jobs]
+    trained = [unit for unit, *_ in training]
+    predicting = [plan.predicting(job, unit, table.labels[job.task]) for job, unit in zip(jobs, trained, strict=True)]
+    run_units(training, run=run, stage=f"finetune-{encoder}")
+    run_units(predicting, run=run, stage=f"predict-{encoder}")
+    collect(folder, jobs, trained=trained, predicted=[unit for unit, *_ in predicting], table=table, folds=folds)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What all folds of an encoder share, and the two units of each."""
+
+    encoder: str
+    settings: "Encoder"
+    recipe: dict[str, Any]
+    metrics: dict[str, "Component"]
+    run: "Run"
+    copies: Copies | None
+    seed: int
+    manifest: str
+
+    def training(self, job: FoldJob, labels: list[str]) -> Job:
+        settings, recipe, metric = self.settings, self.recipe, self.metrics[job.task]
         depends_on = {
             "step": "finetune",
             "recipe": recipe["train"],
             "rows": trained_rows_digest(job, settings),
             "labels": labels,
-            "metric": metrics[job.task].model_dump() if settings.epoch_selection == "inner" else None,
-            "seed": job_seed,
-            "numerics": numerics(run.device, run.threads_per_worker),
+            "metric": metric.model_dump() if settings.epoch_selection == "inner" else None,
+            "seed": job.seed,
+            "numerics": numerics(self.run.device, self.run.threads_per_worker),
         }
-        more = augmented_rows(job, settings, copies)
+        more = augmented_rows(job, settings, self.copies)
         depends_on |= {name: rows_digest(rows) for name, rows in more.items()}
         described: dict[str, Any] = {name: recipe[name] for name in ("settings", "source", "code") if name in recipe}
-        unit = Unit(f"{encoder}/{job.name}", depends_on, described)
-        arguments = {"rows": job.fitted, "n_outputs": len(labels), "settings": settings, "seed": job_seed, **more}
-        training.append((unit, train_fold, {**arguments, "metric": metrics[job.task]}))
-        fields = {"model": encoder, "task": job.task, "labels": labels, "recipe": recipe["train"], "seed": seed}
-        depends_on = {"step": "predict", "model": unit.key, "code": recipe["predict"]}
-        depends_on["rows"] = rows_digest(job.predicted)
-        arguments = {"model": unit.result, "rows": job.predicted, "settings": settings}
-        arguments["predictions"] = {**fields, "manifest": folds.digest}
-        predicting.append((Unit(f"{encoder}/{job.name}/predict", depends_on), predict_fold, arguments))
-    run_units(training, run=run, stage=f"finetune-{encoder}")
-    run_units(predicting, run=run, stage=f"predict-{encoder}")
-    _collect(folder, jobs, [unit for unit, *_ in training], [unit for unit, *_ in predicting], table, folds)
+        arguments = {"rows": job.fitted, "n_outputs": len(labels), "settings": settings, "metric": metric, **more}
+        return Unit(f"{self.encoder}/{job.name}", depends_on, described), train_fold, {**arguments, "seed": job.seed}
+
+    def predicting(self, job: FoldJob, trained: Unit, labels: list[str]) -> Job:
+        code, rows = self.recipe["predict"], rows_digest(job.predicted)
+        unit = Unit(
+            f"{self.encoder}/{job.name}/predict", {"step": "predict", "model": trained.key, "code": code, "rows": rows}
+        )
+        fields: dict[str, Any] = {"model": self.encoder, "task": job.task, "labels": labels, "manifest": self.manifest}
+        fields |= {"recipe": self.recipe["train"], "seed": self.seed}
+        arguments = {"rows": job.predicted, "settings": self.settings, "predictions": fields}
+        return unit, predict_fold, {**arguments, "model": trained.result}

@@ -1,11 +1,14 @@
 """The folds' units of one model, gathered into its predictions, models and history."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pipeline.artifacts.files import write_json
 from pipeline.artifacts.folds import Folds
 from pipeline.artifacts.histories import HISTORY, model_digest
+from pipeline.artifacts.paths import UNIT_PREDICTIONS
 from pipeline.artifacts.predictions import write_predictions
 from pipeline.artifacts.table import Table
 from pipeline.data.fold_jobs import FoldJob, gather_predictions
@@ -13,20 +16,38 @@ from pipeline.errors.failpoints import failpoint
 from pipeline.units.unit import Unit, link_folder
 
 
-def _collect(
-    folder: Path, jobs: list[FoldJob], trained: list[Unit], predicted: list[Unit], table: Table, folds: Folds
+def collect(
+    folder: Path,
+    jobs: Sequence[FoldJob],
+    *,
+    trained: Sequence[Unit],
+    predicted: Sequence[Unit],
+    table: Table,
+    folds: Folds,
+    facts: Sequence[Mapping[str, Any]] | None = None,
 ) -> None:
-    encoder = folder.name
+    """Write a model's predictions of each task, its fold models and its history.
+
+    Args:
+        folder: where to, called by the model's name.
+        jobs: the folds.
+        trained: the finished unit that trained each fold's model.
+        predicted: the finished unit that holds each fold's predictions.
+        table: the rows.
+        folds: the fold manifest.
+        facts: what the history also says of each fold.
+    """
+    paths = [unit.result / UNIT_PREDICTIONS for unit in predicted]
     for task in table.labels:
-        predictions = gather_predictions(predicted, jobs, model=encoder, task=task, manifest=folds.digest)
+        predictions = gather_predictions(paths, jobs, model=folder.name, task=task, manifest=folds.digest)
         write_predictions(predictions, folder / f"{task}.parquet")
-    history = []
-    for job, unit in zip(jobs, trained, strict=True):
+    units = []
+    for job, unit, known in zip(jobs, trained, facts or [{}] * len(jobs), strict=True):
         link_folder(unit.result, folder / "models" / job.name)
         failpoint("collect")
         record = json.loads((unit.result / HISTORY).read_text(encoding="utf-8"))
         record["tokens_per_second"] = record["n_tokens"] / max(record["seconds"], 1e-9)
-        names = {"task": job.task, "repeat": job.repeat, "fold": job.fold, "key": unit.key}
-        made = {"rows": unit.depends_on["rows"], "model": model_digest(unit.result)}
-        history.append({**names, **made, **record, "numerics": unit.depends_on["numerics"]})
-    write_json(folder / HISTORY, {"units": history})
+        made = {name: unit.depends_on[name] for name in ("rows", "numerics")} | {"model": model_digest(unit.result)}
+        fold = {"task": job.task, "repeat": job.repeat, "fold": job.fold, "key": unit.key}
+        units.append({**fold, **known, **record, **made})
+    write_json(folder / HISTORY, {"units": units})

@@ -17,7 +17,7 @@ from torch import nn
 from pipeline.artifacts.files import MEND, read_json, sync_folder
 from pipeline.artifacts.folders import MANIFEST, is_whole, publish_folder
 from pipeline.artifacts.folds import Folds, read_folds
-from pipeline.artifacts.histories import HISTORY, read_history
+from pipeline.artifacts.histories import HISTORY, UnitRecord, place_of, read_history
 from pipeline.artifacts.paths import OUT, SCORES, predictions_path, stage_recipe_path
 from pipeline.artifacts.predictions import read_predictions
 from pipeline.artifacts.table import Table, read_table
@@ -143,9 +143,8 @@ def _plan(model: str, task: str, fold: int | None, *, params: "Params", table: T
     home = OUT / "stitch" / model
     if not (home / HISTORY).is_file():
         raise DataError(f"{home}: the model is not computed yet. Run dvc repro.")
-    units = read_json(home / HISTORY)["units"]
-    records = {(one["task"], one["repeat"], one["fold"]): one for one in units}
-    jobs = [job for job in fold_jobs(table, folds) if job.task == task]
+    records = {place_of(unit): unit for unit in read_history(home)}
+    jobs = [job for job in fold_jobs(table, folds, seed=params.seed) if job.task == task]
     if fold is not None:
         numbers = [job.fold for job in jobs if job.repeat == 0]
         if fold not in numbers:
@@ -158,7 +157,7 @@ def _plan(model: str, task: str, fold: int | None, *, params: "Params", table: T
     return [_plan_fold(context, home, job, records.get((job.task, job.repeat, job.fold))) for job in jobs]
 
 
-def _plan_fold(context: Context, home: Path, job: FoldJob, record: dict[str, Any] | None) -> Plan:
+def _plan_fold(context: Context, home: Path, job: FoldJob, record: UnitRecord | None) -> Plan:
     folder, params, model = home / "models" / job.name, context.params, home.name
     if record is None or not is_whole(folder) or not (folder / SPEC).is_file():
         raise MachineError(f"{folder}: the fold's stitched model is missing or damaged. {MEND}", code="E402")
@@ -174,11 +173,11 @@ def _plan_fold(context: Context, home: Path, job: FoldJob, record: dict[str, Any
     bases = [
         fold_base(
             context.finetuned / name, job, read_history(context.finetuned / name),
-            encoder_settings=params.encoders[name], settings=params.stitch, code=states[name], seed=params.seed,
+            encoder_settings=params.encoders[name], settings=params.stitch, code=states[name],
         )
         for name in names
     ]  # fmt: skip
-    rows = head_rows(job, params.stitch, params.encoders[names[0]], params.seed)
+    rows = head_rows(job, params.stitch, params.encoders[names[0]])
     listed = params.stitch.groups(list(params.encoders))[group] or [one for one in params.encoders if one in names]
     # The key of the unit that trained it says all that it depends on, the machine too: that may be another one here.
     context = replace(context, numerics=record["numerics"])

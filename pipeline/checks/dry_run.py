@@ -14,7 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ from pipeline.artifacts.copies import COPIES, Copies, read_copies
 from pipeline.artifacts.folds import Folds, read_folds
 from pipeline.artifacts.paths import FOLDS, TABLE
 from pipeline.artifacts.table import Table, read_table
-from pipeline.base_models.fold_training import Trainee, build_trainee
+from pipeline.base_models.fold_training import build_trainee
 from pipeline.checks.preflight import size
 from pipeline.contracts import Objective
 from pipeline.data.fold_jobs import FoldJob, augmented_rows, fold_jobs
@@ -40,6 +40,7 @@ from pipeline.errors.exceptions import (
 )
 from pipeline.number_formats import duration, percent
 from pipeline.reproducibility import derive_seed, fixed_numerics
+from pipeline.training.fold_trainer import Trainee
 from pipeline.training.loop import train
 from pipeline.units.devices import gpu_count, worker_count
 
@@ -98,13 +99,15 @@ class Only:
         """Return the objective's batch."""
         return self.objective.batch(self.rows[rows], step)
 
-    def weight(self, batch: dict[str, torch.Tensor]) -> float:
-        """Return the objective's weight."""
-        return self.objective.weight(batch)
+    def weights(self, batch: dict[str, torch.Tensor]) -> dict[str, float]:
+        """Return the objective's weights."""
+        return self.objective.weights(batch)
 
-    def loss_sum(self, model: torch.nn.Module, batch: dict[str, torch.Tensor], progress: float) -> torch.Tensor:
-        """Return the objective's loss."""
-        return self.objective.loss_sum(model, batch, progress)
+    def loss_sums(
+        self, model: torch.nn.Module, batch: dict[str, torch.Tensor], progress: float
+    ) -> dict[str, torch.Tensor]:
+        """Return the objective's losses."""
+        return self.objective.loss_sums(model, batch, progress)
 
 
 class StopAfter:
@@ -146,16 +149,16 @@ def dry_run(params: "Params", *, n_steps: int) -> Iterator[str]:
     yield HEAD
     total = 0.0
     for name, settings in params.encoders.items():
-        for job in _first_jobs(table, folds, copies if settings.augment else None):
-            found = _try(
+        for job in _first_jobs(table, folds, copies if settings.augment else None, seed=params.seed):
+            measured = _try(
                 name, job, settings, params, n_outputs=len(table.labels[job.task]), n_steps=n_steps, copies=copies
             )
-            per_fold = found.fold_seconds(len(job.predicted) / len(job.fitted))
+            per_fold = measured.fold_seconds(len(job.predicted) / len(job.fitted))
             in_all = per_fold * math.ceil(n_folds / n_workers)
             total += in_all
-            yield found.line(name if len(table.labels) == 1 else f"{name} {job.task}", per_fold, in_all)
-            if found.token_budget < settings.tokens_per_micro_batch:
-                yield f"  memory allows {found.token_budget} tokens per micro-batch: set tokens_per_micro_batch to that"
+            yield measured.line(name if len(table.labels) == 1 else f"{name} {job.task}", per_fold, in_all)
+            if measured.token_budget < settings.tokens_per_micro_batch:
+                yield f"  memory allows {measured.token_budget} tokens per micro-batch: set tokens_per_micro_batch to that"
     yield f"fine-tuning: about {duration(total)} with {n_workers} worker(s); stitched heads and baselines are not included"
     if params.augment.steps and copies is None:
         yield "copies are not included: the stage augment has not run yet"
@@ -166,7 +169,6 @@ def measure(
     job: FoldJob,
     settings: "Encoder",
     n_outputs: int,
-    seed: int,
     run: "Run",
     n_steps: int,
     more: dict[str, pd.DataFrame],
@@ -177,7 +179,6 @@ def measure(
         job: the fold whose rows it reads.
         settings: of the encoder.
         n_outputs: number of labels C.
-        seed: of the fold.
         run: device and threads.
         n_steps: steps to time.
         more: copies and unlabelled rows, as `train_fold` takes them.
@@ -187,27 +188,16 @@ def measure(
     """
     with fixed_numerics(run.threads_per_worker, on_gpu=gpu_count(run.device) > 0):
         started = time.monotonic()
-        made = build_trainee(rows=job.fitted, n_outputs=n_outputs, settings=settings, metric=None, seed=seed, **more)
+        trainee = build_trainee(
+            rows=job.fitted, n_outputs=n_outputs, settings=settings, metric=None, seed=job.seed, **more
+        )
         build_seconds = time.monotonic() - started
-        lengths = made.objective.lengths
-        longest = np.argsort(-lengths, kind="stable")[: settings.batch_size]
-        # Two steps: from the second one on the optimizer has its states.
-        twice = settings.model_copy(update={"epochs": 2})
-        try:
-            budget = _train(made, Only(made.objective, longest), twice, run, seed, None)
-        except (IndexError, RuntimeError) as error:
-            if isinstance(error, PipelineError):
-                raise
-            raise ParamsError(
-                f"max_length: a row of {lengths.max()} tokens must go through the model, got {type(error).__name__}: "
-                f"{error}. Lower max_length to the model's positions, or correct source.",
-                code="E203",
-            ) from error
+        budget = _try_longest(trainee, settings, run)
+        fitting = settings.model_copy(update={"tokens_per_micro_batch": budget})
         clock = StopAfter(n_steps + 1)
         with suppress(InterruptedRun):
-            _train(
-                made, made.objective, settings.model_copy(update={"tokens_per_micro_batch": budget}), run, seed, clock
-            )
+            _train(trainee, trainee.objective, fitting, run, clock)
+    lengths = trainee.objective.lengths
     steps_per_epoch = math.ceil(len(lengths) / settings.batch_size)
     return Measured(
         tokens_per_step=float(lengths.sum()) / steps_per_epoch,
@@ -216,19 +206,35 @@ def measure(
         seconds_per_step=clock.seconds_per_step,
         build_seconds=build_seconds,
         peak_bytes=peak_bytes(),
-        truncated_ratio=made.counts["n_truncated"] / made.counts["n_rows"],
+        truncated_ratio=trainee.counts["n_truncated"] / trainee.counts["n_rows"],
         token_budget=budget,
     )
 
 
-def _train(
-    made: Trainee, objective: Objective, settings: "Encoder", run: "Run", seed: int, monitor: StopAfter | None
-) -> int:
+def _try_longest(trainee: Trainee, settings: "Encoder", run: "Run") -> int:
+    """Train on the longest rows and return the tokens per micro-batch that fitted into memory."""
+    lengths = trainee.objective.lengths
+    longest = np.argsort(-lengths, kind="stable")[: settings.batch_size]
+    # Two steps: from the second one on the optimizer has its states.
+    twice = settings.model_copy(update={"epochs": 2})
+    try:
+        return _train(trainee, Only(trainee.objective, longest), twice, run, None)
+    except (IndexError, RuntimeError) as error:
+        if isinstance(error, PipelineError):
+            raise
+        raise ParamsError(
+            f"max_length: a row of {lengths.max()} tokens must go through the model, got {type(error).__name__}: "
+            f"{error}. Lower max_length to the model's positions, or correct source.",
+            code="E203",
+        ) from error
+
+
+def _train(trainee: Trainee, objective: Objective, settings: "Encoder", run: "Run", monitor: StopAfter | None) -> int:
     """Train without checkpoints and return the tokens per micro-batch that fitted into memory."""
-    groups = [dict(group) for group in made.groups]  # the loop changes their rates
-    seed = derive_seed(seed, "training")
+    groups = [dict(group) for group in trainee.parameter_groups]  # the loop changes their rates
+    seed = derive_seed(trainee.seed, "training")
     return train(
-        made.model, objective, groups, settings=settings, seed=seed, device=run.device, monitor=monitor
+        trainee.model, objective, groups, settings=settings, seed=seed, device=run.device, monitor=monitor
     ).token_budget
 
 
@@ -248,20 +254,11 @@ def _try(
             f"encoders.{name}.objective: {settings.objective.name} reads variants of texts without labels, got none yet. "
             "Run dvc repro augment first."
         )
-    seed = derive_seed(params.seed, job.task, job.repeat, job.fold)
     more = augmented_rows(job, settings, copies)
     try:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-            return process.submit(
-                measure,
-                job=job,
-                settings=settings,
-                n_outputs=n_outputs,
-                seed=seed,
-                run=params.run,
-                n_steps=n_steps,
-                more=more,
-            ).result()
+            arguments: dict[str, Any] = {"n_outputs": n_outputs, "run": params.run, "n_steps": n_steps, "more": more}
+            return process.submit(measure, job=job, settings=settings, **arguments).result()
     except BrokenProcessPool as error:
         raise MachineError(
             f"encoders.{name}: the process that tried its longest texts must live, but it was ended, most often for want of "
@@ -284,10 +281,10 @@ def _inputs(params: "Params") -> tuple[Table, Folds, Copies | None]:
     return table, Folds(rows, ""), None
 
 
-def _first_jobs(table: Table, folds: Folds, copies: Copies | None) -> list[FoldJob]:
+def _first_jobs(table: Table, folds: Folds, copies: Copies | None, *, seed: int) -> list[FoldJob]:
     """Return the first fold of each task."""
     jobs: dict[str, FoldJob] = {}
-    for job in fold_jobs(table, folds, copies):
+    for job in fold_jobs(table, folds, copies, seed=seed):
         jobs.setdefault(job.task, job)
     return list(jobs.values())
 

@@ -1,6 +1,8 @@
 """The folds of a table as jobs: what each one trains on, what it predicts, and how the parts become one prediction table."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,13 +11,12 @@ import pandas as pd
 from pipeline import components
 from pipeline.artifacts.copies import UNLABELLED, Copies, check_leaks, no_copies, normalised
 from pipeline.artifacts.folds import HOLDOUT_FOLD, Folds
-from pipeline.artifacts.paths import FOLDS, TABLE, UNIT_PREDICTIONS
+from pipeline.artifacts.paths import FOLDS, TABLE
 from pipeline.artifacts.predictions import PREDICTION_COLUMNS, Predictions, read_predictions
 from pipeline.artifacts.table import Table
 from pipeline.errors.exceptions import DataError
 from pipeline.errors.failpoints import failpoint
-from pipeline.reproducibility import digest
-from pipeline.units.unit import Unit
+from pipeline.reproducibility import derive_seed, digest
 
 if TYPE_CHECKING:
     from pipeline.params.encoders import Encoder, Training
@@ -23,11 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FoldJob:
-    """One fold of one task and repeat: the rows it trains on and the rows it predicts."""
+    """One fold of one task and repeat: the rows it trains on and the rows it predicts; `run_seed` is the whole run's."""
 
     task: str
     repeat: int
     fold: int
+    run_seed: int
     fitted: pd.DataFrame
     predicted: pd.DataFrame
     fitted_ids: "pd.Series[str]"
@@ -38,13 +40,23 @@ class FoldJob:
         """Return a name for folders and messages."""
         return f"{self.task}-r{self.repeat}-f{self.fold}"
 
+    @property
+    def seed(self) -> int:
+        """Return the seed of all that is random in the fold."""
+        return self.seed_of()
 
-def fold_jobs(table: Table, folds: Folds, copies: Copies | None = None) -> list[FoldJob]:
+    def seed_of(self, *parts: str) -> int:
+        """Return the seed of one of several models of the fold, by what tells it from the others."""
+        return derive_seed(self.run_seed, self.task, self.repeat, self.fold, *parts)
+
+
+def fold_jobs(table: Table, folds: Folds, copies: Copies | None = None, *, seed: int) -> list[FoldJob]:
     """Return the jobs of all tasks, repeats and folds.
 
     `fitted` has `text, text_pair, label (int), cluster` of the rows outside the fold, `fitted_ids` their ids; `predicted` the
     fold's rows as oof, and the test and hold-out rows. Hold-out rows are fitted by nobody. `copies` has `copy_id, parent
-    (position in fitted), text, text_pair, label (int)` of the augmented copies that may be fitted too.
+    (position in fitted), text, text_pair, label (int)` of the augmented copies that may be fitted too. `seed` is that of
+    the whole run.
 
     Raises:
         DataError: if the manifest does not know a row, or a copy would leak.
@@ -68,7 +80,7 @@ def fold_jobs(table: Table, folds: Folds, copies: Copies | None = None) -> list[
                 columns = [*PREDICTION_COLUMNS, "text", "text_pair"]
                 ids, fitted = fitted["row_id"].reset_index(drop=True), fitted.reset_index(drop=True)
                 fitted = fitted[["text", "text_pair", "label", "cluster"]]
-                job = FoldJob(task, int(repeat), int(fold), fitted, predicted[columns], ids, pd.DataFrame())
+                job = FoldJob(task, int(repeat), int(fold), seed, fitted, predicted[columns], ids, pd.DataFrame())
                 own = copies.of_fold(task, int(repeat), int(fold))
                 unseen = predicted[predicted["split"] != "test"]
                 check_leaks(own, fitted_ids=ids, unseen=unseen, place=job.name)
@@ -101,13 +113,11 @@ def rows_digest(rows: pd.DataFrame) -> str:
     return digest({name: rows[name].astype(object).where(rows[name].notna(), None).tolist() for name in rows.columns})
 
 
-def gather_predictions(units: list[Unit], jobs: list[FoldJob], *, model: str, task: str, manifest: str) -> Predictions:
-    """Return one task's predictions of all folds, from the units that hold them, as one."""
-    parts = [
-        read_predictions(unit.result / UNIT_PREDICTIONS, manifest=None)
-        for unit, job in zip(units, jobs, strict=True)
-        if job.task == task
-    ]
+def gather_predictions(
+    paths: Sequence[Path], jobs: Sequence[FoldJob], *, model: str, task: str, manifest: str
+) -> Predictions:
+    """Return one task's predictions of all folds as one; `paths` are those of each job's predictions."""
+    parts = [read_predictions(path, manifest=None) for path, job in zip(paths, jobs, strict=True) if job.task == task]
     failpoint("gather")
     rows = pd.concat([part.rows for part in parts], ignore_index=True)
     first = parts[0]

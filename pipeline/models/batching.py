@@ -80,11 +80,25 @@ def encode(
         truncation: which body tokens a too long row keeps: the first, the last, or half from each end. Of a pair the
             longer text is cut first.
     """
-    ids: list[np.ndarray] = []
-    types: list[np.ndarray] = []
-    spans: list[np.ndarray] = []
-    n_truncated = 0
     pad = int(tokenizer.pad_token_id or 0)
+    rows: list[tuple[np.ndarray, np.ndarray, np.ndarray | None]] = []
+    n_truncated = 0
+    for ids, types, spans, sequences in _tokenized(tokenizer, texts, text_pairs, pad):
+        if len(ids) > max_length:
+            kept = kept_tokens(sequences, max_length, truncation)
+            ids, types, spans = ids[kept], types[kept], None if spans is None else spans[kept]
+            n_truncated += 1
+        rows.append((ids, types, spans))
+    starts = np.concatenate([[0], np.cumsum([len(ids) for ids, *_ in rows], dtype=np.int64)])
+    known = [spans for *_, spans in rows if spans is not None]
+    all_ids, all_types = np.concatenate([ids for ids, *_ in rows]), np.concatenate([types for _, types, _ in rows])
+    return Encoded(all_ids, all_types, starts, pad, n_truncated, np.concatenate(known) if known else None)
+
+
+def _tokenized(
+    tokenizer: "PreTrainedTokenizerFast", texts: Sequence[str], text_pairs: Sequence[str] | None, pad: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]]:
+    """Yield each row whole: its ids, its types, its spans where the tokenizer gives offsets, and its tokens' sequences."""
     for start in range(0, len(texts), TOKENIZE_ROWS):
         chunk = slice(start, start + TOKENIZE_ROWS)
         pairs = None if text_pairs is None else list(text_pairs[chunk])
@@ -98,25 +112,16 @@ def encode(
             split_special_tokens=True,
             verbose=False,
         )
-        for row in range(len(batch["input_ids"])):
-            row_ids = np.array(batch["input_ids"][row], dtype=np.int32)
-            row_types = np.array(batch["token_type_ids"][row], dtype=np.int8)
-            sequences = _sequences(tokenizer, batch, row, texts[start + row])
-            if len(row_ids) == 0:  # an empty text, and a tokenizer that adds nothing of its own
-                row_ids, row_types, sequences = np.array([pad], np.int32), np.zeros(1, np.int8), np.array([-1])
+        for row, text in enumerate(texts[chunk]):
+            ids = np.array(batch["input_ids"][row], dtype=np.int32)
+            types = np.array(batch["token_type_ids"][row], dtype=np.int8)
+            sequences, spans = _sequences(tokenizer, batch, row, text), None
+            if len(ids) == 0:  # an empty text, and a tokenizer that adds nothing of its own
+                ids, types, sequences = np.array([pad], np.int32), np.zeros(1, np.int8), np.array([-1])
             if tokenizer.is_fast:
                 offsets = np.array(batch["offset_mapping"][row] or [(0, 0)], dtype=np.int32)
-                spans.append(row_spans(offsets, sequences, len(texts[start + row]), len(pairs[row]) if pairs else 0))
-            if len(row_ids) > max_length:
-                kept = kept_tokens(sequences, max_length, truncation)
-                row_ids, row_types = row_ids[kept], row_types[kept]
-                spans[-1:] = [one[kept] for one in spans[-1:]]
-                n_truncated += 1
-            ids.append(row_ids)
-            types.append(row_types)
-    starts = np.concatenate([[0], np.cumsum([len(row) for row in ids], dtype=np.int64)])
-    all_spans = np.concatenate(spans) if spans else None
-    return Encoded(np.concatenate(ids), np.concatenate(types), starts, pad, n_truncated, all_spans)
+                spans = row_spans(offsets, sequences, len(text), len(pairs[row]) if pairs else 0)
+            yield ids, types, spans, sequences
 
 
 def _sequences(tokenizer: "PreTrainedTokenizerFast", batch: "BatchEncoding", row: int, text: str) -> np.ndarray:

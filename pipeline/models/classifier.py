@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from safetensors.torch import load_model, save_model
@@ -15,6 +15,8 @@ from pipeline import components
 from pipeline.contracts import EncoderParts
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
     from pipeline.params.fields import Component
 WEIGHTS = "model.safetensors"
 READOUT = "readout.json"
@@ -42,12 +44,12 @@ class Readout(nn.Module):
 
 
 class TextClassifier(nn.Module):
-    """A backbone and a readout."""
+    """A backbone and a readout: a `Readout`, or what stands in its place and takes the same states and mask."""
 
-    backbone: Any
-    readout: Any
+    backbone: "PreTrainedModel"
+    readout: nn.Module
 
-    def __init__(self, backbone: Any, readout: nn.Module) -> None:
+    def __init__(self, backbone: "PreTrainedModel", readout: nn.Module) -> None:
         super().__init__()
         self.backbone = backbone
         self.readout = readout
@@ -55,7 +57,8 @@ class TextClassifier(nn.Module):
 
     def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """Return logits (B, C) for a batch of `input_ids`, `attention_mask` and `token_type_ids` (B, T)."""
-        return self.readout(self.hidden_states(batch), batch["attention_mask"])  # (B, C)
+        logits: torch.Tensor = self.readout(self.hidden_states(batch), batch["attention_mask"])  # (B, C)
+        return logits
 
     def hidden_states(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """Return the states of the embeddings and of each layer, (L + 1) x (B, T, H)."""
@@ -91,21 +94,22 @@ def build_classifier(
     return TextClassifier(backbone, build_readout(spec, config.hidden_size, config.num_hidden_layers, n_outputs))
 
 
-def encoder_half(model: Any) -> Any:
+def encoder_half(model: "PreTrainedModel") -> "PreTrainedModel":
     """Return the encoder of an encoder-decoder such as bart, any other model as it is."""
-    return model.get_encoder() if model.config.is_encoder_decoder else model
+    half: PreTrainedModel = model.get_encoder() if model.config.is_encoder_decoder else model
+    return half
 
 
-def input_embedding(backbone: Any) -> nn.Module:
+def input_embedding(backbone: "PreTrainedModel") -> nn.Module:
     """Return the module that turns token ids (B, T) into vectors (B, T, E)."""
     try:
         embedding: nn.Module = backbone.get_input_embeddings()
     except NotImplementedError:
-        embedding = backbone.embeddings  # word_vectors
+        embedding = cast(nn.Module, backbone.embeddings)  # word_vectors
     return embedding
 
 
-def special_ids(tokenizer: Any) -> list[int]:
+def special_ids(tokenizer: "PreTrainedTokenizerFast") -> list[int]:
     """Return the ids that a tokenizer adds to texts by itself: those of an empty pair. None stands for a word."""
     return sorted(set(tokenizer([""], [""])["input_ids"][0]))
 
@@ -121,7 +125,7 @@ def build_readout(spec: dict[str, Any], hidden_size: int, n_layers: int, n_outpu
     return Readout(pooling, head, {**spec, "n_outputs": n_outputs})
 
 
-def save_classifier(model: TextClassifier, tokenizer: Any, folder: Path, *, source: str) -> None:
+def save_classifier(model: TextClassifier, tokenizer: "PreTrainedTokenizerFast", folder: Path, *, source: str) -> None:
     """Write weights (safetensors), configuration, tokenizer and readout into a folder.
 
     Args:
@@ -133,11 +137,11 @@ def save_classifier(model: TextClassifier, tokenizer: Any, folder: Path, *, sour
     save_model(model, str(folder / WEIGHTS))
     model.backbone.config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    spec = {"source": source, **model.readout.spec}
+    spec = {"source": source, **cast("Readout", model.readout).spec}
     (folder / READOUT).write_text(json.dumps(spec, indent=1), encoding="utf-8")
 
 
-def load_classifier(folder: Path) -> tuple[TextClassifier, Any]:
+def load_classifier(folder: Path) -> tuple[TextClassifier, "PreTrainedTokenizerFast"]:
     """Load what `save_classifier` wrote."""
     spec = json.loads((folder / READOUT).read_text(encoding="utf-8"))
     parts: EncoderParts = components.load("encoders", spec.pop("source"), "restore")(folder=folder)

@@ -3,13 +3,14 @@
 import math
 from typing import Any
 
+from pipeline.artifacts.histories import UnitRecord
 from pipeline.number_formats import count, percent, score, signed
 
 TRUNCATED_RATIO = 0.01
 IMBALANCE_RATIO = 10
 
 
-def cautions(found: dict[str, Any], *, units: dict[str, list[dict[str, Any]]], submitted: str) -> list[str]:
+def cautions(found: dict[str, Any], *, units: dict[str, list[UnitRecord]], submitted: str) -> list[str]:
     """Return what of one task's scores and training should make a reader stop, most serious first.
 
     Args:

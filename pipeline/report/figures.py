@@ -16,6 +16,8 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from pipeline.artifacts.histories import ModelHistory, UnitRecord
+
 # matplotlib knows no CSS variables: a colour below stands for one until the SVG is inlined, so that one drawing
 # serves light, dark and paper.
 INK, MUTED, LINE, ACCENT, STRONG = "#010101", "#020202", "#030303", "#040404", "#050505"
@@ -151,13 +153,15 @@ def gains(task: str, found: dict[str, Any], models: list[dict[str, Any]]) -> str
     return intervals(estimates, label=label, title=f"{task}: {label}", reference=0.0)
 
 
-def losses(task: str, encoder: str, units: list[dict[str, Any]]) -> str:
+def losses(task: str, encoder: str, units: list[UnitRecord]) -> str:
     """Return one encoder's training loss by step, its folds laid over each other."""
-    lines = [([step["step"] for step in unit["steps"]], [step["loss"] for step in unit["steps"]]) for unit in units]
+    lines = [
+        ([float(step["step"]) for step in unit["steps"]], [step["loss"] for step in unit["steps"]]) for unit in units
+    ]
     return curves(lines, x_label="step", y_label="loss", title=f"{task}: training loss of {encoder}")
 
 
-def learning_curves_csv(histories: dict[str, dict[str, Any]]) -> str:
+def learning_curves_csv(histories: dict[str, ModelHistory]) -> str:
     """Return every step's loss as csv with the columns encoder, task, repeat, fold, step, loss.
 
     >>> unit = {"task": "t", "repeat": 0, "fold": 1, "steps": [{"step": 5, "loss": 0.5}]}

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.folds import Folds
+from pipeline.artifacts.histories import ModelHistory, read_history
 from pipeline.artifacts.paths import ABLATIONS, OUT
 from pipeline.artifacts.table import Table
 from pipeline.report.reporting import Texts
@@ -16,9 +17,9 @@ from pipeline.units.store import LAST_RUN
 OF_A_FOLD = re.compile(r"stitch-(?:states|heads|predict)-(.+)-r(\d+)-f(\d+)")
 
 
-def read_histories(stage: str, models: Iterable[str]) -> dict[str, dict[str, Any]]:
+def read_histories(stage: str, models: Iterable[str]) -> dict[str, ModelHistory]:
     """Return the history of each model that a stage trained, by its name: one unit per task, repeat and fold."""
-    return {name: read_json(OUT / stage / name / "history.json") for name in models}
+    return {name: {"units": read_history(OUT / stage / name)} for name in models}
 
 
 def read_ablations(tasks: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -6,7 +6,6 @@ The stages refuse what they can see while they work. This looks again at the fin
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -14,6 +13,7 @@ from pipeline.artifacts.copies import BARRED, COPIES, Copies, no_copies, normali
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.folds import HOLDOUT_FOLD, TRAIN_FOLD, Folds, read_folds
 from pipeline.artifacts.frames import read_frame
+from pipeline.artifacts.histories import UnitRecord, place_of, read_history
 from pipeline.artifacts.paths import CLUSTERS, FOLDS, OUT, REPORT, STITCHED, predictions_path
 from pipeline.artifacts.predictions import read_predictions
 from pipeline.artifacts.table import Table, read_table
@@ -27,7 +27,7 @@ from pipeline.report.leak_signs import Leak, label_in_order, label_in_text, sure
 from pipeline.report.leaks_of_predictions import ENSEMBLE, made_over_other_folds, stacked_in_sample
 from pipeline.text.near_duplicates import near_pairs, row_texts
 
-Units = Sequence[Mapping[str, Any]]
+Units = Sequence[UnitRecord]
 Place = tuple[str, int, int]
 
 
@@ -129,22 +129,22 @@ def leaking_copies(copies: Copies, table: Table, folds: Folds, *, similarity: fl
 
 
 def _leaks_of_units(params: Params, table: Table, folds: Folds) -> Iterator[Leak]:
-    jobs = {(job.task, job.repeat, job.fold): job for job in fold_jobs(table, folds)}
+    jobs = {(job.task, job.repeat, job.fold): job for job in fold_jobs(table, folds, seed=params.seed)}
     fitted = {place: job.fitted for place, job in jobs.items()}
     allowed = {way: allowed_rows(fitted, way) for way in {one.epoch_selection for one in params.encoders.values()}}
     models: dict[str, dict[Place, str]] = {}
     for name, settings in params.encoders.items():
-        units = _history(OUT / "finetune" / name)
-        models[name] = {_place(unit): unit["model"] for unit in units}
+        units = read_history(OUT / "finetune" / name)
+        models[name] = {place_of(unit): unit["model"] for unit in units}
         yield from trained_on_scored_rows(f"finetune@{name}", units, allowed[settings.epoch_selection], settings)
     names = list(params.stitch.models(list(params.encoders)))
-    histories = {name: _history(OUT / "stitch" / name) for name in names}
+    histories = {name: read_history(OUT / "stitch" / name) for name in names}
     if names:
         if params.stitch.head_rows == "held_out":
             from pipeline.stitch.fold_encoders import head_rows  # imports transformers, which takes seconds
 
             first = params.encoders[histories[names[0]][0]["encoders"][0]]
-            fitted = {place: head_rows(job, params.stitch, first, params.seed) for place, job in jobs.items()}
+            fitted = {place: head_rows(job, params.stitch, first) for place, job in jobs.items()}
         heads = allowed_rows(fitted, params.stitch.epoch_selection)
     for name, units in histories.items():
         yield from trained_on_scored_rows(f"stitch, {name}", units, heads, params.stitch)
@@ -173,7 +173,7 @@ def trained_on_scored_rows(
     """
     inner = settings.epoch_selection == "inner"
     for unit in units:
-        n_rows, digest = allowed.get(_place(unit), (0, ""))
+        n_rows, digest = allowed.get(place_of(unit), (0, ""))
         n_fitted = unit["n_rows"] - unit.get("n_copies", 0)
         scored = any(epoch["inner_score"] is not None for epoch in unit["epochs"])
         where = f"{name}, {unit['task']}-r{unit['repeat']}-f{unit['fold']}"
@@ -202,7 +202,7 @@ def heads_over_other_folds(folder: Path, units: Units, models: Mapping[str, Mapp
     for unit in units:
         path = folder / "models" / f"{unit['task']}-r{unit['repeat']}-f{unit['fold']}" / STITCHED
         used = json.loads(path.read_text(encoding="utf-8"))["encoders"]
-        own = [models[encoder].get(_place(unit), "none") for encoder in unit["encoders"]]
+        own = [models[encoder].get(place_of(unit), "none") for encoder in unit["encoders"]]
         if used != own:
             yield Leak(
                 "heads over another fold's encoders", unit["task"],
@@ -226,12 +226,3 @@ def _leaks_of_predictions(params: Params, table: Table, folds: Folds, task: str)
         ladder = build_ladder(params.stack.ladder, metric=metric, seed=params.seed)
         if state["rung"] in ladder:  # a single member is its own ensemble
             yield from stacked_in_sample(gathered, read[ENSEMBLE], state, ladder[state["rung"]])
-
-
-def _history(folder: Path) -> list[dict[str, Any]]:
-    units: list[dict[str, Any]] = read_json(folder / "history.json")["units"]
-    return units
-
-
-def _place(unit: Mapping[str, Any]) -> Place:
-    return unit["task"], unit["repeat"], unit["fold"]

@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from ruamel.yaml import YAML
 
+from pipeline.artifacts.histories import ModelHistory, UnitRecord
 from pipeline.number_formats import correlation, count, duration, percent, score, signed
 from pipeline.report import figures, stitch_section
 from pipeline.report.cautions import cautions, data_cautions
@@ -30,8 +31,8 @@ def render(
     *,
     leaks: Sequence[Leak],
     audit: dict[str, Any],
-    histories: dict[str, dict[str, Any]],
-    stitched: dict[str, dict[str, Any]],
+    histories: dict[str, ModelHistory],
+    stitched: dict[str, ModelHistory],
     augmentation: dict[str, Any],
     ablations: dict[str, dict[str, Any]],
     last_runs: list[dict[str, Any]],
@@ -133,7 +134,7 @@ def _task(
     leaks: Sequence[Leak],
     audit: dict[str, Any],
     submission: dict[str, Any],
-    histories: dict[str, Any],
+    histories: dict[str, ModelHistory],
     texts: dict[str, Any],
 ) -> dict[str, Any]:
     """Return what the template shows of one task."""
@@ -171,7 +172,7 @@ def _task(
     }
 
 
-def _curve(task: str, encoder: str, units: list[dict[str, Any]]) -> dict[str, Any]:
+def _curve(task: str, encoder: str, units: list[UnitRecord]) -> dict[str, Any]:
     """Return one encoder's losses as a figure, and what each fold began and ended with."""
     folds = [
         {
@@ -187,7 +188,7 @@ def _curve(task: str, encoder: str, units: list[dict[str, Any]]) -> dict[str, An
     return {"encoder": encoder, "svg": Markup(figures.losses(task, encoder, units)), "folds": folds}
 
 
-def _training(histories: dict[str, dict[str, Any]], *, versions: dict[str, str]) -> list[dict[str, Any]]:
+def _training(histories: dict[str, ModelHistory], *, versions: dict[str, str]) -> list[dict[str, Any]]:
     """Return one line per encoder: units, rows, truncated rows, seconds, speed, and numerics besides the versions."""
     return [
         {
@@ -204,7 +205,7 @@ def _training(histories: dict[str, dict[str, Any]], *, versions: dict[str, str])
     ]
 
 
-def _sum_training(stitched: dict[str, dict[str, Any]], *, versions: dict[str, str]) -> dict[str, Any] | None:
+def _sum_training(stitched: dict[str, ModelHistory], *, versions: dict[str, str]) -> dict[str, Any] | None:
     """Return one line for all stitched models together, None without any."""
     units = [unit for history in stitched.values() for unit in history["units"]]
     return (

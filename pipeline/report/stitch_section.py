@@ -6,12 +6,13 @@ from typing import Any
 
 from markupsafe import Markup
 
+from pipeline.artifacts.histories import ModelHistory, UnitRecord
 from pipeline.report import figures
 
 SMALLEST_GRID = 3  # encoders from which a table of pairs says more than a list
 
 
-def describe(task: str, found: dict[str, Any], histories: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
+def describe(task: str, found: dict[str, Any], histories: dict[str, ModelHistory]) -> dict[str, Any] | None:
     """Return what the template shows of one task's stitched models, None without any among the members.
 
     Args:
@@ -79,11 +80,11 @@ def grids(models: list[dict[str, Any]], *, higher_is_better: bool) -> list[dict[
     return tables
 
 
-def _training(name: str, units: list[dict[str, Any]]) -> dict[str, Any]:
+def _training(name: str, units: list[UnitRecord]) -> dict[str, Any]:
     """Return one model's line of how it was made: counts over folds, time, and losses as means over folds."""
     groups = Counter(" + ".join(sorted(unit["encoders"])) for unit in units)
     trained = [unit for unit in units if unit["steps"]]
-    epochs = [[epoch["loss"] for epoch in unit["epochs"]] for unit in trained]
+    epochs = [[epoch["loss"] for epoch in unit["epochs"] if epoch["loss"] is not None] for unit in trained]
     return {
         "name": name,
         "frames": Counter(unit["encoders"][0] for unit in units).most_common(),

@@ -2,16 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from pipeline.artifacts.files import MEND
 from pipeline.artifacts.folders import is_whole
-from pipeline.artifacts.histories import model_digest
+from pipeline.artifacts.histories import UnitRecord, model_digest, place_of
 from pipeline.data.fold_jobs import FoldJob, trained_rows_digest
 from pipeline.errors.exceptions import DataError, MachineError
-from pipeline.reproducibility import derive_seed, digest
+from pipeline.reproducibility import digest
 from pipeline.stitch.states import BYTES_PER_VALUE, Base
 from pipeline.training.epoch_choice import inner_split
 
@@ -25,12 +25,11 @@ WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")
 def fold_base(
     encoder: Path,
     job: FoldJob,
-    history: list[dict[str, Any]],
+    history: list[UnitRecord],
     *,
     encoder_settings: "Encoder",
     settings: "Settings",
     code: str,
-    seed: int,
 ) -> Base:
     """Return an encoder of one fold, after checking that its model is whole and was trained on this fold's rows.
 
@@ -41,7 +40,6 @@ def fold_base(
         encoder_settings: of the encoder.
         settings: of stitching.
         code: the digest of the code that computes states.
-        seed: of the whole run.
 
     Raises:
         MachineError: if the model is missing or damaged.
@@ -49,8 +47,7 @@ def fold_base(
     """
     folder = encoder / "models" / job.name
     again = f"Run dvc repro --force --single-item finetune@{encoder.name}"
-    place = (job.task, job.repeat, job.fold)
-    record = next((one for one in history if (one["task"], one["repeat"], one["fold"]) == place), None)
+    record = next((unit for unit in history if place_of(unit) == (job.task, job.repeat, job.fold)), None)
     if record is None or not folder.is_dir():
         raise MachineError(f"{folder}: the fold's model is missing. {MEND}", code="E402")
     if not is_whole(folder):
@@ -67,14 +64,14 @@ def fold_base(
     fresh = None
     if settings.base == "pretrained":  # what fine-tuning made of it does not matter then
         texts = [*job.fitted["text"], *job.fitted["text_pair"].dropna()]
-        fresh = (texts, derive_seed(seed, job.task, job.repeat, job.fold))
+        fresh = (texts, job.seed)
         built = digest({"source": encoder_settings.source.model_dump(), "texts": texts, "seed": fresh[1]})
     return Base(
         encoder.name, encoder_settings, folder, built, code, settings.layers, settings.without_offsets, fresh
     )  # fmt: skip
 
 
-def states_bytes(base: Base, history: list[dict[str, Any]], n_rows: int) -> int:
+def states_bytes(base: Base, history: list[UnitRecord], n_rows: int) -> int:
     """Return about how many bytes the states of rows take, from the tokens that training counted."""
     record = history[0]
     tokens_per_row = record["n_tokens"] / (record["n_rows"] * len(record["epochs"]))
@@ -83,11 +80,11 @@ def states_bytes(base: Base, history: list[dict[str, Any]], n_rows: int) -> int:
     return round(BYTES_PER_VALUE * width * tokens_per_row * n_rows)
 
 
-def head_rows(job: FoldJob, settings: "Settings", encoder_settings: "Encoder", seed: int) -> pd.DataFrame:
+def head_rows(job: FoldJob, settings: "Settings", encoder_settings: "Encoder") -> pd.DataFrame:
     """Return what a fold's heads learn from: its training rows, or those that its encoders spared (`held_out`)."""
     if settings.head_rows != "held_out":
         return job.fitted
-    spared = inner_split(job.fitted, encoder_settings, derive_seed(seed, job.task, job.repeat, job.fold))[1]
+    spared = inner_split(job.fitted, encoder_settings, job.seed)[1]
     if spared is None:
         raise ValueError("head_rows: held_out needs encoders with epoch_selection: inner.")
     return spared

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,6 @@ import pandas as pd
 import torch
 from safetensors.torch import load_model, save_model
 
-from pipeline.artifacts.histories import HISTORY
 from pipeline.artifacts.paths import STITCHED, UNIT_PREDICTIONS
 from pipeline.artifacts.predictions import Predictions, write_predictions
 from pipeline.errors.exceptions import DataError
@@ -23,7 +22,7 @@ from pipeline.stitch.model import Part, SideBySide, Stitch, StitchedClassifier
 from pipeline.stitch.states import Base, Cached, Online, hidden_size
 from pipeline.training.classification import Classification
 from pipeline.training.epoch_choice import evaluation, inner_split
-from pipeline.training.loop import train
+from pipeline.training.fold_trainer import Trainee, train_and_record
 from pipeline.training.objectives import supervised
 from pipeline.training.parameter_groups import layer_of, parameter_groups
 
@@ -35,8 +34,12 @@ if TYPE_CHECKING:
 SPEC = STITCHED
 
 
-def train_stitched(
-    workspace: "Workspace",
+def train_stitched(workspace: "Workspace", **arguments: Any) -> None:
+    """Train one fold's head, given as to `build_stitched`, and write it, with its history, into the workspace's result."""
+    train_and_record(workspace, build_stitched(**arguments))
+
+
+def build_stitched(
     *,
     bases: Sequence[Base],
     features: Sequence[Path] | None,
@@ -46,11 +49,10 @@ def train_stitched(
     head: "Component",
     metric: "Component",
     seed: int,
-) -> None:
-    """Train one fold's head over its encoders and write it, with its history, into the workspace's result.
+) -> Trainee:
+    """Build one fold's head over its encoders' states of its rows.
 
     Args:
-        workspace: where the result goes.
         bases: the fold's encoders, the frame first.
         features: per encoder the folder of its states of `rows`, or None to compute them online.
         rows: what the head learns from: `text`, `text_pair`, `label` (int) and `cluster`.
@@ -65,37 +67,27 @@ def train_stitched(
     model = StitchedClassifier(Stitch(spec, seed=derive_seed(seed, "stitch")), encoders, tuned=settings.unfreeze > 0)
     _unfreeze(model, settings.unfreeze)
     inputs = SideBySide.of(sides)
+
+    def read(part: pd.DataFrame) -> Part:
+        return Part(inputs, part["position"].to_numpy())
+
     fitted, inner = inner_split(rows.assign(position=np.arange(len(rows))), settings, seed)
-    groups = parameter_groups(
-        model.tuned,
-        model.stitch,
-        learning_rate=settings.learning_rate,
-        head_learning_rate=settings.head_learning_rate,
-        layer_decay=settings.layer_decay,
-        weight_decay=settings.weight_decay,
-    )
-    evaluate = None
-    if inner is not None:
-        part = Part(inputs, inner["position"].to_numpy())
-        evaluate = evaluation(part, inner, n_outputs, settings, metric)
-    labels = torch.tensor(fitted["label"].tolist())
-    part = Part(inputs, fitted["position"].to_numpy())
-    objective = supervised.build(loss=settings.loss.build(n_outputs=n_outputs), n_outputs=n_outputs)
-    history = train(
+    loss = supervised.build(loss=settings.loss.build(n_outputs=n_outputs), n_outputs=n_outputs)
+    return Trainee(
         model,
-        Classification(part, labels, objective),
-        groups,
-        settings=settings,
-        seed=derive_seed(seed, "training"),
-        device=workspace.device,
-        checkpoints=workspace.checkpoints,
-        monitor=workspace,
-        evaluate=evaluate,
+        parameter_groups(model.tuned, model.stitch, settings),
+        Classification(read(fitted), torch.tensor(fitted["label"].tolist()), loss),
+        evaluation(read, inner, n_outputs, settings, metric),
+        settings,
+        seed,
+        save=partial(_save, model),
+        counts={"n_rows": len(fitted), "features": "cache" if features else "online"},
     )
-    save_model(model.cpu(), str(workspace.result / WEIGHTS))
-    (workspace.result / SPEC).write_text(json.dumps(spec, indent=1), encoding="utf-8")
-    record = {**asdict(history), "n_rows": len(fitted), "features": "cache" if features else "online"}
-    (workspace.result / HISTORY).write_text(json.dumps(record), encoding="utf-8")
+
+
+def _save(model: StitchedClassifier, folder: Path) -> None:
+    save_model(model, str(folder / WEIGHTS))
+    (folder / SPEC).write_text(json.dumps(model.stitch.spec, indent=1), encoding="utf-8")
 
 
 def predict_stitched(
@@ -141,8 +133,8 @@ def load_stitched(
     given = [base.digest for base in bases]
     if spec["encoders"] != given:
         raise DataError(
-            f"{folder}: was trained over the encoders {[one[:12] for one in spec['encoders']]}, got "
-            f"{[one[:12] for one in given]}. Run dvc repro stitch."
+            f"{folder}: was trained over the encoders {[digest[:12] for digest in spec['encoders']]}, got "
+            f"{[digest[:12] for digest in given]}. Run dvc repro stitch."
         )
     model = StitchedClassifier(Stitch(spec, seed=0), encoders, tuned=tuned)
     load_model(model, str(folder / WEIGHTS))

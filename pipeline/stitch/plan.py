@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from pipeline.artifacts.folds import Folds
+from pipeline.artifacts.histories import UnitRecord
 from pipeline.artifacts.predictions import Predictions
 from pipeline.artifacts.table import Table
 from pipeline.data.fold_jobs import FoldJob, rows_digest
-from pipeline.reproducibility import derive_seed
 from pipeline.stitch.states import Base
 from pipeline.units.unit import Unit
 
@@ -34,7 +34,7 @@ class Context:
     recipe: dict[str, Any]
     finetuned: Path
     encoders: list[str]
-    histories: dict[str, list[dict[str, Any]]]
+    histories: dict[str, list[UnitRecord]]
     predictions: dict[tuple[str, str], Predictions]
     numerics: dict[str, Any]
 
@@ -74,7 +74,7 @@ def plan_model(
     inner = settings.epoch_selection == "inner"
     head_name, component = head
     # The seed knows the encoders, not the model's name: a pair that a fold chose is the same pair when listed.
-    seed = derive_seed(context.params.seed, job.task, job.repeat, job.fold, *group, head_name)
+    seed = job.seed_of(*group, head_name)
     depends_on = {
         "step": "stitch",
         "recipe": context.recipe["train"][head_name],

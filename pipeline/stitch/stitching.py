@@ -4,7 +4,6 @@ Fold k's heads see fold k's encoders only. The states of an encoder are computed
 pairs and are removed. A model is two units per fold, as in fine-tuning: its training, and its predictions.
 """
 
-import json
 import logging
 import shutil
 from collections.abc import Mapping
@@ -14,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pipeline.artifacts.files import write_json
 from pipeline.artifacts.folds import Folds
-from pipeline.artifacts.histories import HISTORY, read_history
+from pipeline.artifacts.histories import read_history
 from pipeline.artifacts.paths import OUT
-from pipeline.artifacts.predictions import read_predictions, write_predictions
+from pipeline.artifacts.predictions import read_predictions
 from pipeline.artifacts.table import Table
-from pipeline.data.fold_jobs import FoldJob, fold_jobs, gather_predictions, rows_digest
+from pipeline.base_models.fold_results import collect
+from pipeline.data.fold_jobs import FoldJob, fold_jobs, rows_digest
 from pipeline.errors.failpoints import failpoint
 from pipeline.reproducibility import numerics
 from pipeline.stitch.fold_encoders import fold_base, head_rows, states_bytes
@@ -29,7 +28,7 @@ from pipeline.stitch.pairs import Judge
 from pipeline.stitch.plan import Context, Model, plan_model
 from pipeline.stitch.states import Base, extract
 from pipeline.units.execution import run_units
-from pipeline.units.unit import Unit, link_folder
+from pipeline.units.unit import Unit
 
 if TYPE_CHECKING:
     from pipeline.params.root import Params
@@ -72,13 +71,17 @@ def stitch(
     folder.mkdir(parents=True, exist_ok=True)
     names = params.stitch.models(list(params.encoders))
     context = _context(params, table, folds, recipe, finetuned)
-    jobs = fold_jobs(table, folds) if names else []
+    jobs = fold_jobs(table, folds, seed=params.seed) if names else []
     made: dict[str, list[Model]] = {name: [] for name in names}
     for job in jobs:
         for model in _stitch_fold(context, job):
             made[model.name].append(model)
     for name, models in made.items():
-        _collect(context, folder / name, jobs, models)
+        collect(
+            folder / name, jobs, trained=[model.training[0] for model in models],
+            predicted=[model.predicting[0] for model in models], table=table, folds=folds,
+            facts=[{"encoders": [base.encoder for base in model.bases]} for model in models],
+        )  # fmt: skip
 
 
 def _context(params: "Params", table: Table, folds: Folds, recipe: dict[str, Any], finetuned: Path) -> Context:
@@ -101,24 +104,24 @@ def _stitch_fold(context: Context, job: FoldJob) -> list[Model]:
     bases = {
         name: fold_base(
             context.finetuned / name, job, context.histories[name], encoder_settings=params.encoders[name],
-            settings=params.stitch, code=context.recipe["states"][name], seed=params.seed,
+            settings=params.stitch, code=context.recipe["states"][name],
         )
         for name in context.encoders
     }  # fmt: skip
-    rows = head_rows(job, params.stitch, params.encoders[context.encoders[0]], params.seed)
+    rows = head_rows(job, params.stitch, params.encoders[context.encoders[0]])
     models = _plan(context, job, bases, rows)
     cached = _fits(context, job, bases, len(rows) + len(job.predicted))
     parts = [
-        Part("heads", rows, train_stitched, [(*one.training, one.bases) for one in models]),
-        Part("predict", job.predicted, predict_stitched, [(*one.predicting, one.bases) for one in models]),
+        Part("heads", rows, train_stitched, [(*model.training, model.bases) for model in models]),
+        Part("predict", job.predicted, predict_stitched, [(*model.predicting, model.bases) for model in models]),
     ]
     states = {part.name: _states(context, part) if cached else {} for part in parts}
     # By key: encoders that came out the same to the last bit have the same states.
-    extracting = list({one[0].key: one for own in states.values() for one in own.values()}.values())
+    extracting = list({job[0].key: job for needed in states.values() for job in needed.values()}.values())
     run_units(extracting, run=params.run, stage=f"stitch-states-{job.name}")
     for part in parts:
-        found = {encoder: unit.result for encoder, (unit, *_) in states[part.name].items()}
-        run_units(_with_states(part, found), run=params.run, stage=f"stitch-{part.name}-{job.name}")
+        folders = {encoder: unit.result for encoder, (unit, *_) in states[part.name].items()}
+        run_units(_with_states(part, folders), run=params.run, stage=f"stitch-{part.name}-{job.name}")
     failpoint("stitch")
     for unit, *_ in extracting:
         shutil.rmtree(unit.folder)
@@ -136,8 +139,8 @@ def _plan(context: Context, job: FoldJob, bases: Mapping[str, Base], rows: pd.Da
         folds=context.folds, task=job.task, repeat=job.repeat, fold=job.fold, metric=metric,
     )  # fmt: skip
     groups = params.stitch.groups(context.encoders)
-    own = iter(judge.best_pairs(context.encoders, len(groups))) if None in groups.values() else iter(())
-    chosen = {name: group or next(own) for name, group in groups.items()}
+    best = iter(judge.best_pairs(context.encoders, len(groups))) if None in groups.values() else iter(())
+    chosen = {name: group or next(best) for name, group in groups.items()}
     models = []
     for group, encoders in chosen.items():
         ordered = [bases[name] for name in judge.frame_first(encoders, params.stitch.tokenizer)]
@@ -178,22 +181,3 @@ def _fits(context: Context, job: FoldJob, bases: Mapping[str, Base], n_rows: int
             "slower. Free space to go back to the cache.", job.name, needed / 1e9, free / 1e9,
         )  # fmt: skip
     return needed <= free
-
-
-def _collect(context: Context, folder: Path, jobs: list[FoldJob], models: list[Model]) -> None:
-    name = folder.name
-    for task in context.table.labels:
-        units = [one.predicting[0] for one in models]
-        predictions = gather_predictions(units, jobs, model=name, task=task, manifest=context.folds.digest)
-        write_predictions(predictions, folder / f"{task}.parquet")
-    history = []
-    for job, model in zip(jobs, models, strict=True):
-        unit = model.training[0]
-        link_folder(unit.result, folder / "models" / job.name)
-        failpoint("collect-stitched")
-        record = json.loads((unit.result / HISTORY).read_text(encoding="utf-8"))
-        names = {"task": job.task, "repeat": job.repeat, "fold": job.fold, "key": unit.key}
-        encoders = [base.encoder for base in model.bases]
-        made = {"encoders": encoders, "rows": unit.depends_on["rows"]}
-        history.append({**names, **made, **record, "numerics": unit.depends_on["numerics"]})
-    write_json(folder / HISTORY, {"units": history})

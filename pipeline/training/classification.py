@@ -36,11 +36,10 @@ class Classification:
             batch["special_tokens_mask"] = torch.isin(batch["input_ids"], special)
         return batch
 
-    def weight(self, batch: dict[str, torch.Tensor]) -> float:
+    def weights(self, batch: dict[str, torch.Tensor]) -> dict[str, float]:
         """Return the number of rows."""
-        return float(len(batch["labels"]))
+        return {"loss": float(len(batch["labels"]))}
 
-    def loss_sum(self, model: nn.Module, batch: dict[str, torch.Tensor], progress: float) -> torch.Tensor:
+    def loss_sums(self, model: nn.Module, batch: dict[str, torch.Tensor], progress: float) -> dict[str, torch.Tensor]:
         """Return the summed loss."""
-        total: torch.Tensor = self.objective(model, batch, progress)
-        return total
+        return {"loss": self.objective(model, batch, progress)}

@@ -1,11 +1,12 @@
 """Which epoch is kept: the split of the training rows that chooses it, and its score."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
 from pipeline.models.batching import Inputs
 from pipeline.models.prediction import predict_logits
@@ -31,14 +32,24 @@ def inner_split(rows: pd.DataFrame, settings: "Training", seed: int) -> tuple[pd
 
 
 def evaluation(
-    inputs: Inputs, inner: pd.DataFrame, n_outputs: int, settings: "Training", metric: "Component"
-) -> Callable[[Any], float]:
-    """Return the function that scores a model on the inner rows, higher is better."""
+    read: Callable[[pd.DataFrame], Inputs],
+    inner: pd.DataFrame | None,
+    n_outputs: int,
+    settings: "Training",
+    metric: "Component | None",
+) -> Callable[[nn.Module], float] | None:
+    """Return the function that scores a model on the inner rows, higher is better; None where no epoch is chosen.
+
+    `read` gives rows as the model reads them.
+    """
+    if inner is None or metric is None:
+        return None
+    inputs = read(inner)
     scorer = metric.build(n_outputs=n_outputs)
     labels = inner["label"].to_numpy(np.int64)
     sign = 1 if scorer.higher_is_better else -1
 
-    def evaluate(model: Any) -> float:
+    def evaluate(model: nn.Module) -> float:
         logits = predict_logits(model, inputs, settings.tokens_per_micro_batch)
         probabilities = torch.from_numpy(logits).double().softmax(dim=1).numpy()
         return float(sign * scorer.score(labels, probabilities))

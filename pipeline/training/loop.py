@@ -1,12 +1,14 @@
 """The training loop, written once: fine-tuning, and whatever else trains, gives it an objective.
 
+What varies plugs in: how a gradient comes about (`Gradient`), and what goes along, such as averages of weights (`Hook`).
 Nothing depends on time, worker or history: the order of rows is a function of seed and epoch, dropout of seed and step.
 So a run that is killed and resumed from a checkpoint ends in the same bytes as one that was left alone.
 """
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,15 +17,16 @@ from accelerate import Accelerator
 from torch import nn
 from transformers import PreTrainedModel
 
-from pipeline.errors.exceptions import DivergedError, InterruptedRun, MachineError, ParamsError
+from pipeline.artifacts.histories import RollbackRecord
+from pipeline.errors.exceptions import DivergedError, InterruptedRun, ParamsError
 from pipeline.errors.failpoints import failpoint
-from pipeline.models.accelerators import accelerator_for, is_out_of_memory
-from pipeline.models.batching import epoch_batches, micro_batches
-from pipeline.reproducibility import derive_seed
+from pipeline.models.accelerators import accelerator_for
+from pipeline.models.batching import epoch_batches
+from pipeline.training.gradient import RowsOfStep, plain, smaller_budget
 from pipeline.training.history import History
 
 if TYPE_CHECKING:
-    from pipeline.contracts import Monitor, Objective
+    from pipeline.contracts import Gradient, Hook, Monitor, Objective
     from pipeline.params.encoders import Training
     from pipeline.units.checkpoints import Checkpoints
 
@@ -43,11 +46,13 @@ def train(
     checkpoints: "Checkpoints | None" = None,
     monitor: "Monitor | None" = None,
     evaluate: Callable[[nn.Module], float] | None = None,
+    gradient: "Gradient" = plain,
+    hooks: "Sequence[Hook]" = (),
 ) -> History:
     """Train a model in place and return its history.
 
     With `evaluate` (higher is better, called after every epoch) the model ends with the weights of the best epoch,
-    without it with those of the last one.
+    without it with those of the last one; where a hook gives weights, with the hook's instead of the model's own.
 
     Args:
         model: what is trained.
@@ -59,6 +64,8 @@ def train(
         checkpoints: where the state is kept and resumed from.
         monitor: takes progress, asks to stop.
         evaluate: scores the model on rows it was not trained on and that score no fold.
+        gradient: how the gradient of a step comes about.
+        hooks: what goes along; the first that gives weights at an epoch's end decides.
 
     Raises:
         DivergedError: if the loss or a gradient is not finite; the last checkpoint stays.
@@ -67,17 +74,11 @@ def train(
     """
     accelerator = accelerator_for(settings.precision, device)
     if settings.gradient_checkpointing:
-        try:
-            for module in model.modules():
-                if isinstance(module, PreTrainedModel):
-                    module.gradient_checkpointing_enable()
-        except ValueError as error:
-            raise ParamsError(f"gradient_checkpointing: {error} Set it to false for this encoder.") from error
+        _checkpoint_gradients(model)
     optimizer = settings.optimizer.build(parameter_groups=parameter_groups)
     model, optimizer = accelerator.prepare(model, optimizer)
-    loop = _Loop(model, optimizer, objective, accelerator, settings, seed, monitor, checkpoints)
-    loop.resume()
-    loop.probe()
+    loop = _Loop(model, optimizer, objective, accelerator, settings, seed, gradient, hooks, monitor, checkpoints)
+    loop.begin()
     # Counted in ended epochs: a checkpoint after an epoch's last step is from before the epoch was scored.
     for epoch in range(len(loop.history.epochs), settings.epochs):
         loop.run_epoch(epoch)
@@ -88,51 +89,63 @@ def train(
     return loop.history
 
 
+def _checkpoint_gradients(model: nn.Module) -> None:
+    try:
+        for module in model.modules():
+            if isinstance(module, PreTrainedModel):
+                module.gradient_checkpointing_enable()
+    except ValueError as error:
+        raise ParamsError(f"gradient_checkpointing: {error} Set it to false for this encoder.") from error
+
+
+@dataclass
 class _Loop:
     """The state of a training between steps."""
 
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: Any,
-        objective: "Objective",
-        accelerator: Accelerator,
-        settings: "Training",
-        seed: int,
-        monitor: "Monitor | None",
-        checkpoints: "Checkpoints | None",
-    ) -> None:
-        self.model, self.optimizer, self.objective, self.accelerator = (
-            model,
-            optimizer,
-            objective,
-            accelerator,
-        )
-        self.settings, self.seed, self.monitor, self.checkpoints = settings, seed, monitor, checkpoints
-        self.steps_per_epoch = -(-len(objective.lengths) // settings.batch_size)
+    model: nn.Module
+    optimizer: Any
+    objective: "Objective"
+    accelerator: Accelerator
+    settings: "Training"
+    seed: int
+    gradient: "Gradient"
+    hooks: "Sequence[Hook]"
+    monitor: "Monitor | None"
+    checkpoints: "Checkpoints | None"
+
+    def __post_init__(self) -> None:
+        settings, checkpoints = self.settings, self.checkpoints
+        self.steps_per_epoch = -(-len(self.objective.lengths) // settings.batch_size)
         self.n_steps = self.steps_per_epoch * settings.epochs
         self.factor = settings.schedule.build(
             n_steps=self.n_steps, n_warmup_steps=round(settings.warmup_ratio * self.n_steps)
         )
-        self.rates = [group["lr"] for group in optimizer.param_groups]
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.step = 0
         self.token_budget = settings.tokens_per_micro_batch
         self.history = History(token_budget=self.token_budget)
         self.epoch_starts = (
             checkpoints.beside("epoch_start") if checkpoints and settings.not_finite == "rollback" else None
         )
-        self.window: list[float] = []
+        self.window: list[dict[str, float]] = []
         self.best: dict[str, Any] | None = None
         self.saved_at = self.counted_at = self.started_at = time.monotonic()
         self.tokens_since_start = 0
 
-    def probe(self) -> None:
-        """Before the first step, try the longest rows: what does not fit into memory shows now, not hours later."""
-        if self.step == 0:
-            self.model.train()
-            self.fitting(np.argsort(-self.objective.lengths, kind="stable")[: self.settings.batch_size])
-            self.optimizer.zero_grad()
-            self.started_at = time.monotonic()
+    def begin(self) -> None:
+        """Go on from a checkpoint; without one try the longest rows: what memory lacks shows now, not hours later."""
+        state = None if self.checkpoints is None else self.checkpoints.load()
+        if self.checkpoints is not None and state is not None:
+            self.restore(state)
+            share = 100 * self.step / self.n_steps
+            log.info("%s: resumed at step %d of %d (%.0f %%)", self.checkpoints.name, self.step, self.n_steps, share)
+            return
+        self.model.train()
+        self.fitting(np.argsort(-self.objective.lengths, kind="stable")[: self.settings.batch_size])
+        self.optimizer.zero_grad()
+        self.started_at = time.monotonic()
+        for hook in self.hooks:  # only now: what they freeze will need memory once it thaws
+            hook.begin(self.model, step=0, n_steps=self.n_steps, state=None)
 
     def run_epoch(self, epoch: int) -> None:
         while True:
@@ -149,16 +162,17 @@ class _Loop:
         )
         self.model.train()
         for rows in batches[self.step - epoch * self.steps_per_epoch :]:
-            loss = self.train_step(rows)
-            self.record(epoch, loss, int(self.objective.lengths[rows].sum()))
+            losses = self.train_step(rows)
+            self.record(epoch, losses, int(self.objective.lengths[rows].sum()))
             failpoint("step")
             self.checkpoint_if_due()
 
-    def train_step(self, rows: np.ndarray) -> float:
+    def train_step(self, rows: np.ndarray) -> dict[str, float]:
         lowered = 0.5 ** len(self.history.rollbacks)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * self.factor(self.step) * lowered
-        loss = self.fitting(rows)
+        losses = self.fitting(rows)
+        loss = sum(losses.values())
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm)
         # With fp16 an infinite gradient is the scaler's business: it skips the step and lowers its scale.
         if not np.isfinite(loss) or (self.accelerator.scaler is None and not bool(torch.isfinite(norm))):
@@ -170,7 +184,7 @@ class _Loop:
                 kept="The last checkpoint and all finished units; no step was taken with this gradient.",
             )
         self.optimizer.step()
-        return loss
+        return losses
 
     def roll_back(self, error: DivergedError) -> None:
         """Go back to the epoch's start, at half the rate; a checkpoint's step would depend on time, an epoch's does not."""
@@ -178,81 +192,58 @@ class _Loop:
         if self.checkpoints is None or state is None or len(self.history.rollbacks) >= MAX_ROLLBACKS:
             raise error
         log.warning("%s; going back to step %d at half the rate", error, state["step"])
-        rollbacks = [*self.history.rollbacks, {"from": self.step, "to": state["step"]}]
+        rollback: RollbackRecord = {"from": self.step, "to": state["step"]}
+        rollbacks = [*self.history.rollbacks, rollback]
         self.restore(state)
         self.history.rollbacks = rollbacks
         self.checkpoints.start_over(self.step, self.state())
 
-    def fitting(self, rows: np.ndarray) -> float:
-        """Return the loss of the rows after `backward`, in micro-batches as small as memory asks for."""
+    def fitting(self, rows: np.ndarray) -> dict[str, float]:
+        """Return the losses of the rows once their gradient is there, in micro-batches as small as memory asks for."""
         while True:
+            self.optimizer.zero_grad()
+            progress = self.step / self.n_steps
+            step = RowsOfStep(
+                self.model, self.objective, self.accelerator, rows, self.step, progress, self.seed, self.token_budget
+            )
             try:
-                return self.backward(rows)
+                return self.gradient(self.model, step)
             except (RuntimeError, MemoryError) as error:
-                self.halve_budget(error, int(self.objective.lengths[rows].max()))
+                self.token_budget = self.history.token_budget = smaller_budget(
+                    self.token_budget, error, longest=int(self.objective.lengths[rows].max()), step=self.step,
+                    adapts=self.settings.out_of_memory == "adapt",
+                )  # fmt: skip
 
-    def backward(self, rows: np.ndarray) -> float:
-        """Accumulate the gradient of the mean loss over the rows and return the loss."""
-        self.optimizer.zero_grad()
-        parts = [
-            self.objective.batch(part, self.step)
-            for part in micro_batches(rows, self.objective.lengths, token_budget=self.token_budget)
-        ]
-        weight = sum(self.objective.weight(part) for part in parts)
-        total = torch.zeros((), device=self.accelerator.device)
-        for number, part in enumerate(parts):
-            torch.manual_seed(derive_seed(self.seed, "dropout", self.step, number))
-            batch = {name: tensor.to(self.accelerator.device, non_blocking=True) for name, tensor in part.items()}
-            with self.accelerator.autocast():
-                loss = self.objective.loss_sum(self.model, batch, self.step / self.n_steps) / weight
-            self.accelerator.backward(loss)
-            total += loss.detach()
-        return float(total)
-
-    def halve_budget(self, error: Exception, longest: int) -> None:
-        """After running out of memory take smaller micro-batches: same rows, same steps, same rates."""
-        if not is_out_of_memory(error):
-            raise error
-        if self.settings.out_of_memory == "fail":
-            raise MachineError(
-                f"step {self.step}: out of memory with {self.token_budget} tokens per micro-batch, rows of up to "
-                f"{longest}. Lower tokens_per_micro_batch, or set out_of_memory: adapt.",
-                code="E403",
-            ) from error
-        if self.token_budget <= longest:
-            raise MachineError(
-                f"step {self.step}: out of memory with a single row of {longest} tokens. Lower max_length, "
-                "or set gradient_checkpointing.",
-                code="E403",
-            ) from error
-        self.token_budget = self.history.token_budget = max(self.token_budget // 2, longest)
-        torch.cuda.empty_cache()
-        log.warning("step %d: out of memory; going on with %d tokens per micro-batch", self.step, self.token_budget)
-
-    def record(self, epoch: int, loss: float, n_tokens: int) -> None:
+    def record(self, epoch: int, losses: dict[str, float], n_tokens: int) -> None:
         self.step += 1
-        self.window.append(loss)
+        self.window.append(losses)
         self.history.n_tokens += n_tokens
         self.tokens_since_start += n_tokens
+        for hook in self.hooks:
+            hook.after_step(self.step)
         if len(self.window) >= -(-self.n_steps // CURVE_POINTS) or self.step == self.n_steps:
-            rate = self.optimizer.param_groups[-1]["lr"]
-            mean = sum(self.window) / len(self.window)
-            self.history.steps.append({"step": self.step, "epoch": epoch, "loss": mean, "learning_rate": rate})
+            self.history.add_step(self.step, epoch, self.window, self.optimizer.param_groups[-1]["lr"])
             self.window = []
         if self.monitor is not None:
             speed = self.tokens_since_start / (time.monotonic() - self.started_at)
+            loss = sum(losses.values())
             self.monitor.progress(step=self.step, n_steps=self.n_steps, loss=loss, tokens_per_second=speed)
 
     def end_epoch(self, epoch: int, evaluate: Callable[[nn.Module], float] | None) -> None:
+        given = (hook.weights(evaluate) for hook in self.hooks)
+        averaged, own = next((weights for weights in given if weights is not None), None), None
+        if averaged is not None:
+            own = _copied(self.model.state_dict())
+            self.model.load_state_dict(averaged)
         score = None if evaluate is None else evaluate(self.model)
-        losses = [point["loss"] for point in self.history.steps if point["epoch"] == epoch]
-        self.history.epochs.append({"epoch": epoch, "loss": float(np.mean(losses or [np.nan])), "inner_score": score})
+        self.history.add_epoch(epoch, score)
         if score is not None and np.isfinite(score):  # a metric may be undefined on few inner rows
             if self.best is None or score > self.best["score"]:
-                weights = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
-                self.best = {"score": score, "weights": weights}
+                self.best = {"score": score, "weights": _copied(self.model.state_dict())}
             if self.monitor is not None:
                 self.monitor.progress(score=score)
+        if own is not None and epoch + 1 < self.settings.epochs:
+            self.model.load_state_dict(own)
 
     def checkpoint_if_due(self) -> None:
         code = self.monitor.stop_requested() if self.monitor is not None else None
@@ -281,14 +272,8 @@ class _Loop:
             "weights": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
+            "hooks": [hook.state() for hook in self.hooks],
         }
-
-    def resume(self) -> None:
-        if self.checkpoints is None or (state := self.checkpoints.load()) is None:
-            return
-        self.restore(state)
-        share = 100 * self.step / self.n_steps
-        log.info("%s: resumed at step %d of %d (%.0f %%)", self.checkpoints.name, self.step, self.n_steps, share)
 
     def restore(self, state: dict[str, Any]) -> None:
         self.step, self.token_budget, self.window = state["step"], state["token_budget"], state["window"]
@@ -297,3 +282,9 @@ class _Loop:
         self.optimizer.load_state_dict(state["optimizer"])
         if state["scaler"] is not None and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
+        for hook, kept in zip(self.hooks, state["hooks"], strict=True):
+            hook.begin(self.model, step=self.step, n_steps=self.n_steps, state=kept)
+
+
+def _copied(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}

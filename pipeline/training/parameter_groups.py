@@ -5,30 +5,26 @@ Clark et al., ELECTRA, 2020, appendix B (layer-wise decay), https://arxiv.org/ab
 """
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
+
+if TYPE_CHECKING:
+    from pipeline.params.encoders import Training
 
 LAYER = re.compile(r"(?:^|\.)(?:layers?|h|block|blocks|albert_layer_groups)\.(\d+)\.")
 
 
-def parameter_groups(
-    backbone: nn.Module,
-    readout: nn.Module,
-    *,
-    learning_rate: float,
-    head_learning_rate: float | None,
-    layer_decay: float,
-    weight_decay: float,
-) -> list[dict[str, Any]]:
+def parameter_groups(backbone: nn.Module, readout: nn.Module, settings: "Training") -> list[dict[str, Any]]:
     """Return optimizer groups with `name`, `params`, `lr` and `weight_decay`; each trainable parameter is in exactly one.
 
     The top layer learns at `learning_rate`, each one below at `layer_decay` times the rate above it, embeddings lowest;
     the readout (pooling and head) at `head_learning_rate`, ten times the learning rate where it is None.
     """
+    learning_rate, weight_decay = settings.learning_rate, settings.weight_decay
     names = [name for name, parameter in backbone.named_parameters() if parameter.requires_grad]
     n_layers = max((layer_of(name) for name in names), default=0)
-    rates: dict[int, float] = {n_layers + 1: head_learning_rate or 10 * learning_rate}
+    rates: dict[int, float] = {n_layers + 1: settings.head_learning_rate or 10 * learning_rate}
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
     parameters = [(layer_of(name, n_layers), name, parameter) for name, parameter in backbone.named_parameters()]
     parameters += [(n_layers + 1, name, parameter) for name, parameter in readout.named_parameters()]
@@ -36,7 +32,7 @@ def parameter_groups(
         if not parameter.requires_grad:
             continue
         decays = parameter.ndim > 1 and "bias" not in full_name  # xlnet and t5 have biases of two dimensions
-        rate = rates.setdefault(depth, learning_rate * layer_decay ** (n_layers - depth))
+        rate = rates.setdefault(depth, learning_rate * settings.layer_decay ** (n_layers - depth))
         name = f"depth {depth}, {'decayed' if decays else 'not decayed'}"
         group = {"name": name, "params": [], "lr": rate, "weight_decay": weight_decay if decays else 0.0}
         groups.setdefault((depth, decays), group)["params"].append(parameter)

@@ -69,13 +69,13 @@ class WithUnlabelled:
         seeds = (derive_seed(self.seed, "unlabelled", step, int(row)) for row in rows)
         return np.concatenate([np.random.default_rng(seed).integers(n_rows, size=self.ratio) for seed in seeds])
 
-    def weight(self, batch: dict[str, torch.Tensor]) -> float:
+    def weights(self, batch: dict[str, torch.Tensor]) -> dict[str, float]:
         """Return the number of labelled rows."""
-        return self.objective.weight(batch)
+        return self.objective.weights(batch)
 
-    def loss_sum(self, model: nn.Module, batch: dict[str, torch.Tensor], progress: float) -> torch.Tensor:
-        """Return the summed loss."""
-        return self.objective.loss_sum(model, batch, progress)
+    def loss_sums(self, model: nn.Module, batch: dict[str, torch.Tensor], progress: float) -> dict[str, torch.Tensor]:
+        """Return the objective's losses."""
+        return self.objective.loss_sums(model, batch, progress)
 
 
 def part(batch: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -78,7 +78,7 @@ def test_copies_carry_parent_augmenter_seed_and_edit_distance() -> None:
 def test_L3_I11_copies_stay_in_their_fold() -> None:
     """A copy lies in its row's fold and is trained on only where that row is a training row."""
     copies = run([{"augmenter": SWAP}])
-    for job in fold_jobs(TABLE, FOLDS, copies):
+    for job in fold_jobs(TABLE, FOLDS, copies, seed=0):
         parents = job.fitted_ids.iloc[job.copies["parent"]]
         assert len(job.copies)
         scored = set(job.predicted.loc[job.predicted["split"] == "oof", "row_id"])
@@ -117,7 +117,9 @@ def test_L3_I11_a_copy_like_a_row_of_another_fold_is_barred_from_the_training_fo
     dropped = summary()["steps"][0]["dropped"]
     assert set(leaking) <= set(copies.barred.loc[copies.barred["fold"] == 1, "copy_id"])
     assert len(leaking) or dropped == {"equals another row": 1}
-    assert all("r0" not in set(job.fitted_ids.iloc[job.copies["parent"]]) for job in fold_jobs(table, folds, copies))
+    assert all(
+        "r0" not in set(job.fitted_ids.iloc[job.copies["parent"]]) for job in fold_jobs(table, folds, copies, seed=0)
+    )
 
 
 def test_a_copy_like_a_row_of_the_hold_out_is_dropped() -> None:
@@ -147,7 +149,7 @@ def test_L2_L3_a_leak_planted_in_the_artifact_is_refused_when_it_is_used(change,
         row = row.assign(**{name: value})
     write_part(COPIES, [row], manifest=folds.digest)
     with pytest.raises(DataError, match=reason):
-        fold_jobs(table, folds, read_copies(manifest=folds.digest))
+        fold_jobs(table, folds, read_copies(manifest=folds.digest), seed=0)
 
 
 def test_copies_of_another_manifest_are_refused() -> None:
@@ -303,7 +305,7 @@ def test_D15_copies_of_the_only_row_of_a_class_serve_every_fold() -> None:
     table, folds = small_table(texts, [0, 0, 1, 1, 0, 0, 1, 1, -2], labels="010101012")
     table.labels["weather"].append("2")
     copies = run([{"augmenter": SWAP, "n_copies": 2}], table, folds)
-    jobs = fold_jobs(table, folds, copies)
+    jobs = fold_jobs(table, folds, copies, seed=0)
     assert len(jobs) == 2
     for job in jobs:
         own = job.copies[job.copies["label"] == 2]
@@ -416,7 +418,7 @@ def test_every_repeat_has_copies_of_its_own_that_stay_in_its_folds() -> None:
         mates = place[(place == row.fold) & (place.index.get_level_values("repeat") == row.repeat)]
         known = {word for row_id, _ in mates.index for word in texts[int(row_id[1:])].split()}
         assert {word.lower() for word in row.text.split()} <= known
-    jobs = fold_jobs(table, folds, copies)
+    jobs = fold_jobs(table, folds, copies, seed=0)
     assert len(jobs) == 6 and all(len(job.copies) for job in jobs)
 
 

@@ -241,10 +241,10 @@ def test_P5_more_tokens_than_the_configuration_has_positions_are_refused(params:
 
 def measure(settings, n_steps: int = 2, n_train: int = 40, texts: dict[int, str] | None = None) -> dry_run.Measured:
     table, folds = table_and_folds(n_train=n_train)
-    job = fold_jobs(table, folds)[0]
+    job = fold_jobs(table, folds, seed=0)[0]
     for row, text in (texts or {}).items():
         job.fitted.loc[row, "text"] = text
-    options = {"n_outputs": 2, "seed": 0, "run": Run(device="cpu"), "n_steps": n_steps, "more": {}}
+    options = {"n_outputs": 2, "run": Run(device="cpu"), "n_steps": n_steps, "more": {}}
     return dry_run.measure(job=job, settings=settings, **options)
 
 
@@ -253,13 +253,13 @@ def test_F13_one_long_text_that_does_not_fit_is_found_before_anything_else(tmp_p
     monkeypatch.chdir(tmp_path)
     sizes = []
 
-    def loss_sum(self, model, batch, progress):
+    def loss_sums(self, model, batch, progress):
         sizes.append(batch["input_ids"].shape[1])
         if batch["input_ids"].shape[1] > 60:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return model(batch).sum()
+        return {"loss": model(batch).sum()}
 
-    monkeypatch.setattr(Classification, "loss_sum", loss_sum)
+    monkeypatch.setattr(Classification, "loss_sums", loss_sums)
     settings = encoder({"max_length": 64, "tokens_per_micro_batch": 64})
     with pytest.raises(
         MachineError, match="out of memory with a single row of 6[0-9] tokens. Lower max_length"
@@ -272,7 +272,7 @@ def test_F13_one_long_text_that_does_not_fit_is_found_before_anything_else(tmp_p
 
 def test_a_loss_that_is_not_finite_is_found(monkeypatch) -> None:
     monkeypatch.setattr(
-        Classification, "loss_sum", lambda self, model, batch, progress: model(batch).sum() * float("nan")
+        Classification, "loss_sums", lambda self, model, batch, progress: {"loss": model(batch).sum() * float("nan")}
     )
     with pytest.raises(DivergedError, match="must be finite"):
         measure(encoder())

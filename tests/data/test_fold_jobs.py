@@ -12,7 +12,7 @@ def test_L4_L5_no_fold_trains_on_a_row_that_it_scores() -> None:
     """The rows that a fold scores are not among those that its models see or choose by."""
     table, folds = table_and_folds()
     table.rows["text"] = table.rows["row_id"]  # a text names its row
-    for job in fold_jobs(table, folds):
+    for job in fold_jobs(table, folds, seed=0):
         scored = job.predicted.loc[job.predicted["split"] == "oof", "text"]
         assert not set(job.fitted["text"]) & set(scored)
         assert len(job.fitted) + len(scored) == 32
@@ -20,7 +20,7 @@ def test_L4_L5_no_fold_trains_on_a_row_that_it_scores() -> None:
 
 def test_I9_every_row_is_out_of_fold_once_and_every_test_row_once_per_fold() -> None:
     """Every training row is predicted exactly once out of fold, every test row once per fold."""
-    jobs = fold_jobs(*table_and_folds())
+    jobs = fold_jobs(*table_and_folds(), seed=0)
     oof = [row for job in jobs for row in job.predicted.query("split == 'oof'")["row_id"]]
     assert len(oof) == len(set(oof)) == 32
     assert all(len(job.predicted.query("split == 'test'")) == 8 for job in jobs)
@@ -31,7 +31,7 @@ def test_hold_out_rows_are_predicted_and_never_trained_on() -> None:
     table.rows["text"] = table.rows["row_id"]
     held = {"003", "010"}
     folds.rows.loc[folds.rows["row_id"].isin(held), "fold"] = -1
-    for job in fold_jobs(table, folds):
+    for job in fold_jobs(table, folds, seed=0):
         assert set(job.predicted.query("split == 'holdout'")["row_id"]) == held
         assert not set(job.fitted["text"]) & held
 
@@ -39,7 +39,7 @@ def test_hold_out_rows_are_predicted_and_never_trained_on() -> None:
 def test_rows_are_joined_by_id_not_by_position() -> None:
     table, folds = table_and_folds()
     folds.rows[:] = folds.rows.sample(frac=1, random_state=0).to_numpy()
-    for job, expected in zip(fold_jobs(table, folds), fold_jobs(*table_and_folds()), strict=True):
+    for job, expected in zip(fold_jobs(table, folds, seed=0), fold_jobs(*table_and_folds(), seed=0), strict=True):
         assert rows_digest(job.fitted.drop(columns="cluster")) == rows_digest(expected.fitted.drop(columns="cluster"))
 
 
@@ -47,11 +47,11 @@ def test_a_manifest_that_lacks_rows_is_refused() -> None:
     table, folds = table_and_folds()
     folds.rows.drop(index=0, inplace=True)
     with pytest.raises(DataError, match="knows fewer rows than .* Run dvc repro split"):
-        fold_jobs(table, folds)
+        fold_jobs(table, folds, seed=0)
 
 
 def test_the_digest_of_rows_follows_every_value() -> None:
-    job = fold_jobs(*table_and_folds())[0]
+    job = fold_jobs(*table_and_folds(), seed=0)[0]
     changed = job.fitted.assign(
         label=np.where(np.arange(len(job.fitted)) == 5, 1 - job.fitted["label"], job.fitted["label"])
     )

@@ -9,6 +9,7 @@ import torch
 from pipeline.errors.exceptions import ParamsError
 from pipeline.models.batching import encode_rows
 from pipeline.models.classifier import build_classifier, load_classifier, save_classifier
+from pipeline.params.encoders import Training
 from pipeline.training.parameter_groups import parameter_groups
 from tests.small import TEXTS, encoder, frame
 
@@ -35,14 +36,8 @@ def test_every_trainable_parameter_is_in_one_group_and_norms_and_biases_do_not_d
     settings = encoder(architecture=architecture)
     parts = settings.source.build(texts=TEXTS, max_length=16, seed=0)
     model = build_classifier(parts, pooling=settings.pooling, head=settings.head, n_outputs=3, seed=1)
-    groups = parameter_groups(
-        model.backbone,
-        model.readout,
-        learning_rate=1.0,
-        head_learning_rate=5.0,
-        layer_decay=0.5,
-        weight_decay=0.1,
-    )
+    rates = Training(learning_rate=1.0, head_learning_rate=5.0, layer_decay=0.5, weight_decay=0.1)
+    groups = parameter_groups(model.backbone, model.readout, rates)
     assert sum(len(group["params"]) for group in groups) == sum(p.requires_grad for p in model.parameters())
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     for group in groups:

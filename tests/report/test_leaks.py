@@ -77,7 +77,7 @@ def member(table: Table, folds: Folds, *, in_sample: bool = False) -> Prediction
     labels = table.labels["intent"]
     codes = table.select("intent", "train").set_index("row_id")["label"].map(labels.index)
     parts = []
-    for job in fold_jobs(table, folds):
+    for job in fold_jobs(table, folds, seed=0):
         model = make_pipeline(TfidfVectorizer(), RandomForestClassifier(25, random_state=0))
         own = job.predicted[job.predicted["split"] == "oof"]
         known = own.assign(label=own["row_id"].map(codes)) if in_sample else own.iloc[:0]
@@ -217,7 +217,7 @@ def test_L2_L5_a_model_that_has_seen_its_scored_rows_is_found(clean, selection: 
     """A fold model trained on other rows than its fold's, or whose epoch was chosen on none of them, is found."""
     table, folds, _ = clean
     inner = selection == "inner"
-    jobs = fold_jobs(table, folds)
+    jobs = fold_jobs(table, folds, seed=0)
     fitted = {(job.task, job.repeat, job.fold): job.fitted for job in jobs}
     units = []
     for (task, repeat, fold), rows in fitted.items():
@@ -355,7 +355,7 @@ def test_L7_nothing_is_fitted_on_the_rows_that_are_scored(clean) -> None:
     )
     found = []
     for one in (table, changed):
-        job = fold_jobs(one, folds)[0]
+        job = fold_jobs(one, folds, seed=0)[0]
         model = tfidf_logistic.build(n_outputs=len(one.labels["intent"]), seed=0)
         model.fit(job.fitted, job.fitted["label"].to_numpy(np.int64))
         found.append(model.predict_log_probabilities(job.predicted[job.predicted["split"] == "test"]))

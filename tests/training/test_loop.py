@@ -30,15 +30,15 @@ class Regression:
     def batch(self, rows, step):
         return {"inputs": self.inputs[torch.from_numpy(rows)]}
 
-    def weight(self, batch):
-        return float(len(batch["inputs"]))
+    def weights(self, batch):
+        return {"loss": float(len(batch["inputs"]))}
 
-    def loss_sum(self, model, batch, progress):
+    def loss_sums(self, model, batch, progress):
         self.calls += 1
         self.seen.append(len(batch["inputs"]))
         if self.calls == self.fail_at:
             raise self.error
-        return ((model(batch["inputs"]) - 1) ** 2).sum()
+        return {"loss": ((model(batch["inputs"]) - 1) ** 2).sum()}
 
 
 def problem(lengths: list[int] | None = None, **changes) -> tuple[nn.Module, Regression]:
@@ -180,12 +180,12 @@ class Spike(Regression):
         self.step = step
         return super().batch(rows, step)
 
-    def loss_sum(self, model, batch, progress):
-        loss = super().loss_sum(model, batch, progress)
+    def loss_sums(self, model, batch, progress):
+        losses = super().loss_sums(model, batch, progress)
         if self.step == 4 and self.n_spikes > 0:
             self.n_spikes -= 1
-            return loss * float("nan")
-        return loss
+            return {"loss": losses["loss"] * float("nan")}
+        return losses
 
 
 @pytest.mark.parametrize("n_spikes", [1, 2])

@@ -21,7 +21,7 @@ from pipeline.errors.exceptions import ParamsError
 from pipeline.models.batching import encode_rows
 from pipeline.models.classifier import build_classifier, load_classifier, save_classifier
 from pipeline.models.encoders.word_vectors import build
-from pipeline.params.encoders import Encoder
+from pipeline.params.encoders import Encoder, Training
 from pipeline.params.fields import Component
 from pipeline.params.loading import load_params
 from pipeline.recipes.sources import _source_digest
@@ -252,8 +252,8 @@ def test_the_saved_model_gives_the_same_logits(tmp_path: Path) -> None:
 
 def test_embeddings_learn_slowest_and_layers_in_order() -> None:
     parts = parts_of(n_layers=2)
-    rates = {"learning_rate": 1.0, "head_learning_rate": 5.0, "layer_decay": 0.5, "weight_decay": 0.1}
-    groups = parameter_groups(parts.model, torch.nn.Linear(2, 2), **rates)  # type: ignore[arg-type]
+    rates = Training(learning_rate=1.0, head_learning_rate=5.0, layer_decay=0.5, weight_decay=0.1)
+    groups = parameter_groups(parts.model, torch.nn.Linear(2, 2), rates)
     rate_of = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
     named = {name: rate_of[id(parameter)] for name, parameter in parts.model.named_parameters()}
     assert {name.split(".")[0]: rate for name, rate in named.items() if "embed" in name} == {

@@ -95,7 +95,7 @@ def loss_of(model: nn.Module, trained: Any, rows: range = range(9), progress: fl
     """Return the loss of rows, whatever was drawn before."""
     batch = trained.batch(np.array(rows), 3)
     torch.manual_seed(0)
-    return trained.loss_sum(model, batch, progress)
+    return trained.loss_sums(model, batch, progress)["loss"]
 
 
 def gradient(model: nn.Module) -> torch.Tensor:
@@ -233,9 +233,9 @@ def test_micro_batches_add_up_to_the_gradient_of_one_batch(kind: str, progress: 
     trained, rows = labelled(**KINDS[kind]), np.arange(12)
     whole = model_of(head="text_cnn").eval()
     parts = copy.deepcopy(whole)
-    trained.loss_sum(whole, trained.batch(rows, 3), progress).backward()
+    trained.loss_sums(whole, trained.batch(rows, 3), progress)["loss"].backward()
     for some in (rows[:1], rows[1:8], rows[8:]):
-        trained.loss_sum(parts, trained.batch(some, 3), progress).backward()
+        trained.loss_sums(parts, trained.batch(some, 3), progress)["loss"].backward()
     torch.testing.assert_close(gradient(parts), gradient(whole), rtol=1e-4, atol=1e-6)
 
 
@@ -276,7 +276,7 @@ def test_mixed_vectors_under_a_linear_head_give_the_mixed_logits(monkeypatch) ->
     model, trained = model_of().eval(), labelled(name="mixup")
     batch = trained.batch(np.arange(4), 0)
     torch.manual_seed(7)
-    loss = trained.loss_sum(model, batch, 0.0)
+    loss = trained.loss_sums(model, batch, 0.0)["loss"]
     torch.manual_seed(7)
     partner = torch.randperm(4)
     logits = model(batch)
@@ -538,7 +538,7 @@ def test_a_batch_carries_unlabelled_rows_and_the_variants_of_just_these() -> Non
         for name, tensor in inputs.batch(chosen).items():
             assert torch.equal(batch[prefix + name], tensor)
     assert torch.equal(batch["input_ids"], trained.objective.batch(rows, 2)["input_ids"])
-    assert trained.weight(batch) == 2.0
+    assert trained.weights(batch) == {"loss": 2.0}
 
 
 def test_unlabelled_rows_are_a_function_of_seed_step_and_row_and_all_have_their_turn() -> None:
