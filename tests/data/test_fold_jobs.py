@@ -5,6 +5,7 @@ import pytest
 
 from pipeline.data.fold_jobs import fold_jobs, rows_digest
 from pipeline.errors.exceptions import DataError
+from pipeline.reproducibility import derive_seed
 from tests.small import table_and_folds
 
 
@@ -56,3 +57,11 @@ def test_the_digest_of_rows_follows_every_value() -> None:
         label=np.where(np.arange(len(job.fitted)) == 5, 1 - job.fitted["label"], job.fitted["label"])
     )
     assert rows_digest(job.fitted) == rows_digest(job.fitted.copy()) != rows_digest(changed)
+
+
+def test_a_fold_has_one_seed_and_others_for_the_models_that_stand_on_it() -> None:
+    """The numbers are pinned: with other ones every unit that was ever computed would be trained again."""
+    jobs = fold_jobs(*table_and_folds(), seed=3)
+    assert [job.seed for job in jobs] == [1860235100, 1204186142]
+    assert jobs[1].seed_of("bert", "electra", "cnn") == derive_seed(3, "weather", 0, 1, "bert", "electra", "cnn")
+    assert len({seed for job in jobs for seed in (job.seed, job.seed_of("a", "cnn"), job.seed_of("cnn", "a"))}) == 6

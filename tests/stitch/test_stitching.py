@@ -14,7 +14,7 @@ from transformers import ByT5Tokenizer
 
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.folds import Folds
-from pipeline.artifacts.histories import read_history
+from pipeline.artifacts.histories import UnitRecord, model_digest, place_of, read_history
 from pipeline.artifacts.paths import predictions_path
 from pipeline.artifacts.predictions import Predictions, read_predictions, write_predictions
 from pipeline.base_models.finetuning import finetune
@@ -44,6 +44,7 @@ ENCODERS = {
 TRAINING = {"epochs": 2, "batch_size": 8, "learning_rate": 5e-3, "head_learning_rate": 5e-3}
 MODEL = "bert+electra+cnn"
 FINETUNED = Path("out/finetune")
+FINE_TUNED, STITCHED = {"n_copies", "n_truncated"}, {"encoders", "features"}
 
 
 def make_params(training: dict | None = None, device: str = "cpu", **stitched) -> Params:
@@ -123,6 +124,16 @@ def test_every_row_is_predicted_once_per_fold_that_may_and_nothing_is_left_of_th
     assert counts == {"oof": 36, "test": 12, "holdout": 8}
     steps = [json.loads(path.read_text())["step"] for path in Path(".stitchfold/units").glob("*/unit.json")]
     assert "stitch" in steps and "states" not in steps
+
+
+@pytest.mark.parametrize(("folder", "more"), [("finetune/bert", FINE_TUNED), (f"stitch/{MODEL}", STITCHED)])
+def test_every_model_leaves_one_form_of_record_of_its_folds(folder: str, more: set[str]) -> None:
+    units = read_history(Path("out") / folder)
+    assert [place_of(unit) for unit in units] == [("weather", 0, 0), ("weather", 0, 1)]
+    for unit in units:
+        assert set(unit) == UnitRecord.__required_keys__ | more
+        assert unit["model"] == model_digest(Path("out") / folder / "models" / f"weather-r0-f{unit['fold']}")
+        assert unit["tokens_per_second"] == pytest.approx(unit["n_tokens"] / unit["seconds"])
 
 
 def test_it_learns_what_can_be_learnt() -> None:

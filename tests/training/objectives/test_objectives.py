@@ -23,6 +23,7 @@ from pipeline.training.objectives import mixup, token_cutoff, uda
 from pipeline.training.unlabelled import WithUnlabelled
 from pipeline.units.checkpoints import Checkpoints
 from tests.small import TEXTS, encoder, frame
+from tests.training.regression import StopAt
 
 FAMILIES = ["bert", "roberta", "electra", "roformer", "distilbert", "albert", "deberta-v2", "bart", "word_vectors"]
 # Every family, heads that read a vector and heads that read tokens in turn; recurrent ones want padding on the right.
@@ -187,19 +188,6 @@ def test_the_model_is_left_as_it_was(kind: str, family: str) -> None:
     before = model(batch)
     loss_of(model, labelled(family, **KINDS[kind]))
     assert torch.equal(model(batch), before) and not model.training
-
-
-class StopAt:
-    """A monitor that asks to stop at a step."""
-
-    def __init__(self, step: int) -> None:
-        self.step, self.now = step, 0
-
-    def progress(self, **values: float) -> None:
-        self.now = int(values.get("step", self.now))
-
-    def stop_requested(self) -> int | None:
-        return 143 if self.now >= self.step else None
 
 
 def trained_weights(model: TextClassifier, trained: Any, **arguments: Any) -> torch.Tensor:
