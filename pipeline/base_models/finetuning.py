@@ -75,6 +75,7 @@ class _Plan:
     manifest: str
 
     def training(self, job: FoldJob, labels: list[str]) -> Job:
+        """Return the unit that trains a fold's model."""
         settings, recipe, metric = self.settings, self.recipe, self.metrics[job.task]
         depends_on = {
             "step": "finetune",
@@ -92,6 +93,7 @@ class _Plan:
         return Unit(f"{self.encoder}/{job.name}", depends_on, described), train_fold, {**arguments, "seed": job.seed}
 
     def predicting(self, job: FoldJob, trained: Unit, labels: list[str]) -> Job:
+        """Return the unit that predicts with the model that a unit trained."""
         code, rows = self.recipe["predict"], rows_digest(job.predicted)
         unit = Unit(
             f"{self.encoder}/{job.name}/predict", {"step": "predict", "model": trained.key, "code": code, "rows": rows}

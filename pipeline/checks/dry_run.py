@@ -27,7 +27,6 @@ from pipeline.artifacts.paths import FOLDS, TABLE
 from pipeline.artifacts.table import Table, read_table
 from pipeline.base_models.fold_training import build_trainee
 from pipeline.checks.preflight import size
-from pipeline.contracts import Objective
 from pipeline.data.fold_jobs import FoldJob, augmented_rows, fold_jobs
 from pipeline.data.preparing import prepare
 from pipeline.errors.exceptions import (
@@ -42,6 +41,7 @@ from pipeline.number_formats import duration, percent
 from pipeline.reproducibility import derive_seed, fixed_numerics
 from pipeline.training.fold_trainer import Trainee
 from pipeline.training.loop import train
+from pipeline.training_contracts import Objective
 from pipeline.units.devices import gpu_count, worker_count
 
 if TYPE_CHECKING:

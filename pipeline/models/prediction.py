@@ -13,7 +13,7 @@ from pipeline.models.accelerators import is_out_of_memory
 from pipeline.models.batching import Inputs, micro_batches
 
 if TYPE_CHECKING:
-    from pipeline.contracts import Monitor
+    from pipeline.training_contracts import Monitor
 
 FULLNESS = 0.8  # of the longest row's tokens: a large batch of few rows was more than half padding
 

@@ -13,8 +13,8 @@ from pipeline.reproducibility import derive_seed
 from pipeline.training.loop import train
 
 if TYPE_CHECKING:
-    from pipeline.contracts import Objective
     from pipeline.params.encoders import Training
+    from pipeline.training_contracts import Objective
     from pipeline.units.execution import Workspace
 
 

@@ -17,7 +17,7 @@ from pipeline.models.batching import micro_batches
 from pipeline.reproducibility import derive_seed
 
 if TYPE_CHECKING:
-    from pipeline.contracts import Objective, TrainingStep
+    from pipeline.training_contracts import Objective, TrainingStep
 
 log = logging.getLogger(__name__)
 

@@ -26,8 +26,8 @@ from pipeline.training.gradient import RowsOfStep, plain, smaller_budget
 from pipeline.training.history import History
 
 if TYPE_CHECKING:
-    from pipeline.contracts import Gradient, Hook, Monitor, Objective
     from pipeline.params.encoders import Training
+    from pipeline.training_contracts import Gradient, Hook, Monitor, Objective
     from pipeline.units.checkpoints import Checkpoints
 
 CURVE_POINTS = 200
@@ -148,6 +148,7 @@ class _Loop:
             hook.begin(self.model, step=0, n_steps=self.n_steps, state=None)
 
     def run_epoch(self, epoch: int) -> None:
+        """Take the steps of an epoch that are left, from its start again where the loss or a gradient was not finite."""
         while True:
             if self.epoch_starts is not None and self.step == epoch * self.steps_per_epoch:
                 self.epoch_starts.start_over(self.step, self.state())
@@ -157,6 +158,7 @@ class _Loop:
                 self.roll_back(error)
 
     def take_steps(self, epoch: int) -> None:
+        """Take the steps of an epoch that are left, and a checkpoint whenever one is due."""
         batches = epoch_batches(
             self.objective.lengths, batch_size=self.settings.batch_size, seed=self.seed, epoch=epoch
         )
@@ -168,6 +170,7 @@ class _Loop:
             self.checkpoint_if_due()
 
     def train_step(self, rows: np.ndarray) -> dict[str, float]:
+        """Take a step with some rows and return their losses, unless these or the gradient are not finite."""
         lowered = 0.5 ** len(self.history.rollbacks)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * self.factor(self.step) * lowered
@@ -215,6 +218,7 @@ class _Loop:
                 )  # fmt: skip
 
     def record(self, epoch: int, losses: dict[str, float], n_tokens: int) -> None:
+        """Note that a step was taken, where the history, hooks and the monitor know of it."""
         self.step += 1
         self.window.append(losses)
         self.history.n_tokens += n_tokens
@@ -230,6 +234,7 @@ class _Loop:
             self.monitor.progress(step=self.step, n_steps=self.n_steps, loss=loss, tokens_per_second=speed)
 
     def end_epoch(self, epoch: int, evaluate: Callable[[nn.Module], float] | None) -> None:
+        """Score an epoch and keep its weights if they are the best, or those that a hook gives in their place."""
         given = (hook.weights(evaluate) for hook in self.hooks)
         averaged, own = next((weights for weights in given if weights is not None), None), None
         if averaged is not None:
@@ -246,6 +251,7 @@ class _Loop:
             self.model.load_state_dict(own)
 
     def checkpoint_if_due(self) -> None:
+        """Write a checkpoint if it is time, or if the monitor asks to stop, and then stop."""
         code = self.monitor.stop_requested() if self.monitor is not None else None
         if self.checkpoints is not None and (
             code or time.monotonic() - self.saved_at >= self.settings.checkpoint_seconds
@@ -256,11 +262,13 @@ class _Loop:
             raise InterruptedRun(f"interrupted at step {self.step} of {self.n_steps}. Run dvc repro to continue.", code)
 
     def count_seconds(self) -> None:
+        """Add the time since it was last counted."""
         now = time.monotonic()
         self.history.seconds += now - self.counted_at
         self.counted_at = now
 
     def state(self) -> dict[str, Any]:
+        """Return all from which the training can go on, as a tree that checkpoints hold."""
         self.count_seconds()
         scaler = self.accelerator.scaler
         return {
@@ -276,6 +284,7 @@ class _Loop:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
         self.step, self.token_budget, self.window = state["step"], state["token_budget"], state["window"]
         self.history, self.best = History(**state["history"]), state["best"]
         self.model.load_state_dict(state["weights"])

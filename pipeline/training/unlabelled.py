@@ -12,7 +12,7 @@ from pipeline.models.batching import Encoded
 from pipeline.reproducibility import derive_seed
 
 if TYPE_CHECKING:
-    from pipeline.contracts import Objective
+    from pipeline.training_contracts import Objective
 
 ORIGINAL, VARIANT = "original_", "variant_"
 

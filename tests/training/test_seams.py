@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.contracts import TrainingStep
 from pipeline.errors.exceptions import InterruptedRun
 from pipeline.training.gradient import plain
+from pipeline.training_contracts import TrainingStep
 from pipeline.units.checkpoints import Checkpoints
 from tests.training.regression import Regression, Spike, StopAt, problem, run, settings, weights
 

@@ -1,0 +1,90 @@
+"""What plugs into the training loop, which is edited for none of it: an objective, a way to the gradient, hooks, a monitor.
+
+Shapes: B rows of a batch, N rows.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    Batch = dict[str, torch.Tensor]
+
+
+class Objective(Protocol):
+    """What is trained: rows to batches, batches to summed losses by name; most have one, `loss`."""
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Return the tokens of each training row (N,)."""
+
+    def batch(self, rows: np.ndarray, step: int) -> "Batch":
+        """Return the tensors of some rows of a step; how a step's rows are cut into batches must not change its losses."""
+
+    def weights(self, batch: "Batch") -> dict[str, float]:
+        """Return how many items (rows, or predicted tokens) each of the batch's losses sums over."""
+
+    def loss_sums(self, model: "nn.Module", batch: "Batch", progress: float) -> "dict[str, torch.Tensor]":
+        """Return 0-d tensors, none for a loss without items; `progress` in [0, 1) is the share of steps done."""
+
+
+class TrainingStep(Protocol):
+    """The rows of one optimizer step, cut into micro-batches that fit into memory."""
+
+    @property
+    def batches(self) -> "Sequence[Batch]":
+        """Return the micro-batches."""
+
+    def losses(self, number: int) -> "dict[str, torch.Tensor]":
+        """Return a micro-batch's losses, 0-d, always under the same dropout; those of all add up to the step's means."""
+
+    def backward(self, loss: "torch.Tensor") -> None:
+        """Add the gradient of a loss to that of the parameters; with fp16 both are scaled."""
+
+
+class Gradient(Protocol):
+    """How a step's gradient comes about: adversarial ways perturb what a batch reads, multi-task ways weigh several losses.
+
+    It leaves the gradient in the parameters, which have none before, and all else as it was, also when it ends in an error:
+    it is called again, with smaller micro-batches, when memory runs out. As it is tried before the first step, what it
+    keeps changes only in `after_step`: then it is a `Hook` too.
+    """
+
+    def __call__(self, model: "nn.Module", step: TrainingStep) -> dict[str, float]:
+        """Return the step's losses by name; their sum is logged as the loss, and ends the training if it is not finite."""
+
+
+class Hook(Protocol):
+    """What goes along with a training: averages of the weights, layers that thaw as steps go by.
+
+    Only its state, the model and the step may decide what it does: a resumed training must end in the same bits.
+    """
+
+    def begin(self, model: "nn.Module", *, step: int, n_steps: int, state: dict[str, Any] | None) -> None:
+        """Take the model at step 0 without a state, or at a later one with the state from which to go on."""
+
+    def after_step(self, step: int) -> None:
+        """Do what is due when so many steps are done."""
+
+    def weights(self, evaluate: "Callable[[nn.Module], float] | None") -> "dict[str, torch.Tensor] | None":
+        """Return the state dict that is scored, and kept, at an epoch's end in place of the model's own, or None.
+
+        `evaluate` (higher is better) scores the model with the weights that it has; it must be left with its own.
+        """
+
+    def state(self) -> dict[str, Any]:
+        """Return a tree of dicts, lists, numbers, strings and tensors, for the checkpoint."""
+
+
+class Monitor(Protocol):
+    """Whoever watches a unit: takes its progress and may ask it to stop."""
+
+    def progress(self, **values: float) -> None:
+        """Take step, n_steps, loss, score and tokens_per_second."""
+
+    def stop_requested(self) -> int | None:
+        """Return the exit code to stop with (143 or 130), or None."""
