@@ -81,10 +81,10 @@ def fold_jobs(table: Table, folds: Folds, copies: Copies | None = None, *, seed:
                 ids, fitted = fitted["row_id"].reset_index(drop=True), fitted.reset_index(drop=True)
                 fitted = fitted[["text", "text_pair", "label", "cluster"]]
                 job = FoldJob(task, int(repeat), int(fold), seed, fitted, predicted[columns], ids, pd.DataFrame())
-                own = copies.of_fold(task, int(repeat), int(fold))
+                of_fold = copies.of_fold(task, int(repeat), int(fold))
                 unseen = predicted[predicted["split"] != "test"]
-                check_leaks(own, fitted_ids=ids, unseen=unseen, place=job.name)
-                jobs.append(replace(job, copies=_with_parents(own, ids, table, task)))
+                check_leaks(of_fold, fitted_ids=ids, unseen=unseen, place=job.name)
+                jobs.append(replace(job, copies=_with_parents(of_fold, ids, table, task)))
     return jobs
 
 
@@ -98,14 +98,14 @@ def _with_parents(copies: pd.DataFrame, fitted_ids: "pd.Series[str]", table: Tab
 
 def unlabelled_of(copies: Copies, job: FoldJob) -> pd.DataFrame:
     """Return a task's rows without labels that the training for a fold may see: none whose text is that of a scored row."""
-    own = copies.unlabelled[copies.unlabelled["task"] == job.task]
+    texts = copies.unlabelled[copies.unlabelled["task"] == job.task]
     scored = normalised(job.predicted[job.predicted["split"] != "test"])
-    own = own[~normalised(own).isin(set(scored))].reset_index(drop=True)
-    if not len(own):
+    texts = texts[~normalised(texts).isin(set(scored))].reset_index(drop=True)
+    if not len(texts):
         raise DataError(
             f"{UNLABELLED}: there is no variant of a text without a label for {job.name}. Add texts or steps to augment."
         )
-    return own
+    return texts
 
 
 def rows_digest(rows: pd.DataFrame) -> str:

@@ -236,9 +236,9 @@ class _Loop:
     def end_epoch(self, epoch: int, evaluate: Callable[[nn.Module], float] | None) -> None:
         """Score an epoch and keep its weights if they are the best, or those that a hook gives in their place."""
         given = (hook.weights(evaluate) for hook in self.hooks)
-        averaged, own = next((weights for weights in given if weights is not None), None), None
+        averaged, trained = next((weights for weights in given if weights is not None), None), None
         if averaged is not None:
-            own = _copied(self.model.state_dict())
+            trained = _copied(self.model.state_dict())
             self.model.load_state_dict(averaged)
         score = None if evaluate is None else evaluate(self.model)
         self.history.add_epoch(epoch, score)
@@ -247,8 +247,8 @@ class _Loop:
                 self.best = {"score": score, "weights": _copied(self.model.state_dict())}
             if self.monitor is not None:
                 self.monitor.progress(score=score)
-        if own is not None and epoch + 1 < self.settings.epochs:
-            self.model.load_state_dict(own)
+        if trained is not None and epoch + 1 < self.settings.epochs:  # the next step goes on from what was trained
+            self.model.load_state_dict(trained)
 
     def checkpoint_if_due(self) -> None:
         """Write a checkpoint if it is time, or if the monitor asks to stop, and then stop."""

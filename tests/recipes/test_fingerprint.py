@@ -54,6 +54,7 @@ def test_it_reaches_the_training_loop_through_imports_and_leaves_infrastructure_
     reached = code_digests(TRAIN)
     assert {"_Loop", "epoch_batches", "Readout", "encode_rows"} <= set(reached)
     assert not {"Encoder", "load_params", "Workspace", "failpoint", "ParamsError", "write_table"} & set(reached)
+    assert not {"StitchedClassifier", "Stitch.groups", "WordTokenizer"} & set(reached), "other models have no say"
 
 
 @pytest.mark.parametrize(
