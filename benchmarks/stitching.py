@@ -137,7 +137,7 @@ def head_of(pair: Sequence[Base], head: str, rows: pd.DataFrame, features: list[
     """Return the folder of a head trained over a pair as `stitch` does."""
     unit = Unit(head, {"on": [*map(str, pair)], "head": head, "n": len(rows), "epochs": epochs, "online": not features})
     arguments: Any = {"bases": pair, "features": features, "rows": rows, "n_outputs": int(rows["label"].max()) + 1}
-    arguments |= {"head": SETTINGS.heads[head], "metric": None, "seed": SEED}
+    arguments |= {"head": SETTINGS.heads[head], "scorer": None, "seed": SEED}
     arguments["settings"] = SETTINGS.model_copy(update={"epochs": epochs})
     run_units([(unit, train_stitched, arguments)], run=RUN, stage="heads")
     return unit.result

@@ -51,7 +51,7 @@ def run_stitchfold(epochs: int) -> dict[str, float]:
     values = {"max_length": MAX_LENGTH, "batch_size": BATCH_SIZE, "learning_rate": LEARNING_RATE, "epochs": epochs}
     settings = Encoder.model_validate({"source": {"name": "pretrained", "package": MODEL}, **values})
     unit = Unit("benchmark", {})
-    arguments = {"rows": fitted, "n_outputs": 2, "settings": settings, "metric": None, "seed": SEED}
+    arguments = {"rows": fitted, "n_outputs": 2, "settings": settings, "scorer": None, "seed": SEED}
     run = Run(n_workers=1, threads_per_worker=N_THREADS)
     run_units([(unit, train_fold, arguments)], run=run, stage="benchmark")
     history = json.loads((unit.result / HISTORY).read_text(encoding="utf-8"))

@@ -74,6 +74,7 @@ def _unit(
         "fitted": rows_digest(job.fitted),
         "predicted": rows_digest(job.predicted),
         "labels": table.labels[job.task],
+        "kind": table.kinds[job.task],
         "seed": job.seed,
         "versions": versions(),
     }

@@ -15,6 +15,7 @@ from pipeline.base_models.fold_results import collect
 from pipeline.base_models.fold_training import predict_fold, train_fold
 from pipeline.data.fold_jobs import FoldJob, augmented_rows, fold_jobs, rows_digest, trained_rows_digest
 from pipeline.reproducibility import numerics
+from pipeline.training.epoch_choice import epoch_scorer
 from pipeline.units.execution import Job, run_units
 from pipeline.units.unit import Unit
 
@@ -52,10 +53,10 @@ def finetune(
         copies: augmented copies of the training rows, for encoders that take them.
     """
     jobs = fold_jobs(table, folds, copies if settings.augment else None, seed=seed)
-    plan = _Plan(encoder, settings, recipe, metrics, run, copies, seed, folds.digest)
-    training = [plan.training(job, table.labels[job.task]) for job in jobs]
+    plan = _Plan(encoder, settings, recipe, metrics, run, copies, seed, table, folds.digest)
+    training = [plan.training(job) for job in jobs]
     trained = [unit for unit, *_ in training]
-    predicting = [plan.predicting(job, unit, table.labels[job.task]) for job, unit in zip(jobs, trained, strict=True)]
+    predicting = [plan.predicting(job, unit) for job, unit in zip(jobs, trained, strict=True)]
     run_units(training, run=run, stage=f"finetune-{encoder}")
     run_units(predicting, run=run, stage=f"predict-{encoder}")
     collect(folder, jobs, trained=trained, predicted=[unit for unit, *_ in predicting], table=table, folds=folds)
@@ -72,16 +73,20 @@ class _Plan:
     run: "Run"
     copies: Copies | None
     seed: int
+    table: Table
     manifest: str
 
-    def training(self, job: FoldJob, labels: list[str]) -> Job:
+    def training(self, job: FoldJob) -> Job:
         """Return the unit that trains a fold's model."""
         settings, recipe, metric = self.settings, self.recipe, self.metrics[job.task]
+        kind, labels = self.table.kind(job.task), self.table.labels[job.task]
         depends_on = {
             "step": "finetune",
             "recipe": recipe["train"],
             "rows": trained_rows_digest(job, settings),
             "labels": labels,
+            "kind": self.table.kinds[job.task],
+            "n_outputs": kind.n_outputs(labels),
             "metric": metric.model_dump() if settings.epoch_selection == "inner" else None,
             "seed": job.seed,
             "numerics": numerics(self.run.device, self.run.threads_per_worker),
@@ -89,16 +94,19 @@ class _Plan:
         more = augmented_rows(job, settings, self.copies)
         depends_on |= {name: rows_digest(rows) for name, rows in more.items()}
         described: dict[str, Any] = {name: recipe[name] for name in ("settings", "source", "code") if name in recipe}
-        arguments = {"rows": job.fitted, "n_outputs": len(labels), "settings": settings, "metric": metric, **more}
-        return Unit(f"{self.encoder}/{job.name}", depends_on, described), train_fold, {**arguments, "seed": job.seed}
+        arguments: dict[str, Any] = {"rows": job.fitted, "settings": settings, "seed": job.seed, **more}
+        arguments["n_outputs"] = depends_on["n_outputs"]
+        arguments["scorer"] = epoch_scorer(settings, metric=metric, kind=kind, labels=labels)
+        return Unit(f"{self.encoder}/{job.name}", depends_on, described), train_fold, arguments
 
-    def predicting(self, job: FoldJob, trained: Unit, labels: list[str]) -> Job:
+    def predicting(self, job: FoldJob, trained: Unit) -> Job:
         """Return the unit that predicts with the model that a unit trained."""
         code, rows = self.recipe["predict"], rows_digest(job.predicted)
         unit = Unit(
             f"{self.encoder}/{job.name}/predict", {"step": "predict", "model": trained.key, "code": code, "rows": rows}
         )
-        fields: dict[str, Any] = {"model": self.encoder, "task": job.task, "labels": labels, "manifest": self.manifest}
+        fields: dict[str, Any] = {"model": self.encoder, "task": job.task, "manifest": self.manifest}
+        fields["labels"] = self.table.labels[job.task]
         fields |= {"recipe": self.recipe["train"], "seed": self.seed}
         arguments = {"rows": job.predicted, "settings": self.settings, "predictions": fields}
         return unit, predict_fold, {**arguments, "model": trained.result}

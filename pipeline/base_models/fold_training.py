@@ -19,14 +19,13 @@ from pipeline.models.classifier import build_classifier, load_classifier, save_c
 from pipeline.models.prediction import predict_logits
 from pipeline.reproducibility import derive_seed
 from pipeline.training.classification import Classification
-from pipeline.training.epoch_choice import evaluation, inner_split
+from pipeline.training.epoch_choice import EpochScorer, evaluation, inner_split
 from pipeline.training.fold_trainer import Trainee, train_and_record
 from pipeline.training.parameter_groups import parameter_groups
 from pipeline.training.unlabelled import WithUnlabelled
 
 if TYPE_CHECKING:
     from pipeline.params.encoders import Encoder
-    from pipeline.params.fields import Component
     from pipeline.units.execution import Workspace
 
 
@@ -35,7 +34,7 @@ def build_trainee(
     rows: pd.DataFrame,
     n_outputs: int,
     settings: "Encoder",
-    metric: "Component | None",
+    scorer: EpochScorer | None,
     seed: int,
     copies: pd.DataFrame | None = None,
     unlabelled: pd.DataFrame | None = None,
@@ -46,7 +45,7 @@ def build_trainee(
         rows: the fold's training rows: `text`, `text_pair`, `label` (int) and `cluster`.
         n_outputs: number of labels C.
         settings: the encoder and how it is trained.
-        metric: the task's metric, which chooses the epoch where `epoch_selection` is inner.
+        scorer: what chooses the epoch where `epoch_selection` is inner.
         seed: of everything random.
         copies: of these rows: `parent` (position in rows), `text`, `text_pair` and `label`.
         unlabelled: `text, text_pair, variant, variant_pair` for objectives that read them.
@@ -75,7 +74,7 @@ def build_trainee(
         model,
         parameter_groups(model.backbone, model.readout, settings),
         objective,
-        evaluation(read, inner, n_outputs, settings, metric),
+        evaluation(read, inner, settings, scorer),
         settings,
         seed,
         save=partial(save_classifier, model, parts.tokenizer, source=settings.source.name),

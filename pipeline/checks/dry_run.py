@@ -189,7 +189,7 @@ def measure(
     with fixed_numerics(run.threads_per_worker, on_gpu=gpu_count(run.device) > 0):
         started = time.monotonic()
         trainee = build_trainee(
-            rows=job.fitted, n_outputs=n_outputs, settings=settings, metric=None, seed=job.seed, **more
+            rows=job.fitted, n_outputs=n_outputs, settings=settings, scorer=None, seed=job.seed, **more
         )
         build_seconds = time.monotonic() - started
         budget = _try_longest(trainee, settings, run)

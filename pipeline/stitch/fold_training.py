@@ -21,7 +21,7 @@ from pipeline.reproducibility import derive_seed
 from pipeline.stitch.model import Part, SideBySide, Stitch, StitchedClassifier
 from pipeline.stitch.states import Base, Cached, Online, hidden_size
 from pipeline.training.classification import Classification
-from pipeline.training.epoch_choice import evaluation, inner_split
+from pipeline.training.epoch_choice import EpochScorer, evaluation, inner_split
 from pipeline.training.fold_trainer import Trainee, train_and_record
 from pipeline.training.objectives import supervised
 from pipeline.training.parameter_groups import layer_of, parameter_groups
@@ -47,7 +47,7 @@ def build_stitched(
     n_outputs: int,
     settings: "Settings",
     head: "Component",
-    metric: "Component",
+    scorer: EpochScorer | None,
     seed: int,
 ) -> Trainee:
     """Build one fold's head over its encoders' states of its rows.
@@ -59,7 +59,7 @@ def build_stitched(
         n_outputs: number of labels C.
         settings: how sides are joined and the head is trained.
         head: the head.
-        metric: the task's metric, which chooses the epoch where `epoch_selection` is inner.
+        scorer: what chooses the epoch where `epoch_selection` is inner.
         seed: of everything random.
     """
     sides, encoders = _sides(bases, features, rows)
@@ -77,7 +77,7 @@ def build_stitched(
         model,
         parameter_groups(model.tuned, model.stitch, settings),
         Classification(read(fitted), torch.tensor(fitted["label"].tolist()), loss),
-        evaluation(read, inner, n_outputs, settings, metric),
+        evaluation(read, inner, settings, scorer),
         settings,
         seed,
         save=partial(_save, model),

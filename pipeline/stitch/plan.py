@@ -13,6 +13,7 @@ from pipeline.artifacts.predictions import Predictions
 from pipeline.artifacts.table import Table
 from pipeline.data.fold_jobs import FoldJob, rows_digest
 from pipeline.stitch.states import Base
+from pipeline.training.epoch_choice import epoch_scorer
 from pipeline.units.unit import Unit
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def plan_model(
         head: its name and component.
         rows: what the head learns from.
     """
-    settings, labels = context.params.stitch, context.table.labels[job.task]
+    settings, labels, kind = context.params.stitch, context.table.labels[job.task], context.table.kind(job.task)
     metric = context.params.tasks[job.task].metric
     inner = settings.epoch_selection == "inner"
     head_name, component = head
@@ -83,13 +84,16 @@ def plan_model(
         "encoders": [base.depends_on() for base in bases],
         "rows": rows_digest(rows if inner else rows.drop(columns="cluster")),
         "labels": labels,
+        "kind": context.table.kinds[job.task],
+        "n_outputs": kind.n_outputs(labels),
         "metric": metric.model_dump() if inner else None,
         "seed": seed,
         "numerics": context.numerics,
     }
     common = {"bases": bases, "settings": settings}
     training = Unit(f"{name}/{job.name}", depends_on)
-    train = {**common, "rows": rows, "n_outputs": len(labels), "head": component, "metric": metric, "seed": seed}
+    train = {**common, "rows": rows, "n_outputs": depends_on["n_outputs"], "head": component, "seed": seed}
+    train["scorer"] = epoch_scorer(settings, metric=metric, kind=kind, labels=labels)
     depends_on = {"step": "predict-stitched", "model": training.key, "code": context.recipe["predict"][head_name]}
     predicting = Unit(f"{name}/{job.name}/predict", {**depends_on, "rows": rows_digest(job.predicted)})
     fields = {"model": name, "task": job.task, "labels": labels, "manifest": context.folds.digest, "seed": seed}

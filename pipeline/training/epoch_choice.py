@@ -1,13 +1,14 @@
 """Which epoch is kept: the split of the training rows that chooses it, and its score."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import nn
 
+from pipeline.contracts import Metric, TaskKind
 from pipeline.models.batching import Inputs
 from pipeline.models.prediction import predict_logits
 from pipeline.reproducibility import derive_seed
@@ -31,27 +32,43 @@ def inner_split(rows: pd.DataFrame, settings: "Training", seed: int) -> tuple[pd
     return rows.iloc[fitted].reset_index(drop=True), rows.iloc[inner].reset_index(drop=True)
 
 
+@dataclass(frozen=True)
+class EpochScorer:
+    """What scores the predictions of inner rows: the task's kind and its metric."""
+
+    kind: TaskKind
+    metric: Metric
+
+    def score(self, targets: np.ndarray, logits: np.ndarray) -> float:
+        """Return the score of logits (N, C), higher is better."""
+        score = self.metric.score(targets, self.kind.values(logits))
+        return score if self.metric.higher_is_better else -score
+
+
+def epoch_scorer(
+    settings: "Training", *, metric: "Component", kind: TaskKind, labels: Sequence[str]
+) -> EpochScorer | None:
+    """Return what scores the epochs of a task with these labels, or None where the last one is kept."""
+    if settings.epoch_selection == "last":
+        return None
+    return EpochScorer(kind, metric.build(n_outputs=len(labels), decide=kind.decide))
+
+
 def evaluation(
     read: Callable[[pd.DataFrame], Inputs],
     inner: pd.DataFrame | None,
-    n_outputs: int,
     settings: "Training",
-    metric: "Component | None",
+    scorer: EpochScorer | None,
 ) -> Callable[[nn.Module], float] | None:
     """Return the function that scores a model on the inner rows, higher is better; None where no epoch is chosen.
 
     `read` gives rows as the model reads them.
     """
-    if inner is None or metric is None:
+    if inner is None or scorer is None:
         return None
-    inputs = read(inner)
-    scorer = metric.build(n_outputs=n_outputs)
-    labels = inner["label"].to_numpy(np.int64)
-    sign = 1 if scorer.higher_is_better else -1
+    inputs, targets = read(inner), np.array(inner["label"].tolist())
 
     def evaluate(model: nn.Module) -> float:
-        logits = predict_logits(model, inputs, settings.tokens_per_micro_batch)
-        probabilities = torch.from_numpy(logits).double().softmax(dim=1).numpy()
-        return float(sign * scorer.score(labels, probabilities))
+        return scorer.score(targets, predict_logits(model, inputs, settings.tokens_per_micro_batch))
 
     return evaluate

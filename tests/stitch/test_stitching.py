@@ -18,6 +18,7 @@ from pipeline.artifacts.histories import UnitRecord, model_digest, place_of, rea
 from pipeline.artifacts.paths import predictions_path
 from pipeline.artifacts.predictions import Predictions, read_predictions, write_predictions
 from pipeline.base_models.finetuning import finetune
+from pipeline.data.class_targets import ClassTargets
 from pipeline.data.fold_jobs import fold_jobs
 from pipeline.errors.exceptions import DataError, DivergedError, MachineError, ParamsError
 from pipeline.experiments.ablate_stitch import ablate_stitch
@@ -32,9 +33,10 @@ from pipeline.stitch.model import Stitch
 from pipeline.stitch.pairs import Judge
 from pipeline.stitch.states import Base, Cached, LayerStates, extract
 from pipeline.stitch.stitching import stitch
+from pipeline.training.epoch_choice import EpochScorer
 from pipeline.units.execution import run_units
 from pipeline.units.unit import Unit
-from tests.small import table_and_folds
+from tests.small import make_metric, table_and_folds
 
 ENCODERS = {
     "bert": {"architecture": "bert", "tokenizer": "bpe"},
@@ -224,7 +226,7 @@ def trained(params: Params, tmp_path: Path, **changed) -> Path:
     arguments = {
         "bases": [base_of("bert", params), base_of("electra", params)], "features": None, "rows": job().fitted,
         "n_outputs": 2, "settings": params.stitch, "head": params.stitch.heads["cnn"],
-        "metric": params.tasks["weather"].metric, "seed": 5, **changed,
+        "scorer": EpochScorer(ClassTargets(), make_metric("accuracy", 2)), "seed": 5, **changed,
     }  # fmt: skip
     unit = Unit("one", {"step": "stitch", "test": str(tmp_path), **{name: str(one) for name, one in changed.items()}})
     run_units([(unit, train_stitched, arguments)], run=params.run, stage="one")
@@ -391,7 +393,7 @@ def judge(fold: int, *, spoil: bool = False) -> Judge:
         if spoil:
             logits[(one.rows["fold"] == fold).to_numpy()] *= -100 if name == "bert" else 100
         found[name] = replace(one, logits=logits)
-    metric = make_params().tasks["weather"].metric.build(n_outputs=2)
+    metric = make_params().tasks["weather"].metric.build(n_outputs=2, decide=ClassTargets().decide)
     return Judge(found, table=TABLE, folds=FOLDS, task="weather", repeat=0, fold=fold, metric=metric)
 
 
