@@ -400,14 +400,14 @@ def judge(fold: int, *, spoil: bool = False) -> Judge:
 @pytest.mark.parametrize("fold", [0, 1])
 def test_nothing_on_the_scored_fold_chooses_its_frame_or_its_pairs(fold: int) -> None:
     one, other = judge(fold), judge(fold, spoil=True)
-    assert len(one.labels) == 18
+    assert len(one.targets) == 18
     assert one.best_pairs(list(ENCODERS), 3) == other.best_pairs(list(ENCODERS), 3)
     assert one.frame_first(list(ENCODERS), "best") == other.frame_first(list(ENCODERS), "best")
 
 
 def test_the_frame_is_the_better_encoder_and_pairs_are_chosen_for_how_they_blend() -> None:
     one = judge(0)
-    right = np.eye(2)[one.labels]
+    right = np.eye(2)[one.targets]
     half = np.arange(len(right)) % 2 == 0
     one.probabilities = {
         "a": np.where(half[:, None], right, 0.4 * right + 0.3),  # sure of one half, right in all
