@@ -13,6 +13,7 @@ import pytest
 from filelock import FileLock
 
 ROOT = Path(__file__).parent.parent
+HANG_SECONDS = 1200  # time limits catch hangs and nothing else: far longer than anything takes on a slow, busy machine
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
