@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import psutil
-from ruamel.yaml import YAML
 
 from tests.conftest import HANG_SECONDS, Project
 from tests.faults.kills import Trial
@@ -31,13 +30,9 @@ def begin(project: Project, *arguments: str, **environment: str) -> "subprocess.
 def reopened(finished: Project, folder: Path, *stages: str) -> Project:
     """Return a copy of a finished project in which no unit is computed and dvc knows nothing of some stages."""
     project = finished.clone(folder)
-    for place in (".stitchfold", ".dvc/cache/runs", *(f"out/{stage.replace('@', '/')}" for stage in stages)):
-        shutil.rmtree(folder / place)
-    yaml, path = YAML(), folder / "dvc.lock"
-    lock = yaml.load(path)
-    for stage in stages:
-        del lock["stages"][stage]
-    yaml.dump(lock, path)
+    for removed in (".stitchfold", ".dvc/cache/runs", *(f"out/{stage.replace('@', '/')}" for stage in stages)):
+        shutil.rmtree(folder / removed)
+    project.forget(*stages)
     return project
 
 
