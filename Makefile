@@ -4,9 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 TORCH_VERSION := $(shell sed -n 's/^torch==//p' constraints.txt)
-# On Linux x86 without a GPU only torch's CPU build will do: the plain name brings gigabytes of CUDA packages.
-NEEDS_CPU_BUILD := $(shell command -v nvidia-smi >/dev/null 2>&1 || { [ "$$(uname -sm)" = "Linux x86_64" ] && echo yes; })
-TORCH ?= torch==$(TORCH_VERSION)$(if $(NEEDS_CPU_BUILD),+cpu)
+TORCH ?=
 READY := $(VENV)/.ready
 FUZZ_SECONDS ?= 60
 
@@ -15,11 +13,40 @@ FUZZ_SECONDS ?= 60
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
+# On Linux x86 without a GPU only torch's CPU build will do: the plain name brings gigabytes of CUDA packages. pip finds
+# that build where an index has it; uv knows where PyTorch keeps its builds, also the one that fits a GPU's driver.
+define INSTALL_TORCH
+say() { echo "torch: $$*"; }
+pip_install() { $(BIN)/python -m pip install --constraint constraints.txt "$$@"; }
+uv_install() {
+  command -v uv >/dev/null || pip_install --quiet uv || return
+  uv pip install --quiet --python $(BIN)/python --constraint constraints.txt "$$@"
+}
+plain=torch==$(TORCH_VERSION) machine=$$(uname -sm)
+if [ -n "$(TORCH)" ]; then
+  say "installing $(TORCH), as make was told"
+  pip_install --quiet "$(TORCH)"; exit
+elif [ "$$machine" != "Linux x86_64" ]; then
+  say "installing $$plain: on $$machine the plain name brings no CUDA packages"
+  pip_install --quiet "$$plain"; exit
+elif command -v nvidia-smi >/dev/null; then
+  backend=auto
+  say "trying uv pip install --torch-backend=auto $$plain: it takes the build that fits the driver of this GPU"
+else
+  backend=cpu
+  say "trying pip install $$plain+cpu: there is no GPU here"
+  pip_install --quiet "$$plain+cpu" && exit
+  say "pip's indexes do not give it. Trying uv pip install --torch-backend=cpu $$plain: uv knows where PyTorch keeps it"
+fi
+uv_install --torch-backend=$$backend "$$plain" && exit
+say "uv is not to be had, or does not reach it. Installing $$plain, the plain name: several gigabytes with CUDA packages"
+pip_install "$$plain"
+endef
+export INSTALL_TORCH
+
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt "$(TORCH)" || { \
-	  echo "No $(TORCH) in your package indexes. Add PyTorch's CPU wheels to pip's configuration (see README.md, Installing)," ; \
-	  echo "or accept the CUDA packages: make TORCH=torch==$(TORCH_VERSION) ..." ; exit 1 ; }
+	@sh -c "$$INSTALL_TORCH"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $(READY)
 

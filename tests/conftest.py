@@ -11,10 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from filelock import FileLock
+from hypothesis import HealthCheck, settings
+from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parent.parent
+HANG_SECONDS = 1200  # time limits catch hangs and nothing else: far longer than anything takes on a slow, busy machine
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 PARAMS = """\
 competition: tiny
@@ -65,7 +70,9 @@ class Project:
         """Run a command in the project; its output is kept."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         variables = {**os.environ, "PATH": path, "PYTHONPATH": str(self.folder), **environment}
-        return subprocess.run(command, cwd=self.folder, env=variables, capture_output=True, text=True, timeout=280)
+        return subprocess.run(
+            command, cwd=self.folder, env=variables, capture_output=True, text=True, timeout=HANG_SECONDS
+        )
 
     def repro(self, *arguments: str, **environment: str) -> list[str]:
         """Run `dvc repro` and return the stages that were executed (not those restored from a cache)."""
@@ -80,6 +87,14 @@ class Project:
         assert old in text
         path.write_text(text.replace(old, new, 1), encoding="utf-8")
 
+    def forget(self, *stages: str) -> None:
+        """Take stages out of `dvc.lock`: dvc knows nothing of them any more."""
+        yaml, path = YAML(), self.folder / "dvc.lock"
+        lock = yaml.load(path)
+        for stage in stages:
+            del lock["stages"][stage]
+        yaml.dump(lock, path)
+
     def submission(self) -> bytes:
         """Return the bytes of the submission."""
         return (self.folder / "out" / "submit" / "submission.csv").read_bytes()
@@ -90,18 +105,23 @@ class Project:
         return Project(folder)
 
 
-def make_project(folder: Path) -> Project:
-    """Lay out the repository's code and a generated competition of 100 rows in a folder."""
+def make_competition(folder: Path, params: str = PARAMS) -> None:
+    """Lay out a generated competition of 100 rows in a folder."""
     from pipeline.data.demo import generate
 
+    (folder / "params.yaml").write_text(params, encoding="utf-8")
+    generate(folder / "data" / "tiny", seed=3, n_train=100, n_test=30)
+
+
+def make_project(folder: Path) -> Project:
+    """Lay out the repository's code and a generated competition of 100 rows in a folder."""
     for name in ("pipeline", "stages"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "models").mkdir()
     (folder / "models" / "README.md").touch()
     for name in ("dvc.yaml", ".dvcignore"):
         shutil.copyfile(ROOT / name, folder / name)
-    (folder / "params.yaml").write_text(PARAMS, encoding="utf-8")
-    generate(folder / "data" / "tiny", seed=3, n_train=100, n_test=30)
+    make_competition(folder)
     project = Project(folder)
     assert project.run("dvc", "init", "--no-scm", "-q").returncode == 0
     config = (ROOT / ".dvc" / "config").read_text(encoding="utf-8").replace("[core]", "[core]\n    no_scm = true")

@@ -1,11 +1,13 @@
 """The whole graph on a small competition: a valid submission, killed and resumed to the same bytes, honest at chance."""
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from tests.conftest import Project, make_project
+from tests.conftest import PARAMS, Project, make_competition, make_project
+from tests.faults import harness
 
 
 def test_the_submission_is_valid_and_complete(finished: Project) -> None:
@@ -60,33 +62,33 @@ def test_I15_another_seed_gives_other_predictions(finished: Project, tmp_path) -
     """The seed is not ignored: another one gives other predictions."""
     project = finished.clone(tmp_path / "project")
     project.edit("params.yaml", "seed: 7", "seed: 8")
-    project.repro("finetune@bert")
+    project.repro("--single-item", "finetune@bert")  # over the same folds
     one, other = (pd.read_parquet(p.folder / "out/finetune/bert/intent.parquet") for p in (finished, project))
     assert not one.equals(other)
 
 
 @pytest.mark.parametrize("leak", [False, True], ids=["honest", "planted leak"])
 def test_L1_L2_I12_shuffled_labels_score_at_chance_through_the_whole_pipeline_unless_copies_straddle_folds(
-    tmp_path, leak: bool
+    tmp_path: Path, leak: bool
 ) -> None:
     """With labels shuffled at the source every model and the estimate score at chance; a planted leak shows at once."""
-    project = make_project(tmp_path / "project")
-    train = project.folder / "data/tiny/train.csv"
+    step = "{augmenter: {name: random_words, action: swap}, row_ratio: 0.3}"
+    params = PARAMS.replace("epochs: 1,", "epochs: 30,").replace("checkpoint_seconds: 0.001", "checkpoint_seconds: 60")
+    params = params.replace("augment: {}", f"augment: {{steps: [{step}]}}")
+    if leak:  # equal texts share a fold, but the copies have one sign more
+        params = params.replace("near_duplicate_similarity: 0.85", "near_duplicate_similarity: null")
+    make_competition(tmp_path, params)
+    (tmp_path / harness.MARKS).mkdir()
+    train = tmp_path / "data/tiny/train.csv"
     rows = pd.read_csv(train, dtype=str, keep_default_na=False).drop_duplicates("synthetic_text")
     rows["label"] = rows["label"].sample(frac=1, random_state=5).to_numpy()
     n_texts, chance = len(rows), rows["label"].value_counts(normalize=True).max()
     copies = rows.assign(id=rows["id"] + "-copy", synthetic_text=rows["synthetic_text"] + " !")
     pd.concat([rows, copies]).to_csv(train, index=False)
-    project.edit("params.yaml", "epochs: 1,", "epochs: 30,")
-    project.edit("params.yaml", "checkpoint_seconds: 0.001", "checkpoint_seconds: 60")
-    step = "{augmenter: {name: random_words, action: swap}, row_ratio: 0.3}"
-    project.edit("params.yaml", "augment: {}", f"augment: {{steps: [{step}]}}")
-    if leak:  # equal texts share a fold, but these have one sign more
-        project.edit("params.yaml", "near_duplicate_similarity: 0.85", "near_duplicate_similarity: null")
-    project.repro("stack")
-    scores = json.loads((project.folder / "out/stack/scores.json").read_text(encoding="utf-8"))["tasks"]["intent"]
-    found = {model["name"]: model["score"] for model in scores["models"]} | {"estimate": scores["estimate"]["score"]}
+    harness.finish(tmp_path, last="stack")
+    task = json.loads((tmp_path / "out/stack/scores.json").read_text(encoding="utf-8"))["tasks"]["intent"]
+    scores = {model["name"]: model["score"] for model in task["models"]} | {"estimate": task["estimate"]["score"]}
     # three standard deviations above the best constant answer, over as many draws as there are different texts
     bound = chance + 3 * (chance * (1 - chance) / n_texts) ** 0.5
-    above = {name for name, score in found.items() if score > bound}
-    assert above == (set(found) if leak else set()), (bound, found)
+    above = {name for name, score in scores.items() if score > bound}
+    assert above == (set(scores) if leak else set()), (bound, scores)

@@ -10,12 +10,10 @@ import time
 from pathlib import Path
 
 import psutil
-from ruamel.yaml import YAML
 
-from tests.conftest import Project
+from tests.conftest import HANG_SECONDS, Project
 from tests.faults.kills import Trial
 
-WAIT_SECONDS = 280  # far longer than the tiny competition takes
 REFUSED = re.compile("Unable to acquire lock|is busy, it is being blocked by")
 
 
@@ -32,13 +30,9 @@ def begin(project: Project, *arguments: str, **environment: str) -> "subprocess.
 def reopened(finished: Project, folder: Path, *stages: str) -> Project:
     """Return a copy of a finished project in which no unit is computed and dvc knows nothing of some stages."""
     project = finished.clone(folder)
-    for place in (".stitchfold", ".dvc/cache/runs", *(f"out/{stage.replace('@', '/')}" for stage in stages)):
-        shutil.rmtree(folder / place)
-    yaml, path = YAML(), folder / "dvc.lock"
-    lock = yaml.load(path)
-    for stage in stages:
-        del lock["stages"][stage]
-    yaml.dump(lock, path)
+    for removed in (".stitchfold", ".dvc/cache/runs", *(f"out/{stage.replace('@', '/')}" for stage in stages)):
+        shutil.rmtree(folder / removed)
+    project.forget(*stages)
     return project
 
 
@@ -46,7 +40,7 @@ def at_once(finished: Project, folder: Path) -> Trial:
     """Start two runs of one project together: one makes the result, the other waits or is refused."""
     begun = time.monotonic()
     project = reopened(finished, folder, "finetune@bert")
-    codes = sorted(process.wait(WAIT_SECONDS) for process in [begin(project), begin(project)])
+    codes = sorted(process.wait(HANG_SECONDS) for process in [begin(project), begin(project)])
     lost = []
     if codes[0] != 0:
         lost.append(f"one of two runs must succeed, got exit codes {codes}")
@@ -65,11 +59,11 @@ def after_a_kill(finished: Project, folder: Path, **environment: str) -> Trial:
     first.wait()
     alive = [process for process in orphans if process.is_running()]
     second = begin(project, **environment)
-    code = second.wait(WAIT_SECONDS)
+    code = second.wait(HANG_SECONDS)
     lost = [] if alive else ["the killed run had no stage at work"]
     if code:
         lost.append(f"the second run must succeed, got exit code {code}: {said(project)[-2000:]}")
-    _, left = psutil.wait_procs(orphans, timeout=20)
+    _, left = psutil.wait_procs(orphans, timeout=HANG_SECONDS)
     lost += [f"process {one.pid} of the killed run still lives" for one in left]
     for one in left:
         one.send_signal(signal.SIGKILL)
@@ -82,7 +76,7 @@ def side_by_side(finished: Project, folder: Path) -> Trial:
     encoders = ("finetune@bert", "finetune@electra")
     project = reopened(finished, folder, *encoders)
     runs = [begin(project, "--single-item", stage) for stage in encoders]
-    codes = [process.wait(WAIT_SECONDS) for process in runs]
+    codes = [process.wait(HANG_SECONDS) for process in runs]
     lost = [] if codes == [0, 0] else [f"both runs must succeed, got exit codes {codes}: {said(project)[-2000:]}"]
     project.repro()
     return Trial(("side by side",), (*lost, *wrong(project, finished)), time.monotonic() - begun)
@@ -90,7 +84,7 @@ def side_by_side(finished: Project, folder: Path) -> Trial:
 
 def wait_for_training(project: Project, dvc: "subprocess.Popen[str]") -> list[psutil.Process]:
     """Wait until a fold of an encoder has a checkpoint, and return the processes below `dvc`."""
-    end = time.monotonic() + WAIT_SECONDS
+    end = time.monotonic() + HANG_SECONDS
     while time.monotonic() < end:
         if list(project.folder.glob(".stitchfold/units/*/checkpoints/step-*")):
             return psutil.Process(dvc.pid).children(recursive=True)

@@ -125,13 +125,20 @@ def make_after_recipes(folder: Path, finished: Path) -> Path:
     return folder
 
 
-def repro(folder: Path, *, failpoint: str | None = None, patch: Callable[[], object] | None = None) -> None:
+def repro(
+    folder: Path,
+    *,
+    failpoint: str | None = None,
+    patch: Callable[[], object] | None = None,
+    last: str | None = None,
+) -> None:
     """Run the stages that are not finished, in this process: the work of a fork.
 
     Args:
         folder: of the competition.
         failpoint: value of `STITCHFOLD_FAILPOINT`; of any value the passages are counted, and noted at the end.
         patch: called before the first stage.
+        last: the stage to end with; None is all of them.
     """
     if failpoint is not None:
         os.environ["STITCHFOLD_FAILPOINT"] = failpoint
@@ -141,6 +148,8 @@ def repro(folder: Path, *, failpoint: str | None = None, patch: Callable[[], obj
     for stage in graph():
         if not stage.mark.exists():
             stage.run()
+        if stage.name == last:
+            break
     HITS.write_text(json.dumps(failpoints.hits), encoding="utf-8")
 
 

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Project
+from tests.conftest import HANG_SECONDS, ROOT, Project
 from tests.faults import concurrency
 
 WAITS = """
+import sys
 import time
 from pathlib import Path
 from pipeline.errors.exceptions import exit_on_error
 with exit_on_error():
     Path("started").touch()
-    time.sleep(100)
+    time.sleep(float(sys.argv[1]))
 """
 
 
@@ -46,12 +47,13 @@ def test_F5_two_stages_run_side_by_side(finished: Project, tmp_path: Path) -> No
 def test_F3_I7_a_stage_without_units_ends_with_its_dvc(tmp_path: Path, shell: str) -> None:
     """Also a stage that has no units, and nothing to save, ends within seconds when its `dvc` was killed."""
     (tmp_path / "stage.py").write_text(WAITS, encoding="utf-8")
-    launch = f"import subprocess\nsubprocess.run(['{shell}', '-c', '{sys.executable} stage.py'])\n"
+    launch = f"import subprocess\nsubprocess.run(['{shell}', '-c', '{sys.executable} stage.py {2 * HANG_SECONDS}'])\n"
     (tmp_path / "dvc").write_text(launch, encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     # The stage inherits the pipe, which so ends with the last of the processes.
     dvc = subprocess.Popen([sys.executable, "dvc"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE)
     while not (tmp_path / "started").exists():
+        assert dvc.poll() is None, "the stage ended before it was told to"
         time.sleep(0.05)
     dvc.kill()
-    dvc.communicate(timeout=30)
+    dvc.communicate(timeout=HANG_SECONDS)

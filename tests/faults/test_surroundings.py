@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import HANG_SECONDS, ROOT
 from tests.faults import harness
 from tests.faults.kills import Reference
 
@@ -41,5 +41,5 @@ def test_F17_I13_I15_time_zone_locale_hash_seed_and_listing_order_change_no_bit(
     """Equal seeds give equal bytes in another time zone, locale and hash seed, and with folders listed in another order."""
     project = harness.make(tmp_path)
     command = [sys.executable, "-c", SCRIPT, str(project)]
-    subprocess.run(command, cwd=ROOT, env={**os.environ, **surroundings}, check=True, timeout=250)
+    subprocess.run(command, cwd=ROOT, env={**os.environ, **surroundings}, check=True, timeout=HANG_SECONDS)
     assert not harness.differences(project, reference.results)

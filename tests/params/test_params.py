@@ -398,7 +398,9 @@ def _places(node, place=()):
         yield from _places(child, (*place, key))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(data=st.data(), value=VALUES)
 def test_P2_any_value_at_any_place_is_taken_or_told(load, data, value) -> None:
     """Whatever stands at whatever key, params load or every problem is told; nothing else comes out."""
@@ -418,7 +420,9 @@ def test_P2_any_value_at_any_place_is_taken_or_told(load, data, value) -> None:
         assert all(line.startswith("params.yaml") for line in str(error).splitlines())
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     epochs=st.integers(1, 99),
     rate=st.floats(1e-9, 1, allow_subnormal=False),

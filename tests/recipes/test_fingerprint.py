@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from pipeline.params.loading import load_params
+from pipeline.params.root import Params
 from pipeline.recipes import fingerprint, source_modules
 from pipeline.recipes.encoder_recipes import encoder_recipe
 from pipeline.recipes.fingerprint import LINKS, code_digests
 from pipeline.recipes.stage_recipes import stage_recipe
 from stages.recipes import STAGES
-from tests.conftest import ROOT, Project
+from tests.conftest import ROOT, make_competition
 
 TRAIN = [("pipeline.base_models.fold_training", "train_fold")]
 MAIN = [("pipeline.main", "main")]
@@ -50,29 +51,37 @@ def edit(root: Path) -> Callable[[str, str, str], None]:
     return lambda file, old, new: change(root / file, old, new)
 
 
-def test_it_reaches_the_training_loop_through_imports_and_leaves_infrastructure_out() -> None:
-    reached = code_digests(TRAIN)
+@pytest.fixture(scope="module")
+def digests() -> dict[str, str]:
+    """What the code that trains a fold digests to as it stands; the same in a copy."""
+    return code_digests(TRAIN)
+
+
+@pytest.fixture
+def params(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Params:
+    folder = tmp_path_factory.mktemp("competition")
+    make_competition(folder)
+    monkeypatch.chdir(folder)
+    return load_params()
+
+
+def test_it_reaches_the_training_loop_through_imports_and_leaves_infrastructure_out(digests: dict[str, str]) -> None:
+    reached = digests
     assert {"_Loop", "epoch_batches", "Readout", "encode_rows"} <= set(reached)
     assert not {"Encoder", "load_params", "Workspace", "failpoint", "ParamsError", "write_table"} & set(reached)
     assert not {"StitchedClassifier", "Stitch.groups", "WordTokenizer"} & set(reached), "other models have no say"
 
 
-@pytest.mark.parametrize(
-    ("file", "old", "new"),
-    [
-        ("pipeline/training/loop.py", '"""The training loop, written once', '"""Another sentence'),
-        ("pipeline/training/loop.py", "import logging\n", "import logging  # a comment\n\n\n"),
-        ("pipeline/models/batching.py", '"""Cut rows into parts', '"""Otherwise said'),
-        ("pipeline/training/losses/focal.py", "(1 - log", "(2 - log"),
-        ("pipeline/artifacts/table.py", "def write_table(", "def unused() -> int:\n    return 1\n\n\ndef write_table("),
-        ("pipeline/params/encoders.py", "max_length: Annotated", "another: int = 1\n    max_length: Annotated"),
-        ("pipeline/units/execution.py", "n_workers > 1", "n_workers > 2"),
-    ],
-)
-def test_what_does_not_reach_the_code_changes_nothing(edit, file: str, old: str, new: str) -> None:
-    before = code_digests(TRAIN)
-    edit(file, old, new)
-    assert code_digests(TRAIN) == before
+def test_what_does_not_reach_the_code_changes_nothing(digests: dict[str, str], edit) -> None:
+    """Docstrings, comments, a loss that nobody names, a new function, a new key of the params, and where units run."""
+    edit("pipeline/training/loop.py", '"""The training loop, written once', '"""Another sentence')
+    edit("pipeline/training/loop.py", "import logging\n", "import logging  # a comment\n\n\n")
+    edit("pipeline/models/batching.py", '"""Cut rows into parts', '"""Otherwise said')
+    edit("pipeline/training/losses/focal.py", "(1 - log", "(2 - log")
+    edit("pipeline/artifacts/table.py", "def write_table(", "def unused() -> int:\n    return 1\n\n\ndef write_table(")
+    edit("pipeline/params/encoders.py", "max_length: Annotated", "another: int = 1\n    max_length: Annotated")
+    edit("pipeline/units/execution.py", "n_workers > 1", "n_workers > 2")
+    assert code_digests(TRAIN) == digests
 
 
 @pytest.mark.parametrize(
@@ -89,17 +98,13 @@ def test_what_does_not_reach_the_code_changes_nothing(edit, file: str, old: str,
         ("pipeline/training/loop.py", "log = logging", "torch.manual_seed(1)\nlog = logging", ""),
     ],
 )
-def test_what_reaches_the_code_changes_its_own_digest_only(edit, file, old, new, changed) -> None:
-    before = code_digests(TRAIN)
+def test_what_reaches_the_code_changes_its_own_digest_only(digests, edit, file, old, new, changed) -> None:
     edit(file, old, new)
     after = code_digests(TRAIN)
-    assert {name for name in after if after[name] != before.get(name)} == {changed, LINKS}
+    assert {name for name in after if after[name] != digests.get(name)} == {changed, LINKS}
 
 
-def test_how_numerics_are_fixed_is_in_the_key_of_every_unit(finished: Project, edit, monkeypatch) -> None:
-    monkeypatch.chdir(finished.folder)
-    params = load_params()
-
+def test_how_numerics_are_fixed_is_in_the_key_of_every_unit(params: Params, edit) -> None:
     def keys() -> list[str]:
         encoder, stitch, baseline = (
             encoder_recipe(params, "bert"),
@@ -114,10 +119,7 @@ def test_how_numerics_are_fixed_is_in_the_key_of_every_unit(finished: Project, e
     assert not set(before) & set(keys())
 
 
-def test_modules_that_move_change_no_recipe(finished: Project, edit, root: Path, monkeypatch) -> None:
-    monkeypatch.chdir(finished.folder)
-    params = load_params()
-
+def test_modules_that_move_change_no_recipe(params: Params, edit, root: Path) -> None:
     def recipes() -> list[dict]:
         return [encoder_recipe(params, "bert"), *(stage_recipe(params, stage) for stage in STAGES)]
 
@@ -157,7 +159,8 @@ WAYS = {
     "inside-quotes": "from pipeline.hidden import Base\ndef main(bases: 'list[Base]'): return bases[0].value()",
     "quoted-inside": "from pipeline.hidden import Base\ndef main(bases: list['Base']): return bases[0].value()",
     "returned": "from pipeline.hidden import Base\ndef make() -> 'Base': ...\ndef main(): return make().value()",
-    "field": "from pipeline.hidden import Base\nclass Holder:\n    base: 'Base'\ndef main(holder: Holder): return holder.base",
+    "field": "from pipeline.hidden import Base\nclass Holder:\n    base: 'Base'\n"
+    "def main(holder: Holder): return holder.base",
     "alias-of-types": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from pipeline.hidden import Base\n"
     "    Bases = list[Base]\ndef main(bases: 'Bases'): return bases[0].value()",
     "cast": "from typing import cast\nfrom pipeline.hidden import Base\ndef main(one): return cast('Base', one)",
@@ -190,7 +193,7 @@ def test_no_code_hides(root: Path, way: str) -> None:
         path.touch()
     (package / "hidden.py").write_text(HIDDEN, encoding="utf-8")
     (package / "other.py").write_text("from pipeline.hidden import value\n", encoding="utf-8")
-    section = "from pipeline.hidden import value\nclass Step:\n    n: int = 1\n    @property\n    def flows(self): return value()\n"
+    section = "from pipeline.hidden import value\nclass Step:\n    @property\n    def flows(self): return value()\n"
     (package / "params" / "steps.py").write_text(section, encoding="utf-8")
     (package / "main.py").write_text(WAYS[way] + "\n", encoding="utf-8")
     before = code_digests(MAIN)
