@@ -1,11 +1,12 @@
 """What a component of each kind must offer: one Protocol per folder. Read this page first.
 
-A component is one file `pipeline/<kind>/<name>.py` with a function `build`. Its keyword-only arguments without a default
-come from the code and stand in the protocols below; those with a default are the options that params.yaml may set.
+A component is one file `pipeline/*/<kind>/<name>.py` with a function `build`, whose arguments all go by keyword. Those with a
+default are the options that params.yaml may set. Those without come from the code: a `Build...` protocol below says all that
+is offered to its kind, and a component names what it needs of it (`components.build` passes just that).
 Shapes: B rows of a batch, T tokens, H hidden units, L layers, C labels of a task, N rows, M models.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -97,18 +98,30 @@ class EncoderParts:
 
 
 class BuildEncoder(Protocol):
-    """`encoders/`: make the model and the tokenizer; `texts` are the training texts of the fold, labels unseen."""
+    """`encoders/`: make the model and the tokenizer; `texts` are the training texts of the fold, labels unseen.
+
+    The file imports torch and transformers only inside functions, since its other functions (see `Encoder`) check params.
+    `FILES` names the options that are files in models/, `MODELS` those that are a folder with a checkpoint there, `PACKAGES`
+    those that are a folder in an installed package; `LIBRARIES` the packages on whose versions its states depend.
+    """
 
     def __call__(self, *, texts: Sequence[str], max_length: int, seed: int) -> EncoderParts: ...
 
 
-class RestoreEncoder(Protocol):
-    """`encoders/`, function `restore`: make both again from the folder to which the configuration and tokenizer were saved.
+class Encoder(Protocol):
+    """What the file of an encoder has besides `build`; `options` are all of its options, set or default."""
 
-    The weights may be anything: they are loaded afterwards.
-    """
+    def restore(self, *, folder: Path) -> EncoderParts:
+        """Make both again from the folder to which configuration and tokenizer were saved; weights are loaded afterwards."""
 
-    def __call__(self, *, folder: Path) -> EncoderParts: ...
+    def check(self, *, options: dict[str, Any], max_length: int) -> Iterable[tuple[tuple[str, ...], str, str]]:
+        """Yield what can be seen to be wrong without loading anything, as `Problem`s located within the encoder's section."""
+
+    def n_parameters(self, *, options: dict[str, Any], max_length: int) -> int | None:
+        """Return about how many parameters it has, or None where nothing on this machine says so."""
+
+    def state_width(self, *, options: dict[str, Any]) -> int | None:
+        """Return the width of its states, or None where nothing on this machine says so."""
 
 
 class BuildPooling(Protocol):
@@ -190,7 +203,10 @@ class BuildAugmenter(Protocol):
 
 
 class BuildSimilarity(Protocol):
-    """`similarities/`: a function (N texts, N texts) -> float64 (N,) in [0, 1], pairwise, 1 for equal texts; symmetric."""
+    """`similarities/`: a function (N texts, N texts) -> float64 (N,) in [0, 1], pairwise, 1 for equal texts; symmetric.
+
+    `FILES`, `MODELS`, `PACKAGES` and `LIBRARIES` are as in an encoder's file.
+    """
 
     def __call__(self, *, corpus: Corpus, device: str) -> Callable[[Sequence[str], Sequence[str]], np.ndarray]: ...
 
@@ -250,7 +266,11 @@ class Stacker(Protocol):
 
 
 class BuildStacker(Protocol):
-    """`stackers/`: a rung of the ensemble's ladder."""
+    """`stackers/`: a rung of the ensemble's ladder.
+
+    `REFIT = "nothing"` says that there is nothing to fit, `"quick"` that fitting takes no time to speak of. `KEEPS_SINGLE =
+    True` is for the one stacker that gives back the probabilities of a single member.
+    """
 
     def __call__(self, *, metric: "Metric", seed: int) -> Stacker: ...
 
@@ -270,7 +290,10 @@ class Metric(Protocol):
 
 
 class BuildMetric(Protocol):
-    """`metrics/`: the metric for C labels, in the order of the task's label list; `decide` is that of the task's kind."""
+    """`metrics/`: the metric for C labels, in the order of the task's label list; `decide` is that of the task's kind.
+
+    `N_LABELS` says that C must be so many.
+    """
 
     def __call__(self, *, n_outputs: int, decide: Callable[[np.ndarray], np.ndarray]) -> Metric: ...
 

@@ -14,7 +14,6 @@ from pipeline.augment.generation.generator import Generator, Prompt, checked
 from pipeline.augment.generation.languages import check_there_and_back, languages
 from pipeline.augment.generation.pieces import choose_variants, has_letters
 from pipeline.augment.generation.translation_cache import Made
-from pipeline.contracts import Corpus
 from pipeline.model_sources import locate
 from pipeline.reproducibility import derive_seed
 
@@ -23,7 +22,6 @@ MODELS = ("forward", "back")
 
 def build(
     *,
-    corpus: Corpus,
     device: str,
     forward: str = "",
     back: str = "",
@@ -40,7 +38,6 @@ def build(
     """Return the augmenter; the models load with the first text.
 
     Args:
-        corpus: not used.
         device: auto, cpu or cuda.
         forward: the translator into the pivot language.
         back: the translator from it.

@@ -59,7 +59,7 @@ def rows_decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def augmenter(folders: Folders, **options: Any) -> BackTranslation:
     forward, back = map(str, folders)
-    return build(corpus=Corpus([]), device="cpu", **{"forward": forward, "back": back, **options})
+    return build(device="cpu", **{"forward": forward, "back": back, **options})
 
 
 def variants(
