@@ -105,7 +105,7 @@ def input_embedding(backbone: "PreTrainedModel") -> nn.Module:
     try:
         embedding: nn.Module = backbone.get_input_embeddings()
     except NotImplementedError:
-        embedding = cast(nn.Module, backbone.embeddings)  # word_vectors
+        embedding = cast(nn.Module, backbone.embeddings)  # of `WordVectorsModel`
     return embedding
 
 
