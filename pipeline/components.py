@@ -14,14 +14,7 @@ from pipeline.errors.exceptions import ParamsError
 
 ROOT = Path(__file__).parent
 NUMBER = int | float
-SIMPLE_TYPES: dict[str, Any] = {
-    "int": int,
-    "float": NUMBER,
-    "str": str,
-    "bool": bool,
-    "list": list,
-    "dict": dict,
-}
+SIMPLE_TYPES: dict[str, Any] = {"int": int, "float": NUMBER, "str": str, "bool": bool, "list": list, "dict": dict}
 
 
 @cache

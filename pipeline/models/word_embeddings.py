@@ -1,7 +1,7 @@
 """The model over a vocabulary of words: a table of vectors and the layers that read it."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -105,54 +105,27 @@ class WordVectorsModel(PreTrainedModel):
         return BaseModelOutput(last_hidden_state=states, hidden_states=cast(Any, every))
 
 
-def new_model(
-    vocabulary: Sequence[str],
-    vectors: Vectors,
-    *,
-    n_tuned_words: int | None,
-    layer: Literal["bilstm", "cnn", "none"],
-    hidden_size: int,
-    n_layers: int,
-    dropout: float,
-    seed: int,
-) -> WordVectorsModel:
+def new_model(vocabulary: Sequence[str], vectors: Vectors, *, seed: int, **config: Any) -> WordVectorsModel:
     """Return a model with the words' vectors and new layers, a function of the seed.
+
+    Words without a vector, and the special tokens but padding, start small at random.
 
     Args:
         vocabulary: the words, after the special tokens.
         vectors: of the words that have one.
-        n_tuned_words: so many words, the first, are trained on, and the special tokens; None trains none of either.
-        layer: what reads the vectors.
-        hidden_size: width of the states.
-        n_layers: number of layers, unless `layer` is none.
-        dropout: after the embeddings and after each layer.
         seed: of the initial weights.
+        config: further keys of `WordVectorsConfig`.
     """
     torch.manual_seed(seed)
-    config = WordVectorsConfig(
-        vocab_size=len(SPECIAL) + len(vocabulary),
-        n_tuned=0 if n_tuned_words is None else len(SPECIAL) + n_tuned_words,
-        vector_size=len(next(iter(vectors.values()))),
-        hidden_size=hidden_size,
-        num_hidden_layers=0 if layer == "none" else n_layers,
-        layer=layer,
-        dropout=dropout,
-    )
-    model = WordVectorsModel(config)
-    _fill(model.embeddings, vocabulary, vectors, seed)
-    return model
-
-
-def _fill(embeddings: WordEmbeddings, vocabulary: Sequence[str], vectors: Vectors, seed: int) -> None:
-    """Set the vectors of the words; those without one, and the special tokens but padding, start small at random."""
-    size = embeddings.fixed.shape[1]
-    generator = torch.Generator().manual_seed(seed)
-    table = INITIAL_STD * torch.randn(len(SPECIAL) + len(vocabulary), size, generator=generator)
+    n_tokens, size = len(SPECIAL) + len(vocabulary), len(next(iter(vectors.values())))
+    model = WordVectorsModel(WordVectorsConfig(vocab_size=n_tokens, vector_size=size, **config))
+    table = INITIAL_STD * torch.randn(n_tokens, size, generator=torch.Generator().manual_seed(seed))
     table[0] = 0.0
     for row, word in enumerate(vocabulary, len(SPECIAL)):
         if word in vectors:
             table[row] = torch.from_numpy(vectors[word])
+    embeddings, n_tuned = model.embeddings, len(model.embeddings.tuned)
     with torch.no_grad():
-        n_tuned = len(embeddings.tuned)
         embeddings.tuned.copy_(table[:n_tuned])
         embeddings.fixed.copy_(table[n_tuned:])
+    return model

@@ -67,14 +67,6 @@ def component(kind: str) -> Any:
             raise PydanticCustomError(kind_of_error, "{text}", {"text": " ".join(wrong)})
         return Component(kind=kind, name=name, options=options)
 
-    schema: dict[str, Any] = {
-        "anyOf": [
-            {"enum": list(components.available(kind))},
-            {
-                "type": "object",
-                "required": ["name"],
-                "properties": {"name": {"enum": list(components.available(kind))}},
-            },
-        ]
-    }
-    return Annotated[Component, BeforeValidator(parse), Field(json_schema_extra={"component": kind, **schema})]
+    names = {"enum": list(components.available(kind))}
+    forms: list[Any] = [names, {"type": "object", "required": ["name"], "properties": {"name": names}}]
+    return Annotated[Component, BeforeValidator(parse), Field(json_schema_extra={"component": kind, "anyOf": forms})]

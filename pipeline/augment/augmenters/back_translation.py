@@ -9,6 +9,7 @@ languages (M2M100, NLLB, mBART) serve too.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from pipeline.augment.generation.generator import Generator, Prompt, checked
 from pipeline.augment.generation.languages import check_there_and_back, languages
@@ -60,22 +61,9 @@ def build(
     )  # fmt: skip
     searched = replace(decoding, sampling=False, n_candidates=1, temperature=1.0, top_k=0)
     check_there_and_back(forward, languages(*locate(forward)), back, languages(*locate(back)))
-    there = Generator(
-        forward,
-        searched,
-        device=device,
-        tokens_per_batch=tokens_per_batch,
-        cached=cached,
-        route=(language, pivot_language),
-    )
-    again = Generator(
-        back,
-        decoding,
-        device=device,
-        tokens_per_batch=tokens_per_batch,
-        cached=cached,
-        route=(pivot_language, language),
-    )
+    common: dict[str, Any] = {"device": device, "tokens_per_batch": tokens_per_batch, "cached": cached}
+    there = Generator(forward, searched, route=(language, pivot_language), **common)
+    again = Generator(back, decoding, route=(pivot_language, language), **common)
     return BackTranslation(there, again)
 
 

@@ -62,13 +62,9 @@ def build(
     if not 0 < temperature < float("inf"):
         raise ParamsError(f"contextual.temperature: must be above 0, got {temperature}. 1 takes the model at its word.")
     filler = MaskFiller(
-        model=model,
-        device=device,
-        top_k=top_k,
-        temperature=temperature,
-        tokens_per_batch=tokens_per_batch,
-        max_length=max_length,
-    )
+        model=model, device=device, top_k=top_k, temperature=temperature,
+        tokens_per_batch=tokens_per_batch, max_length=max_length,
+    )  # fmt: skip
     return Batched(ContextualAug(filler, action=action, word_ratio=word_ratio))
 
 

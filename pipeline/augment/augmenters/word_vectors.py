@@ -87,11 +87,5 @@ def build(
     vectors = read_vectors(Path(path), wanted=wanted, n_more=n_words)
     if wanted.isdisjoint(vectors):
         raise ParamsError(f"{path}: must know words of the texts, got none of {len(wanted)}. Take their language's.")
-    return per_text(
-        Neighbours,
-        vectors=vectors,
-        top_k=top_k,
-        min_similarity=min_similarity,
-        word_ratio=word_ratio,
-        max_words=max_words,
-    )
+    options = {"top_k": top_k, "min_similarity": min_similarity, "word_ratio": word_ratio, "max_words": max_words}
+    return per_text(Neighbours, vectors=vectors, **options)

@@ -17,7 +17,16 @@ from pipeline.errors.exceptions import ParamsError
 from pipeline.model_sources import misplaced
 from pipeline.params.problems import Problem
 from pipeline.text.vector_files import Vectors, read_vectors, vector_size
-from pipeline.text.words import IS_HAN, Kind, WordTokenizer, find_word, is_mainly_chinese, word_forms, word_spans
+from pipeline.text.words import (
+    IS_HAN,
+    SPECIAL,
+    Kind,
+    WordTokenizer,
+    find_word,
+    is_mainly_chinese,
+    word_forms,
+    word_spans,
+)
 
 FILES = ("path",)
 LIBRARIES = ("gensim", "jieba")  # their versions stand in the recipe
@@ -79,11 +88,10 @@ def build(
         vectors, vocabulary, n_in_texts = _look_up(sentences, path, min_count if tune else None, max_words)
     from pipeline.models.word_embeddings import new_model
 
-    n_tuned_words = n_in_texts if tune else None
-    model = new_model(
-        vocabulary, vectors, n_tuned_words=n_tuned_words,
-        layer=layer, hidden_size=hidden_size, n_layers=n_layers, dropout=dropout, seed=seed,
-    )  # fmt: skip
+    n_tuned = len(SPECIAL) + n_in_texts if tune else 0
+    n_layers = 0 if layer == "none" else n_layers
+    shapes = {"n_tuned": n_tuned, "hidden_size": hidden_size, "num_hidden_layers": n_layers, "layer": layer}
+    model = new_model(vocabulary, vectors, seed=seed, dropout=dropout, **shapes)
     return EncoderParts(model, cast(Any, WordTokenizer(vocabulary, kind)))
 
 
