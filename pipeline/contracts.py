@@ -2,7 +2,10 @@
 
 A component is one file `pipeline/*/<kind>/<name>.py` with a function `build`, whose arguments all go by keyword. Those with a
 default are the options that params.yaml may set. Those without come from the code: a `Build...` protocol below says all that
-is offered to its kind, and a component names what it needs of it (`components.build` passes just that).
+is offered to its kind, and a component names what it needs of it (`components.build` passes just that). Constants say what it
+reads: `FILES` names the options that are files in models/, `MODELS` those that are a folder there with a model, or a hub
+checkpoint `owner/name@<40-hex commit>`, `PACKAGES` those that are a folder in an installed package, and `LIBRARIES` the
+packages on whose versions its results depend.
 Shapes: B rows of a batch, T tokens, H hidden units, L layers, C labels of a task, N rows, M models.
 """
 
@@ -17,7 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
-
 
 PROBABILITY = "probability:"  # before a label's name: a column of a submission's predictions
 
@@ -98,18 +100,13 @@ class EncoderParts:
 
 
 class BuildEncoder(Protocol):
-    """`encoders/`: make the model and the tokenizer; `texts` are the training texts of the fold, labels unseen.
-
-    The file imports torch and transformers only inside functions, since its other functions (see `Encoder`) check params.
-    `FILES` names the options that are files in models/, `MODELS` those that are a folder with a checkpoint there, `PACKAGES`
-    those that are a folder in an installed package; `LIBRARIES` the packages on whose versions its states depend.
-    """
+    """`encoders/`: make the model and the tokenizer; `texts` are the training texts of the fold, labels unseen."""
 
     def __call__(self, *, texts: Sequence[str], max_length: int, seed: int) -> EncoderParts: ...
 
 
 class Encoder(Protocol):
-    """What the file of an encoder has besides `build`; `options` are all of its options, set or default."""
+    """What an encoder's file has besides `build`: torch is imported inside functions only; `options` hold defaults too."""
 
     def restore(self, *, folder: Path) -> EncoderParts:
         """Make both again from the folder to which configuration and tokenizer were saved; weights are loaded afterwards."""
@@ -143,8 +140,8 @@ class BuildHead(Protocol):
 class BuildFusion(Protocol):
     """`fusions/`: a module (states, attention_mask (B, T)) -> (B, T, F), with F as its attribute `output_size: int`.
 
-    `states` are two or more float tensors (B, T, H_i), H_i as in `sizes`: sides aligned to the tokens of the first one, the
-    frame. What stands at masked positions must not change the others. A row of padding only gives finite values.
+    `states` are two or more float tensors (B, T, H_i), H_i as in `sizes`, aligned to the tokens of the first one. What stands
+    at masked positions must not change the others. A row of padding only gives finite values.
     """
 
     def __call__(self, *, sizes: Sequence[int]) -> "torch.nn.Module": ...
@@ -194,19 +191,14 @@ class BuildAugmenter(Protocol):
     """`augmenters/`: it may learn from the corpus, the rows of ONE fold, so that its copies stay within that fold.
 
     `SPARES = True` says that it works word by word and can spare any set of words that `reserved` names, not only drop
-    what lost one. `FILES` names the options that are files in models/; `MODELS` those that are a folder in models/ or a hub
-    checkpoint `owner/name@<40-hex commit>`. `NEEDS_LABELS = True` says that it can do nothing with rows without labels.
-    `LIBRARIES` names the packages whose versions its copies depend on.
+    what lost one; `NEEDS_LABELS = True` that it can do nothing with rows without labels.
     """
 
     def __call__(self, *, corpus: Corpus, device: str) -> Augmenter: ...
 
 
 class BuildSimilarity(Protocol):
-    """`similarities/`: a function (N texts, N texts) -> float64 (N,) in [0, 1], pairwise, 1 for equal texts; symmetric.
-
-    `FILES`, `MODELS`, `PACKAGES` and `LIBRARIES` are as in an encoder's file.
-    """
+    """`similarities/`: a function (N texts, N texts) -> float64 (N,) in [0, 1], pairwise, 1 for equal texts; symmetric."""
 
     def __call__(self, *, corpus: Corpus, device: str) -> Callable[[Sequence[str], Sequence[str]], np.ndarray]: ...
 
@@ -219,15 +211,11 @@ class BuildObjective(Protocol):
     training's steps that are done. `loss` is a built component of `losses/`. The loop adds up the sums of a step's batches
     and divides by its rows, so nothing may be averaged over a batch. Randomness comes from torch's global generator, which
     the loop seeds per step and batch. A batch in which nothing counts gives a finite 0.
-
     `READS = "unlabelled"` says that the batch also carries the inputs of unlabelled rows as `original_<name>` and those of
-    their variants as `variant_<name>`, as many per labelled row as the function's attribute `ratio: int` says (see
-    `pipeline/training/unlabelled.py`).
+    their variants as `variant_<name>`, as many per labelled row as the function's attribute `ratio: int` says.
     """
 
-    def __call__(
-        self, *, loss: Any, n_outputs: int
-    ) -> "Callable[[Any, dict[str, torch.Tensor], float], torch.Tensor]": ...
+    def __call__(self, *, loss: Any, n_outputs: int) -> "Callable[..., torch.Tensor]": ...
 
 
 class Baseline(Protocol):
@@ -268,8 +256,8 @@ class Stacker(Protocol):
 class BuildStacker(Protocol):
     """`stackers/`: a rung of the ensemble's ladder.
 
-    `REFIT = "nothing"` says that there is nothing to fit, `"quick"` that fitting takes no time to speak of. `KEEPS_SINGLE =
-    True` is for the one stacker that gives back the probabilities of a single member.
+    `REFIT` is "nothing" where nothing is fitted, "quick" where that takes no time to speak of; absent where it does. The one
+    with `KEEPS_SINGLE = True` gives back the probabilities of a single member.
     """
 
     def __call__(self, *, metric: "Metric", seed: int) -> Stacker: ...
@@ -290,10 +278,7 @@ class Metric(Protocol):
 
 
 class BuildMetric(Protocol):
-    """`metrics/`: the metric for C labels, in the order of the task's label list; `decide` is that of the task's kind.
-
-    `N_LABELS` says that C must be so many.
-    """
+    """`metrics/`: the metric for C labels, in the order of the task's label list; `decide` is that of the task's kind."""
 
     def __call__(self, *, n_outputs: int, decide: Callable[[np.ndarray], np.ndarray]) -> Metric: ...
 
@@ -302,10 +287,7 @@ class Format(Protocol):
     """A form of submission file."""
 
     def write(self, predictions: dict[str, "pd.DataFrame"], samples: dict[str, Path | None], folder: Path) -> Path:
-        """Write the submission of all tasks into a folder and return its path.
-
-        `predictions` holds per task, in the order of the test file, `row_id`, `label` (text) and `probability:<label>`.
-        """
+        """Write the submission of all tasks into a folder, return its path; rows hold `row_id` and `TaskKind.answers`."""
 
     def check(self, path: Path, predictions: dict[str, "pd.DataFrame"], samples: dict[str, Path | None]) -> None:
         """Read the file back from disk and raise `DataError` on anything that the competition would refuse."""

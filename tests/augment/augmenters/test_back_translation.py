@@ -12,7 +12,6 @@ from pipeline.augment.augmenters.back_translation import BackTranslation, build
 from pipeline.augment.generation import decoding, generator, languages, translation_cache
 from pipeline.augment.generation.decoding import Decoding
 from pipeline.augment.generation.generator import Generator, Prompt
-from pipeline.contracts import Corpus
 from pipeline.errors.exceptions import MachineError, ParamsError
 from tests.augment.augmenters.tiny_models import SENTENCES, make_translator, make_writer
 
