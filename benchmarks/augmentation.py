@@ -115,7 +115,7 @@ def shard_variants(name: str, options: dict[str, Any], texts: list[str], corpus:
     """Build an augmenter and return how many variants it made of a shard; a worker keeps what it built."""
     key = f"{name}{options}"
     if key not in _built:
-        _built[key] = components.load("augmenters", name)(corpus=Corpus(corpus), device="cpu", **options)
+        _built[key] = components.build("augmenters", name, options, corpus=Corpus(corpus), device="cpu")
     none = [frozenset[str]()] * len(texts)
     found = _built[key].augment(texts, n_variants=1, seeds=range(len(texts)), reserved=none)
     return sum(map(len, found))
@@ -426,7 +426,7 @@ def chinese() -> dict[str, Any]:
     written = set((LEXICONS / "cilin.txt").read_text(encoding="utf-8").split())
     found: dict[str, Any] = {}
     for name, options in augmenters.items():
-        augmenter = components.load("augmenters", name)(corpus=Corpus(texts), device="cpu", **options)
+        augmenter = components.build("augmenters", name, options, corpus=Corpus(texts), device="cpu")
         variants = augmenter.augment(texts, n_variants=1, seeds=range(1000), reserved=[frozenset()] * 1000)
         pairs = [(text, own[0]) for text, own in zip(texts, variants, strict=True) if own]
         word_level = name in ("synonyms", "tfidf", "random_words")

@@ -46,7 +46,6 @@ from pipeline.stitch.states import STATES, TOKENS, Base, Cached, extract
 from pipeline.stitch.stitching import stitch
 from pipeline.training.classification import Classification
 from pipeline.training.loop import train
-from pipeline.training.objectives import supervised
 from pipeline.units.execution import run_units
 from pipeline.units.unit import Unit
 
@@ -116,7 +115,7 @@ def fine_tuned(name: str, settings: Encoder, rows: pd.DataFrame) -> Base:
     n_outputs, few = 1 + int(rows["label"].max()), rows.head(N_TUNED)
     model = build_classifier(parts, pooling=settings.pooling, head=settings.head, n_outputs=n_outputs, seed=SEED)
     inputs = encode_rows(parts.tokenizer, few, settings)
-    loss = supervised.build(loss=settings.loss.build(n_outputs=n_outputs), n_outputs=n_outputs)
+    loss = settings.objective.build(loss=settings.loss.build(n_outputs=n_outputs), n_outputs=n_outputs)
     groups = [{"params": list(model.parameters()), "lr": settings.learning_rate, "weight_decay": 0.01}]
     objective = Classification(inputs, torch.tensor(few["label"].tolist()), loss)
     train(model, objective, groups, settings=settings, seed=SEED, device="cpu")

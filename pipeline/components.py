@@ -5,34 +5,52 @@ Names and options are read from the source text, so that params are checked with
 
 import ast
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pipeline.errors.exceptions import ParamsError
 
 ROOT = Path(__file__).parent
 NUMBER = int | float
-SIMPLE_TYPES: dict[str, Any] = {
-    "int": int,
-    "float": NUMBER,
-    "str": str,
-    "bool": bool,
-    "list": list,
-    "dict": dict,
-}
+SIMPLE_TYPES: dict[str, Any] = {"int": int, "float": NUMBER, "str": str, "bool": bool, "list": list, "dict": dict}
+
+
+@cache
+def kinds() -> tuple[str, ...]:
+    """Return the kinds of components, sorted: the folders `pipeline/*/<kind>/` in which every module has a `build`."""
+    folders = {path.parent for path in ROOT.glob("*/*/*.py")}
+    return tuple(sorted(folder.name for folder in folders if _holds_components(folder)))
+
+
+def _holds_components(folder: Path) -> bool:
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in _modules(folder)]
+    return bool(trees) and all(_function(tree, "build") for tree in trees)
 
 
 @cache
 def available(kind: str) -> tuple[str, ...]:
     """Return the sorted names of the components of a kind, such as `available("heads")`."""
-    return tuple(sorted(path.stem for path in _folder(kind).glob("*.py") if path.stem != "__init__"))
+    return tuple(path.stem for path in _modules(_folder(kind)))
+
+
+def having(kind: str, constant_name: str, value: Any = True) -> list[str]:
+    """Return the names of the components of a kind in whose files a constant has a value.
+
+    >>> having("heads", "READS", "vector")
+    ['linear', 'mlp']
+    """
+    return [name for name in available(kind) if constant(kind, name, constant_name) == value]
+
+
+def _modules(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.py") if path.stem != "__init__")
 
 
 @cache
 def _folder(kind: str) -> Path:
-    [folder] = ROOT.glob(f"**/{kind}")
+    [folder] = ROOT.glob(f"*/{kind}")
     return folder
 
 
@@ -46,15 +64,45 @@ def module_of(kind: str, name: str) -> str:
 
 
 def load(kind: str, name: str, function: str = "build") -> Callable[..., Any]:
-    """Import `pipeline/<kind>/<name>.py` and return its `build`, or another of its functions.
+    """Import `pipeline/*/<kind>/<name>.py` and return its `build`, or another of its functions.
 
     Raises:
         ParamsError: if there is no such file.
     """
     if name not in available(kind):
         raise ParamsError(f"{kind}: got {name!r}, expected one of {list(available(kind))}. Correct the name.")
-    found: Callable[..., Any] = getattr(importlib.import_module(module_of(kind, name)), function)
-    return found
+    loaded: Callable[..., Any] = getattr(importlib.import_module(module_of(kind, name)), function)
+    return loaded
+
+
+def build(kind: str, name: str, options: Mapping[str, Any] | None = None, /, **offered: Any) -> Any:
+    """Build a component from its options and, of what the code offers to all of its kind, the arguments that it names.
+
+    So a kind's contract can offer one more without a change to any component.
+
+    Raises:
+        TypeError: if it names an argument that is not offered.
+    """
+    return load(kind, name)(**_named(kind, name, "build", offered), **(options or {}))
+
+
+def call(kind: str, name: str, function: str, /, **offered: Any) -> Any:
+    """Call another function of a component, such as an encoder's `check`, with the arguments that it names."""
+    return load(kind, name, function)(**_named(kind, name, function, offered))
+
+
+def _named(kind: str, name: str, function: str, offered: dict[str, Any]) -> dict[str, Any]:
+    wanted = needed(kind, name, function)
+    return {argument: value for argument, value in offered.items() if argument in wanted}
+
+
+def needed(kind: str, name: str, function: str = "build") -> set[str]:
+    """Return the arguments that a component wants from the code: those without a default.
+
+    >>> needed("losses", "focal"), sorted(needed("schedules", "linear"))
+    (set(), ['n_steps', 'n_warmup_steps'])
+    """
+    return {argument.arg for argument, default in _arguments(kind, name, function) if default is None}
 
 
 @cache
@@ -67,11 +115,9 @@ def source(kind: str, name: str) -> ast.Module:
 def options(kind: str, name: str) -> dict[str, Any]:
     """Return the options a component takes from params.yaml: name -> type (`Any` where it is not a simple one).
 
-    They are the keyword-only arguments of its `build` that have a default; the others are given by the code.
+    They are the arguments of its `build` that have a default; the others come from the code.
     """
-    build = next(node for node in source(kind, name).body if isinstance(node, ast.FunctionDef) and node.name == "build")
-    pairs = zip(build.args.kwonlyargs, build.args.kw_defaults, strict=True)
-    return {argument.arg: _simple_type(argument.annotation) for argument, default in pairs if default is not None}
+    return {argument.arg: _simple_type(argument.annotation) for argument, default in _arguments(kind, name) if default}
 
 
 def defaults(kind: str, name: str) -> dict[str, Any]:
@@ -80,9 +126,7 @@ def defaults(kind: str, name: str) -> dict[str, Any]:
     >>> defaults("losses", "focal")
     {'gamma': 2.0}
     """
-    build = next(node for node in source(kind, name).body if isinstance(node, ast.FunctionDef) and node.name == "build")
-    pairs = zip(build.args.kwonlyargs, build.args.kw_defaults, strict=True)
-    return {argument.arg: ast.literal_eval(default) for argument, default in pairs if default is not None}
+    return {argument.arg: ast.literal_eval(default) for argument, default in _arguments(kind, name) if default}
 
 
 def constant(kind: str, name: str, constant_name: str) -> Any:
@@ -93,15 +137,23 @@ def constant(kind: str, name: str, constant_name: str) -> Any:
     return None
 
 
+@cache
+def _arguments(kind: str, name: str, function: str = "build") -> list[tuple[ast.arg, ast.expr | None]]:
+    """Return the arguments of a component's function, all of them by keyword, each with its default."""
+    arguments = _function(source(kind, name), function)[0].args
+    return list(zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True))
+
+
+def _function(tree: ast.Module, name: str) -> list[ast.FunctionDef]:
+    return [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name]
+
+
 def _simple_type(annotation: ast.expr | None) -> Any:
     if isinstance(annotation, ast.Name):
         return SIMPLE_TYPES.get(annotation.id, Any)
     if isinstance(annotation, ast.Subscript) and isinstance(annotation.value, ast.Name):
         if annotation.value.id == "Literal" and isinstance(annotation.slice, ast.Tuple | ast.Constant):
-            values = ast.literal_eval(annotation.slice)
-            from typing import Literal
-
-            return Literal[values]
+            return Literal[ast.literal_eval(annotation.slice)]
         return SIMPLE_TYPES.get(annotation.value.id, Any)
     if isinstance(annotation, ast.BinOp):
         left, right = _simple_type(annotation.left), _simple_type(annotation.right)

@@ -1,11 +1,15 @@
 """What a component of each kind must offer: one Protocol per folder. Read this page first.
 
-A component is one file `pipeline/<kind>/<name>.py` with a function `build`. Its keyword-only arguments without a default
-come from the code and stand in the protocols below; those with a default are the options that params.yaml may set.
+A component is one file `pipeline/*/<kind>/<name>.py` with a function `build`, whose arguments all go by keyword. Those with a
+default are the options that params.yaml may set. Those without come from the code: a `Build...` protocol below says all that
+is offered to its kind, and a component names what it needs of it (`components.build` passes just that). Constants say what it
+reads: `FILES` names the options that are files in models/, `MODELS` those that are a folder there with a model, or a hub
+checkpoint `owner/name@<40-hex commit>`, `PACKAGES` those that are a folder in an installed package, and `LIBRARIES` the
+packages on whose versions its results depend.
 Shapes: B rows of a batch, T tokens, H hidden units, L layers, C labels of a task, N rows, M models.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -16,7 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
-
 
 PROBABILITY = "probability:"  # before a label's name: a column of a submission's predictions
 
@@ -102,13 +105,20 @@ class BuildEncoder(Protocol):
     def __call__(self, *, texts: Sequence[str], max_length: int, seed: int) -> EncoderParts: ...
 
 
-class RestoreEncoder(Protocol):
-    """`encoders/`, function `restore`: make both again from the folder to which the configuration and tokenizer were saved.
+class Encoder(Protocol):
+    """What an encoder's file has besides `build`: torch is imported inside functions only; `options` hold defaults too."""
 
-    The weights may be anything: they are loaded afterwards.
-    """
+    def restore(self, *, folder: Path) -> EncoderParts:
+        """Make both again from the folder to which configuration and tokenizer were saved; weights are loaded afterwards."""
 
-    def __call__(self, *, folder: Path) -> EncoderParts: ...
+    def check(self, *, options: dict[str, Any], max_length: int) -> Iterable[tuple[tuple[str, ...], str, str]]:
+        """Yield what can be seen to be wrong without loading anything, as `Problem`s located within the encoder's section."""
+
+    def n_parameters(self, *, options: dict[str, Any], max_length: int) -> int | None:
+        """Return about how many parameters it has, or None where nothing on this machine says so."""
+
+    def state_width(self, *, options: dict[str, Any]) -> int | None:
+        """Return the width of its states, or None where nothing on this machine says so."""
 
 
 class BuildPooling(Protocol):
@@ -130,8 +140,8 @@ class BuildHead(Protocol):
 class BuildFusion(Protocol):
     """`fusions/`: a module (states, attention_mask (B, T)) -> (B, T, F), with F as its attribute `output_size: int`.
 
-    `states` are two or more float tensors (B, T, H_i), H_i as in `sizes`: sides aligned to the tokens of the first one, the
-    frame. What stands at masked positions must not change the others. A row of padding only gives finite values.
+    `states` are two or more float tensors (B, T, H_i), H_i as in `sizes`, aligned to the tokens of the first one. What stands
+    at masked positions must not change the others. A row of padding only gives finite values.
     """
 
     def __call__(self, *, sizes: Sequence[int]) -> "torch.nn.Module": ...
@@ -181,9 +191,7 @@ class BuildAugmenter(Protocol):
     """`augmenters/`: it may learn from the corpus, the rows of ONE fold, so that its copies stay within that fold.
 
     `SPARES = True` says that it works word by word and can spare any set of words that `reserved` names, not only drop
-    what lost one. `FILES` names the options that are files in models/; `MODELS` those that are a folder in models/ or a hub
-    checkpoint `owner/name@<40-hex commit>`. `NEEDS_LABELS = True` says that it can do nothing with rows without labels.
-    `LIBRARIES` names the packages whose versions its copies depend on.
+    what lost one; `NEEDS_LABELS = True` that it can do nothing with rows without labels.
     """
 
     def __call__(self, *, corpus: Corpus, device: str) -> Augmenter: ...
@@ -203,15 +211,11 @@ class BuildObjective(Protocol):
     training's steps that are done. `loss` is a built component of `losses/`. The loop adds up the sums of a step's batches
     and divides by its rows, so nothing may be averaged over a batch. Randomness comes from torch's global generator, which
     the loop seeds per step and batch. A batch in which nothing counts gives a finite 0.
-
     `READS = "unlabelled"` says that the batch also carries the inputs of unlabelled rows as `original_<name>` and those of
-    their variants as `variant_<name>`, as many per labelled row as the function's attribute `ratio: int` says (see
-    `pipeline/training/unlabelled.py`).
+    their variants as `variant_<name>`, as many per labelled row as the function's attribute `ratio: int` says.
     """
 
-    def __call__(
-        self, *, loss: Any, n_outputs: int
-    ) -> "Callable[[Any, dict[str, torch.Tensor], float], torch.Tensor]": ...
+    def __call__(self, *, loss: Any, n_outputs: int) -> "Callable[..., torch.Tensor]": ...
 
 
 class Baseline(Protocol):
@@ -250,7 +254,11 @@ class Stacker(Protocol):
 
 
 class BuildStacker(Protocol):
-    """`stackers/`: a rung of the ensemble's ladder."""
+    """`stackers/`: a rung of the ensemble's ladder.
+
+    `REFIT` is "nothing" where nothing is fitted, "quick" where that takes no time to speak of; absent where it does. The one
+    with `KEEPS_SINGLE = True` gives back the probabilities of a single member.
+    """
 
     def __call__(self, *, metric: "Metric", seed: int) -> Stacker: ...
 
@@ -279,10 +287,7 @@ class Format(Protocol):
     """A form of submission file."""
 
     def write(self, predictions: dict[str, "pd.DataFrame"], samples: dict[str, Path | None], folder: Path) -> Path:
-        """Write the submission of all tasks into a folder and return its path.
-
-        `predictions` holds per task, in the order of the test file, `row_id`, `label` (text) and `probability:<label>`.
-        """
+        """Write the submission of all tasks into a folder, return its path; rows hold `row_id` and `TaskKind.answers`."""
 
     def check(self, path: Path, predictions: dict[str, "pd.DataFrame"], samples: dict[str, Path | None]) -> None:
         """Read the file back from disk and raise `DataError` on anything that the competition would refuse."""

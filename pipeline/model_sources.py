@@ -57,6 +57,17 @@ def locate(model: str) -> tuple[str, str | None]:
     raise ParamsError(f"model: no such folder: {model}. {REMEDY}", code="E204")
 
 
+def misplaced(path: str, what: str, *, folder: str = "models") -> str | None:
+    """Return why a file or folder lies where DVC does not watch it, or None.
+
+    >>> misplaced("data/x.txt", "file")
+    'must lie in models/, which DVC watches, got data/x.txt. Move the file there.'
+    """
+    if Path(path).is_relative_to(folder) and ".." not in Path(path).parts:
+        return None
+    return f"must lie in {folder}/, which DVC watches, got {path}. Move the {what} there."
+
+
 def checkpoint_folder(
     *, path: str | None = None, package: str | None = None, hub_id: str | None = None, revision: str | None = None
 ) -> Path | None:

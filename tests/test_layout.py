@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -28,9 +29,12 @@ FLOORS = [
 ]
 MOST_MODULES, MOST_LINES, MOST_LINES_OF_A_FUNCTION = 15, 300, 40
 MODULES = sorted((ROOT / "pipeline").rglob("*.py"))
+STAGES = sorted((ROOT / "stages").glob("*.py"))
 FOLDERS = sorted({path.parent for path in MODULES})
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in MODULES}
+NAMES = {kind: set(components.available(kind)) for kind in components.kinds()}
+EVERY_NAME = set[str]().union(*NAMES.values())
 
 
 def name_of(path: Path) -> str:
@@ -136,3 +140,87 @@ def test_no_module_takes_what_another_one_keeps_for_itself(path: Path) -> None:
         ]
         or room_of(path) == "components"
     )
+
+
+@pytest.mark.parametrize("path", [*MODULES, *STAGES], ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_component_is_named_outside_its_folder(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    outside = {name for kind, names in NAMES.items() if kind != path.parent.name for name in names}
+    known_here = NAMES.get(path.parent.name, set())
+    assert sorted(set(component_names(tree)) & outside - known_here) == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from pipeline.models.heads import linear",
+        "from pipeline.models.heads.linear import build",
+        "if head.name == 'linear': pass",
+        "if name in ('linear', 'other'): pass",
+        "components.load('heads', 'linear')",
+        "sizes = {'linear': 1, 'mlp': 2}",
+        "QUICK = ('linear', 'mlp')",
+        "raise ValueError(f'got {head}, take text_cnn')",
+        "head = 'text_cnn'",
+    ],
+)
+def test_a_component_that_is_named_is_seen(code: str) -> None:
+    assert set(component_names(ast.parse(code))) & NAMES["heads"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "tsa: Literal['none', 'linear', 'attention'] = 'linear'",
+        "class Encoder:\n    head: component('heads') = 'text_cnn'",
+        "def f():\n    '''A text_cnn is a head.'''",
+        "score = table['accuracy']",
+    ],
+)
+def test_words_that_mean_something_else_and_defaults_of_params_are_no_names(code: str) -> None:
+    assert not list(component_names(ast.parse(code)))
+
+
+def component_names(tree: ast.Module) -> Iterator[str]:
+    """Yield the names by which a module names components.
+
+    Many are plain words, such as `mean`. So a text counts where it can mean nothing else: with an underscore in it, given to
+    `components`, compared with a `name`, or beside another of its kind.
+    """
+    excepted = {id(part) for node in ast.walk(tree) if _is_no_use(node) for part in ast.walk(node)}
+    for node in ast.walk(tree):
+        if id(node) in excepted:
+            continue
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                yield from _imported(f"{node.module}.{alias.name}")
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield from (word for word in re.findall(r"\w+", node.value) if "_" in word and word in EVERY_NAME)
+        elif (isinstance(node, ast.Call) and ast.unparse(node.func).startswith("components.")) or (
+            isinstance(node, ast.Compare) and re.search(r"\bname\b", ast.unparse(node))
+        ):
+            yield from _texts(node)
+        elif isinstance(node, ast.Tuple | ast.List | ast.Set | ast.Dict):
+            texts = list(_texts(node))
+            yield from (
+                text for text in texts for names in NAMES.values() if len(names & {*texts}) > 1 and text in names
+            )
+
+
+def _is_no_use(node: ast.AST) -> bool:
+    """Return whether a node is a docstring, the values of a `Literal`, or a default of the params."""
+    if isinstance(node, ast.Subscript):
+        return ast.unparse(node.value) == "Literal"
+    if isinstance(node, ast.AnnAssign):
+        return "component(" in ast.unparse(node.annotation)
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _imported(module: str) -> Iterator[str]:
+    parts = module.split(".")
+    if parts[0] == "pipeline":
+        yield from (name for kind, name in pairwise(parts) if name in NAMES.get(kind, ()))
+
+
+def _texts(node: ast.AST) -> Iterator[str]:
+    yield from (part.value for part in ast.walk(node) if isinstance(part, ast.Constant) and part.value in EVERY_NAME)

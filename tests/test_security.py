@@ -96,7 +96,7 @@ def test_P6_I18_code_of_a_checkpoint_is_never_run(
     asked = []
     monkeypatch.setattr("builtins.input", lambda text: asked.append(text) or "y")
     with pytest.raises(ParamsError):
-        pretrained.build(texts=[], max_length=8, seed=0, path=str(tmp_path))
+        pretrained.build(max_length=8, path=str(tmp_path))
     assert not planted.exists() and not asked
 
 

@@ -10,8 +10,7 @@ import psutil
 from tabulate import tabulate
 
 from pipeline.artifacts.paths import encoder_recipe_path, stage_recipe_path
-from pipeline.checks.model_sizes import state_width
-from pipeline.checks.unit_needs import Need, encoder_need, stitch_need, worker_count
+from pipeline.checks.unit_needs import Need, encoder_need, state_width, stitch_need, worker_count
 from pipeline.errors.exceptions import MachineError
 from pipeline.number_formats import size_text
 from pipeline.units.store import STORE

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import joblib
 
-from pipeline.checks.model_sizes import n_parameters, state_width
 from pipeline.reproducibility import derive_seed
 from pipeline.units.store import STORE, StoredUnit
 
 if TYPE_CHECKING:
     from pipeline.artifacts.folds import Folds
     from pipeline.params.encoders import Encoder, Training
+    from pipeline.params.fields import Component
     from pipeline.params.run import Run
     from pipeline.params.stitch import Stitch
 
@@ -25,6 +25,7 @@ OPTIMIZER_STATES = 2  # values that AdamW keeps of each weight
 GENERATIONS = 3  # of checkpoints: two, and the one being written
 WORKER_BYTES = 500_000_000  # a process with torch and transformers, measured
 HEAD_WEIGHTS = 2048  # per value of a state: those of a bilstm of 256 units, a large head
+UNKNOWN_WIDTH = 1024
 Place = tuple[str, int, int]
 
 
@@ -72,7 +73,7 @@ def encoder_need(
         seed: of the whole run.
         recipe: the digest under which finished models are found in the unit store; None: there are none.
     """
-    weights = n_parameters(settings.source, max_length=settings.max_length)
+    weights = settings.source.call("n_parameters", max_length=settings.max_length)
     if weights is not None:
         weights += HEAD_WEIGHTS * state_width(settings.source)
     seeds = {derive_seed(seed, *place) for place in places}
@@ -90,20 +91,26 @@ def stitch_need(
     recipes: Mapping[str, str],
 ) -> Need:
     """Return what the stitched models need; `recipes` has the digest of each head, the others are as in `encoder_need`."""
-    widths = {name: state_width(one.source) for name, one in encoders.items()}
+    widths = {name: state_width(encoder.source) for name, encoder in encoders.items()}
     models = settings.models(list(encoders))
     groups = settings.groups(list(encoders))
     finished = finished_seeds("stitch")
     n_done, largest = 0, 0
     for name, (group, _) in models.items():
-        members = groups[group] or sorted(encoders, key=lambda one: -widths[one])[:2]
-        largest = max(largest, HEAD_WEIGHTS * sum(widths[one] for one in members))
+        members = groups[group] or sorted(encoders, key=lambda encoder: -widths[encoder])[:2]
+        largest = max(largest, HEAD_WEIGHTS * sum(widths[member] for member in members))
         head = name.removeprefix(f"{group}+")
         seeds = {derive_seed(seed, *place, *members, head) for place in places}
         n_done += len(seeds & finished.get(recipes.get(head, ""), set())) if groups[group] else 0
     if settings.unfreeze:
-        largest += 2 * max((n_parameters(one.source, max_length=one.max_length) or 0) for one in encoders.values())
+        sizes = [encoder.source.call("n_parameters", max_length=encoder.max_length) for encoder in encoders.values()]
+        largest += 2 * max(size or 0 for size in sizes)
     return _need("stitched", len(models) * len(places), n_done, largest, settings, run)
+
+
+def state_width(source: "Component") -> int:
+    """Return the width of an encoder's states; a large one where nothing on this machine says so."""
+    return source.call("state_width") or UNKNOWN_WIDTH
 
 
 def _need(name: str, n_units: int, n_done: int, weights: int | None, settings: "Training", run: "Run") -> Need:
@@ -119,12 +126,12 @@ def _need(name: str, n_units: int, n_done: int, weights: int | None, settings: "
 
 def finished_seeds(step: str) -> dict[str, set[int]]:
     """Return the seeds of the finished units of a step in the unit store, by their recipe."""
-    found: dict[str, set[int]] = {}
+    seeds: dict[str, set[int]] = {}
     for result in STORE.glob("*/result"):
         about = StoredUnit(result.parent, "finished").about
         if about.get("step") == step:
-            found.setdefault(about["recipe"], set()).add(about["seed"])
-    return found
+            seeds.setdefault(about["recipe"], set()).add(about["seed"])
+    return seeds
 
 
 def worker_count(run: "Run") -> int:

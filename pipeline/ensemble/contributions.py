@@ -24,7 +24,6 @@ from pipeline.ensemble.stacking import Ensemble, Members, build_ensemble
 from pipeline.reproducibility import derive_seed
 
 Ladder = Mapping[str, Callable[[], Stacker]]
-QUICK = ("mean", "rank_mean", "greedy")
 REFIT_NUMBERS = 50_000_000  # what refits may read in all: lightgbm takes 1.6 s per million, greedy 0.2
 logger = logging.getLogger(__name__)
 
@@ -42,14 +41,17 @@ def keep(members: Members, names: Sequence[str]) -> Members:
 
 
 def leave_out_rung(members: Members, *, chosen: str, ladder: Iterable[str], n_left_out: int) -> str:
-    """Return the rung from which models are left out: the chosen one if its refits are quick, else greedy, else mean.
+    """Return the rung from which models are left out: the chosen one if its refits are quick, else a quick one of the ladder.
 
+    Those come first that fit anything at all; where the ladder has none, it is the stacker that keeps a single member.
     It depends on sizes alone, not on the time measured, so that the same data gives the same numbers everywhere.
     """
     n_fits = n_left_out * len(members.folds) * int(members.folds.max() + 1)
-    if chosen.partition("-")[0] in QUICK or n_fits * members.out_of_fold[0].size <= REFIT_NUMBERS:
+    is_quick = components.constant("stackers", chosen.partition("-")[0], "REFIT") is not None
+    if is_quick or n_fits * members.out_of_fold[0].size <= REFIT_NUMBERS:
         return chosen
-    return "greedy" if "greedy" in ladder else "mean"
+    stand_ins = [name for name in components.having("stackers", "REFIT", "quick") if name in ladder]
+    return [*stand_ins, *components.having("stackers", "KEEPS_SINGLE")][0]
 
 
 def cross_fitted(members: Members, build: Callable[[], Stacker]) -> np.ndarray:
@@ -92,7 +94,7 @@ def describe_stitching(
         rest = keep(members, others)
         ensembles["without"] = (rest, build_ensemble(rest, ladder=ladder, metric=metric, tune=tune, seed=seed))
     rung = leave_out_rung(members, chosen=ensemble.chosen, ladder=ladder, n_left_out=len(parents))
-    build = ladder.get(rung) or partial(components.load("stackers", rung), metric=metric, seed=seed)
+    build = ladder.get(rung) or partial(components.build, "stackers", rung, metric=metric, seed=seed)
     singles = dict.fromkeys([*parents, *(encoder for group in parents.values() for encoder in group)])
     candidates: dict[Key, np.ndarray] = {
         **{("ensemble", key): one.out_of_fold.mean(axis=0) for key, (_, one) in ensembles.items()},

@@ -156,7 +156,8 @@ def build_ensemble(
         seed: of the bootstraps that choose.
     """
     if len(members.names) < 2:
-        ladder = {"mean": partial(components.load("stackers", "mean"), metric=metric, seed=seed)}
+        [name] = components.having("stackers", "KEEPS_SINGLE")
+        ladder = {name: partial(components.build, "stackers", name, metric=metric, seed=seed)}
     labels, clusters = members.train.labels, members.train.clusters
     if members.folds.max() < 2:
         logger.warning("task %s: two folds leave nothing to choose on: the first rung is used, untuned.", members.task)

@@ -105,7 +105,7 @@ def input_embedding(backbone: "PreTrainedModel") -> nn.Module:
     try:
         embedding: nn.Module = backbone.get_input_embeddings()
     except NotImplementedError:
-        embedding = cast(nn.Module, backbone.embeddings)  # word_vectors
+        embedding = cast(nn.Module, backbone.embeddings)  # of `WordVectorsModel`
     return embedding
 
 
@@ -119,9 +119,9 @@ def build_readout(spec: dict[str, Any], hidden_size: int, n_layers: int, n_outpu
     pooling = None
     if spec["pooling"] is not None:
         name, options = spec["pooling"]
-        pooling = components.load("poolings", name)(hidden_size=hidden_size, n_layers=n_layers, **options)
+        pooling = components.build("poolings", name, options, hidden_size=hidden_size, n_layers=n_layers)
     name, options = spec["head"]
-    head = components.load("heads", name)(input_size=hidden_size, n_outputs=n_outputs, **options)
+    head = components.build("heads", name, options, input_size=hidden_size, n_outputs=n_outputs)
     return Readout(pooling, head, {**spec, "n_outputs": n_outputs})
 
 

@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from pipeline import components
 from pipeline.params.fields import Component, PositiveFloat, PositiveInt, Ratio, Section, component
 
 WAYS = ("augmenter", "sequential", "one_of")
@@ -58,15 +57,14 @@ class Step(Section):
     def flows(self) -> list[list[Component]]:
         """Return the flows of which each row gets one: augmenters one after another."""
         if self.one_of is not None:
-            return [[one] for one in self.one_of]
+            return [[augmenter] for augmenter in self.one_of]
         return [self.sequential or [self.augmenter]]  # type: ignore[list-item]
 
     @property
     def needs_labels(self) -> bool:
         """Return whether it can do nothing with rows without labels."""
-        used = [one for flow in self.flows for one in flow]
         guided = self.guide is not None and self.guide.by == "tfidf"
-        return guided or any(components.constant(one.kind, one.name, "NEEDS_LABELS") for one in used)
+        return guided or any(augmenter.constant("NEEDS_LABELS") for flow in self.flows for augmenter in flow)
 
     @property
     def title(self) -> str:
@@ -105,4 +103,7 @@ class Augment(Section):
 
 def flow_name(flow: list[Component]) -> str:
     """Return the name of augmenters that follow one another, with what each does where it can do several things."""
-    return " > ".join(" ".join([one.name, *(one.options[key] for key in WHAT if key in one.options)]) for one in flow)
+    deeds = [
+        [augmenter.name, *(augmenter.options[key] for key in WHAT if key in augmenter.options)] for augmenter in flow
+    ]
+    return " > ".join(" ".join(words) for words in deeds)

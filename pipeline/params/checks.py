@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import components
 from pipeline.errors.exceptions import expected
-from pipeline.params.checks_files import _check_encoder, _check_folder, _check_sources
+from pipeline.model_sources import misplaced
+from pipeline.params.checks_augment import check_augment, check_unlabelled
 from pipeline.params.problems import Problem
 
 if TYPE_CHECKING:
-    from pipeline.params.augment import Augment
     from pipeline.params.encoders import Encoder
     from pipeline.params.root import Params
     from pipeline.params.stitch import Stitch
@@ -21,23 +21,40 @@ NAME = re.compile(r"[a-z0-9_-]+")
 RESERVED = {"ensemble", "scores"}
 
 
-def _within(place: tuple[Any, ...], problems: Iterable[Problem]) -> Iterator[Problem]:
-    """Yield problems whose locations are told from a place."""
-    yield from (Problem((*place, *location), text, code) for location, text, code in problems)
+def _within(section: tuple[Any, ...], problems: Iterable[Problem]) -> Iterator[Problem]:
+    """Yield problems whose locations are relative to a section."""
+    yield from (Problem((*section, *location), text, code) for location, text, code in problems)
+
+
+def check_files(values: dict[str, Any]) -> Iterator[Problem]:
+    """Yield the competition's files that are not there; `values` need not be right otherwise."""
+    tasks = values.get("tasks")
+    for name, task in tasks.items() if isinstance(tasks, dict) else ():
+        submission = task.get("submission") if isinstance(task, dict) else None
+        sections = {("train",): task, ("test",): task, ("unlabelled",): task, ("submission", "sample"): submission}
+        for key, section in sections.items():
+            file = section.get(key[-1]) if isinstance(section, dict) else None
+            if not isinstance(file, str):
+                continue
+            if text := misplaced(file, "file", folder=f"data/{values.get('competition')}"):
+                yield Problem(("tasks", name, *key), text, "E202")
+            elif not os.path.isfile(file):  # pathlib raises on names that are too long
+                text = f"no such file: {file}. Put the competition's files there or correct the path."
+                yield Problem(("tasks", name, *key), text, "E202")
 
 
 def check_names(values: dict[str, Any]) -> Iterator[Problem]:
     """Yield the names that DVC could not address; `values` need not be right otherwise."""
     stitch = values.get("stitch")
-    places: dict[tuple[str, ...], Any] = {(name,): values.get(name) for name in ("tasks", "encoders", "baselines")}
-    places["stitch", "heads"] = stitch.get("heads") if isinstance(stitch, dict) else None
-    for place, names in places.items():
+    mappings: dict[tuple[str, ...], Any] = {(name,): values.get(name) for name in ("tasks", "encoders", "baselines")}
+    mappings["stitch", "heads"] = stitch.get("heads") if isinstance(stitch, dict) else None
+    for location, names in mappings.items():
         for name in names if isinstance(names, dict) else ():
             if not (isinstance(name, str) and NAME.fullmatch(name)):
                 text = (
                     f"names must be text that matches [a-z0-9_-]+, or DVC cannot address them, got {name!r}. Rename it."
                 )
-                yield Problem((*place, name), text, "E202")
+                yield Problem((*location, name), text, "E202")
 
 
 def check_together(params: "Params") -> Iterator[Problem]:
@@ -64,19 +81,17 @@ def check_together(params: "Params") -> Iterator[Problem]:
     for name, encoder in params.encoders.items():
         yield from _within(("encoders", name), _check_encoder(encoder, params.run.device))
         if components.constant("objectives", encoder.objective.name, "READS") == "unlabelled":
-            yield from (Problem(("encoders", name, "objective"), text) for text in _check_unlabelled(params))
+            yield from (Problem(("encoders", name, "objective"), text) for text in check_unlabelled(params))
 
 
 def _check_task(task: "Task") -> Iterator[Problem]:
-    wanted, name = components.constant(task.kind.kind, task.kind.name, "N_LABELS"), task.kind.name
-    if wanted is not None and task.labels is not None and len(task.labels) != wanted:
-        yield Problem(("labels",), f"a {name} task has {wanted} labels, got {len(task.labels)}. Set another kind.")
-    needed = components.constant(task.metric.kind, task.metric.name, "N_LABELS")
-    if needed is not None and needed != wanted:
-        kinds = [
-            k for k in components.available("task_kinds") if components.constant("task_kinds", k, "N_LABELS") == needed
-        ]
-        text = f"{task.metric.name} is for {needed} labels. Take another metric, or set kind: {' or '.join(kinds)}."
+    n_labels, n_of_metric = task.kind.constant("N_LABELS"), task.metric.constant("N_LABELS")
+    if n_labels is not None and task.labels is not None and len(task.labels) != n_labels:
+        text = f"a {task.kind.name} task has {n_labels} labels, got {len(task.labels)}. Set another kind."
+        yield Problem(("labels",), text)
+    if n_of_metric is not None and n_of_metric != n_labels:
+        kinds = " or ".join(components.having("task_kinds", "N_LABELS", n_of_metric))
+        text = f"{task.metric.name} is for {n_of_metric} labels. Take another metric, or set kind: {kinds}."
         yield Problem(("metric",), text)
     if len(set(task.labels or ())) < len(task.labels or ()):
         yield Problem(("labels",), f"each label must stand once, got {task.labels}. Remove the copies.")
@@ -91,6 +106,12 @@ def _check_task(task: "Task") -> Iterator[Problem]:
     except (LookupError, ValueError):
         text = f"must be a name of Python's codecs, such as gb18030, got {task.encoding!r}. Correct it."
         yield Problem(("encoding",), text, "E202")
+
+
+def _check_encoder(encoder: "Encoder", device: str) -> Iterator[Problem]:
+    if encoder.precision in ("bf16", "fp16") and device == "cpu":
+        yield Problem(("precision",), f"{encoder.precision} needs a GPU, but run.device is cpu. Use auto or fp32.")
+    yield from encoder.source.call("check", max_length=encoder.max_length)
 
 
 def check_stitch(stitch: "Stitch", encoders: "dict[str, Encoder]") -> Iterator[Problem]:
@@ -125,42 +146,3 @@ def check_stitch(stitch: "Stitch", encoders: "dict[str, Encoder]") -> Iterator[P
         if len(ways) > 1 or any(selection != "inner" for selection, _ in ways):
             text = f"held_out takes the rows that {names} spared. Give them epoch_selection: inner and one inner_ratio."
             yield Problem(("head_rows",), text)
-
-
-def check_augment(augment: "Augment", tasks: "dict[str, Task]") -> Iterator[Problem]:
-    """Yield what is wrong with the copies to make: files, models, contradictions between keys."""
-    for number, step in enumerate(augment.steps):
-        place = ("steps", number)
-        for position, name in enumerate(step.tasks or []):
-            if name not in tasks:
-                yield Problem((*place, "tasks", position), expected(name, tasks))
-        for one in (one for flow in step.flows for one in flow):
-            yield from (Problem(place, text, "E204") for text in _check_sources(one))
-            if (step.kept_ratio or step.guide) and not components.constant(one.kind, one.name, "SPARES"):
-                text = f"{one.name} cannot spare single words. Remove kept_ratio and guide, or take another."
-                yield Problem(place, text)
-        if step.guide is not None and (step.guide.by == "gradient") != (step.guide.model is not None):
-            yield Problem((*place, "guide"), "by: gradient needs a model, by: tfidf takes none. Correct one of them.")
-        elif step.guide is not None and step.guide.model is not None:
-            guide = (*place, "guide", "model")
-            yield from (Problem(guide, text, "E204") for text in _check_folder(step.guide.model))
-            if not os.path.isfile(f"{step.guide.model}/readout.json"):
-                text = f"must be a fold model's folder, with readout.json, got {step.guide.model}. Copy one to models/."
-                yield Problem(guide, text, "E204")
-    quality = augment.quality
-    if quality.similarity is not None:
-        yield from (Problem(("quality", "similarity"), text, "E204") for text in _check_sources(quality.similarity))
-    elif (quality.min_similarity, quality.max_similarity) != (0, 1):
-        text = "a range needs a similarity. Name one, or remove min_similarity and max_similarity."
-        yield Problem(("quality",), text)
-    if quality.min_similarity > quality.max_similarity:
-        yield Problem(("quality", "min_similarity"), "must be at most max_similarity. Lower it.")
-
-
-def _check_unlabelled(params: "Params") -> Iterator[str]:
-    """Yield why there are no texts without labels for an objective that learns from them."""
-    without = [n for n, one in params.tasks.items() if one.unlabelled is None and one.missing_labels != "unlabelled"]
-    if without and not params.augment.transductive:
-        yield f"learns from texts without labels. Give tasks.{without[0]}.unlabelled, or set augment.transductive."
-    if all(step.needs_labels for step in params.augment.steps):
-        yield "learns from variants of texts without labels. Add a step to augment.steps that needs no labels."

@@ -60,18 +60,19 @@ class Encoder(Training):
     @model_validator(mode="before")
     @classmethod
     def _vector_heads_pool_by_mean(cls, data: Any) -> Any:
-        head = data.get("head", "linear") if isinstance(data, dict) else None
+        head = data.get("head", cls.model_fields["head"].default) if isinstance(data, dict) else None
         name = head.get("name") if isinstance(head, dict) else head
-        if name in components.available("heads") and components.constant("heads", name, "READS") == "vector":
+        if name in components.having("heads", "READS", "vector"):
             data = {**data, "pooling": data.get("pooling") or "mean"}
         return data
 
     @model_validator(mode="after")
     def _head_and_pooling_agree(self) -> "Encoder":
-        if self.pooling is not None and components.constant("heads", self.head.name, "READS") == "tokens":
+        if self.pooling is not None and self.head.constant("READS") == "tokens":
+            others = " or ".join(components.having("heads", "READS", "vector"))
             raise PydanticCustomError(
                 "contradiction",
-                "pooling: head {head} reads token states and takes no pooling. Remove it, or choose head linear or mlp",
-                {"head": self.head.name},
+                "pooling: head {head} reads token states and takes no pooling. Remove it, or choose head {others}",
+                {"head": self.head.name, "others": others},
             )
         return self

@@ -1,6 +1,5 @@
 """What every section of params.yaml is made of: strict sections, components by name, and the settings of a training."""
 
-import inspect
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -29,11 +28,18 @@ class Component(Section):
     name: str
     options: dict[str, Any] = {}
 
-    def build(self, **arguments: Any) -> Any:
-        """Build the component from its options and the arguments that the code gives."""
-        build = components.load(self.kind, self.name)
-        named = inspect.signature(build).parameters
-        return build(**{name: value for name, value in arguments.items() if name in named}, **self.options)
+    def constant(self, name: str) -> Any:
+        """Return the value of a constant of the component's file, such as a head's `READS`, or None."""
+        return components.constant(self.kind, self.name, name)
+
+    def build(self, **offered: Any) -> Any:
+        """Build the component from its options and, of what the code offers, the arguments that it names."""
+        return components.build(self.kind, self.name, self.options, **offered)
+
+    def call(self, function: str, **offered: Any) -> Any:
+        """Call another function of the component's file with, if it names them, all its `options`, set or default."""
+        options = {**components.defaults(self.kind, self.name), **self.options}
+        return components.call(self.kind, self.name, function, options=options, **offered)
 
 
 def component(kind: str) -> Any:
@@ -61,14 +67,6 @@ def component(kind: str) -> Any:
             raise PydanticCustomError(kind_of_error, "{text}", {"text": " ".join(wrong)})
         return Component(kind=kind, name=name, options=options)
 
-    schema: dict[str, Any] = {
-        "anyOf": [
-            {"enum": list(components.available(kind))},
-            {
-                "type": "object",
-                "required": ["name"],
-                "properties": {"name": {"enum": list(components.available(kind))}},
-            },
-        ]
-    }
-    return Annotated[Component, BeforeValidator(parse), Field(json_schema_extra={"component": kind, **schema})]
+    names = {"enum": list(components.available(kind))}
+    forms: list[Any] = [names, {"type": "object", "required": ["name"], "properties": {"name": names}}]
+    return Annotated[Component, BeforeValidator(parse), Field(json_schema_extra={"component": kind, "anyOf": forms})]

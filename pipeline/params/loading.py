@@ -10,8 +10,7 @@ from pydantic import ValidationError
 
 from pipeline.errors.exceptions import ParamsError
 from pipeline.params.augment import Augment as Augment
-from pipeline.params.checks import check_names, check_together
-from pipeline.params.checks_files import check_files
+from pipeline.params.checks import check_files, check_names, check_together
 from pipeline.params.encoders import Training
 from pipeline.params.fields import Component as Component
 from pipeline.params.problems import Problem, by_location, problem
@@ -30,7 +29,7 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
     """
     raw = read_yaml(path, sections=list(Params.model_fields))
     values = plain(raw)
-    own = _inherit_training(values)
+    set_keys = _inherit_training(values)
     problems: list[Problem] = []
     params = None
     try:
@@ -39,13 +38,15 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
         for location, items in by_location(error, values).items():
             # What is inherited was reported under training.
             depth = {"encoders": 2, "stitch": 1}.get(str(location[0]), len(location)) if location else 0
-            inherited = len(location) > depth and location[depth] not in own.get(location[:depth], {location[depth]})
+            inherited = len(location) > depth and location[depth] not in set_keys.get(
+                location[:depth], {location[depth]}
+            )
             if not inherited or items[0]["type"] == "missing":
                 problems.append(problem(items, location, root=Params))
     problems += [*check_names(values), *check_files(values), *(check_together(params) if params else ())]
     if params is None or problems:
-        lines = [f"{path}:{line_of(raw, one.location)} {dotted(one.location)}: {one.text}" for one in problems]
-        codes = {one.code for one in problems}
+        lines = [f"{path}:{line_of(raw, location)} {dotted(location)}: {text}" for location, text, _ in problems]
+        codes = {code for _, _, code in problems}
         raise ParamsError("\n".join(dict.fromkeys(lines)), code=codes.pop() if len(codes) == 1 else "E200")
     return watched(params)
 
@@ -57,8 +58,8 @@ def _inherit_training(values: dict[str, Any]) -> dict[tuple[Any, ...], set[str]]
     encoders = values["encoders"] if isinstance(values.get("encoders"), dict) else {}
     sections: dict[tuple[Any, ...], Any] = {("encoders", name): section for name, section in encoders.items()}
     sections["stitch",] = values.get("stitch")
-    sections = {place: section for place, section in sections.items() if isinstance(section, dict)}
-    own = {place: set(section) for place, section in sections.items()}
+    sections = {location: section for location, section in sections.items() if isinstance(section, dict)}
+    set_keys = {location: set(section) for location, section in sections.items()}
     for section in sections.values():
         section.update({**known, **section})
-    return own
+    return set_keys

@@ -5,8 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipeline import components
-from pipeline.params.encoders import Training
+from pipeline.params.encoders import Encoder, Training
 from pipeline.params.fields import Component, PositiveInt, Ratio, Section, component
 
 
@@ -59,6 +58,11 @@ class Stitch(Training):
     unfreeze: Annotated[int, Field(ge=0)] = 0
     """So many layers from the top of each encoder are trained along, at `learning_rate`; needs `online`."""
 
+    @property
+    def objective(self) -> Component:
+        """Return what training minimises: always what an encoder's does unless told."""
+        return Component(kind="objectives", name=Encoder.model_fields["objective"].default)
+
     def groups(self, encoders: list[str]) -> dict[str, list[str] | None]:
         """Return the encoders of each pair or triple by its name; None where every fold chooses its own."""
         if isinstance(self.pairs, Best):
@@ -74,4 +78,4 @@ class Stitch(Training):
 
     def pooling_of(self, head: Component) -> Component | None:
         """Return the pooling that stands before a head; None where the head reads tokens."""
-        return self.pooling if components.constant("heads", head.name, "READS") == "vector" else None
+        return self.pooling if head.constant("READS") == "vector" else None

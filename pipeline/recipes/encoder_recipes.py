@@ -5,8 +5,7 @@ from typing import Any
 from pipeline.params.encoders import Encoder
 from pipeline.params.root import Params
 from pipeline.recipes.fingerprint import code_digests
-from pipeline.recipes.sources import _source_digest, named_components
-from pipeline.recipes.stage_recipes import _unit_code
+from pipeline.recipes.sources import named_components, source_digest, unit_code
 from pipeline.reproducibility import digest
 
 # How often a checkpoint is written changes nothing that comes out; copies stand in the key by themselves.
@@ -26,8 +25,8 @@ def encoder_recipe(params: Params, name: str) -> dict[str, Any]:
     if settings.epoch_selection == "inner":  # only then a metric has a say in training
         used += [part for task in params.tasks.values() for part in (task.kind, task.metric)]
         metrics = {name: task.metric.model_dump() for name, task in params.tasks.items()}
-    training, predicting = (_unit_code(start, used) for start in (TRAIN_START, PREDICT_START))
-    recipe = {"settings": settings_of(settings), "source": _source_digest(settings.source), "metrics": metrics}
+    training, predicting = (unit_code(start, used) for start in (TRAIN_START, PREDICT_START))
+    recipe = {"settings": settings_of(settings), "source": source_digest(settings.source), "metrics": metrics}
     return {
         **recipe,
         "train": digest({**recipe, "code": training}),

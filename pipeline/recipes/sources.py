@@ -1,8 +1,8 @@
-"""What a recipe starts from: the components that params name, and the files that those read."""
+"""What a recipe starts from: the components that params name, their code, and the files that those read."""
 
 import hashlib
-import importlib.util
 from collections.abc import Iterable, Iterator
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,13 @@ from pydantic import BaseModel
 
 from pipeline import components
 from pipeline.errors.exceptions import ParamsError
+from pipeline.model_sources import package_folder
 from pipeline.params.fields import Component
+from pipeline.recipes.fingerprint import code_digests
 from pipeline.recipes.source_modules import Definition
 
 CHECKPOINT_SUFFIXES = (".json", ".txt", ".model", ".spm", ".safetensors")
+NUMERICS_START = ("pipeline.reproducibility", "fixed_numerics")  # every unit is computed within it
 
 
 def named_components(value: Any) -> Iterator[Component]:
@@ -29,47 +32,57 @@ def named_components(value: Any) -> Iterator[Component]:
             yield from named_components(item)
 
 
-def _starts(used: Iterable[Component]) -> list[Definition]:
-    used = list(used)
-    starts = {(components.module_of(one.kind, one.name), "build") for one in used}
+def starts_of(used: Iterable[Component]) -> list[Definition]:
+    """Return where the code of components begins: their `build`, and what makes an encoder again from its folder."""
+    functions = {"encoders": ("build", "restore")}
     return sorted(
-        starts | {(components.module_of(one.kind, one.name), "restore") for one in used if one.kind == "encoders"}
+        {
+            (components.module_of(component.kind, component.name), function)
+            for component in used
+            for function in functions.get(component.kind, ("build",))
+        }
     )
 
 
-def _source_digest(source: Component) -> dict[str, str]:
-    """Return the digests of the files of a local checkpoint, or of a single file; a hub checkpoint is named by its commit.
+def unit_code(start: Definition, used: Iterable[Component]) -> dict[str, str]:
+    """Return the digests of the code of a unit's work, which uses these components."""
+    return code_digests([NUMERICS_START, start, *starts_of(used)])
 
-    Beside them stand the versions of the libraries that only this source uses: its `LIBRARIES`.
+
+def source_digest(component: Component) -> dict[str, str]:
+    """Return the digests of what a component reads: a hub checkpoint is named by its commit.
+
+    Its file says by constants which options name it: `FILES`, `MODELS` (a checkpoint's folder) and `PACKAGES` (a folder in
+    an installed package). Beside them stand the versions of the libraries that only this component uses: its `LIBRARIES`.
+
+    Raises:
+        ParamsError: if a library or package is not installed.
     """
-    options: dict[str, Any] = source.options
     digests: dict[str, str] = {}
-    for library in components.constant(source.kind, source.name, "LIBRARIES") or ():
+    for library in component.constant("LIBRARIES") or ():
         try:
-            digests[library] = importlib.metadata.version(library)
-        except importlib.metadata.PackageNotFoundError as error:
-            raise ParamsError(f"source: {source.name} needs {library}. `pip install {library}`.") from error
-    for option in components.constant(source.kind, source.name, "FILES") or ():
-        digests |= _file_digests(Path(options.get(option) or ""), suffixes=None)
-    digests |= _file_digests(Path(options.get("path") or ""))
-    for option in components.constant(source.kind, source.name, "MODELS") or ():
-        digests |= {f"{option}/{name}": one for name, one in _file_digests(Path(options.get(option) or "")).items()}
-    if options.get("package"):
-        name, _, inner = options["package"].partition("/")
-        spec = importlib.util.find_spec(name)
-        if spec and spec.submodule_search_locations:
-            digests |= _file_digests(Path(spec.submodule_search_locations[0]) / inner)
+            digests[library] = version(library)
+        except PackageNotFoundError as error:
+            raise ParamsError(f"source: {component.name} needs {library}. `pip install {library}`.") from error
+    for option in component.constant("FILES") or ():
+        digests |= file_digests(Path(component.options.get(option) or ""), suffixes=None)
+    for option in component.constant("MODELS") or ():
+        files = file_digests(Path(component.options.get(option) or ""))
+        digests |= {f"{option}/{name}": sha256 for name, sha256 in files.items()}
+    for option in component.constant("PACKAGES") or ():
+        if component.options.get(option):
+            digests |= file_digests(Path(package_folder(component.options[option])))
     return digests
 
 
-def _file_digests(place: Path, suffixes: tuple[str, ...] | None = CHECKPOINT_SUFFIXES) -> dict[str, str]:
+def file_digests(path: Path, suffixes: tuple[str, ...] | None = CHECKPOINT_SUFFIXES) -> dict[str, str]:
     """Return the digests of a file, or of a folder's files with these endings (None: any); of nothing where nothing is."""
-    if place == Path() or not place.exists():
+    if path == Path() or not path.exists():
         return {}
-    inside = sorted(path for path in place.iterdir() if path.is_file()) if place.is_dir() else []
-    files = [place] if place.is_file() else [one for one in inside if suffixes is None or one.suffix in suffixes]
+    inside = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else []
+    files = [path] if path.is_file() else [file for file in inside if suffixes is None or file.suffix in suffixes]
     digests = {}
-    for path in files:
-        with path.open("rb") as file:
-            digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    for file in files:
+        with file.open("rb") as content:
+            digests[file.name] = hashlib.file_digest(content, "sha256").hexdigest()
     return digests

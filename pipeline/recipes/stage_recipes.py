@@ -3,7 +3,6 @@
 A stage depends on its recipe instead of on folders of code, so only what reaches it makes it run again. Imports no torch.
 """
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,10 @@ from pipeline import components
 from pipeline.params.fields import Component
 from pipeline.params.root import Params
 from pipeline.recipes.fingerprint import code_digests
-from pipeline.recipes.source_modules import Definition
-from pipeline.recipes.sources import _file_digests, _source_digest, _starts, named_components
+from pipeline.recipes.sources import file_digests, named_components, source_digest, starts_of, unit_code
 from pipeline.reproducibility import digest
 
 STATES_START = ("pipeline.stitch.states", "extract")
-NUMERICS_START = ("pipeline.reproducibility", "fixed_numerics")  # every unit is computed within it
 
 
 def stage_recipe(params: Params, stage: str) -> dict[str, Any]:
@@ -24,15 +21,16 @@ def stage_recipe(params: Params, stage: str) -> dict[str, Any]:
     sections: dict[str, Any] = {
         "baseline": params.baselines,
         "augment": params.augment,
-        "stitch": [params.stitch, params.tasks],
+        "stitch": [params.stitch, params.stitch.objective, params.tasks],
         "stack": [params.stack, params.tasks],
         "submit": params.tasks,
         "report": [params.stack, params.tasks],
     }
     # Every stage reads targets or predictions.
-    starts = [(f"stages.{stage}", "main"), *_starts([*kinds_of(params), *named_components(sections.get(stage))])]
+    starts = [(f"stages.{stage}", "main"), *starts_of([*kinds_of(params), *named_components(sections.get(stage))])]
     if stage == "stack":
-        starts.append((components.module_of("stackers", "mean"), "build"))  # the ladder of a single member
+        single = components.having("stackers", "KEEPS_SINGLE")  # the ladder of a single member
+        starts += [(components.module_of("stackers", name), "build") for name in single]
     recipe: dict[str, Any] = {"code": code_digests(starts)}
     if stage == "augment":
         recipe |= _augment_digests(params)
@@ -40,7 +38,7 @@ def stage_recipe(params: Params, stage: str) -> dict[str, Any]:
         recipe |= _stitch_digests(params)
     if stage == "baseline":
         fit = ("pipeline.base_models.baselining", "fit_and_predict")
-        recipe["units"] = {name: digest(_unit_code(fit, [one])) for name, one in params.baselines.items()}
+        recipe["units"] = {name: digest(unit_code(fit, [baseline])) for name, baseline in params.baselines.items()}
     return recipe
 
 
@@ -55,32 +53,28 @@ def _augment_digests(params: Params) -> dict[str, Any]:
     steps = []
     for step in params.augment.steps:
         used = list(named_components([step, quality.similarity] if quality.similarity else step))
-        files = [_source_digest(one) for one in used]
+        files = [source_digest(component) for component in used]
         if step.guide is not None and step.guide.model is not None:
-            files.append(_file_digests(Path(step.guide.model)))
-        steps.append(digest([_unit_code(("pipeline.augment.shard_copies", "make_copies"), used), files]))
-    flips = _unit_code(("pipeline.augment.screening", "find_flips"), [quality.flip_model, *kinds_of(params)])
+            files.append(file_digests(Path(step.guide.model)))
+        steps.append(digest([unit_code(("pipeline.augment.shard_copies", "make_copies"), used), files]))
+    flips = unit_code(("pipeline.augment.screening", "find_flips"), [quality.flip_model, *kinds_of(params)])
     return {"steps": steps, "flips": digest(flips)}
 
 
 def _stitch_digests(params: Params) -> dict[str, dict[str, str]]:
     """Return the digests of the code that computes each encoder's states and that trains and applies each head."""
     states = {
-        name: digest([_unit_code(STATES_START, named_components(settings)), _source_digest(settings.source)])
+        name: digest([unit_code(STATES_START, named_components(settings)), source_digest(settings.source)])
         for name, settings in params.encoders.items()
     }
     settings = params.stitch
     inner = settings.epoch_selection == "inner"
     metrics = [part for task in params.tasks.values() for part in (task.kind, task.metric) if inner]
-    common = list(named_components([settings.fusion, settings.loss, settings.optimizer, settings.schedule, *metrics]))
+    training = [settings.loss, settings.objective, settings.optimizer, settings.schedule]
+    common = [settings.fusion, *training, *metrics]
     recipe: dict[str, dict[str, str]] = {"states": states, "train": {}, "predict": {}}
     for name, head in settings.heads.items():
         used = [*common, head, *filter(None, [settings.pooling_of(head)])]
-        recipe["train"][name] = digest(_unit_code(("pipeline.stitch.fold_training", "train_stitched"), used))
-        recipe["predict"][name] = digest(_unit_code(("pipeline.stitch.fold_training", "predict_stitched"), used))
+        recipe["train"][name] = digest(unit_code(("pipeline.stitch.fold_training", "train_stitched"), used))
+        recipe["predict"][name] = digest(unit_code(("pipeline.stitch.fold_training", "predict_stitched"), used))
     return recipe
-
-
-def _unit_code(start: Definition, used: Iterable[Component]) -> dict[str, str]:
-    """Return the digests of the code of a unit's work, which uses these components."""
-    return code_digests([NUMERICS_START, start, *_starts(used)])

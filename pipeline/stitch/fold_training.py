@@ -23,7 +23,6 @@ from pipeline.stitch.states import Base, Cached, Online, hidden_size
 from pipeline.training.classification import Classification
 from pipeline.training.epoch_choice import EpochScorer, evaluation, inner_split
 from pipeline.training.fold_trainer import Trainee, train_and_record
-from pipeline.training.objectives import supervised
 from pipeline.training.parameter_groups import layer_of, parameter_groups
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ def build_stitched(
         return Part(inputs, part["position"].to_numpy())
 
     fitted, inner = inner_split(rows.assign(position=np.arange(len(rows))), settings, seed)
-    loss = supervised.build(loss=settings.loss.build(n_outputs=n_outputs), n_outputs=n_outputs)
+    loss = settings.objective.build(loss=settings.loss.build(n_outputs=n_outputs), n_outputs=n_outputs)
     return Trainee(
         model,
         parameter_groups(model.tuned, model.stitch, settings),

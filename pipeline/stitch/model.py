@@ -47,7 +47,7 @@ class Stitch(nn.Module):
         self.sides = nn.ModuleList(Side(size, spec) for size in spec["sizes"])
         name, options = spec["fusion"]
         widths = [spec["projection"] or size for size in spec["sizes"]]
-        self.fusion = components.load("fusions", name)(sizes=widths, **options)
+        self.fusion = components.build("fusions", name, options, sizes=widths)
         self.readout = build_readout(spec, self.fusion.output_size, 0, spec["n_outputs"])
 
     def forward(self, states: Sequence[torch.Tensor], attention_mask: torch.Tensor) -> torch.Tensor:

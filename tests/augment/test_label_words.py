@@ -69,9 +69,15 @@ def test_a_corpus_of_one_class_spares_nothing() -> None:
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a model over word vectors, all small but those of the words that are said."""
     folder = tmp_path_factory.mktemp("model")
-    build = components.load("encoders", "word_vectors")
-    options = {"vector_size": 8, "vector_epochs": 1, "layer": "none", "hidden_size": 8, "words": "jieba"}
-    parts = build(texts=planted().texts, max_length=16, seed=0, min_count=1, **options)
+    options = {
+        "vector_size": 8,
+        "vector_epochs": 1,
+        "min_count": 1,
+        "layer": "none",
+        "hidden_size": 8,
+        "words": "jieba",
+    }
+    parts = components.build("encoders", "word_vectors", options, texts=planted().texts, seed=0)
     model = classifier(parts)
     table = model.backbone.embeddings.tuned
     with torch.no_grad():

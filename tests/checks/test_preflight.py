@@ -12,10 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoConfig, AutoModel
 
 from pipeline.checks import dry_run, preflight, unit_needs
-from pipeline.checks.model_sizes import n_parameters, state_width
 from pipeline.data.demo import generate
 from pipeline.data.fold_jobs import fold_jobs
 from pipeline.errors.exceptions import DivergedError, MachineError, ParamsError
@@ -153,39 +151,6 @@ def test_check_imports_no_torch(finished) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=finished.folder, capture_output=True, text=True, check=True)
     assert done.stdout.split()[-1] == "False"
     assert "memory: 1 x" in done.stdout and "disk: " in done.stdout
-
-
-@pytest.mark.parametrize("architecture", ["bert", "roberta", "roformer", "deberta-v2"])
-def test_the_size_of_a_configured_encoder_is_about_that_of_the_model(architecture: str) -> None:
-    options = {"architecture": architecture, "vocab_size": 8000, "hidden_size": 256, "n_layers": 4}
-    source = Component(kind="encoders", name="from_config", options=options)
-    sizes = {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 1024}
-    with torch.device("meta"):
-        model = AutoModel.from_config(
-            AutoConfig.for_model(architecture, vocab_size=8000, max_position_embeddings=72, pad_token_id=0, **sizes)
-        )
-    truth = sum(parameter.numel() for parameter in model.parameters())
-    assert n_parameters(source, max_length=64) == pytest.approx(truth, rel=0.05)
-    assert state_width(source) == 256
-
-
-def test_the_size_of_a_checkpoint_is_read_from_its_header_and_a_damaged_one_is_refused(finished, tmp_path) -> None:
-    folder = shutil.copytree(next((finished.folder / "out/finetune/bert/models").iterdir()), tmp_path / "model")
-    source = Component(kind="encoders", name="pretrained", options={"path": str(folder)})
-    weights = folder / "model.safetensors"
-    n_found = n_parameters(source, max_length=24)
-    assert n_found is not None and 0 < weights.stat().st_size - 4 * n_found < 10_000
-    assert state_width(source) == 16
-    weights.write_bytes(weights.read_bytes()[:50])
-    with pytest.raises(MachineError, match="must hold weights, got a damaged file") as caught:
-        n_parameters(source, max_length=24)
-    assert caught.value.code == "E402"
-
-
-def test_the_size_of_word_vectors_is_that_of_their_file(tmp_path) -> None:
-    (tmp_path / "vectors.txt").write_text("a 1 2 3\nb 1 2 3\n", encoding="utf-8")
-    options = {"path": str(tmp_path / "vectors.txt"), "max_words": 1000, "hidden_size": 8, "layer": "none"}
-    assert n_parameters(Component(kind="encoders", name="word_vectors", options=options), max_length=9) == 3000 + 24
 
 
 def test_a_checkpoint_that_is_not_here_yet_has_no_known_size(monkeypatch) -> None:

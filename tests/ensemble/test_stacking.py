@@ -157,7 +157,7 @@ def test_L4_no_stacker_of_a_world_has_seen_the_labels_of_its_fold():
     generator = np.random.default_rng(0)
     probabilities, folds = generator.dirichlet([1, 1], (80, 2)), np.arange(80) % 4
     labels = generator.integers(0, 2, 80)
-    build = partial(load("stackers", "logistic"), metric=None, seed=0)
+    build = load("stackers", "logistic")
     plain = cross_fit(build, probabilities, labels, folds)
     for fold in range(4):
         changed = np.where(folds == fold, 1 - labels, labels)
@@ -404,7 +404,7 @@ def test_the_state_on_disk_predicts_the_same(tmp_path):
     gathered, ensemble = stacked(rungs=("logistic",))
     write_json(tmp_path / "out" / "stack" / "news.json", ensemble.state(gathered))
     read = read_json(tmp_path / "out" / "stack" / "news.json")
-    stacker = load("stackers", read["rung"])(metric=None, seed=0)
+    stacker = load("stackers", read["rung"])()
     stacker.load_state(read["state"])
     assert np.array_equal(
         decide(stacker.predict(gathered.test_probabilities), ensemble.plan, kind=gathered.kind), ensemble.test

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -269,7 +268,7 @@ def stacked(table: Table, folds: Folds, members: dict[str, Predictions], *, in_s
     """Return the leaks of an ensemble whose out-of-fold predictions are cross-fitted, or fitted on the very rows."""
     gathered = gather_members(members, table=table, folds=folds, task="news")
     metric = make_metric("accuracy", 2)
-    build = build or partial(logistic.build, metric=metric, seed=0)
+    build = build or logistic.build
     ensemble = build_ensemble(gathered, ladder={"rung": build}, metric=metric, tune=False, seed=0)
     if in_sample:
         known = np.stack([ensemble.fitted["rung"].predict(one) for one in gathered.out_of_fold])
@@ -281,7 +280,7 @@ def stacked(table: Table, folds: Folds, members: dict[str, Predictions], *, in_s
 def test_L2_L4_a_stacker_scored_on_the_rows_it_was_fitted_on_is_found() -> None:
     """An ensemble whose out-of-fold predictions come from the stacker fitted on all rows is found; a mean may be both."""
     assert kinds(stacked(*competition(), in_sample=True)) == {"stacker scored in-sample"}
-    of_mean = partial(mean.build, metric=make_metric("accuracy", 2), seed=0)
+    of_mean = mean.build
     assert stacked(*competition(), in_sample=True, build=of_mean) == []
 
 

@@ -9,12 +9,12 @@ languages (M2M100, NLLB, mBART) serve too.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from pipeline.augment.generation.generator import Generator, Prompt, checked
 from pipeline.augment.generation.languages import check_there_and_back, languages
 from pipeline.augment.generation.pieces import choose_variants, has_letters
 from pipeline.augment.generation.translation_cache import Made
-from pipeline.contracts import Corpus
 from pipeline.model_sources import locate
 from pipeline.reproducibility import derive_seed
 
@@ -23,7 +23,6 @@ MODELS = ("forward", "back")
 
 def build(
     *,
-    corpus: Corpus,
     device: str,
     forward: str = "",
     back: str = "",
@@ -40,7 +39,6 @@ def build(
     """Return the augmenter; the models load with the first text.
 
     Args:
-        corpus: not used.
         device: auto, cpu or cuda.
         forward: the translator into the pivot language.
         back: the translator from it.
@@ -63,22 +61,9 @@ def build(
     )  # fmt: skip
     searched = replace(decoding, sampling=False, n_candidates=1, temperature=1.0, top_k=0)
     check_there_and_back(forward, languages(*locate(forward)), back, languages(*locate(back)))
-    there = Generator(
-        forward,
-        searched,
-        device=device,
-        tokens_per_batch=tokens_per_batch,
-        cached=cached,
-        route=(language, pivot_language),
-    )
-    again = Generator(
-        back,
-        decoding,
-        device=device,
-        tokens_per_batch=tokens_per_batch,
-        cached=cached,
-        route=(pivot_language, language),
-    )
+    common: dict[str, Any] = {"device": device, "tokens_per_batch": tokens_per_batch, "cached": cached}
+    there = Generator(forward, searched, route=(language, pivot_language), **common)
+    again = Generator(back, decoding, route=(pivot_language, language), **common)
     return BackTranslation(there, again)
 
 

@@ -18,7 +18,7 @@ from nlpaug.util import Method
 from pipeline.augment.generation.mask_filling import Blank, Kind, Masked, MaskFiller, kind_of
 from pipeline.augment.rewriting.sentence_rewriting import check_ratio
 from pipeline.augment.rewriting.spans import N_TRIES, cut_spans, is_word, term_spans
-from pipeline.contracts import Augmenter, Corpus
+from pipeline.contracts import Augmenter
 from pipeline.errors.exceptions import ParamsError
 from pipeline.text.words import Span
 
@@ -30,7 +30,6 @@ KEY_LIMIT = 2**63
 
 def build(
     *,
-    corpus: Corpus,
     device: str,
     model: str = "",
     action: Literal["substitute", "insert"] = "substitute",
@@ -43,7 +42,6 @@ def build(
     """Return the augmenter.
 
     Args:
-        corpus: not used: the model knows its language.
         device: auto, cpu or cuda.
         model: a folder in models/ or `owner/name@<40-hex commit>`: a masked language model, like BERT, RoBERTa,
             DistilBERT or ELECTRA's generator.
@@ -64,13 +62,9 @@ def build(
     if not 0 < temperature < float("inf"):
         raise ParamsError(f"contextual.temperature: must be above 0, got {temperature}. 1 takes the model at its word.")
     filler = MaskFiller(
-        model=model,
-        device=device,
-        top_k=top_k,
-        temperature=temperature,
-        tokens_per_batch=tokens_per_batch,
-        max_length=max_length,
-    )
+        model=model, device=device, top_k=top_k, temperature=temperature,
+        tokens_per_batch=tokens_per_batch, max_length=max_length,
+    )  # fmt: skip
     return Batched(ContextualAug(filler, action=action, word_ratio=word_ratio))
 
 

@@ -44,7 +44,6 @@ class Homophones(CharacterMap, OcrAug):
 def build(
     *,
     corpus: Corpus,
-    device: str,
     lexicon: str | None = None,
     tone: bool = False,
     word_ratio: float = 0.1,
@@ -56,7 +55,6 @@ def build(
 
     Args:
         corpus: holds the characters that are written, and how common they are.
-        device: not used.
         lexicon: the confusion file (see `lexicons.read_confusions`); None for the most usual pinyin of each character.
         tone: whether the tone must be the same, too; only without a lexicon.
         word_ratio: share of a text's words that are changed, in (0, 1], rounded up.

@@ -16,7 +16,7 @@ from pipeline.augment.rewriting.character_noise import (
     per_text,
     word_amount,
 )
-from pipeline.contracts import Augmenter, Corpus
+from pipeline.contracts import Augmenter
 from pipeline.errors.exceptions import ParamsError
 
 SPARES = True
@@ -50,8 +50,6 @@ def neighbours(mapping: dict[str, list[str]], *, signs: bool, digits: bool) -> d
 
 def build(
     *,
-    corpus: Corpus,
-    device: str,
     word_ratio: float = 0.1,
     max_words: int = 10,
     character_ratio: float = 0.1,
@@ -64,8 +62,6 @@ def build(
     """Return the augmenter, for texts in the letters of one keyboard layout.
 
     Args:
-        corpus: not used.
-        device: not used.
         word_ratio: share of a text's words that are changed, in (0, 1], rounded up.
         max_words: at most so many words per text.
         character_ratio: share of a word's characters that are changed, in (0, 1], rounded up.

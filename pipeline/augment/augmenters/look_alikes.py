@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.augment.augmenters.ocr import Ocr
 from pipeline.augment.rewriting.character_noise import character_amount, per_text, word_amount
 from pipeline.augment.rewriting.lexicons import read_confusions
-from pipeline.contracts import Augmenter, Corpus
+from pipeline.contracts import Augmenter
 from pipeline.errors.exceptions import ParamsError
 
 SPARES = True
@@ -18,8 +18,6 @@ FILES = ("lexicon",)
 
 def build(
     *,
-    corpus: Corpus,
-    device: str,
     lexicon: str = "",
     word_ratio: float = 0.1,
     max_words: int = 10,
@@ -29,8 +27,6 @@ def build(
     """Return the augmenter. Two characters are taken for each other whichever of them the file names first.
 
     Args:
-        corpus: not used.
-        device: not used.
         lexicon: the confusion file (see `lexicons.read_confusions`).
         word_ratio: share of a text's words that are changed, in (0, 1], rounded up.
         max_words: at most so many words per text.

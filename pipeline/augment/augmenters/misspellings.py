@@ -14,7 +14,7 @@ from nlpaug.util import LibraryUtil
 
 from pipeline.augment.rewriting.character_noise import WordByWord, per_text, word_amount
 from pipeline.augment.rewriting.lexicons import broken, lexicon_lines
-from pipeline.contracts import Augmenter, Corpus
+from pipeline.contracts import Augmenter
 
 SPARES = True
 FILES = ("lexicon",)
@@ -63,19 +63,10 @@ class Lexicon:
         return [one for one in dict.fromkeys(cased) if one != word]
 
 
-def build(
-    *,
-    corpus: Corpus,
-    device: str,
-    lexicon: str | None = None,
-    word_ratio: float = 0.1,
-    max_words: int = 10,
-) -> Augmenter:
+def build(*, lexicon: str | None = None, word_ratio: float = 0.1, max_words: int = 10) -> Augmenter:
     """Return the augmenter.
 
     Args:
-        corpus: not used.
-        device: not used.
         lexicon: a file of lines `word misspelling misspelling...`, for any language; None for nlpaug's English one.
         word_ratio: share of a text's words that are changed, in (0, 1], rounded up.
         max_words: at most so many words per text.

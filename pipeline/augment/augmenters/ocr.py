@@ -6,7 +6,7 @@ Source: nlpaug's OcrAug and its table of digits and Latin letters. Chinese chara
 from nlpaug.augmenter.char import OcrAug
 
 from pipeline.augment.rewriting.character_noise import CharacterMap, character_amount, per_text, word_amount
-from pipeline.contracts import Augmenter, Corpus
+from pipeline.contracts import Augmenter
 
 SPARES = True
 
@@ -17,8 +17,6 @@ class Ocr(CharacterMap, OcrAug):
 
 def build(
     *,
-    corpus: Corpus,
-    device: str,
     word_ratio: float = 0.1,
     max_words: int = 10,
     character_ratio: float = 0.1,
@@ -27,8 +25,6 @@ def build(
     """Return the augmenter.
 
     Args:
-        corpus: not used.
-        device: not used.
         word_ratio: share of a text's words that are changed, in (0, 1], rounded up.
         max_words: at most so many words per text.
         character_ratio: share of a word's characters that are changed, in (0, 1], rounded up.

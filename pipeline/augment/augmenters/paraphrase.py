@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pipeline.augment.generation.generator import Generator, Prompt, checked
 from pipeline.augment.generation.pieces import choose_variants
 from pipeline.augment.generation.translation_cache import Made
-from pipeline.contracts import Corpus
 from pipeline.reproducibility import derive_seed
 
 MODELS = ("model",)
@@ -18,7 +17,6 @@ MODELS = ("model",)
 
 def build(
     *,
-    corpus: Corpus,
     device: str,
     model: str = "",
     prefix: str = "",
@@ -33,7 +31,6 @@ def build(
     """Return the augmenter; the model loads with the first text.
 
     Args:
-        corpus: not used.
         device: auto, cpu or cuda.
         model: a T5, BART or other sequence-to-sequence model.
         prefix: what the model wants before a text, such as `paraphrase: `.

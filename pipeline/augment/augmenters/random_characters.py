@@ -74,7 +74,6 @@ def script_of(word: str) -> str | None:
 def build(
     *,
     corpus: Corpus,
-    device: str,
     action: Literal["insert", "substitute", "swap", "delete"] = "substitute",
     word_ratio: float = 0.1,
     max_words: int = 10,
@@ -85,7 +84,6 @@ def build(
 
     Args:
         corpus: holds the letters that are drawn, per script.
-        device: not used.
         action: what is done.
         word_ratio: share of a text's words that are changed, in (0, 1], rounded up.
         max_words: at most so many words per text.

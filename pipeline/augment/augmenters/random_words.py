@@ -83,7 +83,6 @@ class RandomWords(RandomWordAug):
 def build(
     *,
     corpus: Corpus,
-    device: str,
     action: Literal["swap", "delete", "crop", "substitute"] = "swap",
     word_ratio: float = 0.1,
     max_words: int = 10,
@@ -92,7 +91,6 @@ def build(
 
     Args:
         corpus: read only by `substitute`: its words are written, common ones more often.
-        device: not used.
         action: what happens to words.
         word_ratio: share of a text's words to which it happens, in (0, 1], rounded up.
         max_words: at most so many words per text.

@@ -1,8 +1,8 @@
 """Replaces a sentence of a text by one like it from another row of the same class.
 
 Source: crossover of texts, Luque, Atalaya at TASS 2019 (instance crossover), https://arxiv.org/abs/1909.11241, with the
-nearest sentences by TF-IDF cosine instead of any half. nlpaug has none: `pipeline/augment/rewriting/sentence_rewriting.py` puts it behind
-its interface. A text that is one sentence is taken as its clauses: to replace it whole would only repeat another row.
+nearest sentences by TF-IDF cosine instead of any half. nlpaug has none: `rewriting/sentence_rewriting.py` puts it behind its
+interface. A text that is one sentence is taken as its clauses: to replace it whole would only repeat another row.
 """
 
 import random
@@ -29,12 +29,11 @@ DECIMALS = 6
 CACHED_PIECES = 10_000
 
 
-def build(*, corpus: Corpus, device: str, top_k: int = 10) -> Augmenter:
+def build(*, corpus: Corpus, top_k: int = 10) -> Augmenter:
     """Return the augmenter; a text that the corpus does not hold, or holds with two labels, has no variant.
 
     Args:
         corpus: texts whose sentences are borrowed, with labels.
-        device: not used.
         top_k: of how many nearest sentences, of all that share a word, one is drawn.
 
     Raises:

@@ -13,7 +13,7 @@ from nlpaug.util import Action
 
 from pipeline.augment.rewriting.character_noise import check_choice, per_text
 from pipeline.augment.rewriting.spans import term_spans
-from pipeline.contracts import Augmenter, Corpus
+from pipeline.contracts import Augmenter
 from pipeline.errors.exceptions import ParamsError
 
 SPARES = True
@@ -42,14 +42,10 @@ class Script(CharAugmenter):
         return "".join([*pieces, convert(text[end:])])
 
 
-def build(
-    *, corpus: Corpus, device: str, direction: Literal["to_traditional", "to_simplified", "random"] = "random"
-) -> Augmenter:
+def build(*, direction: Literal["to_traditional", "to_simplified", "random"] = "random") -> Augmenter:
     """Return the augmenter.
 
     Args:
-        corpus: not used.
-        device: not used.
         direction: where to; `random` draws among those that change the text.
 
     Raises:

@@ -12,7 +12,6 @@ from pipeline.augment.generation.generator import Generator, Prompt, checked
 from pipeline.augment.generation.pieces import choose_variants, glue, has_letters
 from pipeline.augment.generation.translation_cache import Made
 from pipeline.augment.rewriting.spans import is_word
-from pipeline.contracts import Corpus
 from pipeline.errors.exceptions import ParamsError
 from pipeline.reproducibility import derive_seed
 from pipeline.text.sentences import END, split_sentences
@@ -23,7 +22,6 @@ MODELS = ("model",)
 
 def build(
     *,
-    corpus: Corpus,
     device: str,
     model: str = "",
     position: Literal["end"] = "end",
@@ -37,7 +35,6 @@ def build(
     """Return the augmenter; the model loads with the first text.
 
     Args:
-        corpus: not used.
         device: auto, cpu or cuda.
         model: a GPT-2 or other causal language model.
         position: where the sentence goes: at the end.

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pipeline.augment.rewriting.sentence_rewriting import check_ratio, per_text, piece_spans
 from pipeline.augment.rewriting.spans import term_spans
-from pipeline.contracts import Augmenter, Corpus
+from pipeline.contracts import Augmenter
 from pipeline.errors.exceptions import ParamsError
 from pipeline.text.sentences import split_sentences
 
@@ -19,14 +19,10 @@ LIBRARIES = ("nlpaug",)  # its version stands in the recipe
 WIDE_END = re.compile(r"[。！？；｡…”’」』）】》〉]\Z")
 
 
-def build(
-    *, corpus: Corpus, device: str, mode: Literal["neighbours", "all"] = "neighbours", sentence_ratio: float = 0.3
-) -> Augmenter:
+def build(*, mode: Literal["neighbours", "all"] = "neighbours", sentence_ratio: float = 0.3) -> Augmenter:
     """Return the augmenter.
 
     Args:
-        corpus: not used.
-        device: not used.
         mode: `neighbours` swaps sentences that follow one another, `all` draws any order.
         sentence_ratio: for `neighbours`, how many swaps per sentence, one at least.
     """

@@ -55,7 +55,6 @@ class Synonyms(Substitution):
 def build(
     *,
     corpus: Corpus,
-    device: str,
     lexicon: str = "",
     format: Literal["ppdb", "cilin", "wordnet"] | None = None,
     antonyms: str | None = None,
@@ -68,7 +67,6 @@ def build(
 
     Args:
         corpus: read only with `known_only`.
-        device: not used.
         lexicon: the synonyms: a file of lines `word synonym synonym...` or PPDB's own, Cilin, or one of WordNet's files
             `data.noun`, `data.verb`, `data.adj` and `data.adv`, beside which the others are found.
         format: of the lexicon; None finds out.

@@ -49,18 +49,11 @@ class TfIdf(Substitution):
         return [position for _, position in sorted(waits)]
 
 
-def build(
-    *,
-    corpus: Corpus,
-    device: str,
-    word_ratio: float = 0.3,
-    max_words: int = 10,
-) -> Augmenter:
+def build(*, corpus: Corpus, word_ratio: float = 0.3, max_words: int = 10) -> Augmenter:
     """Return the augmenter.
 
     Args:
         corpus: gives the frequencies, and the words that are written.
-        device: not used.
         word_ratio: share of a text's words that are replaced, in (0, 1], rounded up.
         max_words: at most so many words per text.
     """

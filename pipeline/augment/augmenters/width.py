@@ -11,7 +11,7 @@ from nlpaug.util import Action
 
 from pipeline.augment.rewriting.character_noise import WordByWord, check_choice, per_text, word_amount
 from pipeline.augment.rewriting.spans import is_word
-from pipeline.contracts import Augmenter, Corpus
+from pipeline.contracts import Augmenter
 
 SPARES = True
 TO_FULL = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
@@ -41,8 +41,6 @@ class Width(WordByWord, CharAugmenter):
 
 def build(
     *,
-    corpus: Corpus,
-    device: str,
     direction: Literal["full", "half", "random"] = "random",
     word_ratio: float = 0.1,
     max_words: int = 10,
@@ -50,8 +48,6 @@ def build(
     """Return the augmenter.
 
     Args:
-        corpus: not used.
-        device: not used.
         direction: to full width, to half width, or `random`: each word that is drawn to the width that it does not have.
         word_ratio: share of a text's words and signs that are changed, in (0, 1], rounded up.
         max_words: at most so many per text.

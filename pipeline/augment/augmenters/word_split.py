@@ -11,7 +11,7 @@ from nlpaug.augmenter.word import SplitAug
 from pipeline.augment.rewriting.character_noise import per_text
 from pipeline.augment.rewriting.spans import Word, joined
 from pipeline.augment.rewriting.word_substitution import amounts, changeable
-from pipeline.contracts import Augmenter, Corpus
+from pipeline.contracts import Augmenter
 from pipeline.errors.exceptions import ParamsError
 from pipeline.text.words import IS_HAN
 
@@ -39,19 +39,10 @@ class WordSplit(SplitAug):
         return joined(words)
 
 
-def build(
-    *,
-    corpus: Corpus,
-    device: str,
-    min_word_length: int = 4,
-    word_ratio: float = 0.1,
-    max_words: int = 10,
-) -> Augmenter:
+def build(*, min_word_length: int = 4, word_ratio: float = 0.1, max_words: int = 10) -> Augmenter:
     """Return the augmenter.
 
     Args:
-        corpus: not used.
-        device: not used.
         min_word_length: shorter words stay whole.
         word_ratio: share of a text's long enough words that are split, in (0, 1], rounded up.
         max_words: at most so many words per text.

@@ -53,7 +53,6 @@ class Neighbours(Substitution):
 def build(
     *,
     corpus: Corpus,
-    device: str,
     path: str = "",
     top_k: int = 10,
     min_similarity: float = 0.6,
@@ -65,7 +64,6 @@ def build(
 
     Args:
         corpus: whose words are looked up in the file.
-        device: not used.
         path: a text file of word2vec (first line: count and size) or GloVe in models/, also `.gz`. Where it holds Chinese
             characters only, only words of one character are replaced.
         top_k: how many neighbours of a word may stand for it.
@@ -89,11 +87,5 @@ def build(
     vectors = read_vectors(Path(path), wanted=wanted, n_more=n_words)
     if wanted.isdisjoint(vectors):
         raise ParamsError(f"{path}: must know words of the texts, got none of {len(wanted)}. Take their language's.")
-    return per_text(
-        Neighbours,
-        vectors=vectors,
-        top_k=top_k,
-        min_similarity=min_similarity,
-        word_ratio=word_ratio,
-        max_words=max_words,
-    )
+    options = {"top_k": top_k, "min_similarity": min_similarity, "word_ratio": word_ratio, "max_words": max_words}
+    return per_text(Neighbours, vectors=vectors, **options)

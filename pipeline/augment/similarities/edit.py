@@ -7,18 +7,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from pipeline.contracts import Corpus
-
 LIBRARIES = ("rapidfuzz",)  # its version stands in the recipe
 
 
-def build(*, corpus: Corpus, device: str) -> Callable[[Sequence[str], Sequence[str]], np.ndarray]:
-    """Return the similarity of the characters as they stand, case and blanks included; 1 for two empty texts.
-
-    Args:
-        corpus: not used.
-        device: not used.
-    """
+def build() -> Callable[[Sequence[str], Sequence[str]], np.ndarray]:
+    """Return the similarity of the characters as they stand, case and blanks included; 1 for two empty texts."""
     return _similarity
 
 

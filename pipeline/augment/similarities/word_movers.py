@@ -17,7 +17,7 @@ LIBRARIES = ("POT", "jieba")  # their versions stand in the recipe
 
 
 def build(
-    *, corpus: Corpus, device: str, path: str | None = None, n_words: int = 50_000, unit_length: bool = False
+    *, corpus: Corpus, path: str | None = None, n_words: int = 50_000, unit_length: bool = False
 ) -> Callable[[Sequence[str], Sequence[str]], np.ndarray]:
     """Return 1 / (1 + distance): the least cost of transport where all words weigh the same.
 
@@ -26,7 +26,6 @@ def build(
 
     Args:
         corpus: whose words are looked up in the file.
-        device: not used.
         path: a text file of word2vec (first line: count and size) or GloVe in models/, also `.gz`.
         n_words: words of the file, the first, that are known besides: variants hold words that the corpus does not.
         unit_length: scale the vectors to length 1 first, as gensim does; else similarities depend on the file's scale.

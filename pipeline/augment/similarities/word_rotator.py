@@ -16,7 +16,7 @@ LIBRARIES = ("POT", "jieba")  # their versions stand in the recipe
 
 
 def build(
-    *, corpus: Corpus, device: str, path: str | None = None, n_words: int = 50_000
+    *, corpus: Corpus, path: str | None = None, n_words: int = 50_000
 ) -> Callable[[Sequence[str], Sequence[str]], np.ndarray]:
     """Return max(0, 1 - distance): the mean cosine of the words moved, those that point apart counting as unlike.
 
@@ -25,7 +25,6 @@ def build(
 
     Args:
         corpus: whose words are looked up in the file.
-        device: not used.
         path: a text file of word2vec (first line: count and size) or GloVe in models/, also `.gz`.
         n_words: words of the file, the first, that are known besides: variants hold words that the corpus does not.
 

@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.ensemble.metric_forms import ProbabilityMetric
 
 
-def build(*, n_outputs: int) -> ProbabilityMetric:
+def build() -> ProbabilityMetric:
     """Return the metric, in [0, 1]; 0.5 is chance."""
     return ProbabilityMetric(auc_of_weights, higher_is_better=True)
 

@@ -17,6 +17,6 @@ def build(*, n_outputs: int, decide: Callable[[np.ndarray], np.ndarray]) -> Conf
     Raises:
         ParamsError: if there are not exactly two labels.
     """
-    if n_outputs != 2:
+    if n_outputs != N_LABELS:
         raise ParamsError(f"metric f1_binary: needs two labels, got {n_outputs}. Use f1_macro or f1_weighted.")
     return ConfusionMetric(n_outputs, decide, lambda counts: f1_of_confusion(counts)[..., 1])

@@ -7,7 +7,7 @@ from pipeline.ensemble.metric_forms import ProbabilityMetric
 SMALLEST = np.finfo(np.float64).eps  # scikit-learn's clip
 
 
-def build(*, n_outputs: int) -> ProbabilityMetric:
+def build() -> ProbabilityMetric:
     """Return the metric, >= 0."""
     return ProbabilityMetric(log_loss_of_weights, higher_is_better=False)
 

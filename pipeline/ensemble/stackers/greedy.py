@@ -12,6 +12,8 @@ import numpy as np
 from pipeline.contracts import Metric
 from pipeline.errors.exceptions import ParamsError
 
+REFIT = "quick"
+
 
 @dataclass
 class Greedy:

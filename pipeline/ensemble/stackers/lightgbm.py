@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from pipeline.artifacts.probabilities import log_columns
-from pipeline.contracts import Metric
 from pipeline.errors.exceptions import ParamsError
 
 
@@ -58,7 +57,6 @@ class LightGbm:
 
 def build(
     *,
-    metric: Metric,
     seed: int,
     n_rounds: int = 60,
     learning_rate: float = 0.05,

@@ -10,7 +10,6 @@ import numpy as np
 from scipy.special import softmax
 
 from pipeline.artifacts.probabilities import log_columns
-from pipeline.contracts import Metric
 from pipeline.errors.exceptions import ParamsError
 
 SMALLEST = 1e-6
@@ -65,8 +64,8 @@ class Logistic:
         self.fitted = state
 
 
-def build(*, metric: Metric, seed: int, inverse_penalty: float = 0.01) -> Logistic:
-    """Return the stacker; a smaller `inverse_penalty` shrinks the coefficients more. The solution needs no seed.
+def build(*, inverse_penalty: float = 0.01) -> Logistic:
+    """Return the stacker; a smaller `inverse_penalty` shrinks the coefficients more.
 
     Raises:
         ParamsError: if `inverse_penalty` is not positive.

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.contracts import Metric
+REFIT = "nothing"
+KEEPS_SINGLE = True
 
 
 class Mean:
@@ -33,6 +34,6 @@ class Mean:
         self.n_models = state["n_models"]
 
 
-def build(*, metric: Metric, seed: int) -> Mean:
-    """Return the stacker; neither the metric nor the seed changes it."""
+def build() -> Mean:
+    """Return the stacker."""
     return Mean()

@@ -8,8 +8,9 @@ tuned decision, or loses to the plain mean on the ladder.
 import numpy as np
 from scipy.stats import rankdata
 
-from pipeline.contracts import Metric
 from pipeline.ensemble.stackers.mean import Mean
+
+REFIT = "nothing"
 
 
 class RankMean(Mean):
@@ -22,6 +23,6 @@ class RankMean(Mean):
         return mean / mean.sum(axis=1, keepdims=True)
 
 
-def build(*, metric: Metric, seed: int) -> RankMean:
-    """Return the stacker; neither the metric nor the seed changes it."""
+def build() -> RankMean:
+    """Return the stacker."""
     return RankMean()

@@ -3,16 +3,17 @@
 Source: the families of the transformers library, their tokenizers by the tokenizers library.
 """
 
-from collections.abc import Sequence
-from typing import Any, Literal
-
-import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.contracts import EncoderParts
 from pipeline.errors.exceptions import ParamsError
+from pipeline.model_sources import check_length
 from pipeline.models.encoders.pretrained import restore as restore
+from pipeline.params.problems import Problem
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
@@ -50,6 +51,9 @@ def build(
     Raises:
         ParamsError: if the family refuses the configuration.
     """
+    import torch
+    from transformers import AutoConfig, AutoModel
+
     trained = _train_tokenizer(texts, tokenizer, vocab_size)
     settings = {
         "vocab_size": len(trained),
@@ -74,7 +78,40 @@ def build(
     return EncoderParts(model, trained)
 
 
-def _train_tokenizer(texts: Sequence[str], kind: str, vocab_size: int) -> PreTrainedTokenizerFast:
+def check(*, options: dict[str, Any], max_length: int) -> Iterator[Problem]:
+    """Yield why the configuration does not hold texts of this length."""
+    config = {"model_type": options["architecture"], **(options["config"] or {})}
+    try:
+        check_length(max_length, config=config, origin="source.config")
+    except ParamsError as error:
+        yield Problem(("max_length",), str(error).partition(": ")[2], error.code)
+
+
+def n_parameters(*, options: dict[str, Any], max_length: int) -> int:
+    """Return the parameters of a BERT of these settings; most families differ little from it.
+
+    >>> bert = {"vocab_size": 30522, "hidden_size": 768, "n_layers": 12, "config": {"max_position_embeddings": 512}}
+    >>> n_parameters(options=bert, max_length=128)  # the library counts 109 million
+    108888576
+    """
+    config = options["config"] or {}
+    vocab_size = config.get("vocab_size", options["vocab_size"])
+    width = config.get("hidden_size", options["hidden_size"])
+    n_layers = config.get("num_hidden_layers", options["n_layers"])
+    inner_width = config.get("intermediate_size", 4 * width)
+    n_positions = config.get("max_position_embeddings") or max_length
+    return int((vocab_size + n_positions) * width + n_layers * (4 * width**2 + 2 * width * inner_width + 13 * width))
+
+
+def state_width(*, options: dict[str, Any]) -> int:
+    """Return the width of the states."""
+    return int(options["hidden_size"])
+
+
+def _train_tokenizer(texts: Sequence[str], kind: str, vocab_size: int) -> "PreTrainedTokenizerFast":
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
     common: dict[str, Any] = {"vocab_size": vocab_size, "special_tokens": SPECIAL, "show_progress": False}
     if kind == "bpe":
         tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))

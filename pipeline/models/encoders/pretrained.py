@@ -1,26 +1,27 @@
-"""A Hugging Face checkpoint: from the hub at a pinned commit, from a local folder, or from an installed package.
+"""A Hugging Face checkpoint: from the hub at a pinned commit, from a local folder, or from an installed package."""
 
-Weights are read from safetensors only and code that comes with a checkpoint is never run.
-"""
-
-from collections.abc import Sequence
+import json
+import math
+import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import AutoConfig, AutoModel, AutoTokenizer
-from transformers.utils import logging as transformers_logging
-
 from pipeline.contracts import EncoderParts
-from pipeline.errors.exceptions import ParamsError
-from pipeline.model_sources import NO_CODE, check_length, package_folder
+from pipeline.errors.exceptions import MachineError, ParamsError
+from pipeline.model_sources import check_checkpoint, checkpoint_folder, misplaced, package_folder
+from pipeline.params.problems import Problem
+
+MODELS = ("path",)
+PACKAGES = ("package",)
+ORIGINS = ("path", "hub_id", "package")
+WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")  # as families call it in config.json
 
 
 def build(
     *,
-    texts: Sequence[str],
     max_length: int,
-    seed: int,
     path: str | None = None,
     hub_id: str | None = None,
     revision: str | None = None,
@@ -29,9 +30,7 @@ def build(
     """Load the checkpoint in float32.
 
     Args:
-        texts: not used: the tokenizer is the checkpoint's own.
         max_length: tokens per text; must not exceed the model's positions.
-        seed: not used: nothing is initialised at random.
         path: a local folder with config.json, the tokenizer and model.safetensors.
         hub_id: a name on the hub such as `hfl/chinese-roberta-wwm-ext`.
         revision: the 40-hex commit of `hub_id`.
@@ -40,25 +39,73 @@ def build(
     Raises:
         ParamsError: if the checkpoint cannot be loaded or has fewer positions than `max_length`.
     """
+    from pipeline.models.hub_checkpoints import load_checkpoint
+
     origin = package_folder(package) if package else (path or hub_id)
     if origin is None:
         raise ParamsError("source: pretrained needs one of `path`, `hub_id` or `package`. Add it.", code="E203")
-    options: dict[str, Any] = {**NO_CODE, "revision": revision} if revision else NO_CODE
-    transformers_logging.disable_progress_bar()
-    try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(origin, **options)
-        # transformers 5 keeps the checkpoint's own type unless told: half-precision weights must be trained as float32.
-        model = AutoModel.from_pretrained(origin, use_safetensors=True, dtype=torch.float32, **options)
-    except (OSError, ValueError) as error:
-        raise ParamsError(
-            f"source: cannot load {origin}: {error}. Put the model there, or check its name and commit.", code="E204"
-        ) from error
-    check_length(max_length, config=model.config.to_dict(), origin=origin)
-    return EncoderParts(model, tokenizer)
+    return load_checkpoint(origin, revision=revision, max_length=max_length)
 
 
 def restore(*, folder: Path) -> EncoderParts:
     """Return a model of a saved configuration, its weights still to be loaded, and the tokenizer saved beside it."""
-    model = AutoModel.from_config(AutoConfig.from_pretrained(folder, **NO_CODE), dtype=torch.float32)
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder, **NO_CODE)
-    return EncoderParts(model, tokenizer)
+    from pipeline.models.hub_checkpoints import restore_checkpoint
+
+    return restore_checkpoint(folder)
+
+
+def check(*, options: dict[str, Any], max_length: int) -> Iterator[Problem]:
+    """Yield why there is no such checkpoint, or what its configuration and file names show to be wrong."""
+    origins = [key for key in ORIGINS if options[key]]
+    path, hub_id, revision = (options[key] for key in ("path", "hub_id", "revision"))
+    misplacement = misplaced(path, "folder") if path else None
+    if len(origins) != 1:
+        text = f"needs one of path, hub_id or package, got {origins or 'none'}. Give exactly one."
+        yield Problem(("source",), text)
+    elif misplacement:
+        yield Problem(("source", "path"), misplacement, "E204")
+    elif path and not os.path.isdir(path):
+        text = f"no such folder: {path}. Put the model there or correct the path."
+        yield Problem(("source", "path"), text, "E204")
+    elif hub_id and not re.fullmatch(r"[0-9a-f]{40}", str(revision)):
+        text = f"got {revision!r}. A branch can move: pin the 40-hex commit of {hub_id}."
+        yield Problem(("source", "revision"), text, "E204")
+    else:
+        try:
+            folder = checkpoint_folder(**options)
+            if folder is not None:
+                check_checkpoint(folder, max_length=max_length)
+        except ParamsError as error:
+            key, _, text = str(error).partition(": ")
+            yield Problem(tuple(key.split(".")), text, error.code)
+
+
+def n_parameters(*, options: dict[str, Any]) -> int | None:
+    """Return how many numbers the checkpoint's safetensors hold, by their headers; None if it is not here yet.
+
+    Raises:
+        MachineError: if the weights cannot be read.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    folder = checkpoint_folder(**options)
+    if folder is None:
+        return None
+    whole = folder / "model.safetensors"
+    n_stored = 0
+    for path in [whole] if whole.is_file() else sorted(folder.glob("model-*.safetensors")):
+        try:
+            with safe_open(path, framework="numpy") as tensors:
+                n_stored += sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            raise MachineError(
+                f"{path}: must hold weights, got a damaged file ({error}). Put the model there again.", code="E402"
+            ) from error
+    return n_stored or None
+
+
+def state_width(*, options: dict[str, Any]) -> int | None:
+    """Return the width of the states by the checkpoint's configuration; None where it is not here yet or says none."""
+    folder = checkpoint_folder(**options)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8")) if folder else {}
+    return next((config[name] for name in WIDTHS if isinstance(config.get(name), int)), None)

@@ -8,7 +8,7 @@ The pooling `attention` before the head `linear` is the same function; as a head
 import torch
 from torch import nn
 
-from pipeline.models.poolings.attention import AttentionPooling
+from pipeline.models.token_states import AttentionPooling
 
 READS = "tokens"
 

@@ -8,20 +8,9 @@ Differs from the paper: the mean stands beside the maximum.
 import torch
 from torch import nn
 
-from pipeline.models.poolings.max import MaxPooling
-from pipeline.models.poolings.mean import masked_mean
+from pipeline.models.token_states import MaxPooling, masked_mean, read_both_ways
 
 READS = "tokens"
-
-
-def read_both_ways(layer: nn.RNNBase, states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-    """Return the outputs (B, T, 2F) of a bidirectional layer over (B, T, H), padding on the right left out.
-
-    Masked positions get zeros; of a row of padding only the first position gets what stands there.
-    """
-    lengths = attention_mask.sum(dim=1).clamp(min=1).cpu()  # packing needs at least 1
-    packed = nn.utils.rnn.pack_padded_sequence(states, lengths, batch_first=True, enforce_sorted=False)
-    return nn.utils.rnn.pad_packed_sequence(layer(packed)[0], batch_first=True, total_length=states.shape[1])[0]
 
 
 class BiRecurrent(nn.Module):

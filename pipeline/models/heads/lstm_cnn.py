@@ -8,8 +8,8 @@ Differs from the paper: no highway layer between the two; widths, filters and ma
 import torch
 from torch import nn
 
-from pipeline.models.heads.bilstm import read_both_ways
 from pipeline.models.heads.text_cnn import TextCnn
+from pipeline.models.token_states import read_both_ways
 
 READS = "tokens"
 

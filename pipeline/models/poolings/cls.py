@@ -15,6 +15,6 @@ class ClsPooling(nn.Module):
         return hidden_states[-1][:, 0]  # (B, H)
 
 
-def build(*, hidden_size: int, n_layers: int) -> nn.Module:
+def build() -> nn.Module:
     """Return the pooling module (hidden_states, attention_mask) -> (B, H)."""
     return ClsPooling()

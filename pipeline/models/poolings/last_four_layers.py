@@ -7,7 +7,7 @@ Differs from the paper: the four layers are averaged, not concatenated, so that 
 import torch
 from torch import nn
 
-from pipeline.models.poolings.mean import masked_mean
+from pipeline.models.token_states import masked_mean
 
 
 class LastFourLayersPooling(nn.Module):
@@ -18,6 +18,6 @@ class LastFourLayersPooling(nn.Module):
         return masked_mean(layers.mean(dim=0), attention_mask)  # (B, H)
 
 
-def build(*, hidden_size: int, n_layers: int) -> nn.Module:
+def build() -> nn.Module:
     """Return the pooling module (hidden_states, attention_mask) -> (B, H)."""
     return LastFourLayersPooling()

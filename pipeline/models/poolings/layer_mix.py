@@ -6,7 +6,7 @@ Source: Peters et al., Deep contextualized word representations (ELMo), 2018, eq
 import torch
 from torch import nn
 
-from pipeline.models.poolings.mean import masked_mean
+from pipeline.models.token_states import masked_mean
 
 
 class LayerMixPooling(nn.Module):
@@ -23,6 +23,6 @@ class LayerMixPooling(nn.Module):
         return masked_mean(self.scale * mixed, attention_mask)  # (B, H)
 
 
-def build(*, hidden_size: int, n_layers: int) -> nn.Module:
+def build(*, n_layers: int) -> nn.Module:
     """Return the pooling module (hidden_states, attention_mask) -> (B, H)."""
     return LayerMixPooling(n_layers)

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from pipeline.models.poolings.max import MaxPooling
+from pipeline.models.token_states import MaxPooling
 
 
 class MinPooling(nn.Module):
@@ -17,6 +17,6 @@ class MinPooling(nn.Module):
         return -self.largest((-hidden_states[-1],), attention_mask)  # (B, H)
 
 
-def build(*, hidden_size: int, n_layers: int) -> nn.Module:
+def build() -> nn.Module:
     """Return the pooling module (hidden_states, attention_mask) -> (B, H)."""
     return MinPooling()

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 
-def build(*, n_outputs: int, label_smoothing: float = 0.0) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+def build(*, label_smoothing: float = 0.0) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """Return the loss (logits (B, C), labels (B,)) -> losses (B,)."""
 
     def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -18,13 +18,12 @@ from pipeline.errors.exceptions import ParamsError
 
 
 def build(
-    *, loss: Any, n_outputs: int, alpha: float = 0.2, layer: Literal["last", "embeddings"] = "last"
+    *, loss: Any, alpha: float = 0.2, layer: Literal["last", "embeddings"] = "last"
 ) -> Callable[[Any, dict[str, torch.Tensor], float], torch.Tensor]:
     """Return the objective (model, batch, progress) -> summed loss.
 
     Args:
         loss: of logits and labels.
-        n_outputs: not used.
         alpha: the shares are from Beta(alpha, alpha): the larger, the closer to half and half.
         layer: what is mixed: what the head reads (the pooled vector, or the last states token by token), or the vectors of
             the tokens before the first layer.

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 
-def build(*, loss: Any, n_outputs: int) -> Callable[[Any, dict[str, torch.Tensor], float], torch.Tensor]:
+def build(*, loss: Any) -> Callable[[Any, dict[str, torch.Tensor], float], torch.Tensor]:
     """Return the objective (model, batch, progress) -> summed loss."""
 
     def loss_sum(model: Any, batch: dict[str, torch.Tensor], progress: float) -> torch.Tensor:

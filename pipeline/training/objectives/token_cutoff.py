@@ -18,7 +18,6 @@ from pipeline.errors.exceptions import ParamsError
 def build(
     *,
     loss: Any,
-    n_outputs: int,
     mode: Literal["token", "span", "feature"] = "token",
     ratio: float = 0.1,
     n_views: int = 1,
@@ -29,7 +28,6 @@ def build(
 
     Args:
         loss: of logits and labels.
-        n_outputs: not used.
         mode: what is erased: tokens, a run of tokens, or numbers of the vectors, the same ones in all tokens of a row.
         ratio: the share of a row's words, or of the numbers, that is erased: rounded up, but one word stays.
         n_views: how often each row is cut in a step.

@@ -12,7 +12,6 @@ from pipeline.augment.augmenters.back_translation import BackTranslation, build
 from pipeline.augment.generation import decoding, generator, languages, translation_cache
 from pipeline.augment.generation.decoding import Decoding
 from pipeline.augment.generation.generator import Generator, Prompt
-from pipeline.contracts import Corpus
 from pipeline.errors.exceptions import MachineError, ParamsError
 from tests.augment.augmenters.tiny_models import SENTENCES, make_translator, make_writer
 
@@ -59,7 +58,7 @@ def rows_decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def augmenter(folders: Folders, **options: Any) -> BackTranslation:
     forward, back = map(str, folders)
-    return build(corpus=Corpus([]), device="cpu", **{"forward": forward, "back": back, **options})
+    return build(device="cpu", **{"forward": forward, "back": back, **options})
 
 
 def variants(

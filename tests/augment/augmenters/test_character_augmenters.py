@@ -1,6 +1,5 @@
 """Noise in characters: typing, reading and spelling errors, other widths and scripts."""
 
-import importlib
 import random
 import re
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from nlpaug.augmenter.char import KeyboardAug
 from pypinyin import Style, lazy_pinyin
 
+from pipeline import components
 from pipeline.augment.augmenters.misspellings import english
 from pipeline.augment.rewriting.lexicons import read_confusions
 from pipeline.contracts import Augmenter, Corpus
@@ -54,8 +54,7 @@ Build = Callable[..., Augmenter]
 
 
 def made(name: str, corpus: Corpus = CORPUS, **options: Any) -> Augmenter:
-    module = importlib.import_module(f"pipeline.augment.augmenters.{name}")
-    built: Augmenter = module.build(corpus=corpus, device="cpu", **options)
+    built: Augmenter = components.build("augmenters", name, options, corpus=corpus, device="cpu")
     return built
 
 

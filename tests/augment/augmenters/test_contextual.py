@@ -16,7 +16,7 @@ from pipeline.augment.augmenters import contextual
 from pipeline.augment.augmenters.contextual import written
 from pipeline.augment.generation.mask_filling import Blank, Masked, MaskFiller, gumbel, whole_words
 from pipeline.augment.rewriting.spans import cut_spans
-from pipeline.contracts import Augmenter, Corpus
+from pipeline.contracts import Augmenter
 from pipeline.errors.exceptions import ParamsError
 from pipeline.text.words import HAN
 
@@ -79,7 +79,7 @@ def save(family: str, path: Path) -> None:
 
 
 def build(path: Path, **options: Any) -> Augmenter:
-    return contextual.build(corpus=Corpus([]), device="cpu", model=str(path), **options)
+    return contextual.build(device="cpu", model=str(path), **options)
 
 
 def variants(
@@ -296,7 +296,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize("options, message", WRONG)
 def test_wrong_options_are_refused_before_a_model_loads(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ParamsError, match=message):
-        contextual.build(corpus=Corpus([]), device="cpu", **{"model": "nowhere", **options})
+        contextual.build(device="cpu", **{"model": "nowhere", **options})
 
 
 def test_a_checkpoint_without_the_head_is_refused(folder: Folder, tmp_path: Path) -> None:

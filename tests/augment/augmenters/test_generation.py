@@ -34,7 +34,7 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 
 def augmenter(models: dict[str, Path], name: str, **options: Any) -> Augmenter:
     given = {"model": str(models[name]), "temperature": 1.3, "n_candidates": 5, **options}
-    made: Augmenter = components.load("augmenters", name)(corpus=Corpus([]), device="cpu", **given)
+    made: Augmenter = components.build("augmenters", name, given, corpus=Corpus([]), device="cpu")
     return made
 
 

@@ -39,7 +39,7 @@ every = pytest.mark.parametrize("name, options", NAMES)
 
 
 def build(name: str, corpus: Corpus = CORPUS, **options: Any) -> Augmenter:
-    built: Augmenter = components.load("augmenters", name)(corpus=corpus, device="cpu", **options)
+    built: Augmenter = components.build("augmenters", name, options, corpus=corpus, device="cpu")
     return built
 
 

@@ -83,7 +83,7 @@ def make(case: str, files: Path, texts: list[str] = TEXTS, **options: Any) -> An
         "word_vectors": ("word_vectors", {"path": str(files / "vectors.txt")}),
         **{action: ("random_words", {"action": action}) for action in ("swap", "delete", "crop", "substitute")},
     }.get(case, (case, {}))
-    return components.load("augmenters", name)(corpus=Corpus(texts), device="cpu", **{**given, **options})
+    return components.build("augmenters", name, {**given, **options}, corpus=Corpus(texts), device="cpu")
 
 
 def variants(

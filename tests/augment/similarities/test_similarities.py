@@ -82,7 +82,7 @@ every = pytest.mark.parametrize("similarity", NAMES, indirect=True)
 
 
 def made(name: str, texts: Sequence[str] = ("the cat fire",), **options: Any) -> Similarity:
-    built: Similarity = components.load("similarities", name)(corpus=Corpus(texts), device="cpu", **options)
+    built: Similarity = components.build("similarities", name, options, corpus=Corpus(texts), device="cpu")
     return built
 
 

@@ -26,7 +26,7 @@ def small_competition(n_rows: int = 60) -> tuple[pd.DataFrame, np.ndarray]:
 @pytest.mark.parametrize("name", BASELINES)
 def test_log_probabilities_are_finite_and_sum_to_one(name: str) -> None:
     rows, labels = small_competition()
-    model = components.load("baselines", name)(n_outputs=3, seed=1)
+    model = components.build("baselines", name, n_outputs=3, seed=1)
     model.fit(rows[:40], labels[:40])
     logs = model.predict_log_probabilities(rows[40:])
     assert logs.shape == (20, 3)
@@ -39,7 +39,7 @@ def test_the_same_seed_gives_the_same_bits(name: str) -> None:
     rows, labels = small_competition()
     made = []
     for _ in range(2):
-        model = components.load("baselines", name)(n_outputs=3, seed=1)
+        model = components.build("baselines", name, n_outputs=3, seed=1)
         model.fit(rows, labels)
         made.append(model.predict_log_probabilities(rows).tobytes())
     assert made[0] == made[1]
@@ -49,7 +49,7 @@ def test_the_same_seed_gives_the_same_bits(name: str) -> None:
 def test_D15_I10_labels_absent_when_fitting_get_a_small_finite_probability(name: str) -> None:
     """A label that no training row had keeps its column, small and finite."""
     rows, labels = small_competition()
-    model = components.load("baselines", name)(n_outputs=5, seed=1)
+    model = components.build("baselines", name, n_outputs=5, seed=1)
     model.fit(rows[labels != 1], labels[labels != 1])
     logs = model.predict_log_probabilities(rows)
     assert logs.shape == (60, 5)
@@ -60,7 +60,7 @@ def test_D15_I10_labels_absent_when_fitting_get_a_small_finite_probability(name:
 @pytest.mark.parametrize("name", BASELINES)
 @pytest.mark.parametrize("present", [[2], [0, 2]])
 def test_few_labels_and_tiny_data_work(name: str, present: list[int]) -> None:
-    model = components.load("baselines", name)(n_outputs=3, seed=1)
+    model = components.build("baselines", name, n_outputs=3, seed=1)
     model.fit(rows_of([f"word{label}" for label in present]), np.array(present))
     logs = model.predict_log_probabilities(rows_of(["", "word2", None, "never seen"]))
     assert np.isfinite(logs).all()
@@ -73,7 +73,7 @@ def test_few_labels_and_tiny_data_work(name: str, present: list[int]) -> None:
 )
 def test_D11_D12_D14_strange_texts_give_finite_values(name: str, texts: list[str | None]) -> None:
     """Empty, blank, zero-width, one-character and very long texts, and special tokens as text, give finite probabilities."""
-    model = components.load("baselines", name)(n_outputs=2, seed=1)
+    model = components.build("baselines", name, n_outputs=2, seed=1)
     model.fit(rows_of(texts), np.array([0, 1, 0, 1]))
     assert np.isfinite(model.predict_log_probabilities(rows_of(texts))).all()
     assert model.predict_log_probabilities(rows_of(texts).iloc[:0]).shape == (0, 2)
@@ -82,7 +82,7 @@ def test_D11_D12_D14_strange_texts_give_finite_values(name: str, texts: list[str
 @pytest.mark.parametrize("name", BASELINES)
 def test_one_by_one_equals_batched(name: str) -> None:
     rows, labels = small_competition()
-    model = components.load("baselines", name)(n_outputs=3, seed=1)
+    model = components.build("baselines", name, n_outputs=3, seed=1)
     model.fit(rows, labels)
     single = np.vstack([model.predict_log_probabilities(rows.iloc[[position]]) for position in range(10)])
     np.testing.assert_allclose(single, model.predict_log_probabilities(rows)[:10], rtol=1e-6)

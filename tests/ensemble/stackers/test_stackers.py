@@ -24,7 +24,7 @@ def example(n_models: int = 3, n_outputs: int = 4, n_rows: int = 300, seed: int 
 
 
 def build(name: str, n_outputs: int = 4, **options):
-    return components.load("stackers", name)(metric=make_metric("accuracy", n_outputs), seed=7, **options)
+    return components.build("stackers", name, options, metric=make_metric("accuracy", n_outputs), seed=7)
 
 
 def fitted(name: str, probabilities, labels, **options):

@@ -24,7 +24,7 @@ from pipeline.models.encoders.word_vectors import build
 from pipeline.params.encoders import Encoder, Training
 from pipeline.params.fields import Component
 from pipeline.params.loading import load_params
-from pipeline.recipes.sources import _source_digest
+from pipeline.recipes.sources import source_digest
 from pipeline.text.vector_files import read_vectors
 from pipeline.text.words import SPECIAL, WordTokenizer, is_mainly_chinese, word_spans
 from pipeline.training.parameter_groups import parameter_groups
@@ -42,7 +42,7 @@ def encoder(**source: Any) -> Encoder:
 
 
 def parts_of(*, texts: list[str] = TEXTS, seed: int = 0, **source: Any) -> EncoderParts:
-    return build(texts=texts, max_length=16, seed=seed, **{**SMALL, **source})
+    return build(texts=texts, seed=seed, **{**SMALL, **source})
 
 
 @pytest.fixture
@@ -285,10 +285,10 @@ def test_trained_vectors_are_the_same_in_every_process() -> None:
 
 def test_the_recipe_names_the_file_and_the_libraries(file: str) -> None:
     source = Component(kind="encoders", name="word_vectors", options={"path": file})
-    named = _source_digest(source)
+    named = source_digest(source)
     assert set(named) == {"vectors.txt", "gensim", "jieba"} and named["jieba"] == "0.42.1"
     Path(file).write_text(FILE.replace("0 0 1", "0 0 2"), encoding="utf-8")
-    assert _source_digest(source)["vectors.txt"] != named["vectors.txt"]
+    assert source_digest(source)["vectors.txt"] != named["vectors.txt"]
 
 
 @pytest.mark.parametrize(

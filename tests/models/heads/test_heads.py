@@ -1,4 +1,4 @@
-"""Heads that are made of other parts equal those parts put together; recurrent heads keep their names and numbers."""
+"""What every head keeps; heads made of other parts equal those put together; recurrent ones keep their names and numbers."""
 
 import pytest
 import torch
@@ -7,11 +7,12 @@ from torch import nn
 from pipeline import components
 
 SIZE, N_OUTPUTS = 6, 3
+every = pytest.mark.parametrize("name", components.available("heads"))
 
 
 def build(name: str, **options: object) -> nn.Module:
     torch.manual_seed(0)
-    return components.load("heads", name)(input_size=SIZE, n_outputs=N_OUTPUTS, **options).eval()
+    return components.build("heads", name, options, input_size=SIZE, n_outputs=N_OUTPUTS).eval()
 
 
 @pytest.fixture
@@ -56,7 +57,9 @@ def test_a_recurrent_heads_weights_keep_their_names_and_the_order_of_their_makin
 
 def test_lstm_cnn_is_the_text_cnn_over_the_outputs_of_an_lstm(states: torch.Tensor, mask: torch.Tensor) -> None:
     head = build("lstm_cnn", hidden_size=4, widths=[2, 3], n_filters=5)
-    cnn = components.load("heads", "text_cnn")(input_size=8, n_outputs=N_OUTPUTS, widths=[2, 3], n_filters=5).eval()
+    cnn = components.build(
+        "heads", "text_cnn", {"widths": [2, 3], "n_filters": 5}, input_size=8, n_outputs=N_OUTPUTS
+    ).eval()
     cnn.load_state_dict(head.cnn.state_dict())
     outputs = nn.utils.rnn.pad_sequence(one_by_one(head.lstm, states, mask), batch_first=True)
     torch.testing.assert_close(head(states, mask), cnn(outputs, mask))
@@ -64,6 +67,47 @@ def test_lstm_cnn_is_the_text_cnn_over_the_outputs_of_an_lstm(states: torch.Tens
 
 def test_the_attention_head_is_attention_pooling_and_the_linear_head(states: torch.Tensor, mask: torch.Tensor) -> None:
     head = build("attention", attention_size=4)
-    pooling = components.load("poolings", "attention")(hidden_size=SIZE, n_layers=1, attention_size=4)
+    pooling = components.build("poolings", "attention", {"attention_size": 4}, hidden_size=SIZE)
     pooling.load_state_dict(head.pooling.state_dict())
     torch.testing.assert_close(head(states, mask), head.classify(pooling((states,), mask)))
+
+
+MASK = torch.tensor([[1] * 7, [1] * 4 + [0] * 3, [1] + [0] * 6, [1] * 2 + [0] * 5])
+
+
+def token_states() -> torch.Tensor:
+    return torch.randn(4, 7, SIZE, generator=torch.Generator().manual_seed(0), requires_grad=True)
+
+
+def head_inputs(name: str) -> tuple[torch.Tensor, ...]:
+    states = token_states()
+    return (states.mean(dim=1),) if components.constant("heads", name, "READS") == "vector" else (states, MASK)
+
+
+@every
+def test_a_head_gives_logits_finite_gradients_and_the_same_result_for_the_same_seed(name: str) -> None:
+    assert components.constant("heads", name, "READS") in ("vector", "tokens")
+    results = []
+    for _ in range(2):
+        torch.manual_seed(1)
+        head = components.build("heads", name, input_size=SIZE, n_outputs=N_OUTPUTS)
+        logits = head(*head_inputs(name))
+        logits.sum().backward()
+        results.append(logits)
+    assert results[0].shape == (4, N_OUTPUTS)
+    assert torch.equal(*results)
+    assert all(torch.isfinite(p.grad).all() for p in head.parameters() if p.grad is not None)
+    other = components.build("heads", name, input_size=SIZE, n_outputs=N_OUTPUTS)
+    other.load_state_dict(head.state_dict())
+    inputs = head_inputs(name)
+    assert torch.equal(other.eval()(*inputs), head.eval()(*inputs))
+
+
+@pytest.mark.parametrize("name", components.having("heads", "READS", "tokens"))
+def test_a_token_head_ignores_what_stands_at_masked_positions(name: str) -> None:
+    head = components.build("heads", name, input_size=SIZE, n_outputs=N_OUTPUTS).eval()
+    states = token_states().detach()
+    changed = torch.where(MASK.unsqueeze(-1) == 1, states, 99.0)
+    torch.testing.assert_close(head(changed, MASK), head(states, MASK))
+    torch.testing.assert_close(head(states[1:2, :4], MASK[1:2, :4]), head(states, MASK)[1:2])
+    assert torch.isfinite(head(states, torch.zeros_like(MASK))).all()

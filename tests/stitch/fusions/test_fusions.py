@@ -1,4 +1,4 @@
-"""Fusions against what they are in the papers, written out by hand."""
+"""What every fusion keeps; single ones against what they are in the papers, written out by hand."""
 
 import pytest
 import torch
@@ -92,3 +92,68 @@ def test_attention_heads_that_do_not_divide_the_width_are_refused(hidden_size: i
     message = rf"hidden_size must be a multiple of n_heads \({n_heads}\), got {hidden_size}"
     with pytest.raises(ParamsError, match=message):
         components.load("fusions", "cross_attention")(sizes=(4, 6), hidden_size=hidden_size, n_heads=n_heads)
+
+
+TOKENS = torch.tensor([[1] * 7, [1] * 4 + [0] * 3, [1] + [0] * 6, [1] * 2 + [0] * 5])
+
+
+def sides_of(sizes: list[int]) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(4, 7, size, generator=generator, requires_grad=True) for size in sizes]
+
+
+every_fusion = pytest.mark.parametrize(
+    ("name", "sizes"), [(name, sizes) for name in components.available("fusions") for sizes in ([12, 8], [8, 12, 8])]
+)
+
+
+@every_fusion
+def test_a_fusion_gives_one_state_per_token_and_every_side_and_parameter_learns(name: str, sizes: list[int]) -> None:
+    fusion = components.build("fusions", name, sizes=sizes)
+    sides = sides_of(sizes)
+    fused = fusion(sides, TOKENS)
+    assert isinstance(fusion.output_size, int)
+    assert fused.shape == (4, 7, fusion.output_size) and fused.dtype == torch.float32
+    (fused**2).mean().backward()
+    for tensor in (*sides, *fusion.parameters()):
+        assert torch.isfinite(tensor.grad).all() and (tensor.grad != 0).any()
+
+
+@every_fusion
+def test_a_fusion_has_the_same_weights_for_the_same_seed_and_loads_what_it_saved(name: str, sizes: list[int]) -> None:
+    def build(seed: int) -> torch.nn.Module:
+        torch.manual_seed(seed)
+        return components.build("fusions", name, sizes=sizes).eval()
+
+    fusion, same, other = build(1), build(1), build(2)
+    expected = fusion(sides_of(sizes), TOKENS)
+    assert torch.equal(same(sides_of(sizes), TOKENS), expected)
+    other.load_state_dict(fusion.state_dict())
+    assert torch.equal(other(sides_of(sizes), TOKENS), expected)
+
+
+@every_fusion
+def test_a_fusion_keeps_masked_positions_away_from_the_others(name: str, sizes: list[int]) -> None:
+    fusion = components.build("fusions", name, sizes=sizes).eval()
+    sides, tokens = sides_of(sizes), TOKENS == 1
+    fused = fusion(sides, TOKENS)
+    changed = [torch.where(tokens.unsqueeze(-1), side, 99.0) for side in sides]
+    torch.testing.assert_close(fusion(changed, TOKENS)[tokens], fused[tokens])
+    torch.testing.assert_close(fusion([side[1:2, :4] for side in sides], TOKENS[1:2, :4]), fused[1:2, :4])
+
+
+@every_fusion
+def test_a_fusion_and_its_gradients_stay_finite_on_padding_only(name: str, sizes: list[int]) -> None:
+    fusion = components.build("fusions", name, sizes=sizes)
+    sides = sides_of(sizes)
+    fused = fusion(sides, torch.zeros_like(TOKENS))
+    fused.sum().backward()
+    assert torch.isfinite(fused).all()
+    assert all(torch.isfinite(tensor.grad).all() for tensor in (*sides, *fusion.parameters()))
+
+
+@every_fusion
+def test_a_fusion_takes_half_precision(name: str, sizes: list[int]) -> None:
+    fusion = components.build("fusions", name, sizes=sizes).to(torch.bfloat16)
+    fused = fusion([side.to(torch.bfloat16) for side in sides_of(sizes)], TOKENS)
+    assert fused.dtype == torch.bfloat16 and torch.isfinite(fused).all()

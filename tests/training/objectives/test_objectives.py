@@ -70,8 +70,8 @@ def rows_of(family: str = "bert", n: int = 24) -> Encoded:
 
 def built(loss: str = "cross_entropy", n_outputs: int = 2, **options: Any) -> Any:
     name = options.pop("name")
-    rowwise = components.load("losses", loss)(n_outputs=n_outputs)
-    return components.load("objectives", name)(loss=rowwise, n_outputs=n_outputs, **options)
+    rowwise = components.build("losses", loss, n_outputs=n_outputs)
+    return components.build("objectives", name, options, loss=rowwise, n_outputs=n_outputs)
 
 
 def labelled(family: str = "bert", n: int = 24, **options: Any) -> Classification | WithUnlabelled:
@@ -131,7 +131,7 @@ def test_supervised_is_the_sum_of_the_rows_losses_bit_for_bit(loss: str) -> None
     batch = rows_of().batch(np.arange(9))
     torch.manual_seed(0)
     labels = torch.tensor(frame(9)["label"].tolist())
-    plain = components.load("losses", loss)(n_outputs=2)(model(batch), labels).sum()
+    plain = components.build("losses", loss, n_outputs=2)(model(batch), labels).sum()
     assert torch.equal(loss_of(model, trained), plain)
 
 

@@ -1,0 +1,76 @@
+"""What the file of every encoder offers: it says without torch what is wrong with its options and how large it is."""
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModel
+
+from pipeline import components, contracts
+from pipeline.errors.exceptions import MachineError
+from pipeline.params.fields import Component
+from tests.small import TEXTS, encoder
+
+DECLARED = [name for name, value in vars(contracts.Encoder).items() if inspect.isfunction(value) and name[0] != "_"]
+every = pytest.mark.parametrize("name", components.available("encoders"))
+
+
+def source(name: str, **options: Any) -> Component:
+    return Component(kind="encoders", name=name, options=options)
+
+
+@every
+@pytest.mark.parametrize("function", DECLARED)
+def test_an_encoder_declares_itself_and_names_only_what_is_offered(name: str, function: str) -> None:
+    offered = set(inspect.signature(getattr(contracts.Encoder, function)).parameters)
+    declared = inspect.signature(components.load("encoders", name, function)).parameters.values()
+    assert {argument.name for argument in declared} <= offered
+    assert all(argument.kind is argument.KEYWORD_ONLY for argument in declared)
+
+
+def test_encoders_are_checked_and_measured_without_torch() -> None:
+    code = (
+        "import sys; from pipeline import components; from pipeline.params.fields import Component\n"
+        "for name in components.available('encoders'):\n"
+        "    source = Component(kind='encoders', name=name, options={})\n"
+        "    list(source.call('check', max_length=8)), components.load('encoders', name, 'n_parameters')\n"
+        "print(*(name for name in ('torch', 'transformers', 'tokenizers') if name in sys.modules), 'loaded')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["loaded"]
+
+
+@pytest.mark.parametrize("architecture", ["bert", "roberta", "roformer", "deberta-v2"])
+def test_the_size_of_a_configured_encoder_is_about_that_of_the_model(architecture: str) -> None:
+    configured = source("from_config", architecture=architecture, vocab_size=8000, hidden_size=256, n_layers=4)
+    sizes = {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 1024}
+    with torch.device("meta"):
+        model = AutoModel.from_config(
+            AutoConfig.for_model(architecture, vocab_size=8000, max_position_embeddings=72, pad_token_id=0, **sizes)
+        )
+    truth = sum(parameter.numel() for parameter in model.parameters())
+    assert configured.call("n_parameters", max_length=64) == pytest.approx(truth, rel=0.05)
+    assert configured.call("state_width") == 256
+
+
+def test_the_size_of_a_checkpoint_is_read_from_its_header_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
+    model = encoder().source.build(texts=TEXTS, max_length=16, seed=0).model
+    model.save_pretrained(tmp_path)
+    checkpoint = source("pretrained", path=str(tmp_path))
+    assert checkpoint.call("n_parameters") == sum(parameter.numel() for parameter in model.parameters())
+    assert checkpoint.call("state_width") == 16
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:50])
+    with pytest.raises(MachineError, match="must hold weights, got a damaged file") as caught:
+        checkpoint.call("n_parameters")
+    assert caught.value.code == "E402"
+
+
+def test_the_size_of_word_vectors_is_that_of_their_file(tmp_path: Path) -> None:
+    (tmp_path / "vectors.txt").write_text("a 1 2 3\nb 1 2 3\n", encoding="utf-8")
+    words = source("word_vectors", path=str(tmp_path / "vectors.txt"), max_words=1000, hidden_size=8, layer="none")
+    assert words.call("n_parameters", max_length=9) == 3000 + 24
