@@ -27,7 +27,10 @@ TARGETS = {"share_at_most": 0.05}
 NOTES = "CHECKS_COST_NOTES"
 CHECKS = {
     "params": ["pipeline.params.loading:load_params"],
-    "preflight": ["pipeline.checks.preflight:check_stage", "pipeline.checks.unit_needs:encoder_need", "pipeline.checks.unit_needs:stitch_need"],
+    "preflight": [
+        "pipeline.checks.preflight:check_stage", "pipeline.checks.unit_needs:encoder_need",
+        "pipeline.checks.unit_needs:stitch_need",
+    ],
     "digests": [
         "pipeline.artifacts.files:sha256_of", "pipeline.artifacts.files:verify", "pipeline.artifacts.files:write_digest",
         "pipeline.artifacts.folders:is_whole",
@@ -36,7 +39,7 @@ CHECKS = {
     "predictions": ["pipeline.artifacts.predictions:check_predictions"],
     "submission": ["pipeline.submit.submitting:rehearse"],
     "units": ["pipeline.units.differences:explain"],
-    "longest_rows": ["pipeline.training.loop:_Loop.probe"],
+    "longest_rows": ["pipeline.training.loop:_Loop.begin"],
 }  # fmt: skip
 _running = threading.local()
 

@@ -45,7 +45,7 @@ class Table:
         return kind
 
     def targets(self, task: str, rows: pd.DataFrame) -> np.ndarray:
-        """Return what a task's rows, which have `row_id` and `label`, are trained and scored on, as its kind reads it: (N, …).
+        """Return what a task's rows, which have `row_id` and `label`, are trained and scored on: (N, …), read by its kind.
 
         Raises:
             DataError: if a label is none of the task's.

@@ -79,8 +79,8 @@ def export(model: str, task: str, *, params: "Params", folder: Path, fold: int |
     path = predictions_path("stitch", model, task)
     predictions = read_predictions(path, manifest=folds.digest)
     header = {
-        "format": FORMAT, "version": VERSION, **identity, "kind": table.kinds[task], "labels": predictions.labels, "manifest": folds.digest,
-        "pairs": params.tasks[task].columns.text_pair is not None, "versions": versions(),
+        "format": FORMAT, "version": VERSION, **identity, "kind": table.kinds[task], "labels": predictions.labels,
+        "manifest": folds.digest, "pairs": params.tasks[task].columns.text_pair is not None, "versions": versions(),
     }  # fmt: skip
     _write(_assemble(plans, header, tuned=params.stitch.unfreeze > 0), folder)
     return folder

@@ -1,8 +1,8 @@
 """The choices of the ensemble: which rung, whether and how to scale the labels, and the worlds in which to choose.
 
 Source: the one-standard-error rule of Breiman et al., Classification and Regression Trees, 1984, ch. 3.4.3. What the
-parameters of a decision are, such as scales of the labels, is a matter of the task's kind. All functions choose on the rows they are given and nothing else: who wants an honest score
-gives them rows that are not scored.
+parameters of a decision are, such as scales of the labels, is a matter of the task's kind. All functions choose on the rows
+they are given and nothing else: who wants an honest score gives them rows that are not scored.
 """
 
 from collections.abc import Callable, Sequence

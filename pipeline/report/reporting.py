@@ -8,7 +8,7 @@ import io
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -26,70 +26,48 @@ LARGEST_CONFUSIONS = 10
 Texts = dict[str, dict[str, tuple[str, str | None]]]
 
 
-def render(
-    scores: dict[str, Any],
-    *,
-    leaks: Sequence[Leak],
-    audit: dict[str, Any],
-    histories: dict[str, ModelHistory],
-    stitched: dict[str, ModelHistory],
-    augmentation: dict[str, Any],
-    ablations: dict[str, dict[str, Any]],
-    last_runs: list[dict[str, Any]],
-    submission: dict[str, Any],
-    params: dict[str, Any],
-    texts: Texts,
-    versions: dict[str, str],
-    manifest: str,
-) -> str:
-    """Return the page as HTML.
+class PageInputs(TypedDict):
+    """What the page is made of."""
 
-    Args:
-        scores: what the stack stage found, `{"tasks": {task: {...}}}`.
-        leaks: what was found when they were looked for.
-        audit: what the prepare stage found in the data, per task.
-        histories: encoder name -> `{"units": [...]}`, one unit per task, repeat and fold.
-        stitched: stitched model -> its history, in the same form.
-        augmentation: what became of the steps that make copies.
-        ablations: task -> what was tried, `stitch` (what heads learn from) and `augment` (which copies pay); may be empty.
-        last_runs: per stage how many units were computed and reused; may be empty.
-        submission: what was submitted: path, sha256, model, and per task the rows and the counts of the labels.
-        params: params.yaml with every default filled in.
-        texts: task -> row id -> (text, second text or None), for the rows that are shown.
-        versions: library -> version.
-        manifest: digest of the fold manifest.
-    """
-    tasks = [
-        _task(
-            task,
-            found,
-            leaks=[leak for leak in leaks if leak.task in (task, "")],
-            audit=audit[task],
-            submission=submission,
-            histories=histories,
-            texts=texts.get(task, {}),
-        )
-        | {
-            "stitching": stitch_section.describe(task, found, stitched),
-            "ablations": ablations.get(task, {}),
-        }
-        for task, found in scores["tasks"].items()
-    ]
-    template = _environment().get_template(TEMPLATE.name)
-    return template.render(
-        tasks=tasks,
-        training=_training(histories, versions=versions),
-        stitched=_sum_training(stitched, versions=versions),
-        any_stitched=any(task["stitching"] or task["ablations"].get("stitch") for task in tasks),
-        augmentation=augmentation,
-        any_augmented=any(task["ablations"].get("augment") for task in tasks),
-        last_runs=last_runs,
-        submission=submission,
-        params=params,
-        params_text=as_yaml(params),
-        versions=versions,
-        manifest=manifest,
-    )
+    leaks: Sequence[Leak]
+    """What was found when they were looked for."""
+    audit: dict[str, Any]
+    """What the prepare stage found in the data, per task."""
+    histories: dict[str, ModelHistory]
+    """Per encoder one unit per task, repeat and fold."""
+    stitched: dict[str, ModelHistory]
+    """The same per stitched model."""
+    augmentation: dict[str, Any]
+    """What became of the steps that make copies."""
+    ablations: dict[str, dict[str, Any]]
+    """Task -> what was tried, `stitch` (what heads learn from) and `augment` (which copies pay); may be empty."""
+    last_runs: list[dict[str, Any]]
+    """Per stage how many units were computed and reused; may be empty."""
+    submission: dict[str, Any]
+    """What was submitted: path, sha256, model, and per task the rows and the counts of the labels."""
+    params: dict[str, Any]
+    """params.yaml with every default filled in."""
+    texts: Texts
+    """Task -> row id -> (text, second text or None), for the rows that are shown."""
+    versions: dict[str, str]
+    """Library -> version."""
+    manifest: str
+    """Digest of the fold manifest."""
+
+
+def render(scores: dict[str, Any], **inputs: Unpack[PageInputs]) -> str:
+    """Return the page as HTML, for what the stack stage found, `{"tasks": {task: {...}}}`."""
+    tasks = [_task(task, found, inputs) for task, found in scores["tasks"].items()]
+    versions = inputs["versions"]
+    shown = inputs | {
+        "tasks": tasks,
+        "training": _training(inputs["histories"], versions=versions),
+        "stitched": _sum_training(inputs["stitched"], versions=versions),
+        "any_stitched": any(task["stitching"] or task["ablations"].get("stitch") for task in tasks),
+        "any_augmented": any(task["ablations"].get("augment") for task in tasks),
+        "params_text": as_yaml(inputs["params"]),
+    }
+    return _environment().get_template(TEMPLATE.name).render(shown)
 
 
 def calibration_error(bins: list[dict[str, Any]]) -> float | None:
@@ -127,48 +105,57 @@ def _short_components(value: Any) -> Any:
     return [_short_components(item) for item in value] if isinstance(value, list) else value
 
 
-def _task(
-    name: str,
-    found: dict[str, Any],
-    *,
-    leaks: Sequence[Leak],
-    audit: dict[str, Any],
-    submission: dict[str, Any],
-    histories: dict[str, ModelHistory],
-    texts: dict[str, Any],
-) -> dict[str, Any]:
+def _task(name: str, found: dict[str, Any], inputs: PageInputs) -> dict[str, Any]:
     """Return what the template shows of one task."""
     best_first = -1 if found["higher_is_better"] else 1
     models = sorted(found["models"], key=lambda model: (model["score"] is None, best_first * (model["score"] or 0)))
-    units = {encoder: [unit for unit in one["units"] if unit["task"] == name] for encoder, one in histories.items()}
     named = [model["name"] for model in found["models"]]  # JSON objects come sorted, this list in the ladder's order
     weighted = {member for weights in found["weights"].values() for member in weights}
+    audit, texts = inputs["audit"][name], inputs["texts"].get(name, {})
     return {
         **found,
         "name": name,
         "audit": audit,
-        "submitted": submission["tasks"][name],
+        "submitted": inputs["submission"]["tasks"][name],
         "models": models,
         "metric_names": [metric for metric in found["estimate"]["metrics"] if metric != found["metric"]],
         "best": next(model for model in models if model["name"] == found["best_single"]),
         "ensemble": next(model for model in models if model["name"] == found["chosen"]),
-        "cautions": [
-            *(leak.said for leak in leaks),
-            *cautions(found, units=units, submitted=submission["model"]),
-            *data_cautions(audit),
-        ],
         "score_plot": Markup(figures.scores(name, found, models)),
         "gain_plot": Markup(figures.gains(name, found, models)),
-        "curves": [_curve(name, encoder, own) for encoder, own in units.items() if any(unit["steps"] for unit in own)],
-        "matrix": figures.confusion_rows(found["confusion"], found["labels"])
-        if len(found["labels"]) <= MATRIX_LABELS
-        else [],
-        "confusions": figures.largest_confusions(found["confusion"], found["labels"], LARGEST_CONFUSIONS),
-        "calibration_plot": Markup(figures.reliability(found["calibration"], title=f"{name}: reliability")),
-        "calibration_error": calibration_error(found["calibration"]),
         "rungs": [name for name in named if name in found["weights"]],
         "members": [name for name in named if name in weighted],
         "hardest": [{**row, "texts": texts.get(row["row_id"], ("", None))} for row in found["hardest"]],
+        "stitching": stitch_section.describe(name, found, inputs["stitched"]),
+        "ablations": inputs["ablations"].get(name, {}),
+        **_decisions(name, found),
+        **_learning(name, found, inputs),
+    }
+
+
+def _decisions(name: str, found: dict[str, Any]) -> dict[str, Any]:
+    """Return what is shown of what was decided: the confusion, and whether probabilities can be believed."""
+    labels, counts, bins = found["labels"], found["confusion"], found["calibration"]
+    return {
+        "matrix": figures.confusion_rows(counts, labels) if len(labels) <= MATRIX_LABELS else [],
+        "confusions": figures.largest_confusions(counts, labels, LARGEST_CONFUSIONS),
+        "calibration_plot": Markup(figures.reliability(bins, title=f"{name}: reliability")),
+        "calibration_error": calibration_error(bins),
+    }
+
+
+def _learning(name: str, found: dict[str, Any], inputs: PageInputs) -> dict[str, Any]:
+    """Return the encoders' learning curves and all cautions."""
+    histories = inputs["histories"].items()
+    units = {encoder: [unit for unit in history["units"] if unit["task"] == name] for encoder, history in histories}
+    trained = {encoder: parts for encoder, parts in units.items() if any(unit["steps"] for unit in parts)}
+    return {
+        "curves": [_curve(name, encoder, parts) for encoder, parts in trained.items()],
+        "cautions": [
+            *(leak.said for leak in inputs["leaks"] if leak.task in (name, "")),
+            *cautions(found, units=units, submitted=inputs["submission"]["model"]),
+            *data_cautions(inputs["audit"][name]),
+        ],
     }
 
 

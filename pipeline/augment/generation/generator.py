@@ -175,8 +175,8 @@ class Generator:
                         raise
                     if n_rows <= ROW_STEP:
                         raise MachineError(
-                            f"{self.origin}: {n_rows} texts at once do not fit into memory. Free memory, set run.device: cpu, "
-                            "or choose a smaller model or shorter texts.",
+                            f"{self.origin}: {n_rows} texts at once do not fit into memory. Free memory, set run.device: "
+                            "cpu, or choose a smaller model or shorter texts.",
                             code="E403",
                         ) from error
                     self.tokens_per_batch = self._n_rows(width) // 2 * width * self.decoding.beams
