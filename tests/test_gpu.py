@@ -1,5 +1,10 @@
-"""What only a CUDA device can show: every precision learns, also with gradient checkpointing; memory that really ends."""
+"""What only a CUDA device can show: every precision learns, also with gradient checkpointing; long rows give the same weights
+again, also after a kill; memory that really ends."""
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +16,17 @@ from pipeline.artifacts.paths import predictions_path
 from pipeline.artifacts.predictions import read_predictions
 from pipeline.artifacts.probabilities import probabilities_of
 from pipeline.base_models.finetuning import finetune
+from pipeline.base_models.fold_training import train_fold
 from pipeline.data.class_targets import ClassTargets
+from pipeline.models.classifier import WEIGHTS
 from pipeline.params.encoders import Training
 from pipeline.params.fields import Component
 from pipeline.params.run import Run
 from pipeline.training.loop import train
-from tests.small import encoder, table_and_folds
+from pipeline.units.execution import run_units
+from pipeline.units.unit import Unit
+from tests.conftest import ROOT
+from tests.small import encoder, frame, table_and_folds
 
 pytestmark = [
     pytest.mark.gpu,
@@ -53,6 +63,41 @@ def test_every_precision_learns(precision: str, tmp_path, monkeypatch) -> None:
 def test_gradient_checkpointing_learns(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert accuracy_on_gpu(gradient_checkpointing=True) > 0.8
+
+
+def train_long(precision: str) -> bytes:
+    """Train two layers of BERT-base's width on rows of 256 tokens and return the bytes of the weights."""
+    rows = frame(64).assign(text=lambda rows: [" ".join([text] * 32) for text in rows["text"]])
+    training = {"max_length": 256, "batch_size": 32, "epochs": 3, "precision": precision, "checkpoint_seconds": 1e-3}
+    settings = encoder(training, hidden_size=768, n_heads=12, n_layers=2)
+    arguments = {"rows": rows, "n_outputs": 2, "settings": settings, "scorer": None, "seed": 0}
+    unit = Unit("long", {"precision": precision})
+    run_units([(unit, train_fold, arguments)], run=Run(device="cuda", n_workers=1), stage="long")
+    return (unit.result / WEIGHTS).read_bytes()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_long_rows_give_the_same_weights_again(precision: str, tmp_path, monkeypatch) -> None:
+    weights = []
+    for attempt in ("first", "second"):
+        (tmp_path / attempt).mkdir()
+        monkeypatch.chdir(tmp_path / attempt)
+        weights.append(train_long(precision))
+    assert weights[0] == weights[1]
+
+
+def test_killed_on_a_gpu_and_resumed_it_ends_in_the_same_weights(tmp_path, monkeypatch, caplog) -> None:
+    (tmp_path / "undisturbed").mkdir()
+    monkeypatch.chdir(tmp_path / "undisturbed")
+    expected = train_long("bf16")
+    monkeypatch.chdir(tmp_path)
+    program = "from tests.test_gpu import train_long; train_long('bf16')"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "STITCHFOLD_FAILPOINT": "checkpoint:3"}
+    killed = subprocess.run([sys.executable, "-c", program], env=environment)
+    assert killed.returncode == -signal.SIGKILL
+    with caplog.at_level("INFO"):
+        assert train_long("bf16") == expected
+    assert "resumed at step 2 of 6" in caplog.text
 
 
 class Wide(nn.Module):

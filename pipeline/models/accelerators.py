@@ -3,6 +3,7 @@
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from transformers import PreTrainedModel
 
 from pipeline.errors.exceptions import ParamsError
 
@@ -29,3 +30,17 @@ def is_out_of_memory(error: Exception) -> bool:
     said = str(error).lower()
     known = isinstance(error, torch.OutOfMemoryError | MemoryError)
     return known or (isinstance(error, RuntimeError) and any(words in said for words in RAN_OUT))
+
+
+def checkpoint_gradients(model: torch.nn.Module) -> None:
+    """Let the encoders of a model keep few activations and compute the others again: less memory, more time.
+
+    Raises:
+        ParamsError: if one of them cannot.
+    """
+    try:
+        for module in model.modules():
+            if isinstance(module, PreTrainedModel):
+                module.gradient_checkpointing_enable()
+    except ValueError as error:
+        raise ParamsError(f"gradient_checkpointing: {error} Set it to false for this encoder.") from error

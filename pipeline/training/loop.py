@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import nn
-from transformers import PreTrainedModel
 
 from pipeline.artifacts.histories import RollbackRecord
-from pipeline.errors.exceptions import DivergedError, InterruptedRun, ParamsError
+from pipeline.errors.exceptions import DivergedError, InterruptedRun
 from pipeline.errors.failpoints import failpoint
-from pipeline.models.accelerators import accelerator_for
+from pipeline.models.accelerators import accelerator_for, checkpoint_gradients
 from pipeline.models.batching import epoch_batches
+from pipeline.reproducibility import same_gradients
 from pipeline.training.gradient import RowsOfStep, plain, smaller_budget
 from pipeline.training.history import History
 
@@ -74,7 +74,7 @@ def train(
     """
     accelerator = accelerator_for(settings.precision, device)
     if settings.gradient_checkpointing:
-        _checkpoint_gradients(model)
+        checkpoint_gradients(model)
     optimizer = settings.optimizer.build(parameter_groups=parameter_groups)
     model, optimizer = accelerator.prepare(model, optimizer)
     loop = _Loop(model, optimizer, objective, accelerator, settings, seed, gradient, hooks, monitor, checkpoints)
@@ -87,15 +87,6 @@ def train(
         model.load_state_dict(loop.best["weights"])
     loop.count_seconds()
     return loop.history
-
-
-def _checkpoint_gradients(model: nn.Module) -> None:
-    try:
-        for module in model.modules():
-            if isinstance(module, PreTrainedModel):
-                module.gradient_checkpointing_enable()
-    except ValueError as error:
-        raise ParamsError(f"gradient_checkpointing: {error} Set it to false for this encoder.") from error
 
 
 @dataclass
@@ -123,6 +114,7 @@ class _Loop:
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.step = 0
         self.token_budget = settings.tokens_per_micro_batch
+        self.repeatable = True
         self.history = History(token_budget=self.token_budget)
         self.epoch_starts = (
             checkpoints.beside("epoch_start") if checkpoints and settings.not_finite == "rollback" else None
@@ -210,8 +202,13 @@ class _Loop:
                 self.model, self.objective, self.accelerator, rows, self.step, progress, self.seed, self.token_budget
             )
             try:
-                return self.gradient(self.model, step)
+                with same_gradients(self.repeatable):
+                    return self.gradient(self.model, step)
             except (RuntimeError, MemoryError) as error:
+                if self.repeatable and "deterministic" in str(error):  # torch's own word for what it cannot repeat
+                    self.repeatable = False
+                    log.warning("step %d: this model's gradients may differ from run to run: %s", self.step, error)
+                    continue
                 self.token_budget = self.history.token_budget = smaller_budget(
                     self.token_budget, error, longest=int(self.objective.lengths[rows].max()), step=self.step,
                     adapts=self.settings.out_of_memory == "adapt",

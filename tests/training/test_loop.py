@@ -9,8 +9,9 @@ from torch import nn
 
 from pipeline.errors.exceptions import DivergedError, InterruptedRun, MachineError
 from pipeline.models.prediction import predict_logits
+from pipeline.reproducibility import fixed_numerics
 from pipeline.units.checkpoints import Checkpoints
-from tests.training.regression import Spike, StopAt, problem, run, settings, weights
+from tests.training.regression import Regression, Spike, StopAt, problem, run, settings, weights
 
 
 def test_F12_accumulated_micro_batches_equal_one_batch_also_when_ragged() -> None:
@@ -235,3 +236,23 @@ def test_the_best_inner_epoch_is_kept_not_the_last() -> None:
 
     run(model, objective, settings(), evaluate=evaluate)
     assert torch.equal(weights(model), seen[1])
+
+
+class WithoutOther(Regression):
+    """Uses an operation that torch has in one form only, one that need not repeat."""
+
+    def loss_sums(self, model, batch, progress):
+        torch.zeros(1).put_(torch.tensor([0]), torch.ones(1))
+        return super().loss_sums(model, batch, progress)
+
+
+def test_what_has_no_repeatable_form_is_trained_with_a_warning(caplog) -> None:
+    with fixed_numerics(1, on_gpu=True):
+        model, objective = problem()
+        run(model, WithoutOther(objective.lengths, objective.inputs), settings())
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+    with fixed_numerics(1, on_gpu=False):
+        expected, objective = problem()
+        run(expected, objective, settings())
+    assert [record.message[:44] for record in caplog.records] == ["step 0: this model's gradients may differ fr"]
+    assert torch.equal(weights(model), weights(expected))
