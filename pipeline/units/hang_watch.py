@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from pipeline.artifacts.paths import LAST_ERROR
 from pipeline.errors.error_block import show
 from pipeline.errors.exceptions import MachineError
 from pipeline.units.locks import holder
@@ -76,7 +77,7 @@ class HangWatch:
         )
         self.ended.add(unit.key)
         if pid == os.getpid():
-            show(error)
+            show(error, LAST_ERROR)
             os._exit(error.exit_code)
         log.error("%s", error)
         self.beats.pop(unit.key)
