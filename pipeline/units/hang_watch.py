@@ -1,6 +1,5 @@
 """A watch over units that took steps and take no more: their process is ended, so that the unit can be tried again."""
 
-import json
 import logging
 import os
 import signal
@@ -13,6 +12,7 @@ from pipeline.artifacts.paths import LAST_ERROR
 from pipeline.errors.error_block import show
 from pipeline.errors.exceptions import MachineError
 from pipeline.units.locks import holder
+from pipeline.units.notes import PROGRESS, read_progress
 
 if TYPE_CHECKING:
     from pipeline.units.unit import Unit
@@ -52,11 +52,11 @@ class HangWatch:
 
     def hanging(self, unit: "Unit") -> int | None:
         """Return the process of a unit that hangs, else None."""
-        path, pid = unit.folder / "progress.json", holder(unit.folder)
+        pid, progress = holder(unit.folder), read_progress(unit.folder)
         try:
-            noted, progress = path.stat().st_mtime_ns, json.loads(path.read_text(encoding="utf-8"))
+            noted = (unit.folder / PROGRESS).stat().st_mtime_ns
             steps_left, pace = progress["n_steps"] - progress["step"], progress["seconds_per_step"]
-        except (OSError, ValueError, KeyError):
+        except (OSError, KeyError):
             return None
         if pid is None or steps_left <= 0:
             return None
