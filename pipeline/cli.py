@@ -1,13 +1,16 @@
 """The command `stitchfold`: check params, print their schema, make the demo's data, show, validate, export what came out."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from tqdm import tqdm
 
-from pipeline.artifacts.paths import METRICS, REPORT, SCORES, SUBMIT
+from pipeline.artifacts.paths import METRICS, REPORT_PAGE, SCORES, SUBMISSION
 from pipeline.errors.exceptions import MachineError
+from pipeline.params.loading import load_params
 from pipeline.stage_run import exit_on_error
 
 app = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -25,8 +28,6 @@ def check(
     ] = 0,
 ) -> None:
     """Check params.yaml, all errors at once, each with its line and a remedy; then disk, memory and lengths."""
-    from pipeline.params.loading import load_params
-
     with exit_on_error():
         params = load_params(path)
         from pipeline.checks.preflight import preflight
@@ -47,8 +48,6 @@ def check(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of params.yaml, for editors."""
-    import json
-
     from pipeline.params.schema import json_schema
 
     typer.echo(json.dumps(json_schema(), indent=1))
@@ -73,16 +72,16 @@ def show() -> None:
 
     with exit_on_error():
         scores, metrics = read_json(SCORES)["tasks"], read_json(METRICS)
-        for task, found in scores.items():
-            typer.echo(f"\n{scores_text(task, found)}")
+        for task, task_scores in scores.items():
+            typer.echo(f"\n{scores_text(task, task_scores)}")
         if len(scores) > 1:
             low, high = metrics["low"], metrics["high"]
             typer.echo(
                 f"\nmean over tasks: {metrics['estimate']:.4f}, expected on the test rows {low:.4f} to {high:.4f}"
             )
-        submission = read_json(SUBMIT / "submission.json")
+        submission = read_json(SUBMISSION)
         typer.echo(f"\nsubmission  {submission['path']} (predictions of {submission['model']})")
-        typer.echo(f"report      {REPORT / 'report.html'}")
+        typer.echo(f"report      {REPORT_PAGE}")
 
 
 @app.command()
@@ -96,8 +95,6 @@ def export(
     path: ParamsOption = Path("params.yaml"),
 ) -> None:
     """Write a stitched model, encoders included, as one folder that predicts from raw texts."""
-    from pipeline.params.loading import load_params
-
     with exit_on_error():
         params = load_params(path)
         from pipeline.bundle import export  # imports torch: only once params are known to be right
@@ -143,8 +140,6 @@ def ablate_stitching(
     path: ParamsOption = Path("params.yaml"),
 ) -> None:
     """Compare what the heads of stitched models learn from: all pairs anew for each variant, on the same folds."""
-    from pipeline.params.loading import load_params
-
     with exit_on_error():
         params = load_params(path)
         from pipeline.artifacts.folds import read_folds
@@ -164,8 +159,6 @@ def ablate_augmenting(
     path: ParamsOption = Path("params.yaml"),
 ) -> None:
     """Train one encoder without copies, with those of each step of `augment` and with all of them, on the same folds."""
-    from pipeline.params.loading import load_params
-
     with exit_on_error():
         params = load_params(path)
         from pipeline.artifacts.folds import read_folds
@@ -181,22 +174,21 @@ def _show(tables: dict[str, Path]) -> None:
     """Print the tables of an ablation."""
     from pipeline.artifacts.files import read_json
 
-    for task, table in tables.items():
-        found = read_json(table)
+    for task, path in tables.items():
+        table = read_json(path)
         typer.echo(
-            f"\n{task}: {found['metric']}, out-of-fold; difference from {found['reference']!r} with its standard error "
+            f"\n{task}: {table['metric']}, out-of-fold; difference from {table['reference']!r} with its standard error "
             "and 95 % interval"
         )
-        for row in found["rows"]:
+        for row in table["rows"]:
             interval = f"± {row['standard_error']:.4f} [{row['difference_low']:+.4f}, {row['difference_high']:+.4f}]"
             typer.echo(f"  {row['variant']:<30}{row['score']:.4f}  {row['difference']:+.4f} {interval}")
-        typer.echo(f"{table}: dvc repro --force --single-item report shows it")
+        typer.echo(f"{path}: dvc repro --force --single-item report shows it")
 
 
 @app.command()
 def validate() -> None:
     """Check the submission on disk against the sample and the test file once more."""
-    from pipeline.params.loading import load_params
     from pipeline.submit.submitting import validate_submission
 
     with exit_on_error():
@@ -207,13 +199,11 @@ def validate() -> None:
 @app.command()
 def status(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
     """Show how far the work is: units done, running, interrupted and failed, time left, and the disk they take."""
-    import json
-
     from pipeline.checks.status import read_status
 
     with exit_on_error():
-        found = read_status()
-        typer.echo(json.dumps(found.as_json(), indent=1) if as_json else "\n".join(found.lines()))
+        work = read_status()
+        typer.echo(json.dumps(asdict(work), indent=1) if as_json else "\n".join(work.lines()))
 
 
 @app.command()
@@ -226,7 +216,7 @@ def doctor(fix: Annotated[bool, typer.Option("--fix", help="Put right what is fo
         for finding in examine():
             done = fix and finding.repair()
             n_found, n_fixed = n_found + 1, n_fixed + done
-            typer.echo(f"{finding.where}: {finding.what}. {'Done' if done else 'To do'}: {finding.remedy}.")
+            typer.echo(f"{finding.path}: {finding.problem}. {'Done' if done else 'To do'}: {finding.remedy}.")
         remedy = "nothing is wrong" if not n_found else "Next: dvc repro" if fix else "Next: stitchfold doctor --fix"
         typer.echo(f"{n_found} found, {n_fixed} put right. {remedy}")
     if n_fixed < n_found:
@@ -240,9 +230,9 @@ def verify() -> None:
 
     with exit_on_error():
         checked = list(tqdm(verify.verify(), desc="verify", unit=" digests", disable=None))
-        wrong = [one for one in checked if one.problem]
-        for one in wrong:
-            typer.echo(f"{one.path}: {one.problem}")
+        wrong = [result for result in checked if result.problem]
+        for result in wrong:
+            typer.echo(f"{result.path}: {result.text}")
         if wrong:
             raise MachineError(
                 f"{wrong[0].path}: all {len(checked)} digests must match, got {len(wrong)} that do not, listed above. "
@@ -271,7 +261,7 @@ def clean(
         verdict = judge(params or [], translations=translations)
         for line in verdict.lines():
             typer.echo(line)
-        total, free = disk_usage([one.folder for one in verdict.spare])
+        total, free = disk_usage([spare.folder for spare in verdict.spare])
         linked = (
             f"; {size_text(total - free)} more are linked from out/ or DVC's cache (dvc gc -w)" if free < total else ""
         )
@@ -281,7 +271,7 @@ def clean(
             )
             return
         freed, taken = remove(verdict)
-        left = f"; left alone, as somebody writes them: {', '.join(one.text for one in taken)}" if taken else ""
+        left = f"; left alone, as somebody writes them: {', '.join(spare.text for spare in taken)}" if taken else ""
         typer.echo(f"{len(verdict.spare) - len(taken)} removed, {size_text(freed)} freed{linked}{left}")
 
 

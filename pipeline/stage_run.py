@@ -1,14 +1,25 @@
-"""How every stage and command runs: errors become one block and an exit code."""
+"""How every stage and command runs: errors become one block and an exit code, and a stage reads only what it declares."""
 
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pipeline.errors.error_block import LAST_ERROR, show
+from pipeline.artifacts.paths import LAST_ERROR
+from pipeline.errors.error_block import show
 from pipeline.errors.exceptions import as_pipeline_error
 from pipeline.errors.redacting import start_logging
+from pipeline.params.loading import load_params
+from pipeline.params.root import Params
+from pipeline.recipes.declared_inputs import declared_inputs, watched
 from pipeline.units.stop_signals import watch_parent
+
+
+@contextmanager
+def stage_run() -> Iterator[Params]:
+    """Do the work of a stage: give it the params, and refuse at its end what it read beyond what dvc.yaml declares."""
+    with exit_on_error(), declared_inputs():
+        yield watched(load_params())
 
 
 @contextmanager
@@ -22,5 +33,5 @@ def exit_on_error() -> Iterator[None]:
             LAST_ERROR.unlink(missing_ok=True)
     except Exception as error:
         known = as_pipeline_error(error)
-        show(known)
+        show(known, LAST_ERROR)
         sys.exit(known.exit_code)

@@ -5,15 +5,12 @@ from pipeline.artifacts.folds import read_folds
 from pipeline.artifacts.paths import stage_recipe_path
 from pipeline.artifacts.table import read_table
 from pipeline.augment.augmenting import augment
-from pipeline.params.loading import load_params
-from pipeline.recipes.declared_inputs import declared_inputs
-from pipeline.stage_run import exit_on_error
+from pipeline.stage_run import stage_run
 
 
 def main() -> None:
     """Make the copies of all steps."""
-    with exit_on_error(), declared_inputs():
-        params = load_params()
+    with stage_run() as params:
         recipe = read_json(stage_recipe_path("augment"))
         augment(params, read_table(), read_folds(), recipe=recipe)
 

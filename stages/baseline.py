@@ -6,15 +6,12 @@ from pipeline.artifacts.paths import OUT, predictions_path, stage_recipe_path
 from pipeline.artifacts.predictions import write_predictions
 from pipeline.artifacts.table import read_table
 from pipeline.base_models.baselining import run_baseline
-from pipeline.params.loading import load_params
-from pipeline.recipes.declared_inputs import declared_inputs
-from pipeline.stage_run import exit_on_error
+from pipeline.stage_run import stage_run
 
 
 def main() -> None:
     """Fit every baseline over all folds and write its predictions."""
-    with exit_on_error(), declared_inputs():
-        params = load_params()
+    with stage_run() as params:
         table, folds = read_table(), read_folds()
         recipe = read_json(stage_recipe_path("baseline"))
         (OUT / "baseline").mkdir(parents=True, exist_ok=True)

@@ -10,16 +10,13 @@ from pipeline.artifacts.table import read_table
 from pipeline.checks.preflight import check_stage
 from pipeline.checks.unit_needs import encoder_need, places_of
 from pipeline.errors.exceptions import DataError, ParamsError
-from pipeline.params.loading import load_params
-from pipeline.recipes.declared_inputs import declared_inputs
 from pipeline.recipes.encoder_recipes import settings_of
-from pipeline.stage_run import exit_on_error
+from pipeline.stage_run import stage_run
 
 
 def main() -> None:
     """Fine-tune one encoder over all folds and write models, predictions and history."""
-    with exit_on_error(), declared_inputs():
-        params = load_params()
+    with stage_run() as params:
         encoder = sys.argv[1] if len(sys.argv) > 1 else ""
         if encoder not in params.encoders:
             raise ParamsError(

@@ -7,16 +7,13 @@ from pipeline.artifacts.table import write_table
 from pipeline.data.auditing import audit
 from pipeline.data.clusters import cluster_rows
 from pipeline.data.preparing import prepare
-from pipeline.params.loading import load_params
-from pipeline.recipes.declared_inputs import declared_inputs
-from pipeline.stage_run import exit_on_error
+from pipeline.stage_run import stage_run
 from pipeline.submit.submitting import rehearse
 
 
 def main() -> None:
     """Prepare the tasks of params.yaml."""
-    with exit_on_error(), declared_inputs():
-        params = load_params()
+    with stage_run() as params:
         table = prepare(params.tasks)
         rehearse(params, table)
         similarity = params.folds.near_duplicate_similarity

@@ -2,19 +2,16 @@
 
 from pipeline.artifacts.files import write_json
 from pipeline.artifacts.paths import encoder_recipe_path, stage_recipe_path
-from pipeline.params.loading import load_params
-from pipeline.recipes.declared_inputs import declared_inputs
 from pipeline.recipes.encoder_recipes import encoder_recipe
 from pipeline.recipes.stage_recipes import stage_recipe
-from pipeline.stage_run import exit_on_error
+from pipeline.stage_run import stage_run
 
 STAGES = ("prepare", "split", "augment", "baseline", "stitch", "stack", "submit", "report")
 
 
 def main() -> None:
     """Write all recipes."""
-    with exit_on_error(), declared_inputs():
-        params = load_params()
+    with stage_run() as params:
         for name in params.encoders:
             write_json(encoder_recipe_path(name), encoder_recipe(params, name))
         for stage in STAGES:

@@ -3,23 +3,20 @@
 from pipeline.artifacts.copies import SUMMARY
 from pipeline.artifacts.files import read_json, write_atomically, write_bytes
 from pipeline.artifacts.folds import read_folds
-from pipeline.artifacts.paths import AUDIT, PLOTS, REPORT, SCORES, SUBMIT
+from pipeline.artifacts.paths import AUDIT, LEARNING_CURVES, REPORT_PAGE, SCORES, SUBMISSION
 from pipeline.artifacts.table import read_table
 from pipeline.errors.failpoints import failpoint
-from pipeline.params.loading import load_params
-from pipeline.recipes.declared_inputs import declared_inputs
 from pipeline.report.figures import learning_curves_csv
 from pipeline.report.inputs import read_ablations, read_histories, read_last_runs, texts_of_hardest
 from pipeline.report.leaks import find_leaks, refuse_leaks
 from pipeline.report.reporting import render
 from pipeline.reproducibility import versions
-from pipeline.stage_run import exit_on_error
+from pipeline.stage_run import stage_run
 
 
 def main() -> None:
     """Run the stage."""
-    with exit_on_error(), declared_inputs():
-        params = load_params()
+    with stage_run() as params:
         scores, folds = read_json(SCORES), read_folds()
         histories = read_histories("finetune", params.encoders)
         leaks = find_leaks(params)
@@ -32,15 +29,15 @@ def main() -> None:
             augmentation=read_json(SUMMARY),
             ablations=read_ablations(params.tasks),
             last_runs=read_last_runs(params.members, folds),
-            submission=read_json(SUBMIT / "submission.json"),
+            submission=read_json(SUBMISSION),
             params=params.model_dump(exclude={"run"}),  # where it ran changes nothing on the page
             texts=texts_of_hardest(read_table(), scores),
             versions=versions(),
             manifest=folds.digest,
         )
         failpoint("report")
-        write_bytes(REPORT / "report.html", page.encode("utf-8", "replace"))
-        write_atomically(PLOTS / "learning_curves.csv", learning_curves_csv(histories).encode())
+        write_bytes(REPORT_PAGE, page.encode("utf-8", "replace"))
+        write_atomically(LEARNING_CURVES, learning_curves_csv(histories).encode())
         refuse_leaks(leaks)
 
 

@@ -5,15 +5,12 @@ from pipeline.artifacts.frames import read_frame
 from pipeline.artifacts.paths import CLUSTERS
 from pipeline.artifacts.table import read_table
 from pipeline.data.splitting import assign_folds
-from pipeline.params.loading import load_params
-from pipeline.recipes.declared_inputs import declared_inputs
-from pipeline.stage_run import exit_on_error
+from pipeline.stage_run import stage_run
 
 
 def main() -> None:
     """Split the training rows of every task."""
-    with exit_on_error(), declared_inputs():
-        params = load_params()
+    with stage_run() as params:
         table = read_table()
         clusters = read_frame(CLUSTERS)[0]
         write_folds(assign_folds(table, clusters, folds=params.folds, seed=params.seed))

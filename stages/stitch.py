@@ -6,15 +6,12 @@ from pipeline.artifacts.paths import OUT, stage_recipe_path
 from pipeline.artifacts.table import read_table
 from pipeline.checks.preflight import check_stage
 from pipeline.checks.unit_needs import places_of, stitch_need
-from pipeline.params.loading import load_params
-from pipeline.recipes.declared_inputs import declared_inputs
-from pipeline.stage_run import exit_on_error
+from pipeline.stage_run import stage_run
 
 
 def main() -> None:
     """Stitch all pairs under all heads over all folds."""
-    with exit_on_error(), declared_inputs():
-        params = load_params()
+    with stage_run() as params:
         folds = read_folds()
         recipe = read_json(stage_recipe_path("stitch"))
         common = {"run": params.run, "seed": params.seed, "recipes": recipe["train"]}

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import error_block, exceptions
+from pipeline.artifacts.paths import LAST_ERROR
+from pipeline.errors import exceptions
 from pipeline.errors.error_block import block, describe
 from pipeline.errors.exceptions import CODES, MachineError, ParamsError, PipelineError
 from pipeline.stage_run import exit_on_error
@@ -77,7 +78,7 @@ def test_an_error_is_one_block_and_the_same_in_json(tmp_path, monkeypatch, capsy
     assert caught.value.code == 4
     told = capsys.readouterr().err
     assert [line.split()[0] for line in told.strip().splitlines()] == ["E401", "where", "what", "mend", "why", "kept"]
-    found = json.loads(error_block.LAST_ERROR.read_text(encoding="utf-8"))
+    found = json.loads(LAST_ERROR.read_text(encoding="utf-8"))
     assert found["problems"] == [{"where": "a/b", "what": "cannot be written.", "mend": "Free space."}]
     assert (found["code"], found["stage"], found["exit_code"], found["kept"]) == (
         "E401",
@@ -87,7 +88,7 @@ def test_an_error_is_one_block_and_the_same_in_json(tmp_path, monkeypatch, capsy
     )
     with exit_on_error():
         pass
-    assert not error_block.LAST_ERROR.exists(), "the stage has run since"
+    assert not LAST_ERROR.exists(), "the stage has run since"
 
 
 def test_all_problems_of_params_stand_in_one_block() -> None:
@@ -109,8 +110,8 @@ def test_an_unexpected_error_has_the_block_and_its_traceback(tmp_path, monkeypat
 def test_a_command_that_looks_does_not_wipe_out_the_last_error(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_STAGE", raising=False)
-    error_block.LAST_ERROR.parent.mkdir()
-    error_block.LAST_ERROR.touch()
+    LAST_ERROR.parent.mkdir()
+    LAST_ERROR.touch()
     with exit_on_error():
         pass
-    assert error_block.LAST_ERROR.exists()
+    assert LAST_ERROR.exists()

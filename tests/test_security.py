@@ -16,8 +16,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from pipeline.artifacts.paths import LAST_ERROR
 from pipeline.data.reading import read_columns
-from pipeline.errors import error_block, redacting
+from pipeline.errors import redacting
 from pipeline.errors.exceptions import DataError, MachineError, ParamsError
 from pipeline.errors.redacting import redact
 from pipeline.models.encoders import from_config, pretrained
@@ -168,7 +169,7 @@ def test_D22_secrets_are_struck_out_of_errors(
     with pytest.raises(SystemExit):
         with exit_on_error():
             raise error(f"hub: must let in, got 401 for {secrets[:-1]} at https://me:canary@example.org/x. Log in.")
-    said = capsys.readouterr().err + error_block.LAST_ERROR.read_text(encoding="utf-8")
+    said = capsys.readouterr().err + LAST_ERROR.read_text(encoding="utf-8")
     assert "example.org" in said and redacting.STRUCK in said
     assert not [secret for secret in secrets if secret in said]
 

@@ -11,9 +11,13 @@ RECIPES = OUT / "recipes"
 SCORES = OUT / "stack" / "scores.json"
 METRICS = OUT / "metrics.json"
 SUBMIT = OUT / "submit"
+SUBMISSION = SUBMIT / "submission.json"
 REPORT = OUT / "report"
+REPORT_PAGE = REPORT / "report.html"
 PLOTS = OUT / "plots"
+LEARNING_CURVES = PLOTS / "learning_curves.csv"
 ABLATIONS = OUT / "ablate"
+LAST_ERROR = OUT / "last_error.json"
 UNIT_PREDICTIONS = "predictions.parquet"
 STITCHED = "stitch.json"  # beside a stitched model's weights: how it is built, and over which encoders
 
@@ -31,3 +35,8 @@ def stage_recipe_path(stage: str) -> Path:
 def predictions_path(stage: str, model: str, task: str) -> Path:
     """Return where a model's predictions for a task lie: `out/<stage>/<model>/<task>.parquet`."""
     return OUT / stage / model / f"{task}.parquet"
+
+
+def ensemble_path(task: str) -> Path:
+    """Return where the state of a task's ensemble lies."""
+    return OUT / "stack" / f"{task}.json"

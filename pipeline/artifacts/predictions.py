@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.artifacts.frames import read_frame, write_frame
-from pipeline.artifacts.paths import FOLDS, OUT
+from pipeline.artifacts.paths import FOLDS
 from pipeline.errors.exceptions import DataError
 
 LOGIT = "logit:"
@@ -35,15 +35,6 @@ class Predictions:
     manifest: str
     recipe: str
     seed: int
-
-
-def _stage_of(path: Path) -> str:
-    parts = path.parts[path.parts.index(OUT.name) + 1 :] if OUT.name in path.parts else path.parts
-    return (
-        f"{parts[0]}@{parts[1]}"
-        if parts[0] == "finetune"
-        else parts[0].removesuffix(".json").replace("metrics", "stack")
-    )
 
 
 def write_predictions(predictions: Predictions, path: Path) -> None:
@@ -71,7 +62,7 @@ def read_predictions(path: Path, *, manifest: str | None) -> Predictions:
     if manifest is not None and metadata["manifest"] != manifest:
         raise DataError(
             f"{path}: was made from the fold manifest {metadata['manifest'][:12]}…, but {FOLDS} is {manifest[:12]}…. "
-            f"Make it again: dvc repro {_stage_of(path)}"
+            "Run dvc repro."
         )
     logits = table[[LOGIT + label for label in metadata["labels"]]].to_numpy(np.float32)
     predictions = Predictions(**metadata, rows=table[PREDICTION_COLUMNS], logits=logits)

@@ -36,6 +36,7 @@ from pipeline.augment.shards import Shard, plan_shards
 from pipeline.errors.exceptions import ParamsError, expected
 from pipeline.errors.failpoints import failpoint
 from pipeline.units.execution import run_units
+from pipeline.units.stage import Stage
 
 if TYPE_CHECKING:
     from pipeline.params.augment import Augment
@@ -61,7 +62,7 @@ def augment(params: "Params", table: Table, folds: Folds, *, recipe: dict[str, A
     check_steps(settings, table)
     parts = list(plan_shards(params, table, folds, recipe=recipe))
     if parts:
-        run_units([(one.unit, make_copies, one.arguments) for one in parts], run=params.run, stage="augment")
+        run_units([(one.unit, make_copies, one.arguments) for one in parts], run=params.run, stage=Stage("augment"))
     failpoint("screen")
     similarity = params.folds.near_duplicate_similarity
     own = [one for one in parts if one.source.fold is not None]

@@ -17,6 +17,7 @@ from pipeline.data.fold_jobs import fold_jobs, rows_digest
 from pipeline.reproducibility import derive_seed, numerics
 from pipeline.text.near_duplicates import NearTexts, hash_texts, row_texts
 from pipeline.units.execution import run_units
+from pipeline.units.stage import Stage
 from pipeline.units.unit import Unit
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def flips(copies: Copies, params: "Params", table: Table, folds: Folds, *, recip
         arguments["kind"] = table.kind(job.task)
         arguments |= {"model": quality.flip_model, "confidence": quality.flip_confidence, "seed": seed}
         units.append((Unit(f"flips/{job.name}", depends_on), find_flips, arguments))
-    run_units(units, run=params.run, stage="augment-flips")
+    run_units(units, run=params.run, stage=Stage("augment-flips"))
     found = [no_copies().barred]
     for job, (unit, *_) in zip(jobs, units, strict=True):
         ids = json.loads((unit.result / UNIT_FLIPS).read_text(encoding="utf-8"))

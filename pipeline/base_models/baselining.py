@@ -12,6 +12,7 @@ from pipeline.data.fold_jobs import FoldJob, fold_jobs, gather_predictions, rows
 from pipeline.errors.failpoints import failpoint
 from pipeline.reproducibility import versions
 from pipeline.units.execution import run_units
+from pipeline.units.stage import Stage
 from pipeline.units.unit import Unit
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def run_baseline(
     jobs = fold_jobs(table, folds, seed=seed)
     units = [_unit(name, job, table, folds, baseline, recipe, seed) for job in jobs]
     # No baseline computes on a GPU: it must not wait for one.
-    run_units(units, run=run.model_copy(update={"device": "cpu"}), stage=f"baseline-{name}")
+    run_units(units, run=run.model_copy(update={"device": "cpu"}), stage=Stage("baseline", model=name))
     paths = [unit.result / UNIT_PREDICTIONS for unit, *_ in units]
     return {
         task: gather_predictions(paths, jobs, model=name, task=task, manifest=folds.digest) for task in table.labels

@@ -17,6 +17,7 @@ from pipeline.data.fold_jobs import FoldJob, augmented_rows, fold_jobs, rows_dig
 from pipeline.reproducibility import numerics
 from pipeline.training.epoch_choice import epoch_scorer
 from pipeline.units.execution import Job, run_units
+from pipeline.units.stage import Stage
 from pipeline.units.unit import Unit
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ def finetune(
     training = [plan.training(job) for job in jobs]
     trained = [unit for unit, *_ in training]
     predicting = [plan.predicting(job, unit) for job, unit in zip(jobs, trained, strict=True)]
-    run_units(training, run=run, stage=f"finetune-{encoder}")
-    run_units(predicting, run=run, stage=f"predict-{encoder}")
+    run_units(training, run=run, stage=Stage("finetune", model=encoder))
+    run_units(predicting, run=run, stage=Stage("predict", model=encoder))
     collect(folder, jobs, trained=trained, predicted=[unit for unit, *_ in predicting], table=table, folds=folds)
 
 

@@ -42,13 +42,13 @@ class Verdict:
     def lines(self) -> Iterator[str]:
         """Yield the verdict for people."""
         yield f"needed      {_units(self.needed)} by {', '.join(map(str, self.files))} or out/"
-        for why in dict.fromkeys(why for _, why in self.unsure):
-            yield f"kept        {_units([unit for unit, own in self.unsure if own == why])}: {why}"
+        for reason in dict.fromkeys(why for _, why in self.unsure):
+            yield f"kept        {_units([unit for unit, why in self.unsure if why == reason])}: {reason}"
         yield from (f"            {text}" for text in self.unfinished)
         if self.unsure:
             yield "            (dvc repro --force --single-item <stage> makes that known and computes no finished unit again)"
-        for one in self.spare:
-            yield f"not needed  {size_text(disk_usage([one.folder])[0]):>9}  {one.text}"
+        for spare in self.spare:
+            yield f"not needed  {size_text(disk_usage([spare.folder])[0]):>9}  {spare.text}"
 
 
 def judge(paths: list[Path], *, translations: bool = False) -> Verdict:
@@ -68,10 +68,10 @@ def judge(paths: list[Path], *, translations: bool = False) -> Verdict:
     needed = [unit for unit in units if unit.key in needs.needed or unit.state == "running"]
     rest = [unit for unit in units if unit not in needed]
     unsure = [(unit, needs.unsure[unit.key]) for unit in rest if unit.key in needs.unsure]
-    spare = [Spare(unit.folder, _told(unit, files, requests)) for unit in rest if unit.key not in needs.unsure]
+    spare = [Spare(unit.folder, _describe(unit, files, requests)) for unit in rest if unit.key not in needs.unsure]
     noted = {key for request in requests for key in request.units}
     begun = [unit for unit, _ in unsure if unit.state != "finished" and unit.key in noted]
-    unfinished = [_told(unit, files, requests) for unit in begun]
+    unfinished = [_describe(unit, files, requests) for unit in begun]
     for unit in (*needed, *(unit for unit, _ in unsure)):
         spare += [
             Spare(path, f"{unit.name}: damaged, set aside as {path.name}") for path in set_aside_folders(unit.folder)
@@ -92,27 +92,27 @@ def remove(verdict: Verdict) -> tuple[int, list[Spare]]:
     Returns:
         The bytes that this freed, and what a run has taken up in the meantime and is left alone.
     """
-    freed = disk_usage([one.folder for one in verdict.spare])[1]
+    freed = disk_usage([spare.folder for spare in verdict.spare])[1]
     taken = []
-    for one in verdict.spare:
-        unit = next((place for place in (one.folder, *one.folder.parents) if place.parent == STORE), one.folder)
-        with if_free(unit) as free:
+    for spare in verdict.spare:
+        folder = next((path for path in (spare.folder, *spare.folder.parents) if path.parent == STORE), spare.folder)
+        with if_free(folder) as free:
             if not free:
-                taken.append(one)
+                taken.append(spare)
                 continue
-            gone = one.folder.with_name(f"{REMOVED}{one.folder.name}")  # a folder half removed must not be found
-            one.folder.rename(gone)
+            gone = spare.folder.with_name(f"{REMOVED}{spare.folder.name}")  # a folder half removed must not be found
+            spare.folder.rename(gone)
         shutil.rmtree(gone)
     left = {unit.key for unit in stored_units()}
     for request in read_requests():
         if left.isdisjoint(request.units):
             request.path.unlink()
-    return freed - disk_usage([one.folder for one in taken])[1], taken
+    return freed - disk_usage([spare.folder for spare in taken])[1], taken
 
 
-def _told(unit: StoredUnit, files: Mapping[Path, dict[str, Any]], requests: list[Request]) -> str:
+def _describe(unit: StoredUnit, files: Mapping[Path, dict[str, Any]], requests: list[Request]) -> str:
     """Say what a unit is and which params made it, as far as they differ from today's."""
-    request = [one for one in requests if unit.key in one.units][-1]
+    request = [request for request in requests if unit.key in request.units][-1]
     state = {"interrupted": f"interrupted at step {unit.step}", "begun": "begun"}.get(unit.state, unit.state)
     head = f"{request.units[unit.key]}  {state}  "
     competition, stage = request.params.get("competition"), request.stage
@@ -121,11 +121,11 @@ def _told(unit: StoredUnit, files: Mapping[Path, dict[str, Any]], requests: list
         return f"{head}of the competition {competition}, of which there is no params file"
     today = part_of(files[path], stage)
     if today is None:
-        return f"{head}{stage} is no longer in {path}"
-    found = list(differences(part_of(request.params, stage), today))
-    if not found:
+        return f"{head}{stage.name} is no longer in {path}"
+    changes = list(differences(part_of(request.params, stage), today))
+    if not changes:
         return f"{head}other code, data or machine than the last run under {path}"
-    shown = "; ".join(found[:N_SHOWN]) + ("; …" if len(found) > N_SHOWN else "")
+    shown = "; ".join(changes[:N_SHOWN]) + ("; …" if len(changes) > N_SHOWN else "")
     return f"{head}made under other params than today's {path}: {shown}"
 
 

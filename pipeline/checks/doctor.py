@@ -6,9 +6,10 @@ rerun of what was lost brings it back.
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
+from enum import Enum
 from itertools import count
 from pathlib import Path
 
@@ -18,30 +19,55 @@ from pipeline.artifacts.folders import set_aside
 from pipeline.artifacts.paths import OUT
 from pipeline.checks import dvc_state
 from pipeline.checks.dvc_state import Md5
-from pipeline.checks.verify import (
-    DOCTOR,
-    Checked,
-    check_artifacts,
-    check_fold_models,
-    check_objects,
-    check_outs,
-    check_unit,
-)
+from pipeline.checks.verify import Remedy, check_artifacts, check_fold_models, check_objects, check_outs, check_unit
 from pipeline.number_formats import size_text
 from pipeline.units.store import REMOVED, STORE, StoredUnit, disk_usage, if_free, stored_units
 
 LEFTOVERS = (".result.*", ".*.tmp", f"{REMOVED}*", "checkpoints/.*.tmp", f"checkpoints/{REMOVED}*")
+LEFT = "was left by a process that is gone"
 log = logging.getLogger(__name__)
+
+
+class Action(Enum):
+    """What is done with what is wrong, in the words of a remedy."""
+
+    REMOVE = "remove it"
+    SET_ASIDE = "set it aside"
+    MOVE = "move it"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong: where, what, what mends it, and how; `repair` says whether it could."""
+    """Something wrong: where, what, what mends it and what comes of that.
 
-    where: Path
-    what: str
-    remedy: str
-    repair: Callable[[], bool]
+    `unit` is the unit's folder that it lies in, which nobody may be writing; `target` is where it is moved to.
+    """
+
+    path: Path
+    problem: str
+    action: Action
+    outlook: str = ""
+    unit: Path | None = None
+    target: Path | None = None
+
+    @property
+    def remedy(self) -> str:
+        """What to do, for people."""
+        return f"{self.action.value}{f' to {self.target}' if self.target else ''}{self.outlook}"
+
+    def repair(self) -> bool:
+        """Put it right, unless a process has taken up its unit in the meantime; return whether it was."""
+        with if_free(self.unit) if self.unit else nullcontext(True) as free:
+            if free and self.action is Action.SET_ASIDE:
+                set_aside(self.path)
+            elif free and self.target is not None:
+                self.path.rename(self.target)
+            elif free and self.path.is_dir():
+                shutil.rmtree(self.path)
+            elif free:
+                for path in (self.path, self.path.with_name(f"{self.path.name}.sha256")):
+                    path.unlink(missing_ok=True)
+        return free
 
 
 def examine() -> Iterator[Finding]:
@@ -53,7 +79,7 @@ def examine() -> Iterator[Finding]:
     elif repo is not None:
         yield from _locks(repo)
         yield from _copies(repo)
-        yield from _half_written()
+        yield from (Finding(path, LEFT, Action.REMOVE) for path in sorted(OUT.rglob(".*.tmp")))
     for folder in sorted(STORE.glob(f"{REMOVED}*")):
         yield _leftover(folder, folder)
     for unit in stored_units():
@@ -65,13 +91,13 @@ def _locks(repo: Repo) -> Iterator[Finding]:
     """Yield what keeps DVC from starting."""
     problem, path = dvc_state.lock_file_problem(), dvc_state.LOCK_FILE
     if problem is not None:
-        aside = next(place for n in count(1) if not (place := path.with_name(f"{path.name}.bad-{n}")).exists())
-        remedy = f"move it to {aside}; then run dvc repro, nothing will be retrained"
-        yield Finding(path, problem, remedy, partial(_rename, path, aside))
-    path = dvc_state.rwlock_path(repo)
+        names = (path.with_name(f"{path.name}.bad-{number}") for number in count(1))
+        target = next(name for name in names if not name.exists())
+        outlook = "; then run dvc repro, nothing will be retrained"
+        yield Finding(path, problem, Action.MOVE, outlook, target=target)
     problem = dvc_state.rwlock_problem(repo)
     if problem is not None:
-        yield Finding(path, problem, "remove it; DVC makes it anew", partial(_remove, path))
+        yield Finding(dvc_state.rwlock_path(repo), problem, Action.REMOVE, "; DVC makes it anew")
 
 
 def _copies(repo: Repo) -> Iterator[Finding]:
@@ -79,30 +105,16 @@ def _copies(repo: Repo) -> Iterator[Finding]:
     md5 = Md5()
     for checked in check_objects(repo, md5):
         if checked.problem:
-            remedy = "remove it; dvc repro makes it again from the unit store"
-            yield Finding(checked.path, _what(checked), remedy, partial(_remove, checked.path))
+            outlook = "; dvc repro makes it again from the unit store"
+            yield Finding(checked.path, checked.problem, Action.REMOVE, outlook)
     outs = () if dvc_state.lock_file_problem() else check_outs(repo, md5)
-    found: set[Path] = set()
+    damaged: set[Path] = set()
     for checked in (*check_fold_models(), *check_artifacts(), *outs):
-        if (
-            checked.problem
-            and checked.problem.endswith(DOCTOR)
-            and found.isdisjoint((checked.path, checked.path.parent))
-        ):
-            found.add(checked.path)
-            remedy = "remove it; dvc repro brings it back from DVC's cache or the unit store"
-            sidecar = checked.path.with_name(f"{checked.path.name}.sha256")
-            yield Finding(checked.path, _what(checked), remedy, partial(_remove, checked.path, sidecar))
-
-
-def _half_written() -> Iterator[Finding]:
-    """Yield what killed processes left of the files that they were writing in `out/`."""
-    for path in sorted(OUT.rglob(".*.tmp")):
-        yield Finding(path, "was left by a process that is gone", "remove it", partial(_remove, path))
-
-
-def _what(checked: Checked) -> str:
-    return str(checked.problem).removesuffix(f". {DOCTOR}")
+        is_new = damaged.isdisjoint((checked.path, checked.path.parent))
+        if checked.problem and checked.remedy is Remedy.DOCTOR and is_new:
+            damaged.add(checked.path)
+            outlook = "; dvc repro brings it back from DVC's cache or the unit store"
+            yield Finding(checked.path, checked.problem, Action.REMOVE, outlook)
 
 
 def _unit(unit: StoredUnit) -> Iterator[Finding]:
@@ -112,38 +124,10 @@ def _unit(unit: StoredUnit) -> Iterator[Finding]:
             yield _leftover(path, unit.folder)
     for checked in check_unit(unit):
         if checked.problem:
-            kind = "only this is computed again" if checked.path.name == "result" else "an older checkpoint is taken"
-            repair = partial(_if_free, unit.folder, partial(_set_aside, checked.path))
-            yield Finding(checked.path, _what(checked), f"set it aside; {kind}", repair)
+            is_result = checked.path == unit.result
+            outlook = "; only this is computed again" if is_result else "; an older checkpoint is taken"
+            yield Finding(checked.path, checked.problem, Action.SET_ASIDE, outlook, unit=unit.folder)
 
 
-def _leftover(path: Path, owner: Path) -> Finding:
-    size = size_text(disk_usage([path])[0])
-    return Finding(
-        path,
-        f"was left by a process that is gone ({size})",
-        "remove it",
-        partial(_if_free, owner, partial(_remove, path)),
-    )
-
-
-def _if_free(folder: Path, repair: Callable[[], bool]) -> bool:
-    """Repair something in a unit's folder unless a process has taken it up in the meantime."""
-    with if_free(folder) as free:
-        return free and repair()
-
-
-def _set_aside(folder: Path) -> bool:
-    set_aside(folder)
-    return True
-
-
-def _rename(path: Path, other: Path) -> bool:
-    path.rename(other)
-    return True
-
-
-def _remove(*paths: Path) -> bool:
-    for path in paths:
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    return True
+def _leftover(path: Path, unit: Path) -> Finding:
+    return Finding(path, f"{LEFT} ({size_text(disk_usage([path])[0])})", Action.REMOVE, unit=unit)

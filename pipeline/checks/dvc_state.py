@@ -89,25 +89,25 @@ def locked_files(repo: Repo) -> Iterator[tuple[Path, str | None]]:
     None stands for a file of which dvc.lock knows nothing, and for a folder whose list of files the cache has lost.
     """
     for out in repo.index.outs:
-        place = Path(os.path.relpath(out.fs_path))
+        path = Path(os.path.relpath(out.fs_path))
         if not out.hash_info:
             continue
         if not out.hash_info.isdir:
-            yield place, out.hash_info.value
+            yield path, out.hash_info.value
             continue
         tree: Any = out.get_obj()
         if tree is None:
-            yield place, None
+            yield path, None
             continue
-        listed = {place.joinpath(*key): info.value for key, _, info in tree}
+        listed = {path.joinpath(*key): info.value for key, _, info in tree}
         yield from listed.items()
-        found = (path for path in place.rglob("*") if path.is_file() and not repo.dvcignore.is_ignored_file(str(path)))
-        yield from ((path, None) for path in sorted(found) if path not in listed)
+        others = sorted(file for file in path.rglob("*") if file.is_file() and file not in listed)
+        yield from ((file, None) for file in others if not repo.dvcignore.is_ignored_file(str(file)))
 
 
 def stale_stages(repo: Repo) -> dict[str, str]:
     """Return the stages that `dvc repro` would run, because of another input or command, and why."""
-    found = {}
+    stale = {}
     for stage, changes in repo.status().items():
         inputs = {
             name: how
@@ -118,8 +118,8 @@ def stale_stages(repo: Repo) -> dict[str, str]:
         texts = [f"{name} {how if isinstance(how, str) else ', '.join(how)}" for name, how in inputs.items()]
         texts += [change for change in changes if change == "changed command"]
         if texts:
-            found[stage] = "; ".join(texts)
-    return found
+            stale[stage] = "; ".join(texts)
+    return stale
 
 
 class Md5:
@@ -153,5 +153,6 @@ def _holders(repo: Repo) -> Iterator[int]:
             return
         except Invalid as error:
             raise ValueError(str(error)) from error
-    for info in (*notes["write"].values(), *(one for readers in notes["read"].values() for one in readers)):
-        yield info["pid"]
+    readers = [reader for of_a_path in notes["read"].values() for reader in of_a_path]
+    for process in (*notes["write"].values(), *readers):
+        yield process["pid"]

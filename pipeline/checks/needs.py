@@ -1,31 +1,32 @@
 """Which units in the store some params file still needs."""
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts.files import read_json
+from pipeline.artifacts.histories import HISTORY
 from pipeline.artifacts.paths import OUT
 from pipeline.params.yaml_source import plain, read_yaml
 from pipeline.units.requests import PARAMS, Request
+from pipeline.units.stage import Stage
 
 if TYPE_CHECKING:
     from pipeline.units.store import StoredUnit
 
 
-OF_A_FOLD = re.compile(r"(?P<stage>stitch-[a-z]+)-(?P<task>.+)-r(?P<repeat>\d+)-f(?P<fold>\d+)")
-# What decides which units a stage needs, by the first word of its name; stitching needs the most.
+# What decides which units a stage needs; for stages that are not named here it is everything.
 SECTIONS = {
     "augment": ("augment",),
+    "augment-flips": ("augment",),
     "baseline": ("baselines",),
     "finetune": ("augment", "training", "encoders"),
     "predict": ("augment", "training", "encoders"),
-    "stitch": ("augment", "training", "encoders", "stitch"),
 }
+EVERY_SECTION = ("augment", "training", "encoders", "stitch")
 ALWAYS = ("competition", "seed", "tasks", "folds")
-BY_MODEL = {"baselines": ("baseline",), "encoders": ("finetune", "predict")}
+MODELS = {"baseline": "baselines", "finetune": "encoders", "predict": "encoders"}  # where the models of a stage stand
 
 
 @dataclass(frozen=True)
@@ -45,23 +46,29 @@ def read_files(paths: Iterable[Path]) -> dict[Path, dict[str, Any]]:
     return {path: plain(read_yaml(path, sections=list(ALWAYS))) for path in paths}
 
 
-def part_of(params: Mapping[str, Any], stage: str) -> dict[str, Any] | None:
-    """Return the settings that decide which units a stage of `run_units` needs; None where there is no such stage.
+def part_of(params: Mapping[str, Any], stage: Stage) -> dict[str, Any] | None:
+    """Return the settings that decide which units a stage needs; None where the params have no such model or fold.
 
-    >>> part_of({"seed": 1, "baselines": {"tfidf": "tfidf_logistic"}, "stack": {}}, "baseline-tfidf")
+    >>> part_of({"seed": 1, "baselines": {"tfidf": "tfidf_logistic"}, "stack": {}}, Stage("baseline", model="tfidf"))
     {'competition': None, 'seed': 1, 'tasks': None, 'folds': None, 'baselines': {'tfidf': 'tfidf_logistic'}}
-    >>> part_of({"seed": 1, "encoders": {"bert": {}}}, "finetune-roberta")
+    >>> part_of({"seed": 1, "encoders": {"bert": {}}}, Stage("finetune", model="roberta"))
     """
-    kind, _, model = stage.partition("-")
-    found = {name: params.get(name) for name in (*ALWAYS, *SECTIONS.get(kind, SECTIONS["stitch"]))}
-    for section, kinds in BY_MODEL.items():
-        if kind in kinds:
-            models = params.get(section) or {}
-            if model not in models:
-                return None
-            found[section] = {model: models[model]}
-    fold = OF_A_FOLD.fullmatch(stage)
-    return found if fold is None or _has_fold(params, fold) else None
+    part = {name: params.get(name) for name in (*ALWAYS, *SECTIONS.get(stage.kind, EVERY_SECTION))}
+    if stage.kind in MODELS:
+        section = MODELS[stage.kind]
+        models = params.get(section) or {}
+        if stage.model not in models:
+            return None
+        part[section] = {stage.model: models[stage.model]}
+    return part if stage.fold is None or _has_fold(params, stage) else None
+
+
+def _has_fold(params: Mapping[str, Any], stage: Stage) -> bool:
+    """Return whether params still have the task, repeat and fold of a stage; a number that they leave out may be any."""
+    folds = params.get("folds") or {}
+    limits = ((stage.repeat, folds.get("n_repeats")), (stage.fold, folds.get("n_splits")))
+    within = all(number is None or limit is None or number < limit for number, limit in limits)
+    return within and stage.task in (params.get("tasks") or {})
 
 
 def find_needs(files: Mapping[Path, dict[str, Any]], requests: list[Request], units: "list[StoredUnit]") -> Needs:
@@ -77,19 +84,20 @@ def find_needs(files: Mapping[Path, dict[str, Any]], requests: list[Request], un
     in_work = files.get(PARAMS, {}).get("competition")
     for path, params in files.items():
         speaks = path == PARAMS or params.get("competition") != in_work
-        for stage in dict.fromkeys(one.stage for one in requests):
-            own = part_of(params, stage)
-            if own is None:
+        for stage in dict.fromkeys(request.stage for request in requests):
+            part = part_of(params, stage)
+            if part is None:
                 continue
-            asked = [one for one in requests if one.stage == stage]
-            same = [one for one in asked if part_of(one.params, stage) == own]
-            last = [one for one in same if one.by_dvc][-1:] + [one for one in same if not one.by_dvc]
-            needed.update((key, str(path)) for one in last for key in one.units)
-            if speaks and not any(one.by_dvc for one in same):
-                relatives = (one for one in asked if one.params.get("competition") == params.get("competition"))
-                why = f"{stage} has not run under today's {path}"
-                unsure.update((key, why) for one in relatives for key in one.units)
-    known = {key for one in requests for key in one.units}
+            asked = [request for request in requests if request.stage == stage]
+            same = [request for request in asked if part_of(request.params, stage) == part]
+            by_dvc = [request for request in same if request.by_dvc]
+            last = by_dvc[-1:] + [request for request in same if not request.by_dvc]
+            needed.update((key, str(path)) for request in last for key in request.units)
+            if speaks and not by_dvc:
+                relatives = [r for r in asked if r.params.get("competition") == params.get("competition")]
+                why = f"{stage.name} has not run under today's {path}"
+                unsure.update((key, why) for request in relatives for key in request.units)
+    known = {key for request in requests for key in request.units}
     for unit in units:
         model = unit.about.get("model")
         if model in needed:  # the predictions of a model that is needed
@@ -101,16 +109,5 @@ def find_needs(files: Mapping[Path, dict[str, Any]], requests: list[Request], un
 
 def _made_from() -> set[str]:
     """Return the keys of the units from which the models in `out/` were made."""
-    paths = [path for stage in ("finetune", "stitch") for path in (OUT / stage).glob("*/history.json")]
+    paths = [path for stage in ("finetune", "stitch") for path in (OUT / stage).glob(f"*/{HISTORY}")]
     return {unit["key"] for path in paths for unit in read_json(path)["units"]}
-
-
-def _has_fold(params: Mapping[str, Any], fold: re.Match[str]) -> bool:
-    """Return whether params still have a task, repeat and fold; a number that they leave out may be any."""
-    folds = params.get("folds") or {}
-    n_repeats, n_splits = folds.get("n_repeats"), folds.get("n_splits")
-    return (
-        fold["task"] in (params.get("tasks") or {})
-        and (n_repeats is None or int(fold["repeat"]) < n_repeats)
-        and (n_splits is None or int(fold["fold"]) < n_splits)
-    )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psutil
 from tabulate import tabulate
 
-from pipeline.artifacts.paths import encoder_recipe_path, stage_recipe_path
+from pipeline.artifacts.paths import AUDIT, RECIPES, encoder_recipe_path, stage_recipe_path
 from pipeline.checks.unit_needs import Need, encoder_need, state_width, stitch_need, worker_count
 from pipeline.errors.exceptions import MachineError
 from pipeline.number_formats import size_text
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from pipeline.params.root import Params
     from pipeline.params.run import Run
 
-RECIPES = Path("out/recipes")
-AUDIT = Path("out/prepare/audit.json")
 MARGIN = 1.2  # free disk over what is needed
 STATE_BYTES_PER_VALUE = 2
 TEXT_BYTES_PER_TOKEN = 3
@@ -45,8 +43,8 @@ def preflight(params: "Params") -> Iterator[str]:
     recipes, heads = _recipes(params)
     run, seed = params.run, params.seed
     needs = [
-        encoder_need(name, one, places, run=run, seed=seed, recipe=recipes.get(name))
-        for name, one in params.encoders.items()
+        encoder_need(name, encoder, places, run=run, seed=seed, recipe=recipes.get(name))
+        for name, encoder in params.encoders.items()
     ]
     if params.stitch.models(list(params.encoders)):
         needs.append(stitch_need(params.stitch, params.encoders, places, run=run, seed=seed, recipes=heads))
@@ -76,9 +74,11 @@ def _recipes(params: "Params") -> tuple[dict[str, str], dict[str, str]]:
     from pipeline.recipes.encoder_recipes import settings_of
 
     paths = {name: encoder_recipe_path(name) for name in params.encoders}
-    found = {name: read_json(path) for name, path in paths.items() if path.exists()}
+    recipes = {name: read_json(path) for name, path in paths.items() if path.exists()}
     current = {
-        name: one["train"] for name, one in found.items() if one["settings"] == settings_of(params.encoders[name])
+        name: recipe["train"]
+        for name, recipe in recipes.items()
+        if recipe["settings"] == settings_of(params.encoders[name])
     }
     stitching = stage_recipe_path("stitch")
     return current, read_json(stitching)["train"] if stitching.exists() else {}
@@ -146,7 +146,7 @@ def check_states(params: "Params") -> Iterator[str]:
     if settings.features == "online" or settings.unfreeze or not settings.models(list(params.encoders)):
         return
     texts = max(_text_bytes(task.train) + _text_bytes(task.test) for task in params.tasks.values())
-    widths = sum(state_width(one.source) for one in params.encoders.values())
+    widths = sum(state_width(encoder.source) for encoder in params.encoders.values())
     needed = STATE_BYTES_PER_VALUE * widths * texts // TEXT_BYTES_PER_TOKEN
     if MARGIN * needed > free_bytes():
         yield (
@@ -164,8 +164,8 @@ def check_lengths(encoders: "Mapping[str, Encoder]") -> Iterator[str]:
         return
     from pipeline.artifacts.files import read_json
 
-    for task, found in read_json(AUDIT).items():
-        words = found["lengths"]["train"]["tokens"]
+    for task, audit in read_json(AUDIT).items():
+        words = audit["lengths"]["train"]["tokens"]
         for name, encoder in encoders.items():
             over = (share for quantile, share in QUANTILES if words[quantile] > encoder.max_length)
             if share := next(over, None):

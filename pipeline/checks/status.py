@@ -1,16 +1,16 @@
 """How far the work is: per stage the units done, running, interrupted and failed, the time left and the disk they take."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline.checks.needs import OF_A_FOLD, part_of, read_files
-from pipeline.number_formats import size_text
-from pipeline.units.progress import duration
+from pipeline.checks.needs import part_of, read_files
+from pipeline.number_formats import duration, size_text
 from pipeline.units.requests import PARAMS, Request, read_requests
+from pipeline.units.stage import Stage
 from pipeline.units.store import StoredUnit, disk_usage, stored_units
 
-PASSING = "stitch-states"  # they live only while their heads are trained
+PASSING = {"stitch-states"}  # they live only while their heads are trained
 
 
 @dataclass(frozen=True)
@@ -50,18 +50,14 @@ class Status:
     n_other_bytes: int
     n_bytes: int
 
-    def as_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return asdict(self)
-
     def lines(self) -> Iterator[str]:
         """Yield the status for people."""
-        width = max([5, *(len(one.stage) for one in self.stages)])
-        yield f"{'stage':<{width}}  units  done  running  interrupted  failed    left       disk"
-        for one in self.stages:
-            left = duration(one.seconds_left) if one.finished < one.n_units else "-"
-            counts = f"{one.n_units:>5}  {one.finished:>4}  {one.running:>7}  {one.interrupted:>11}  {one.failed:>6}"
-            yield f"{one.stage:<{width}}  {counts}  {left:>6}  {size_text(one.n_bytes):>9}"
+        width = max([5, *(len(row.stage) for row in self.stages)])
+        yield f"{'stage':<{width}}  units  done  running  interrupted  failed          left       disk"
+        for row in self.stages:
+            left = duration(row.seconds_left) if row.finished < row.n_units else "-"
+            counts = f"{row.n_units:>5}  {row.finished:>4}  {row.running:>7}  {row.interrupted:>11}  {row.failed:>6}"
+            yield f"{row.stage:<{width}}  {counts}  {left:>12}  {size_text(row.n_bytes):>9}"
         for unit in self.units:
             yield f"  {unit.name}: {_describe(unit)}"
         yield (
@@ -76,9 +72,9 @@ def read_status() -> Status:
     stored = {unit.key: unit for unit in stored_units()}
     stages: dict[str, dict[str, str]] = {}
     for stage, request in _latest(params, read_requests()).items():
-        wanted = {key: name for key, name in request.units.items() if key in stored or not stage.startswith(PASSING)}
-        match = OF_A_FOLD.fullmatch(stage)
-        stages.setdefault(match["stage"] if match else stage, {}).update(wanted)
+        known = {key: name for key, name in request.units.items() if key in stored or stage.kind not in PASSING}
+        over_all_folds = replace(stage, task=None, repeat=None, fold=None)
+        stages.setdefault(over_all_folds.name, {}).update(known)
     asked = {key: name for units in stages.values() for key, name in units.items()}
     finished = {key for key, unit in stored.items() if unit.state == "finished"}
     other = [stored[key] for key in finished - asked.keys()]
@@ -92,17 +88,17 @@ def read_status() -> Status:
     )
 
 
-def _latest(params: dict[str, Any], requests: list[Request]) -> dict[str, Request]:
+def _latest(params: dict[str, Any], requests: list[Request]) -> dict[Stage, Request]:
     """Return by stage the last request under today's settings, in the order in which the stages last asked."""
-    found: dict[str, Request] = {}
+    latest: dict[Stage, Request] = {}
     for request in requests:
-        own, before = part_of(params, request.stage), found.get(request.stage)
-        if own is None or part_of(request.params, request.stage) != own:
+        part, before = part_of(params, request.stage), latest.get(request.stage)
+        if part is None or part_of(request.params, request.stage) != part:
             continue
         if request.by_dvc or before is None or not before.by_dvc:
-            found.pop(request.stage, None)
-            found[request.stage] = request
-    return found
+            latest.pop(request.stage, None)
+            latest[request.stage] = request
+    return latest
 
 
 def _stage(stage: str, units: list[StoredUnit | None]) -> StageStatus:
@@ -117,12 +113,12 @@ def _stage(stage: str, units: list[StoredUnit | None]) -> StageStatus:
 
 def _left(known: list[StoredUnit], n_open: int) -> float | None:
     """Return the seconds left if all open units take as long as those that run, and as many run at once."""
-    paces = [(unit.seconds_left, unit.progress) for unit in known if unit.seconds_left is not None]
-    if not paces:
+    running = [(unit.seconds_left, unit.progress) for unit in known if unit.seconds_left is not None]
+    if not running:
         return None
-    whole = sum(noted["n_steps"] * noted["seconds_per_step"] for _, noted in paces) / len(paces)
-    rest = sum(left for left, _ in paces) + whole * (n_open - len(paces))
-    return rest / len(paces)
+    whole = sum(progress["n_steps"] * progress["seconds_per_step"] for _, progress in running) / len(running)
+    rest = sum(left for left, _ in running) + whole * (n_open - len(running))
+    return rest / len(running)
 
 
 def _unit(unit: StoredUnit, name: str) -> UnitStatus:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import joblib
-
 from pipeline.reproducibility import derive_seed
+from pipeline.units import devices
 from pipeline.units.store import STORE, StoredUnit
 
 if TYPE_CHECKING:
@@ -136,10 +135,8 @@ def finished_seeds(step: str) -> dict[str, set[int]]:
 
 def worker_count(run: "Run") -> int:
     """Return how many units run at once, as `devices` counts them but without torch."""
-    if run.backend == "sequential":
-        return 1
     n_gpus = 0 if run.device == "cpu" else len(list(Path("/dev").glob("nvidia[0-9]*")))
-    return run.n_workers or n_gpus or max(1, joblib.cpu_count() // run.threads_per_worker)
+    return devices.worker_count(run, n_gpus=n_gpus)
 
 
 def places_of(folds: "Folds") -> list[Place]:

@@ -6,6 +6,7 @@ The exit code of `dvc repro` is no proof: DVC takes files of unchanged size and 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,7 +15,7 @@ from dvc.repo import Repo
 from pipeline.artifacts import files
 from pipeline.artifacts.files import sha256_of
 from pipeline.artifacts.folders import MANIFEST, is_whole
-from pipeline.artifacts.paths import FOLDS, OUT, SUBMIT
+from pipeline.artifacts.paths import FOLDS, OUT, SUBMISSION
 from pipeline.checks import dvc_state
 from pipeline.checks.dvc_state import Md5
 from pipeline.errors.exceptions import MachineError, PipelineError
@@ -23,15 +24,26 @@ from pipeline.report.leaks import find_leaks
 from pipeline.submit.submitting import validate_submission
 from pipeline.units.store import StoredUnit, checkpoints, stored_units
 
-DOCTOR = "Run stitchfold doctor --fix, then dvc repro."
+
+class Remedy(Enum):
+    """Who puts something right, and how to ask for it."""
+
+    DOCTOR = "Run stitchfold doctor --fix, then dvc repro."
+    REPRO = "Run dvc repro."
 
 
 @dataclass(frozen=True)
 class Checked:
-    """One thing that was compared, and what is wrong with it: *what must hold, got what. What to do.*"""
+    """One thing that was compared; if something is wrong with it what that is and, where that is known, the remedy."""
 
     path: Path
     problem: str | None = None
+    remedy: Remedy | None = None
+
+    @property
+    def text(self) -> str:
+        """The problem for people: *what must hold, got what. What to do.*"""
+        return f"{self.problem}. {self.remedy.value}" if self.remedy else str(self.problem)
 
 
 def verify() -> Iterator[Checked]:
@@ -65,14 +77,18 @@ def check_artifacts() -> Iterator[Checked]:
             files.verify(path)
             yield Checked(path)
         except MachineError:
-            yield Checked(path, f"does not match its .sha256. {DOCTOR}")
+            yield Checked(path, "does not match its .sha256", Remedy.DOCTOR)
+
+
+def _compared(path: Path, whole: bool, problem: str) -> Checked:
+    """Return what is right, or else what was damaged since it was written."""
+    return Checked(path) if whole else Checked(path, problem, Remedy.DOCTOR)
 
 
 def check_fold_models() -> Iterator[Checked]:
     """Compare the files of each fold model in `out/` with its manifest."""
     for manifest in sorted(OUT.glob(f"*/*/models/*/{MANIFEST}")):
-        whole = is_whole(manifest.parent)
-        yield Checked(manifest.parent, None if whole else f"does not match its manifest. {DOCTOR}")
+        yield _compared(manifest.parent, is_whole(manifest.parent), "does not match its manifest")
 
 
 def check_units() -> Iterator[Checked]:
@@ -84,39 +100,36 @@ def check_units() -> Iterator[Checked]:
 
 def check_unit(unit: StoredUnit) -> Iterator[Checked]:
     """Compare a unit's result and checkpoints with their manifests."""
-    result = unit.folder / "result"
-    for folder in (*([result] if result.exists() else []), *checkpoints(unit.folder)):
-        whole = is_whole(folder)
-        yield Checked(folder, None if whole else f"({unit.name}) does not match its manifest. {DOCTOR}")
+    for folder in (*([unit.result] if unit.result.exists() else []), *checkpoints(unit.folder)):
+        yield _compared(folder, is_whole(folder), f"({unit.name}) does not match its manifest")
 
 
 def check_objects(repo: Repo, md5: Md5) -> Iterator[Checked]:
     """Compare each object of DVC's cache with its name, which is the md5 of its content."""
     for path, digest in dvc_state.cached_objects(repo):
-        yield Checked(path, None if md5(path) == digest else f"is damaged, and DVC trusts its cache. {DOCTOR}")
+        yield _compared(path, md5(path) == digest, "is damaged, and DVC trusts its cache")
 
 
 def check_lock(repo: Repo, md5: Md5) -> Iterator[Checked]:
     """Compare the outs, and what they were made from, with dvc.lock."""
     problem = dvc_state.lock_file_problem()
     if problem is not None:
-        yield Checked(dvc_state.LOCK_FILE, f"{problem}. {DOCTOR}")
+        yield Checked(dvc_state.LOCK_FILE, problem, Remedy.DOCTOR)
         return
     yield from check_outs(repo, md5)
     for stage, why in dvc_state.stale_stages(repo).items():
-        yield Checked(Path(stage), f"is older than its inputs ({why}). Run dvc repro.")
+        yield Checked(Path(stage), f"is older than its inputs ({why})", Remedy.REPRO)
 
 
 def check_outs(repo: Repo, md5: Md5) -> Iterator[Checked]:
     """Compare the files of the outs with dvc.lock, which must be readable."""
     for path, digest in dvc_state.locked_files(repo):
         if not path.exists():
-            yield Checked(path, "is in dvc.lock and not on disk. Run dvc repro.")
+            yield Checked(path, "is in dvc.lock and not on disk", Remedy.REPRO)
         elif digest is None:
-            yield Checked(path, "is not what dvc.lock or DVC's cache know. Run dvc repro.")
+            yield Checked(path, "is not what dvc.lock or DVC's cache know", Remedy.REPRO)
         else:
-            same = md5(path) == digest
-            yield Checked(path, None if same else f"has another md5 than in dvc.lock (damaged, or edited). {DOCTOR}")
+            yield _compared(path, md5(path) == digest, "has another md5 than in dvc.lock (damaged, or edited)")
 
 
 def check_manifests() -> Iterator[Checked]:
@@ -129,26 +142,27 @@ def check_manifests() -> Iterator[Checked]:
             metadata = pq.read_schema(path).metadata or {}
             made_from = json.loads(metadata.get(b"stitchfold", b"{}")).get("manifest", today)
         except (OSError, ValueError) as error:
-            yield Checked(path, f"cannot be read ({error}). {DOCTOR}")
+            yield Checked(path, f"cannot be read ({error})", Remedy.DOCTOR)
             continue
-        same = made_from == today
-        yield Checked(path, None if same else f"was made from other folds ({made_from[:12]}…). Run dvc repro.")
+        if made_from == today:
+            yield Checked(path)
+        else:
+            yield Checked(path, f"was made from other folds ({made_from[:12]}…)", Remedy.REPRO)
 
 
 def check_submission() -> Iterator[Checked]:
     """Check the submission once more against the sample, the test file and the predictions."""
-    record = SUBMIT / "submission.json"
-    if not record.exists():
+    if not SUBMISSION.exists():
         return
     try:
         yield Checked(validate_submission(load_params()))
     except PipelineError as error:
-        yield Checked(record, f"the submission is refused: {error}")
+        yield Checked(SUBMISSION, f"the submission is refused: {error}")
 
 
 def check_leaks() -> Iterator[Checked]:
     """Look for leaks in a finished run; signs that prove nothing stand in the report only."""
-    if not (SUBMIT / "submission.json").exists():
+    if not SUBMISSION.exists():
         return
     try:
         certain = [leak for leak in find_leaks(load_params()) if leak.certain]

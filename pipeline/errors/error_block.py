@@ -10,18 +10,15 @@ from typing import Any
 
 from pipeline.errors.exceptions import CODES, ParamsError, PipelineError
 
-LAST_ERROR = Path("out/last_error.json")
 
-
-def show(error: PipelineError) -> None:
-    """Print an error's block on stderr and write `out/last_error.json`."""
-    found = describe(error, stage=os.environ.get("DVC_STAGE", Path(sys.argv[0]).stem))
-    print(f"\n{block(found)}", file=sys.stderr, flush=True)
+def show(error: PipelineError, path: Path) -> None:
+    """Print an error's block on stderr and write it as JSON to a path."""
+    fields = describe(error, stage=os.environ.get("DVC_STAGE", Path(sys.argv[0]).stem))
+    print(f"\n{block(fields)}", file=sys.stderr, flush=True)
     with suppress(OSError):  # the disk may be what failed
-        LAST_ERROR.parent.mkdir(exist_ok=True)
-        LAST_ERROR.write_text(
-            json.dumps(found, ensure_ascii=False, indent=2) + "\n", encoding="utf-8", errors="replace"
-        )
+        path.parent.mkdir(exist_ok=True)
+        text = json.dumps(fields, ensure_ascii=False, indent=2) + "\n"
+        path.write_text(text, encoding="utf-8", errors="replace")
 
 
 def describe(error: PipelineError, *, stage: str) -> dict[str, Any]:
@@ -54,9 +51,9 @@ def split_message(message: str) -> dict[str, str]:
     return {"where": where, "what": what, "mend": mend[0] if mend else "Mend it and run dvc repro again."}
 
 
-def block(found: dict[str, Any]) -> str:
-    """Return the text of an error: the same shape everywhere."""
-    lines = [f"{found['code']} {found['title']}  ({found['stage']}, exit code {found['exit_code']})"]
-    for problem in found["problems"]:
+def block(fields: dict[str, Any]) -> str:
+    """Return the text of an error as `describe` gives it: the same shape everywhere."""
+    lines = [f"{fields['code']} {fields['title']}  ({fields['stage']}, exit code {fields['exit_code']})"]
+    for problem in fields["problems"]:
         lines += [f"  {name:<6} {text}" for name, text in problem.items() if text]
-    return "\n".join([*lines, f"  {'why':<6} {found['why']}", f"  {'kept':<6} {found['kept']}"])
+    return "\n".join([*lines, f"  {'why':<6} {fields['why']}", f"  {'kept':<6} {fields['kept']}"])

@@ -1,4 +1,4 @@
-"""The errors of the pipeline, their codes, and the one block in which a stage or a command shows them.
+"""The errors of the pipeline, and their codes. Imports nothing heavy: every module may raise them.
 
 A message reads *where: what must hold, got what. What to do.* The first digit of a code is the exit code: 2 params,
 3 data, 4 machine, 5 diverged.
@@ -110,13 +110,13 @@ def as_pipeline_error(error: Exception) -> PipelineError:
     """Return the error itself, or what it means: a full disk and an exhausted memory have a code, the rest is E100."""
     if isinstance(error, PipelineError):
         return error
-    said = f"{type(error).__name__}: {error}"
+    text = f"{type(error).__name__}: {error}"
     if is_disk_error(error):
         return disk_error(Path(getattr(error, "filename", None) or "."), error)
     if isinstance(error, MemoryError):
-        return MachineError(f"memory: is exhausted, got {said}. Lower run.n_workers and run dvc repro.", code="E403")
+        return MachineError(f"memory: is exhausted, got {text}. Lower run.n_workers and run dvc repro.", code="E403")
     frames = "".join(traceback.format_exception(error))
-    return PipelineError(f"unexpected: {said}. Report it with this:\n{frames}", code="E100")
+    return PipelineError(f"unexpected: {text}. Report it with this:\n{frames}", code="E100")
 
 
 def is_disk_error(error: Exception) -> bool:
@@ -128,16 +128,16 @@ def is_disk_error(error: Exception) -> bool:
     numbers = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in numbers
-    said = str(error).lower()
-    return any(text in said for number in numbers for text in (f"os error {number})", os.strerror(number).lower()))
+    message = str(error).lower()
+    return any(text in message for number in numbers for text in (f"os error {number})", os.strerror(number).lower()))
 
 
 def disk_error(path: Path, error: Exception, *, n_bytes: int | None = None) -> MachineError:
     """Return what to tell when a file, of so many bytes, could not be written."""
-    place = next((one for one in (path, *path.absolute().parents) if one.is_dir()), Path("/"))
+    folder = next((parent for parent in (path, *path.absolute().parents) if parent.is_dir()), Path("/"))
     needed = "" if n_bytes is None else f"needed {n_bytes / 1e9:.2f} GB, "
     return MachineError(
-        f"{path}: cannot be written: {error} ({needed}free {shutil.disk_usage(place).free / 1e9:.2f} GB). "
+        f"{path}: cannot be written: {error} ({needed}free {shutil.disk_usage(folder).free / 1e9:.2f} GB). "
         "Free space or correct its permissions, and run dvc repro again.",
         code="E401",
     )

@@ -48,17 +48,17 @@ def redact(text: str) -> str:
 @cache
 def known_secrets() -> list[str]:
     """Return the secrets of the environment and of the home folder, the longest first."""
-    found = {value for name, value in os.environ.items() if NAMES.search(name)}
+    secrets = {value for name, value in os.environ.items() if NAMES.search(name)}
     home = Path(os.path.expanduser("~"))
     kaggle = Path(os.environ.get("KAGGLE_CONFIG_DIR") or home / ".kaggle")
     hub = Path(os.environ.get("HF_HOME") or home / ".cache" / "huggingface")
     for path in (kaggle / "kaggle.json", kaggle / "access_token", hub / "token"):
         try:
             text = path.read_text(encoding="utf-8")
-            found |= set(_values(json.loads(text))) if path.suffix == ".json" else {text.strip()}
+            secrets |= set(_values(json.loads(text))) if path.suffix == ".json" else {text.strip()}
         except (OSError, ValueError):
             continue
-    return sorted((value for value in found if len(value) >= SHORTEST), key=len, reverse=True)
+    return sorted((value for value in secrets if len(value) >= SHORTEST), key=len, reverse=True)
 
 
 def _values(content: object) -> list[str]:

@@ -16,7 +16,6 @@ from pipeline.params.fields import Component as Component
 from pipeline.params.problems import Problem, by_location, problem
 from pipeline.params.root import Params
 from pipeline.params.yaml_source import dotted, line_of, plain, read_yaml
-from pipeline.recipes.declared_inputs import watched
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -48,7 +47,7 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
         lines = [f"{path}:{line_of(raw, location)} {dotted(location)}: {text}" for location, text, _ in problems]
         codes = {code for _, _, code in problems}
         raise ParamsError("\n".join(dict.fromkeys(lines)), code=codes.pop() if len(codes) == 1 else "E200")
-    return watched(params)
+    return params
 
 
 def _inherit_training(values: dict[str, Any]) -> dict[tuple[Any, ...], set[str]]:

@@ -4,13 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipeline.params.fields import PositiveFloat, PositiveInt, Section
+from pipeline.params.fields import PositiveFloat, PositiveInt, Section, component
 
 
 class Run(Section):
     """Where the work runs: nobody's dependency, it never changes what comes out."""
 
-    backend: Literal["loky", "sequential"] = "loky"
+    backend: component("backends") = "loky"  # type: ignore[valid-type]
     n_workers: PositiveInt | None = None
     """None: one worker per GPU, or per `threads_per_worker` cores."""
     threads_per_worker: PositiveInt = 1

@@ -18,6 +18,8 @@ def json_schema() -> dict[str, Any]:
 def _component_schemas(node: Any) -> Any:
     """Replace the internal form of a component (`kind`, `name`, `options`) by the form users write."""
     if isinstance(node, dict):
+        if node.keys() == {"kind", "name", "options"}:
+            return node["name"]
         if "component" in node:
             return {key: node[key] for key in ("anyOf", "default", "description") if key in node}
         return {key: _component_schemas(value) for key, value in node.items() if key != "Component"}

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.artifacts.paths import ABLATIONS, LAST_ERROR
 from pipeline.errors.exceptions import ParamsError
 from pipeline.params.fields import Section
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(".stitchfold/audit")
 # What has a say in no result, or has it through DVC itself. Ablations may be absent: DVC cannot depend on them.
-FREE = (".stitchfold", ".dvc", "dvc.yaml", "dvc.lock", "params.yaml", "out/last_error.json", "out/ablate")
+FREE = (*map(Path, (".stitchfold", ".dvc", "dvc.yaml", "dvc.lock", "params.yaml")), LAST_ERROR, ABLATIONS)
 CODE = (".py", ".pyc")
 METADATA = (".egg-info", ".dist-info")  # of what is installed: that of this project lies beside its code
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -33,7 +34,7 @@ HOST = "//"
 # A recipe holds the metrics that choose epochs; the table holds the tasks' names.
 BY_RECIPE = {"finetune": re.compile(r"tasks\.(\*|[^.]+\.metric\b.*)")}
 _keys: set[str] = set()
-_places: dict[int, str] = {}
+_key_of: dict[int, str] = {}  # the key of each section, by its identity
 _watched: "list[Params]" = []  # as long as they live, no other section has the identity of one of theirs
 
 
@@ -51,7 +52,7 @@ def declared_inputs() -> Iterator[None]:
     note_opened_files()
     yield
     stage = os.environ["DVC_STAGE"]
-    problems = [f"dvc.yaml: stage {stage} must declare what it reads, got {one}" for one in _undeclared(stage)]
+    problems = [f"dvc.yaml: stage {stage} must declare what it reads, got {problem}" for problem in _undeclared(stage)]
     if problems:
         raise ParamsError("\n".join(problems), code="E205")
 
@@ -87,37 +88,37 @@ def watched(params: "Params") -> "Params":
     """Return the params; if inputs are audited, note from now on which of their keys are read."""
     if is_on():
         _watched.append(params)
-        _find_places(params, "")
+        _note_keys(params, "")
         setattr(Section, "__getattribute__", _read)  # noqa: B010
     return params
 
 
-def _find_places(value: Any, place: str) -> None:
+def _note_keys(value: Any, key: str) -> None:
     """Write down the key of every section; those in a list have the list's."""
     if isinstance(value, Section):
-        _places[id(value)] = place
+        _key_of[id(value)] = key
         value = {name: vars(value)[name] for name in type(value).model_fields}
     if isinstance(value, dict):
         for name, item in value.items():
-            _find_places(item, f"{place}.{name}".lstrip("."))
+            _note_keys(item, f"{key}.{name}".lstrip("."))
     elif isinstance(value, list):
         for item in value:
-            _find_places(item, place)
+            _note_keys(item, key)
 
 
 def _read(section: Section, name: str) -> Any:
     """Stand in for `Section.__getattribute__`: of a section, reading it reads nothing yet; of a mapping, the names."""
     value = object.__getattribute__(section, name)
-    place = _places.get(id(section))
-    if place is None:
+    key = _key_of.get(id(section))
+    if key is None:
         return value
     fields = type(section).model_fields
     if name in WHOLE:
-        _keys.update([place] if place else [key for key in fields if key != RUN])
+        _keys.update([key] if key else [field for field in fields if field != RUN])
     elif name in fields and not isinstance(value, Section):
         inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-        has_sections = any(isinstance(one, Section) for one in inner)
-        _keys.add(f"{place}.{name}".lstrip(".") + NAMES * has_sections)
+        has_sections = any(isinstance(item, Section) for item in inner)
+        _keys.add(f"{key}.{name}".lstrip(".") + NAMES * has_sections)
     return value
 
 
@@ -125,9 +126,9 @@ def _undeclared(stage: str) -> Iterator[str]:
     """Yield in words what was noted and is not declared."""
     noted, keys = _noted(), sorted(_keys)  # before DVC, which reads files too
     declared_files, declared_keys = _declared(stage)
-    for host in sorted(one for one in noted if one.startswith(HOST)):
-        yield f"the host {host.removeprefix(HOST)}. Fetch what it gives beforehand, and set HF_HUB_OFFLINE=1."
-    files = sorted(Path(one) for one in noted if not one.startswith(HOST))
+    for host in sorted(line.removeprefix(HOST) for line in noted if line.startswith(HOST)):
+        yield f"the host {host}. Fetch what it gives beforehand, and set HF_HUB_OFFLINE=1."
+    files = sorted(Path(line) for line in noted if not line.startswith(HOST))
     unknown = [path for path in files if path.is_file() and not _is_below(path, declared_files)]
     covered = _files_of_recipe(stage) if unknown else set()
     yield from (f"the file {path}. Add it to deps." for path in unknown if str(path) not in covered)
@@ -144,23 +145,23 @@ def _declared(stage: str) -> tuple[list[Path], list[str]]:
     from dvc.repo import Repo
 
     with Repo() as repo:
-        [found] = repo.stage.collect(stage)
-        params = [one for one in found.deps if isinstance(one, ParamsDependency)]
-        files = [Path(one.fs_path) for one in (*found.deps, *found.outs) if one not in params]
-    return [path.relative_to(Path.cwd()) for path in files], [key for one in params for key in one.params]
+        [declared] = repo.stage.collect(stage)
+        params = [dependency for dependency in declared.deps if isinstance(dependency, ParamsDependency)]
+        files = [Path(item.fs_path) for item in (*declared.deps, *declared.outs) if item not in params]
+    return [path.relative_to(Path.cwd()) for path in files], [key for part in params for key in part.params]
 
 
-def _is_below(path: Path, places: list[Path]) -> bool:
+def _is_below(path: Path, declared: list[Path]) -> bool:
     """Return whether a file is declared or needs no declaration.
 
-    >>> [_is_below(Path(one), [Path("data/x")]) for one in ("data/x/a.csv", "data/y/a.csv", "name.egg-info/entry_points.txt")]
+    >>> [_is_below(Path(file), [Path("data/x")]) for file in ("data/x/a.csv", "data/y/a.csv", "x.egg-info/entry_points.txt")]
     [True, False, True]
     """
     installed = Path.cwd().joinpath(path).is_relative_to(sys.prefix) or path.parent.suffix in METADATA
     if installed or path.suffix in CODE:
         return True
-    own = path.with_name(path.name.removesuffix(".sha256"))  # beside each artifact lies its digest
-    return any(own.is_relative_to(place) for place in (*map(Path, FREE), *places))
+    artifact = path.with_name(path.name.removesuffix(".sha256"))  # beside each artifact lies its digest
+    return any(artifact.is_relative_to(folder) for folder in (*FREE, *declared))
 
 
 def _is_among(key: str, declared: list[str]) -> bool:
@@ -170,7 +171,7 @@ def _is_among(key: str, declared: list[str]) -> bool:
     [True, True, False, False]
     """
     whole = key.removesuffix(NAMES)
-    return any(f"{whole}.".startswith(f"{one}.") or (whole != key and one.startswith(f"{whole}.")) for one in declared)
+    return any(f"{whole}.".startswith(f"{k}.") or (whole != key and k.startswith(f"{whole}.")) for k in declared)
 
 
 def _files_of_recipe(stage: str) -> set[str]:

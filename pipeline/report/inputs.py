@@ -1,7 +1,5 @@
 """What the report is made of, read from the artifacts and from the records of the last runs."""
 
-import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +10,7 @@ from pipeline.artifacts.histories import ModelHistory, read_history
 from pipeline.artifacts.paths import ABLATIONS, OUT
 from pipeline.artifacts.table import Table
 from pipeline.report.reporting import Texts
-from pipeline.units.store import LAST_RUN
-
-OF_A_FOLD = re.compile(r"stitch-(?:states|heads|predict)-(.+)-r(\d+)-f(\d+)")
+from pipeline.units.stage import LAST_RUN, LastRun, recorded_runs
 
 
 def read_histories(stage: str, models: Iterable[str]) -> dict[str, ModelHistory]:
@@ -36,27 +32,17 @@ def read_last_runs(models: Sequence[str], folds: Folds, folder: Path = LAST_RUN)
 
     Stitching leaves several records per fold; those of today's folds are summed into one, `stitch`.
     """
-    found = [_read_record(path) for path in sorted(folder.glob("*.json"))]
-    records = [one for one in found if one is not None]
+    runs = recorded_runs(folder)
     rows = folds.rows[["task", "repeat", "fold"]].drop_duplicates()
-    today = {(str(task), str(repeat), str(fold)) for task, repeat, fold in rows.itertuples(index=False)}
-    parts = [one for one in records if (match := OF_A_FOLD.fullmatch(one["stage"])) and match.groups() in today]
-    runs = [one for one in records if one["stage"].partition("-")[2] in models]
-    return [*runs, *([_sum(parts)] if parts else [])]
+    today = {(str(task), int(repeat), int(fold)) for task, repeat, fold in rows.itertuples(index=False)}
+    parts = [run for run in runs if (run.stage.task, run.stage.repeat, run.stage.fold) in today]
+    lines = [_sum(run.stage.name, [run]) for run in runs if run.stage.model in models]
+    return [*lines, *([_sum("stitch", parts)] if parts else [])]
 
 
-def _read_record(path: Path) -> dict[str, Any] | None:
-    """Return a run's record, or None of a damaged one, on which nothing else depends."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) and {"stage", "computed", "reused", "seconds"} <= record.keys() else None
-
-
-def _sum(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    sums = {key: sum(one[key] for one in records) for key in ("computed", "reused", "seconds")}
-    return {"stage": "stitch", **sums}
+def _sum(name: str, runs: Sequence[LastRun]) -> dict[str, Any]:
+    sums = {key: sum(getattr(run, key) for run in runs) for key in ("computed", "reused", "seconds")}
+    return {"stage": name, **sums}
 
 
 def texts_of_hardest(table: Table, scores: Mapping[str, Any]) -> Texts:

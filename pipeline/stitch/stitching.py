@@ -28,6 +28,7 @@ from pipeline.stitch.pairs import Judge
 from pipeline.stitch.plan import Context, Model, plan_model
 from pipeline.stitch.states import Base, extract
 from pipeline.units.execution import run_units
+from pipeline.units.stage import Stage
 from pipeline.units.unit import Unit
 
 if TYPE_CHECKING:
@@ -118,10 +119,11 @@ def _stitch_fold(context: Context, job: FoldJob) -> list[Model]:
     states = {part.name: _states(context, part) if cached else {} for part in parts}
     # By key: encoders that came out the same to the last bit have the same states.
     extracting = list({job[0].key: job for needed in states.values() for job in needed.values()}.values())
-    run_units(extracting, run=params.run, stage=f"stitch-states-{job.name}")
+    fold: Any = {"task": job.task, "repeat": job.repeat, "fold": job.fold}
+    run_units(extracting, run=params.run, stage=Stage("stitch-states", **fold))
     for part in parts:
         folders = {encoder: unit.result for encoder, (unit, *_) in states[part.name].items()}
-        run_units(_with_states(part, folders), run=params.run, stage=f"stitch-{part.name}-{job.name}")
+        run_units(_with_states(part, folders), run=params.run, stage=Stage(f"stitch-{part.name}", **fold))
     failpoint("stitch")
     for unit, *_ in extracting:
         shutil.rmtree(unit.folder)

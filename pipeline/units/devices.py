@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import joblib
 
+from pipeline import components
 from pipeline.errors.exceptions import MachineError
 from pipeline.units.store import STORE
 
@@ -15,11 +16,19 @@ if TYPE_CHECKING:
     from pipeline.params.run import Run
 
 
-def worker_count(run: "Run") -> int:
-    """Return how many units run at once: one per GPU, or one per `threads_per_worker` cores."""
+def worker_count(run: "Run", *, n_gpus: int | None = None) -> int:
+    """Return how many units run at once: one per GPU, or one per `threads_per_worker` cores.
+
+    Args:
+        run: what is asked for.
+        n_gpus: how many there are, for those who must not import torch; None counts them.
+    """
+    if components.constant("backends", run.backend.name, "IN_PROCESS"):
+        return 1
     if run.n_workers is not None:
         return run.n_workers
-    return gpu_count(run.device) or max(1, joblib.cpu_count() // run.threads_per_worker)
+    n_gpus = gpu_count(run.device) if n_gpus is None else n_gpus
+    return n_gpus or max(1, joblib.cpu_count() // run.threads_per_worker)
 
 
 def gpu_count(device: str) -> int:
@@ -32,10 +41,10 @@ def gpu_count(device: str) -> int:
         return 0
     import torch
 
-    found = torch.cuda.device_count()
-    if device == "cuda" and found == 0:
+    n_gpus = torch.cuda.device_count()
+    if device == "cuda" and n_gpus == 0:
         raise MachineError("run.device: cuda needs a GPU, found none. Set it to auto or cpu.")
-    return found
+    return n_gpus
 
 
 @contextmanager

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors.exceptions import MachineError
+from pipeline.units.notes import UNIT, read_unit_note
 
 if TYPE_CHECKING:
     from pipeline.units.unit import Unit
 
 N_SHOWN = 5
+LONGEST_SHOWN = 30
 # Digests say nothing to people where what they stand for is described too.
 DIGESTS = {"recipe", "model", "code"}
 log = logging.getLogger(__name__)
@@ -28,24 +30,27 @@ def explain(units: "Sequence[Unit]", *, store: Path, strict: bool = False) -> No
     Raises:
         MachineError: if `strict`, and a unit was begun or computed with other threads, devices or library versions.
     """
-    unknown = [unit for unit in units if not (unit.folder / "unit.json").exists()]
+    unknown = [unit for unit in units if not (unit.folder / UNIT).exists()]
     if not unknown:
         return
     known = _last_of_each_name(store)
-    told: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {}
     for unit in unknown:
         if unit.name in known:
-            found = list(differences(known[unit.name], {**unit.depends_on, **unit.described}))
-            told.setdefault("; ".join(found[:N_SHOWN]) + ("; …" if len(found) > N_SHOWN else ""), []).append(unit.name)
-            if found and all(one.startswith("numerics.") for one in found):
-                _other_class(unit.name, found, strict=strict)
-    for text, names in told.items():
+            changes = list(differences(known[unit.name], {**unit.depends_on, **unit.described}))
+            text = "; ".join(changes[:N_SHOWN]) + ("; …" if len(changes) > N_SHOWN else "")
+            names.setdefault(text, []).append(unit.name)
+            if changes and all(change.startswith("numerics.") for change in changes):
+                _other_class(unit.name, changes, strict=strict)
+    for text, (name, *more) in names.items():
         if text:
-            log.info("%s%s: computed anew: %s", names[0], f" and {len(names) - 1} more" if names[1:] else "", text)
+            log.info("%s%s: computed anew: %s", name, f" and {len(more)} more" if more else "", text)
 
 
-def _other_class(name: str, found: list[str], *, strict: bool) -> None:
-    text = f"{name}: numerics class differs ({'; '.join(found)}): the result will not be bit-equal to the earlier one."
+def _other_class(name: str, changes: list[str], *, strict: bool) -> None:
+    text = (
+        f"{name}: numerics class differs ({'; '.join(changes)}): the result will not be bit-equal to the earlier one."
+    )
     if strict:
         raise MachineError(f"{text} Set it back, or run.strict: false.", code="E408")
     log.warning("%s", text)
@@ -53,33 +58,30 @@ def _other_class(name: str, found: list[str], *, strict: bool) -> None:
 
 def _last_of_each_name(store: Path) -> dict[str, dict[str, Any]]:
     """Return what each name's last unit was made from."""
-    paths = sorted(store.glob("*/unit.json"), key=lambda path: path.stat().st_mtime_ns)
-    found = {}
+    paths = sorted(store.glob(f"*/{UNIT}"), key=lambda path: path.stat().st_mtime_ns)
+    last: dict[str, dict[str, Any]] = {}
     for path in paths:
-        try:
-            unit = json.loads(path.read_text(encoding="utf-8"))
-            found[unit.pop("name")] = unit
-        except (OSError, ValueError, KeyError):  # damaged: it only serves people
-            continue
-    return found
+        note: dict[str, Any] = {**read_unit_note(path.parent)}
+        last[note.pop("name")] = note
+    return last
 
 
-def differences(old: Any, new: Any, *, place: str = "") -> Iterator[str]:
-    """Yield `place: old → new` for each leaf that differs; digests only where nothing else does.
+def differences(old: Any, new: Any) -> Iterator[str]:
+    """Yield `key: old → new` for each leaf that differs; digests only where nothing else does.
 
     >>> list(differences({"settings": {"epochs": 2}, "recipe": "a"}, {"settings": {"epochs": 3}, "recipe": "b"}))
     ['settings.epochs: 2 → 3']
     """
-    found = list(_leaves(old, new, place))
-    plain = [text for name, text in found if name.split(".")[0] not in DIGESTS or "." in name]
-    yield from plain or [text for _, text in found]
+    leaves = list(_leaves(old, new, ()))
+    described = [text for keys, text in leaves if DIGESTS.isdisjoint(keys[:1]) or len(keys) > 1]
+    yield from described or [text for _, text in leaves]
 
 
-def _leaves(old: Any, new: Any, place: str) -> Iterator[tuple[str, str]]:
+def _leaves(old: Any, new: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
     if isinstance(old, dict) and isinstance(new, dict):
         for key in [*new, *(key for key in old if key not in new)]:
-            yield from _leaves(old.get(key), new.get(key), f"{place}.{key}" if place else str(key))
+            yield from _leaves(old.get(key), new.get(key), (*keys, str(key)))
     elif old != new:
-        short = [json.dumps(value, ensure_ascii=False) for value in (old, new)]
-        changed = " → ".join(short) if max(map(len, short)) <= 30 else "changed"
-        yield place, f"{place}: {changed}" if changed != "changed" else f"{place} changed"
+        before, after = (json.dumps(value, ensure_ascii=False) for value in (old, new))
+        short = max(len(before), len(after)) <= LONGEST_SHOWN
+        yield keys, ".".join(keys) + (f": {before} → {after}" if short else " changed")

@@ -5,16 +5,13 @@ import logging
 import os
 import shutil
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import joblib
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from pipeline.artifacts.files import write_atomically
 from pipeline.artifacts.folders import publish_folder
@@ -23,15 +20,18 @@ from pipeline.errors.failpoints import failpoint
 from pipeline.errors.redacting import start_logging
 from pipeline.recipes.declared_inputs import note_opened_files
 from pipeline.reproducibility import fixed_numerics
+from pipeline.units.backend import WorkerDied
 from pipeline.units.checkpoints import Checkpoints
 from pipeline.units.devices import gpu_count, one_gpu, worker_count
 from pipeline.units.differences import explain
 from pipeline.units.hang_watch import HangWatch
 from pipeline.units.locks import holder, one_writer
+from pipeline.units.notes import FAILURE, PROGRESS, UNIT, Failure
 from pipeline.units.progress import Watcher
 from pipeline.units.requests import note_request
+from pipeline.units.stage import LastRun, Stage
 from pipeline.units.stop_signals import stop_on_signals, stop_requested
-from pipeline.units.store import LAST_RUN, STORE
+from pipeline.units.store import STORE
 from pipeline.units.unit import Unit
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Workspace:
             self._progress["seconds_per_step"] = (now - started) / max(values["step"] - first, 1)
         if now - self._written_at > 1:
             self._written_at = now
-            (self.unit.folder / "progress.json").write_text(json.dumps(self._progress), encoding="utf-8")
+            (self.unit.folder / PROGRESS).write_text(json.dumps(self._progress), encoding="utf-8")
 
     def stop_requested(self) -> int | None:
         """Return the exit code to stop with, or None."""
@@ -73,14 +73,14 @@ Arguments = dict[str, Any]
 Job = tuple[Unit, Work, Arguments | Callable[[], Arguments]]
 
 
-def run_units(jobs: Sequence[Job], *, run: "Run", stage: str) -> None:
+def run_units(jobs: Sequence[Job], *, run: "Run", stage: Stage) -> None:
     """Finish all units: those in the store are left alone, the others computed, several at once.
 
     Args:
         jobs: for each unit its work, called as `work(workspace, **arguments)` in a worker process, and the arguments, or what
             gives them when it is the unit's turn: those of waiting units then fill no memory.
         run: backend, workers, device and retries.
-        stage: a name for progress and for `.stitchfold/last_run/<stage>.json`.
+        stage: what asks for them, for progress and for `.stitchfold/last_run/<stage>.json`.
 
     Raises:
         InterruptedRun: if the stage was asked to stop; what was running is checkpointed.
@@ -92,9 +92,9 @@ def run_units(jobs: Sequence[Job], *, run: "Run", stage: str) -> None:
     open_jobs = [job for job in jobs if not job[0].is_finished()]
     units = [job[0] for job in open_jobs]
     n_reused = len(jobs) - len(open_jobs)
-    log.info("%s: %d units, %d in the store, %d to compute", stage, len(jobs), n_reused, len(open_jobs))
+    log.info("%s: %d units, %d in the store, %d to compute", stage.name, len(jobs), n_reused, len(open_jobs))
     explain(units, store=STORE, strict=run.strict)
-    with stop_on_signals(), Watcher(units, stage=stage), HangWatch(units, hang_seconds=run.hang_seconds) as watch:
+    with stop_on_signals(), Watcher(units, stage=stage.name), HangWatch(units, hang_seconds=run.hang_seconds) as watch:
         errors = _attempt(open_jobs, run, watch) if open_jobs else []
     if errors:
         if code := stop_requested():
@@ -102,37 +102,26 @@ def run_units(jobs: Sequence[Job], *, run: "Run", stage: str) -> None:
         for error in errors[1:]:
             log.error("%s", error)
         raise errors[0]
-    record = {
-        "stage": stage,
-        "computed": len(open_jobs),
-        "reused": n_reused,
-        "seconds": time.monotonic() - started,
-    }
-    write_atomically(LAST_RUN / f"{stage}.json", (json.dumps(record) + "\n").encode())
+    LastRun(stage, computed=len(open_jobs), reused=n_reused, seconds=time.monotonic() - started).write()
 
 
 def _attempt(jobs: Sequence[Job], run: "Run", watch: HangWatch) -> list[PipelineError]:
     """Run units until all are finished or failed; those that a dead worker took down are tried again, each alone."""
-    n_workers = worker_count(run)
-    backend = run.backend if n_workers > 1 else "sequential"
+    call_all = run.backend.build(n_workers=worker_count(run))
     n_deaths: Counter[str] = Counter()
     failed: dict[str, PipelineError] = {}
     groups = [jobs]
     while groups:
         group = groups.pop(0)
-        tasks = (
-            joblib.delayed(_run_unit)(unit, work, arguments() if callable(arguments) else arguments, run=run)
+        calls = (
+            partial(_run_unit, unit, work, arguments() if callable(arguments) else arguments, run, os.getpid())
             for unit, work, arguments in group
         )
         try:
-            parallel = joblib.Parallel(n_jobs=n_workers, backend=backend, return_as="generator_unordered", batch_size=1)
-            with warnings.catch_warnings():
-                # loky renews a worker that has grown between two units, and takes that for a cause of alarm.
-                warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
-                for key, error in parallel(tasks):
-                    if error is not None:
-                        failed[key] = error
-        except TerminatedWorkerError:  # one death fails the whole call; what is finished lies in the store
+            for key, error in call_all(calls):
+                if error is not None:
+                    failed[key] = error
+        except WorkerDied:  # it may have taken others with it; what is finished lies in the store
             if code := stop_requested():
                 return [InterruptedRun("interrupted. Run dvc repro to continue.", code)]
             still_open = [job for job in group if job[0].key not in failed and not job[0].is_finished()]
@@ -167,16 +156,19 @@ def _worker_died(unit: Unit, n_times: int, *, hung: bool) -> MachineError:
 def _note_failure(unit: Unit, error: PipelineError) -> None:
     """Leave an error in the unit's folder, where `stitchfold status` reads it."""
     with suppress(PipelineError):  # the disk may be what failed
-        note = {"code": error.code, "message": str(error)}
-        write_atomically(unit.folder / "failed.json", (json.dumps(note, ensure_ascii=False) + "\n").encode())
+        note = Failure(code=error.code, message=str(error))
+        write_atomically(unit.folder / FAILURE, (json.dumps(note, ensure_ascii=False) + "\n").encode())
 
 
-def _run_unit(unit: Unit, work: Work, arguments: Arguments, *, run: "Run") -> tuple[str, PipelineError | None]:
+def _run_unit(
+    unit: Unit, work: Work, arguments: Arguments, run: "Run", stage_pid: int
+) -> tuple[str, PipelineError | None]:
     """Compute a unit in this process and publish its result; return its key and its error, so that it ends no other."""
     note_opened_files()
     start_logging()  # a worker starts without
     on_gpu = gpu_count(run.device) > 0
-    with stop_on_signals(), one_gpu(run.device), fixed_numerics(run.threads_per_worker, on_gpu=on_gpu):
+    numerics = fixed_numerics(run.threads_per_worker, on_gpu=on_gpu)
+    with stop_on_signals(stage_pid=stage_pid), one_gpu(run.device), numerics:
         if code := stop_requested():
             return unit.key, InterruptedRun(f"{unit.name}: not begun. Run dvc repro to continue.", code)
         try:
@@ -193,10 +185,10 @@ def _run_unit(unit: Unit, work: Work, arguments: Arguments, *, run: "Run") -> tu
 
 
 def _compute(unit: Unit, work: Work, arguments: Arguments, device: str) -> None:
-    for leftover in (*unit.folder.glob(".result.*"), unit.folder / "failed.json"):
+    for leftover in (*unit.folder.glob(".result.*"), unit.folder / FAILURE):
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
-    told = {"name": unit.name, **unit.depends_on, **unit.described}
-    write_atomically(unit.folder / "unit.json", (json.dumps(told, indent=1) + "\n").encode())
+    note = {"name": unit.name, **unit.depends_on, **unit.described}
+    write_atomically(unit.folder / UNIT, (json.dumps(note, indent=1) + "\n").encode())
     temporary = unit.folder / f".result.{os.getpid()}"
     temporary.mkdir()
     workspace = Workspace(unit, temporary, device, Checkpoints(unit.folder / "checkpoints", name=unit.name))
@@ -209,4 +201,4 @@ def _compute(unit: Unit, work: Work, arguments: Arguments, device: str) -> None:
         raise
     failpoint("unpruned")
     workspace.checkpoints.remove()
-    (unit.folder / "progress.json").unlink(missing_ok=True)
+    (unit.folder / PROGRESS).unlink(missing_ok=True)

@@ -1,6 +1,5 @@
 """A watch over units that took steps and take no more: their process is ended, so that the unit can be tried again."""
 
-import json
 import logging
 import os
 import signal
@@ -9,9 +8,11 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from pipeline.artifacts.paths import LAST_ERROR
 from pipeline.errors.error_block import show
 from pipeline.errors.exceptions import MachineError
 from pipeline.units.locks import holder
+from pipeline.units.notes import PROGRESS, read_progress
 
 if TYPE_CHECKING:
     from pipeline.units.unit import Unit
@@ -51,11 +52,11 @@ class HangWatch:
 
     def hanging(self, unit: "Unit") -> int | None:
         """Return the process of a unit that hangs, else None."""
-        path, pid = unit.folder / "progress.json", holder(unit.folder)
+        pid, progress = holder(unit.folder), read_progress(unit.folder)
         try:
-            noted, progress = path.stat().st_mtime_ns, json.loads(path.read_text(encoding="utf-8"))
+            noted = (unit.folder / PROGRESS).stat().st_mtime_ns
             steps_left, pace = progress["n_steps"] - progress["step"], progress["seconds_per_step"]
-        except (OSError, ValueError, KeyError):
+        except (OSError, KeyError):
             return None
         if pid is None or steps_left <= 0:
             return None
@@ -76,7 +77,7 @@ class HangWatch:
         )
         self.ended.add(unit.key)
         if pid == os.getpid():
-            show(error)
+            show(error, LAST_ERROR)
             os._exit(error.exit_code)
         log.error("%s", error)
         self.beats.pop(unit.key)

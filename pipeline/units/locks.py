@@ -71,8 +71,8 @@ def holder(folder: Path) -> int | None:
 def _wait(take: Callable[[], bool], folder: Path, name: str) -> None:
     if take():
         return
-    said = (folder / LOCK).read_text(encoding="utf-8")
-    log.warning("%s: is being written by process %s; waiting", name, said or "(unknown)")
+    writer = (folder / LOCK).read_text(encoding="utf-8")
+    log.warning("%s: is being written by process %s; waiting", name, writer or "(unknown)")
     while not take():
         if code := stop_requested():
             raise InterruptedRun(f"{name}: interrupted while waiting. Run dvc repro to continue.", code)

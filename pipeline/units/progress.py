@@ -1,36 +1,29 @@
 """How far the units of a stage are: a bar on a terminal, a line every 30 seconds elsewhere."""
 
-import json
 import logging
 import sys
 import threading
 import time
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, cast
 
 from tqdm import tqdm
 
+from pipeline.number_formats import duration
+from pipeline.units.notes import Progress, read_progress
+
+if TYPE_CHECKING:
+    from pipeline.units.unit import Unit
+
 LINE_SECONDS = 30.0
 POLL_SECONDS = 1.0
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} {postfix}"
 log = logging.getLogger(__name__)
-
-
-class Watched(Protocol):
-    """A unit: its name, its folder with `progress.json`, and its result when it is finished."""
-
-    name: str
-
-    @property
-    def folder(self) -> Path: ...
-
-    @property
-    def result(self) -> Path: ...
 
 
 class Watcher:
     """Shows, from a thread, the progress that workers note in the folders of their units."""
 
-    def __init__(self, units: list[Any], *, stage: str) -> None:
+    def __init__(self, units: "list[Unit]", *, stage: str) -> None:
         self.units, self.stage = units, stage
         self.started = time.monotonic()
         self.done = threading.Event()
@@ -67,14 +60,11 @@ class Watcher:
             if unit.result.exists():
                 share += 1
                 continue
-            try:
-                noted = json.loads((unit.folder / "progress.json").read_text(encoding="utf-8"))
-            except (OSError, ValueError):
-                continue
-            if "step" in noted:
-                part = noted["step"] / noted["n_steps"]
+            progress = read_progress(unit.folder)
+            if "step" in progress:
+                part = progress["step"] / progress["n_steps"]
                 share += part
-                parts.append(f"{unit.name} {_describe_unit(noted, self._left(unit.name, part))}")
+                parts.append(f"{unit.name} {_describe_unit(progress, self._left(unit.name, part))}")
         left = self._left("stage", share / len(self.units)) if self.units else None
         finished = sum(unit.result.exists() for unit in self.units)
         head = f"{finished}/{len(self.units)} units, {duration(left)} left for the stage"
@@ -87,27 +77,13 @@ class Watcher:
         return (now - start) / (share - share_at_start) * (1 - share) if share > share_at_start else None
 
 
-BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} {postfix}"
-
-
-def _describe_unit(noted: dict[str, float], left: float | None) -> str:
+def _describe_unit(progress: Progress, left: float | None) -> str:
     """Say how far a unit is; a unit that predicts has no loss.
 
     >>> _describe_unit({"step": 3, "n_steps": 9, "loss": 0.5, "tokens_per_second": 1200.0}, 60.0)
-    'step 3/9 loss 0.500 1,200 tokens/s 1m00s left'
+    'step 3/9 loss 0.500 1,200 tokens/s 1 min 00 s left'
     """
+    values = cast(dict[str, float], progress)
     forms = {"loss": " loss {:.3f}", "score": " score {:.4f}", "tokens_per_second": " {:,.0f} tokens/s"}
-    known = "".join(form.format(noted[name]) for name, form in forms.items() if name in noted)
-    return f"step {noted['step']:.0f}/{noted['n_steps']:.0f}{known} {duration(left)} left"
-
-
-def duration(seconds: float | None) -> str:
-    """Return seconds as `1h05m` or `3m20s`.
-
-    >>> duration(3900), duration(200), duration(None)
-    ('1h05m', '3m20s', '?')
-    """
-    if seconds is None:
-        return "?"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}h{minutes % 60:02d}m" if minutes >= 60 else f"{minutes}m{rest:02d}s"
+    known = "".join(form.format(values[name]) for name, form in forms.items() if name in values)
+    return f"step {progress['step']:.0f}/{progress['n_steps']:.0f}{known} {duration(left)} left"

@@ -8,7 +8,7 @@ import json
 import logging
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 from pipeline.artifacts.files import write_atomically
 from pipeline.params.yaml_source import plain
 from pipeline.reproducibility import digest
+from pipeline.units.stage import Stage
 
 if TYPE_CHECKING:
     from pipeline.units.unit import Unit
@@ -31,19 +32,19 @@ log = logging.getLogger(__name__)
 class Request:
     """What a run asked for: units by key with their names, under the params.yaml of that moment."""
 
-    stage: str
+    stage: Stage
     by_dvc: bool
     params: dict[str, Any]
     units: dict[str, str]
     path: Path
 
 
-def note_request(units: "Iterable[Unit]", *, stage: str) -> None:
+def note_request(units: "Iterable[Unit]", *, stage: Stage) -> None:
     """Note which units a stage is about to ask for, and under which params.yaml; nothing where there is none."""
     if not PARAMS.exists():
         return
     record = {
-        "stage": stage,
+        "stage": asdict(stage),
         "by_dvc": "DVC_STAGE" in os.environ,  # else by hand, as ablations are: they speak for no stage
         "params": PARAMS.read_text(encoding="utf-8-sig"),
         "units": {unit.key: unit.name for unit in units},
@@ -53,18 +54,19 @@ def note_request(units: "Iterable[Unit]", *, stage: str) -> None:
 
 
 def read_requests(folder: Path = REQUESTS) -> list[Request]:
-    """Return the notes of all runs, oldest first."""
-    found = []
+    """Return the notes of all runs, oldest first; one in another form than today's counts as damaged."""
+    requests = []
     for path in sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns):
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-            found.append(Request(**{**record, "params": _parsed(record["params"])}, path=path))
+            fields = {**record, "stage": Stage(**record["stage"]), "params": _parsed(record["params"])}
+            requests.append(Request(**fields, path=path))
         except (ValueError, TypeError, KeyError) as error:
             log.warning("%s: damaged: %s. The units that it speaks of are kept, as of nobody.", path, error)
-    return found
+    return requests
 
 
 @cache
 def _parsed(text: str) -> dict[str, Any]:
-    found: dict[str, Any] = plain(YAML(typ="rt").load(text))
-    return found
+    params: dict[str, Any] = plain(YAML(typ="rt").load(text))
+    return params

@@ -7,7 +7,6 @@ its stage is.
 
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -29,15 +28,19 @@ def stop_requested() -> int | None:
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[None]:
-    """Turn SIGTERM and SIGINT into a request to stop, handed on to worker processes, while the block runs."""
+def stop_on_signals(*, stage_pid: int | None = None) -> Iterator[None]:
+    """Turn SIGTERM and SIGINT into a request to stop, handed on to worker processes, while the block runs.
+
+    Args:
+        stage_pid: in a worker, the process of its stage.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     # Ctrl-C reaches the whole group, and a worker hears of it from its stage: two requests would end it at once.
-    on_interrupt = signal.SIG_IGN if _is_worker() else _request
+    on_interrupt = signal.SIG_IGN if _is_worker(stage_pid) else _request
     before = {n: signal.signal(n, act) for n, act in ((signal.SIGTERM, _request), (signal.SIGINT, on_interrupt))}
-    watch_parent()
+    watch_parent(stage_pid=stage_pid)
     try:
         yield
     finally:
@@ -53,16 +56,15 @@ def _request(number: int, frame: FrameType | None) -> None:
             os._exit(_requested)
         return
     _requested, _requested_at = 128 + number, time.monotonic()
-    for child in psutil.Process().children():
+    for child in psutil.Process().children():  # the workers; what keeps track of their files ignores it
         with suppress(psutil.Error):
-            if "loky" in " ".join(child.cmdline()):
-                child.send_signal(signal.SIGTERM)
+            child.send_signal(signal.SIGTERM)
 
 
-def watch_parent() -> None:
-    """Start, once, a thread that asks this process to stop when the one above it is gone."""
+def watch_parent(*, stage_pid: int | None = None) -> None:
+    """Start, once, a thread that asks this process to stop when the one above it is gone: in a worker its stage."""
     global _watching
-    master = _master()
+    master = _master(stage_pid)
     if _watching or master is None:
         return
     _watching = True
@@ -76,13 +78,13 @@ def watch_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _is_worker() -> bool:
-    return "loky" in " ".join(sys.orig_argv)
+def _is_worker(stage_pid: int | None) -> bool:
+    return stage_pid not in (None, os.getpid())
 
 
-def _master() -> psutil.Process | None:
-    """Return the nearest `dvc` above this process, or in a worker its parent; None when there is neither."""
-    if _is_worker():
+def _master(stage_pid: int | None) -> psutil.Process | None:
+    """Return a worker's stage, else the nearest `dvc` above this process; None when there is neither."""
+    if _is_worker(stage_pid):
         return psutil.Process().parent()
     for ancestor in psutil.Process().parents():
         if any(os.path.basename(word) == "dvc" for word in ancestor.cmdline()[:3]):

@@ -2,21 +2,21 @@
 
 import errno
 import fcntl
-import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from filelock import SoftFileLock, Timeout
 
+from pipeline.units import notes
 from pipeline.units.locks import LOCK, NO_FLOCK
+from pipeline.units.notes import FAILURE, Failure, Progress, UnitNote
 
 STORE = Path(".stitchfold/units")
-LAST_RUN = Path(".stitchfold/last_run")
 REMOVED = ".removed-"
 ASIDE = ".corrupt-"
 State = Literal["finished", "running", "failed", "interrupted", "begun"]
@@ -35,24 +35,29 @@ class StoredUnit:
         return self.folder.name
 
     @property
+    def result(self) -> Path:
+        """The folder of the result: whole, or absent."""
+        return self.folder / "result"
+
+    @property
     def name(self) -> str:
         """The name for people, or the key where none is known."""
-        return str(self.about.get("name", self.key))
+        return self.about["name"]
 
     @cached_property
-    def about(self) -> dict[str, Any]:
+    def about(self) -> UnitNote:
         """What the unit was made from."""
-        return _read(self.folder / "unit.json")
+        return notes.read_unit_note(self.folder)
 
     @cached_property
-    def progress(self) -> dict[str, float]:
-        """What the unit noted last while it ran: `step`, `n_steps`, `seconds_per_step`."""
-        return _read(self.folder / "progress.json")
+    def progress(self) -> Progress:
+        """What the unit noted last while it ran."""
+        return notes.read_progress(self.folder)
 
     @cached_property
-    def failure(self) -> dict[str, str]:
-        """The error on which it was given up: `code` and `message`."""
-        return _read(self.folder / "failed.json")
+    def failure(self) -> Failure:
+        """The error on which it was given up."""
+        return notes.read_failure(self.folder)
 
     @property
     def step(self) -> int | None:
@@ -63,10 +68,10 @@ class StoredUnit:
     @property
     def seconds_left(self) -> float | None:
         """The time to the last step at the pace of the present run; None while it is not known."""
-        noted = self.progress
-        if self.state != "running" or not noted.get("seconds_per_step"):
+        progress = self.progress
+        if self.state != "running" or not progress.get("seconds_per_step"):
             return None
-        return (noted["n_steps"] - noted["step"]) * noted["seconds_per_step"]
+        return (progress["n_steps"] - progress["step"]) * progress["seconds_per_step"]
 
 
 def stored_units(store: Path = STORE) -> list[StoredUnit]:
@@ -92,18 +97,18 @@ def if_free(folder: Path) -> Iterator[bool]:
         yield _take(folder, stack)
 
 
-def disk_usage(places: Iterable[Path]) -> tuple[int, int]:
+def disk_usage(paths: Iterable[Path]) -> tuple[int, int]:
     """Return the bytes of files and folders, and those that removing them frees: not what is hard-linked elsewhere."""
-    found: dict[tuple[int, int], tuple[os.stat_result, int]] = {}
-    for path in (file for place in places for file in _files(place)):
+    inodes: dict[tuple[int, int], tuple[os.stat_result, int]] = {}
+    for file in (file for path in paths for file in _files(path)):
         try:
-            status = path.lstat()
+            status = file.lstat()
         except FileNotFoundError:  # somebody is at work
             continue
         inode = (status.st_dev, status.st_ino)
-        found[inode] = (status, found.get(inode, (status, 0))[1] + 1)
-    total = sum(status.st_size for status, _ in found.values())
-    return total, sum(status.st_size for status, n_links in found.values() if n_links >= status.st_nlink)
+        inodes[inode] = (status, inodes.get(inode, (status, 0))[1] + 1)
+    total = sum(status.st_size for status, _ in inodes.values())
+    return total, sum(status.st_size for status, n_links in inodes.values() if n_links >= status.st_nlink)
 
 
 def _state(folder: Path) -> State:
@@ -112,7 +117,7 @@ def _state(folder: Path) -> State:
             return "running"
     if (folder / "result").exists():
         return "finished"
-    if (folder / "failed.json").exists():
+    if (folder / FAILURE).exists():
         return "failed"
     return "interrupted" if checkpoints(folder) else "begun"
 
@@ -135,17 +140,8 @@ def _take(folder: Path, stack: ExitStack) -> bool:
     return True
 
 
-def _files(place: Path) -> Iterator[Path]:
-    if place.is_file():
-        yield place
-    for folder, _, names in os.walk(place):
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_file():
+        yield path
+    for folder, _, names in os.walk(path):
         yield from (Path(folder) / name for name in names)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Return a unit's note, which only serves people: a damaged one says nothing."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

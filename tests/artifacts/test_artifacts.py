@@ -44,7 +44,7 @@ def test_another_manifest_is_refused_with_the_command_that_mends_it(tmp_path, mo
     monkeypatch.chdir(tmp_path)
     path = predictions_path("finetune", "bert", "x")
     write_predictions(predictions(), path)
-    with pytest.raises(DataError, match=r"was made from the fold manifest ffff.* dvc repro finetune@bert"):
+    with pytest.raises(DataError, match=r"was made from the fold manifest ffff.*\. Run dvc repro\."):
         read_predictions(path, manifest="e" * 64)
 
 

@@ -20,6 +20,7 @@ from pipeline.models.classifier import save_classifier
 from pipeline.params.run import Run
 from pipeline.units.checkpoints import Checkpoints
 from pipeline.units.execution import Workspace, run_units
+from pipeline.units.stage import Stage
 from pipeline.units.unit import Unit
 from tests.small import TEXTS, encoder
 
@@ -62,7 +63,7 @@ def model(workspace: Workspace) -> None:
 
 def unit() -> None:
     run = Run(backend="sequential", n_workers=1, device="cpu")
-    run_units([(Unit("bert/f0", {"n": 1}), model, {})], run=run, stage="s")
+    run_units([(Unit("bert/f0", {"n": 1}), model, {})], run=run, stage=Stage("s"))
 
 
 def code_under_limit(write: Callable[[], None]) -> str:

@@ -20,6 +20,7 @@ from pipeline.errors.exceptions import ParamsError
 from pipeline.params.run import Run
 from pipeline.units import requests
 from pipeline.units.execution import Workspace, run_units
+from pipeline.units.stage import Stage
 from pipeline.units.store import STORE, stored_units
 from pipeline.units.unit import Unit
 
@@ -65,8 +66,10 @@ def go_on(workspace: Workspace, *, content: str) -> None:
     (workspace.result / "resumed.txt").write_text(str(state is not None), encoding="utf-8")
 
 
-def run_stage(stage: str, *values: str, work=write, **depends_on: str) -> list[Unit]:
-    units = [Unit(f"{stage}/{value}", {"step": stage, "value": value, **depends_on}) for value in values]
+def run_stage(stage: str | Stage, *values: str, work=write, **depends_on: str) -> list[Unit]:
+    """Run units of a stage: `finetune-bert` is that of the model bert."""
+    stage = stage if isinstance(stage, Stage) else Stage(*stage.split("-"))
+    units = [Unit(f"{stage.name}/{value}", {"step": stage.name, "value": value, **depends_on}) for value in values]
     run_units([(unit, work, {"content": "x" * 100_000}) for unit in units], run=RUN, stage=stage)
     return units
 
@@ -114,7 +117,7 @@ def test_what_a_setting_does_not_touch_is_needed_still() -> None:
 )
 def test_no_unit_goes_while_its_stage_has_not_run_under_todays_params(old: str, new: str) -> None:
     run_stage("finetune-bert", "a")
-    run_stage("stitch-heads-intent-r0-f0", "b")
+    run_stage(Stage("stitch-heads", task="intent", repeat=0, fold=0), "b")
     write_params(old, new)
     assert not judge([]).spare
 
@@ -128,7 +131,7 @@ def test_units_of_a_model_that_was_dropped_can_go() -> None:
 
 def test_units_of_a_fold_that_was_dropped_can_go_whatever_the_task_is_called() -> None:
     write_params("intent:", "my-intent:")
-    folds = [run_stage(f"stitch-heads-my-intent-r0-f{fold}", f"{fold}")[0] for fold in range(3)]
+    folds = [run_stage(Stage("stitch-heads", task="my-intent", repeat=0, fold=fold), f"{fold}")[0] for fold in range(3)]
     assert {one.key for one in folds[:2]} <= keys(judge([]).needed)
     assert spare() == {folds[2].key}, "n_splits is 2"
 
@@ -215,10 +218,12 @@ def test_what_out_was_made_from_is_kept_with_its_predictions() -> None:
     assert spare() == set()
 
 
-def test_units_of_which_nobody_left_a_note_are_kept(caplog) -> None:
+@pytest.mark.parametrize("note", ["{", '{"stage": "finetune-bert", "by_dvc": true, "params": "", "units": {}}'])
+def test_units_of_which_nobody_left_a_note_that_can_be_read_are_kept(caplog, note: str) -> None:
+    """A note is damaged, or of an earlier form in which the stage was a name without fields."""
     run_stage("finetune-bert", "a")
     for path in requests.REQUESTS.glob("*"):
-        path.write_text("{", encoding="utf-8")
+        path.write_text(note, encoding="utf-8")
     verdict = judge([])
     assert [why for _, why in verdict.unsure] == ["no run has left a note of it"] and not verdict.spare
     assert "damaged" in caplog.text

@@ -17,6 +17,7 @@ from pipeline.checks.doctor import examine
 from pipeline.params.run import Run
 from pipeline.units.checkpoints import Checkpoints
 from pipeline.units.execution import run_units
+from pipeline.units.stage import Stage
 from pipeline.units.unit import Unit
 from tests.conftest import Project
 
@@ -52,7 +53,7 @@ def unit(tmp_path, monkeypatch) -> Unit:
     monkeypatch.chdir(tmp_path)
     unit = Unit("bert/f0", {"n": 1})
     run = Run(backend="sequential", n_workers=1, device="cpu")
-    run_units([(unit, lambda workspace: (workspace.result / "x").write_text("whole"), {})], run=run, stage="s")
+    run_units([(unit, lambda workspace: (workspace.result / "x").write_text("whole"), {})], run=run, stage=Stage("s"))
     return unit
 
 

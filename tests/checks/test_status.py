@@ -13,6 +13,7 @@ from pipeline.checks.status import read_status
 from pipeline.errors.exceptions import DataError
 from pipeline.params.run import Run
 from pipeline.units.execution import Workspace, run_units
+from pipeline.units.stage import Stage
 from pipeline.units.store import if_free, stored_units
 from pipeline.units.unit import Unit
 
@@ -44,12 +45,14 @@ def _a_store(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_STAGE", "some")
     Path("params.yaml").write_text(PARAMS.replace("rate: 1", "rate: 2"), encoding="utf-8")
-    run_units([(unit("electra/f0", rate="2"), write, {})], run=RUN, stage="finetune-electra")
+    run_units([(unit("electra/f0", rate="2"), write, {})], run=RUN, stage=Stage("finetune", model="electra"))
     Path("params.yaml").write_text(PARAMS, encoding="utf-8")
-    run_units([(unit("electra/f0", rate="1"), write, {})], run=RUN, stage="finetune-electra")
+    run_units([(unit("electra/f0", rate="1"), write, {})], run=RUN, stage=Stage("finetune", model="electra"))
     works = {"bert/f0": write, "bert/f1": fail, "bert/f2": stop, "bert/f3": write}
     with pytest.raises(SystemExit):
-        run_units([(unit(name), work, {}) for name, work in works.items()], run=RUN, stage="finetune-bert")
+        run_units(
+            [(unit(name), work, {}) for name, work in works.items()], run=RUN, stage=Stage("finetune", model="bert")
+        )
 
 
 def test_each_stage_has_a_row_and_each_open_unit_a_line() -> None:
@@ -74,7 +77,7 @@ def test_a_running_unit_tells_the_time_that_it_and_its_stage_still_take() -> Non
     (stage,) = [one for one in status.stages if one.stage == "finetune-bert"]
     assert (stage.finished, stage.running, stage.interrupted, stage.failed) == (1, 1, 0, 1)
     assert stage.seconds_left == 60 + 2 * 600, "two more units as long as this one"
-    assert "  bert/f2: running at step 45 of 50 (90%), 1m00s left" in lines
+    assert "  bert/f2: running at step 45 of 50 (90%), 1 min 00 s left" in lines
 
 
 def test_json_says_the_same() -> None:

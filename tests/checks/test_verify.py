@@ -41,7 +41,7 @@ def edited(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple
         listing.write_bytes(listing.read_bytes() + b" ")
         unit = next(Path(".stitchfold/units").glob("*/result/history.json"))
         unit.unlink()
-        found = {finding.where for finding in examine()}
+        found = {finding.path for finding in examine()}
         named = ("out/plots/scores.csv", "out/augment/augment.json", listing, unit.parent)
         assert {Path(path) for path in named} <= found, "what verify sends to doctor, doctor finds"
         done = CliRunner().invoke(cli.app, ["verify"])
@@ -77,7 +77,7 @@ def test_tables_of_other_folds_are_named(tmp_path, monkeypatch) -> None:
     today = sha256_of(FOLDS)
     for name, manifest in {"same": today, "other": "0" * 64}.items():
         write_frame(OUT / "finetune" / name / "t.parquet", pd.DataFrame({"x": [1]}), {"manifest": manifest})
-    wrong = [one for one in verify.check_manifests() if one.problem]
-    assert [(one.path.parent.name, one.problem) for one in wrong] == [
+    wrong = [checked for checked in verify.check_manifests() if checked.problem]
+    assert [(checked.path.parent.name, checked.text) for checked in wrong] == [
         ("other", "was made from other folds (000000000000…). Run dvc repro.")
     ]

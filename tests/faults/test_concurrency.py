@@ -15,7 +15,7 @@ WAITS = """
 import sys
 import time
 from pathlib import Path
-from pipeline.errors.exceptions import exit_on_error
+from pipeline.stage_run import exit_on_error
 with exit_on_error():
     Path("started").touch()
     time.sleep(float(sys.argv[1]))

@@ -35,6 +35,7 @@ from pipeline.stitch.states import Base, Cached, LayerStates, extract
 from pipeline.stitch.stitching import stitch
 from pipeline.training.epoch_choice import EpochScorer
 from pipeline.units.execution import run_units
+from pipeline.units.stage import Stage
 from pipeline.units.unit import Unit
 from tests.small import make_metric, table_and_folds
 
@@ -229,7 +230,7 @@ def trained(params: Params, tmp_path: Path, **changed) -> Path:
         "scorer": EpochScorer(ClassTargets(), make_metric("accuracy", 2)), "seed": 5, **changed,
     }  # fmt: skip
     unit = Unit("one", {"step": "stitch", "test": str(tmp_path), **{name: str(one) for name, one in changed.items()}})
-    run_units([(unit, train_stitched, arguments)], run=params.run, stage="one")
+    run_units([(unit, train_stitched, arguments)], run=params.run, stage=Stage("one"))
     return unit.result
 
 
@@ -284,12 +285,12 @@ def test_a_cache_cut_short_is_noticed_and_made_again() -> None:
     rows = job().fitted[["text", "text_pair"]]
     unit = Unit("states", {"step": "states"})
     work = [(unit, extract, {"base": base_of("bert", params), "rows": rows})]
-    run_units(work, run=params.run, stage="states")
+    run_units(work, run=params.run, stage=Stage("states"))
     whole = (unit.result / "states.npy").read_bytes()
     (unit.result / "states.npy").write_bytes(whole[:-100])
     with pytest.raises(MachineError, match="cached states cannot be read: .* Run dvc repro"):
         Cached(unit.result)
-    run_units(work, run=params.run, stage="states")
+    run_units(work, run=params.run, stage=Stage("states"))
     assert (unit.result / "states.npy").read_bytes() == whole
 
 
@@ -297,7 +298,9 @@ def test_the_cache_holds_two_bytes_for_each_value_of_real_tokens() -> None:
     unit = Unit("states", {"step": "states"})
     rows = job().fitted[["text", "text_pair"]]
     run_units(
-        [(unit, extract, {"base": base_of("bert", make_params()), "rows": rows})], run=make_params().run, stage="s"
+        [(unit, extract, {"base": base_of("bert", make_params()), "rows": rows})],
+        run=make_params().run,
+        stage=Stage("s"),
     )
     cached = Cached(unit.result)
     n_values = cached.encoded.lengths.sum() * 16
@@ -315,7 +318,7 @@ def test_I19_states_that_are_not_finite_are_named_and_not_kept(value: float, mon
     unit, params = Unit("states", {"step": "states"}), make_params()
     arguments = {"base": base_of("bert", params), "rows": job().fitted[["text", "text_pair"]]}
     with pytest.raises(DivergedError, match="states of bert: must be finite, got NaN or infinity"):
-        run_units([(unit, extract, arguments)], run=params.run, stage="states")
+        run_units([(unit, extract, arguments)], run=params.run, stage=Stage("states"))
     assert not unit.result.exists()
 
 

@@ -18,6 +18,7 @@ from pipeline.reproducibility import numerics
 from pipeline.stage_run import exit_on_error
 from pipeline.units import unit
 from pipeline.units.execution import Workspace, run_units
+from pipeline.units.stage import Stage
 from pipeline.units.unit import Unit
 
 
@@ -94,8 +95,8 @@ def computed() -> list[str]:
 
 @pytest.mark.parametrize("n_workers", [1, 2])
 def test_a_finished_unit_is_never_computed_again(n_workers: int) -> None:
-    run_units(jobs(write, 2), run=run(n_workers), stage="s")
-    run_units(jobs(write, 3), run=run(n_workers), stage="s")
+    run_units(jobs(write, 2), run=run(n_workers), stage=Stage("s"))
+    run_units(jobs(write, 3), run=run(n_workers), stage=Stage("s"))
     assert computed() == ["0", "1", "2"]
 
 
@@ -107,18 +108,18 @@ def test_arguments_are_asked_for_when_it_is_the_units_turn() -> None:
             log.write(f"asked {value}\n")
         return {"value": value}
 
-    run_units(jobs(write, 1), run=run(), stage="s")
+    run_units(jobs(write, 1), run=run(), stage=Stage("s"))
     lazy = [(unit, work, partial(asked, **arguments)) for unit, work, arguments in jobs(write, 4)]
-    run_units(lazy, run=run(), stage="s")
+    run_units(lazy, run=run(), stage=Stage("s"))
     lines = Path("log.txt").read_text(encoding="utf-8").split("\n")
     assert lines[:4] == ["0", "asked 1", "1", "asked 2"] and "asked 0" not in lines
 
 
 def test_a_damaged_result_is_set_aside_and_computed_again() -> None:
-    run_units(jobs(write, 1), run=run(), stage="s")
+    run_units(jobs(write, 1), run=run(), stage=Stage("s"))
     unit = jobs(write, 1)[0][0]
     (unit.result / "value.txt").write_text("spoilt", encoding="utf-8")
-    run_units(jobs(write, 1), run=run(), stage="s")
+    run_units(jobs(write, 1), run=run(), stage=Stage("s"))
     assert (unit.result / "value.txt").read_text(encoding="utf-8") == "0"
     assert list(unit.folder.glob("result.corrupt-*"))
 
@@ -130,14 +131,14 @@ def test_I5_the_key_depends_on_what_the_result_depends_on_and_not_on_the_name() 
 
 def test_F14_a_dead_worker_costs_its_unit_one_more_try() -> None:
     """A unit whose worker is killed, by the system's OOM killer for one, is tried again with nothing beside it."""
-    run_units(jobs(die_once), run=run(2), stage="s")
+    run_units(jobs(die_once), run=run(2), stage=Stage("s"))
     assert set(computed()) == {"0", "1", "2"}
 
 
 def test_F14_a_unit_that_kills_every_worker_fails_by_name_and_the_others_finish() -> None:
     """After `max_retries` a unit is given up with E405, exit code 4 and a note for `status`; all others are finished."""
     with pytest.raises(MachineError, match="unit 1: its worker process died 2 times") as caught:
-        run_units(jobs(die_of_one, 4), run=run(2, max_retries=1), stage="s")
+        run_units(jobs(die_of_one, 4), run=run(2, max_retries=1), stage=Stage("s"))
     assert (caught.value.code, caught.value.exit_code) == ("E405", 4)
     assert set(computed()) == {"0", "2", "3"}
     unit = [job[0] for job in jobs(die_of_one, 4)]
@@ -153,7 +154,7 @@ def test_F16_a_unit_that_takes_no_step_any_more_is_ended_and_tried_again(n_worke
         child = os.fork()
         if child == 0:
             with exit_on_error():
-                run_units(jobs(hang_once, 2), run=run(n_workers, hang_seconds=2.0), stage="s")
+                run_units(jobs(hang_once, 2), run=run(n_workers, hang_seconds=2.0), stage=Stage("s"))
             os._exit(0)
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
@@ -166,7 +167,7 @@ def test_F16_a_unit_that_takes_no_step_any_more_is_ended_and_tried_again(n_worke
 
 def test_one_failing_unit_lets_the_others_finish_and_is_named() -> None:
     with pytest.raises(DataError, match="unit 1: rows: must be many"):
-        run_units(jobs(fail), run=run(), stage="s")
+        run_units(jobs(fail), run=run(), stage=Stage("s"))
     assert computed() == ["0", "2"]
 
 
@@ -177,7 +178,7 @@ def test_F4_F11_a_second_writer_waits_and_takes_the_firsts_result(how: str) -> N
     for _ in range(2):
         child = os.fork()
         if child == 0:
-            run_units(jobs(write_slowly, 1), run=run(lock=how), stage="s")
+            run_units(jobs(write_slowly, 1), run=run(lock=how), stage=Stage("s"))
             os._exit(0)
         children.append(child)
     assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
@@ -189,10 +190,10 @@ def test_F11_the_lock_of_a_killed_writer_holds_nobody_up(how: str) -> None:
     """The lock of a process that was killed is free at once."""
     child = os.fork()
     if child == 0:
-        run_units(jobs(die_once, 2), run=run(lock=how), stage="s")
+        run_units(jobs(die_once, 2), run=run(lock=how), stage=Stage("s"))
         os._exit(0)
     assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
-    run_units(jobs(die_once, 2), run=run(lock=how), stage="s")
+    run_units(jobs(die_once, 2), run=run(lock=how), stage=Stage("s"))
     assert computed() == ["0", "1"]
 
 
@@ -204,9 +205,9 @@ def test_F11_a_filesystem_without_locks_is_named_with_the_way_out(monkeypatch) -
 
     monkeypatch.setattr("pipeline.units.locks.fcntl.flock", no_locks)
     with pytest.raises(MachineError, match=r"unit 0: .*can lock.*Set run.lock: o_excl") as caught:
-        run_units(jobs(write, 1), run=run(), stage="s")
+        run_units(jobs(write, 1), run=run(), stage=Stage("s"))
     assert caught.value.code == "E406"
-    run_units(jobs(write, 1), run=run(lock="o_excl"), stage="s")
+    run_units(jobs(write, 1), run=run(lock="o_excl"), stage=Stage("s"))
 
 
 def test_F11_a_read_only_store_is_named(monkeypatch) -> None:
@@ -217,7 +218,7 @@ def test_F11_a_read_only_store_is_named(monkeypatch) -> None:
 
     monkeypatch.setattr(Path, "mkdir", read_only)
     with pytest.raises(MachineError, match=r"units/.*cannot be written.*Read-only.*free \d+.*permissions") as caught:
-        run_units(jobs(write, 1), run=run(), stage="s")
+        run_units(jobs(write, 1), run=run(), stage=Stage("s"))
     assert caught.value.code == "E401"
 
 
@@ -226,9 +227,9 @@ def test_F19_params_changed_and_changed_back_go_on_from_the_old_checkpoint() -> 
     first, other = ([(Unit("bert/f0", {"rate": rate}), step_by_step, {"value": str(rate)})] for rate in (1, 2))
     for job in (first, other):
         with pytest.raises(InterruptedRun):
-            run_units(job, run=run(), stage="s")
+            run_units(job, run=run(), stage=Stage("s"))
     Path("go-on").touch()
-    run_units(first, run=run(), stage="s")
+    run_units(first, run=run(), stage=Stage("s"))
     assert computed() == sorted(["1:1", "2:1", "1:2", "1:3", "1"])
 
 
@@ -247,8 +248,10 @@ def test_F19_F20_a_unit_that_starts_afresh_says_what_was_changed(caplog, change:
     """After an edit of params or code a unit starts afresh, and the log names the key or the definition."""
     caplog.set_level("INFO")
     described = {"settings": {"learning_rate": 0.1}, "code": {"pipeline.training.losses.focal:build": "aa"}}
-    run_units([(Unit("bert/f0", {"recipe": "a"}, described), write, {"value": "0"})], run=run(), stage="s")
-    run_units([(Unit("bert/f0", {"recipe": "b"}, described | change), write, {"value": "1"})], run=run(), stage="s")
+    run_units([(Unit("bert/f0", {"recipe": "a"}, described), write, {"value": "0"})], run=run(), stage=Stage("s"))
+    run_units(
+        [(Unit("bert/f0", {"recipe": "b"}, described | change), write, {"value": "1"})], run=run(), stage=Stage("s")
+    )
     assert re.search("bert/f0: computed anew: " + said, caplog.text, re.MULTILINE)
 
 
@@ -264,11 +267,11 @@ def test_F18_another_class_of_machine_warns_and_strict_refuses(caplog) -> None:
     one, two = (
         [(Unit("bert/f0", {"recipe": "a", "numerics": {"threads": n}}), write, {"value": str(n)})] for n in (1, 2)
     )
-    run_units(one, run=run(), stage="s")
+    run_units(one, run=run(), stage=Stage("s"))
     with pytest.raises(MachineError, match=r"numerics.threads: 1 → 2.*run.strict: false") as caught:
-        run_units(two, run=run(strict=True), stage="s")
+        run_units(two, run=run(strict=True), stage=Stage("s"))
     assert caught.value.code == "E408"
-    run_units(two, run=run(), stage="s")
+    run_units(two, run=run(), stage=Stage("s"))
     assert "will not be bit-equal" in caplog.text
 
 

@@ -13,10 +13,12 @@ from tests.conftest import HANG_SECONDS, ROOT
 
 SCRIPT = """
 import sys, time
-from pipeline.errors.exceptions import InterruptedRun, exit_on_error
+from pipeline.errors.exceptions import InterruptedRun
+from pipeline.params.run import Run
+from pipeline.stage_run import exit_on_error
 from pipeline.units.execution import run_units
+from pipeline.units.stage import Stage
 from pipeline.units.unit import Unit
-from pipeline.params.loading import Run
 
 def work(workspace, *, n):
     (workspace.unit.folder / "started").touch()
@@ -32,7 +34,7 @@ def work(workspace, *, n):
 if __name__ == "__main__":
     with exit_on_error():
         jobs = [(Unit(f"unit {n}", {"n": n}), work, {"n": n}) for n in range(2)]
-        run_units(jobs, run=Run(n_workers=int(sys.argv[1]), device="cpu"), stage="s")
+        run_units(jobs, run=Run(n_workers=int(sys.argv[1]), device="cpu"), stage=Stage("s"))
 """
 
 

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from pipeline.errors.exceptions import PipelineError
 from pipeline.params.run import Run
 from pipeline.units.execution import Workspace, run_units
+from pipeline.units.stage import Stage
 from pipeline.units.unit import Unit
 
 RUN = Run.model_validate({"backend": "sequential", "n_workers": 1, "device": "cpu"})
@@ -55,7 +56,7 @@ class UnitStore(RuleBasedStateMachine):
 
     def attempt(self, killed_after: int | None = None) -> None:
         arguments = {"rate": self.rate, "killed_after": killed_after}
-        run_units([(self.unit(self.rate), work, arguments)], run=RUN, stage="states")
+        run_units([(self.unit(self.rate), work, arguments)], run=RUN, stage=Stage("states"))
 
     @rule(rate=RATES)
     def change_param(self, rate: int) -> None:

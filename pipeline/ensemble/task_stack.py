@@ -1,0 +1,47 @@
+"""One task's ensemble: from its members' predictions to its own, its state, and scores with all that explains them."""
+
+from typing import Any
+
+from pipeline.artifacts.files import write_json
+from pipeline.artifacts.folds import Folds
+from pipeline.artifacts.histories import read_parents
+from pipeline.artifacts.paths import ensemble_path, predictions_path
+from pipeline.artifacts.predictions import read_predictions, write_predictions
+from pipeline.artifacts.table import Table
+from pipeline.ensemble.contributions import describe_stitching, keep
+from pipeline.ensemble.decisions import build_ladder
+from pipeline.ensemble.stacking import build_ensemble, describe_ensemble, ensemble_predictions, gather_members
+from pipeline.errors.failpoints import failpoint
+from pipeline.params.root import Params
+
+KINDS = {"finetune": "encoder", "stitch": "stitched", "baseline": "baseline"}
+
+
+def stack(name: str, params: Params, *, table: Table, folds: Folds) -> dict[str, Any]:
+    """Write one task's ensemble and its predictions; return its scores."""
+    task, seed = params.tasks[name], params.seed
+    stitched = [one for one in params.members if params.stages[one] == "stitch"]
+    parents = read_parents(stitched, encoders=list(params.encoders), task=name)
+    wanted = dict.fromkeys([*params.members, *(encoder for group in parents.values() for encoder in group)])
+    paths = {one: predictions_path(params.stages[one], one, name) for one in wanted}
+    predictions = {one: read_predictions(path, manifest=folds.digest) for one, path in paths.items()}
+    everyone = gather_members(predictions, table=table, folds=folds, task=name)
+    members = keep(everyone, params.members)
+    given: dict[str, Any] = {"n_outputs": len(members.labels), "decide": members.kind.decide}
+    metrics = {one.name: one.build(**given) for one in [task.metric, *task.report_metrics]}
+    metric = metrics[task.metric.name]
+    ladder = build_ladder(params.stack.ladder, metric=metric, seed=seed)
+    options: dict[str, Any] = {"ladder": ladder, "metric": metric, "tune": params.stack.tune_decision, "seed": seed}
+    ensemble = build_ensemble(members, **options)
+    failpoint("stack")
+    final = ensemble_predictions(members, ensemble, manifest=folds.digest, seed=seed)
+    write_predictions(final, predictions_path("stack", "ensemble", name))
+    write_json(ensemble_path(name), ensemble.state(members))
+    described = describe_ensemble(
+        members, ensemble, kinds={one: KINDS[params.stages[one]] for one in members.names},
+        metric_name=task.metric.name, metrics=metrics, n_bootstrap=params.stack.n_bootstrap, seed=seed,
+    )  # fmt: skip
+    stitching = describe_stitching(
+        members, ensemble, parents=parents, everyone=everyone, n_bootstrap=params.stack.n_bootstrap, **options
+    )
+    return described | {"stitching": stitching}
