@@ -41,7 +41,7 @@ class Table:
     def kind(self, task: str) -> TaskKind:
         """Return a task's kind."""
         name, options = self.kinds[task]
-        kind: TaskKind = components.load("task_kinds", name)(**options)
+        kind: TaskKind = components.build("task_kinds", name, options)
         return kind
 
     def targets(self, task: str, rows: pd.DataFrame) -> np.ndarray:

@@ -61,7 +61,7 @@ class ExportedModel(nn.Module):
     def kind(self) -> TaskKind:
         """The kind of task: it makes probabilities and labels of logits."""
         name, options = self.description["kind"]
-        kind: TaskKind = components.load("task_kinds", name)(**options)
+        kind: TaskKind = components.build("task_kinds", name, options)
         return kind
 
     def predict_probabilities(

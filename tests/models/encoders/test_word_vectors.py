@@ -225,7 +225,7 @@ def test_a_trained_fold_saves_and_loads_and_learns_what_it_may(
     chosen = encoder(layer=layer, **source)
     before = parts_of(texts=frame()["text"].tolist(), layer=layer, **source).model.embeddings
     (tmp_path / "fold").mkdir()
-    train_fold(Here(tmp_path / "fold"), rows=frame(), n_outputs=2, settings=chosen, metric=None, seed=0)  # type: ignore[arg-type]
+    train_fold(Here(tmp_path / "fold"), rows=frame(), n_outputs=2, settings=chosen, scorer=None, seed=0)  # type: ignore[arg-type]
     model, tokenizer = load_classifier(tmp_path / "fold")
     batch = encode_rows(tokenizer, frame(), chosen).batch(np.arange(6))
     assert torch.isfinite(model(batch)).all()
