@@ -4,7 +4,7 @@ A model of BERT-base's shape with random weights: only speed and memory mean any
 data/disaster_tweets/train.csv (else the demo's), long ones eight of them in a row. Each contestant has a process of its own
 and trains every case twice: the second time counts, for in bf16 the first batch of each shape takes much longer. That the
 same training gives the same bytes is tested in tests/test_gpu.py.
-Run from the repository's root on a machine with a CUDA device: python -m benchmarks.gpu [rows]. Writes
+Run from the repository's root on a machine with a CUDA device: python benchmarks/gpu.py [rows]. Writes
 benchmarks/results/gpu.json.
 """
 
@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.recording import ROOT, record
+from recording import ROOT, record
 
 BATCH_SIZE, LEARNING_RATE, SEED, VOCABULARY = 32, 5e-5, 0, 30522
 MAX_LENGTH, SHARE_OF_ROWS, N_JOINED = {"short": 96, "long": 256}, {"short": 1, "long": 3}, 8
@@ -62,6 +62,7 @@ def run_stitchfold(model: Path, rows: Any, length: str, precision: str) -> dict[
     from pipeline.params.encoders import Encoder
     from pipeline.params.run import Run
     from pipeline.units.execution import run_units
+    from pipeline.units.stage import Stage
     from pipeline.units.unit import Unit
 
     settings = Encoder.model_validate({
@@ -71,7 +72,7 @@ def run_stitchfold(model: Path, rows: Any, length: str, precision: str) -> dict[
     unit = Unit("benchmark", {"length": length, "precision": precision})
     shutil.rmtree(unit.folder, ignore_errors=True)
     arguments = {"rows": rows, "n_outputs": 2, "settings": settings, "scorer": None, "seed": SEED}
-    run_units([(unit, train_fold, arguments)], run=Run(device="cuda", n_workers=1), stage="benchmark")
+    run_units([(unit, train_fold, arguments)], run=Run(device="cuda", n_workers=1), stage=Stage("benchmark"))
     history = json.loads((unit.result / HISTORY).read_text(encoding="utf-8"))
     return {
         "rows_per_second": len(rows) / history["seconds"],
@@ -136,7 +137,7 @@ def main() -> None:
         write_model(model, n)
         for name in CONTESTANTS:
             target = Path(temporary) / f"{name}.json"
-            command = [sys.executable, "-m", "benchmarks.gpu", str(n), name, str(model), str(target)]
+            command = [sys.executable, str(Path(__file__).resolve()), str(n), name, str(model), str(target)]
             path = os.pathsep.join([str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
             subprocess.run(command, cwd=temporary, check=True, env={**os.environ, "PYTHONPATH": path})
             figures[name] = json.loads(target.read_text(encoding="utf-8"))

@@ -24,6 +24,7 @@ from pipeline.params.fields import Component
 from pipeline.params.run import Run
 from pipeline.training.loop import train
 from pipeline.units.execution import run_units
+from pipeline.units.stage import Stage
 from pipeline.units.unit import Unit
 from tests.conftest import ROOT
 from tests.small import encoder, frame, table_and_folds
@@ -72,7 +73,7 @@ def train_long(precision: str) -> bytes:
     settings = encoder(training, hidden_size=768, n_heads=12, n_layers=2)
     arguments = {"rows": rows, "n_outputs": 2, "settings": settings, "scorer": None, "seed": 0}
     unit = Unit("long", {"precision": precision})
-    run_units([(unit, train_fold, arguments)], run=Run(device="cuda", n_workers=1), stage="long")
+    run_units([(unit, train_fold, arguments)], run=Run(device="cuda", n_workers=1), stage=Stage("long"))
     return (unit.result / WEIGHTS).read_bytes()
 
 
