@@ -86,10 +86,7 @@ def check_predictions(predictions: Predictions) -> None:
         )
     is_oof = predictions.rows["split"] == "oof"
     once = ["row_id", "repeat"]
-    for rows, keys in (
-        (predictions.rows[is_oof], once),
-        (predictions.rows[~is_oof], [*once, "split", "fold"]),
-    ):
+    for rows, keys in ((predictions.rows[is_oof], once), (predictions.rows[~is_oof], [*once, "split", "fold"])):
         twice = rows.duplicated(keys)
         if twice.any():
             row = rows.loc[twice, "row_id"].iloc[0]

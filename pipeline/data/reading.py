@@ -23,14 +23,7 @@ from pipeline.data.text_encodings import as_utf8
 from pipeline.errors.exceptions import DataError, PipelineError
 
 SEPARATORS = {"csv": b",", "tsv": b"\t"}
-SUFFIXES = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "json",
-    ".parquet": "parquet",
-}
+SUFFIXES = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".parquet": "parquet"}
 Column = str | int
 
 
@@ -74,13 +67,7 @@ def read_columns(
         del content
         if form in SEPARATORS:
             columns, lines = _read_delimited(
-                text,
-                wanted,
-                optional,
-                name=str(path),
-                separator=SEPARATORS[form],
-                header=header,
-                quoting=quoting,
+                text, wanted, optional, name=str(path), separator=SEPARATORS[form], header=header, quoting=quoting
             )
         else:
             read = _json_lines if form == "jsonl" else _json_array
