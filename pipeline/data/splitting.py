@@ -9,8 +9,7 @@ import logging
 import numpy as np
 import pandas as pd
 
-from pipeline.artifacts.folds import FOLDS_COLUMNS, HOLDOUT_FOLD, TRAIN_FOLD
-from pipeline.artifacts.table import Table
+from pipeline.artifacts.table import FOLDS_COLUMNS, HOLDOUT_FOLD, TRAIN_FOLD, Table
 from pipeline.data.clusters import related_rows
 from pipeline.errors.exceptions import ParamsError
 from pipeline.params import tasks

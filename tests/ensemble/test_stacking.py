@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 from pipeline.artifacts.files import read_json, write_json
-from pipeline.artifacts.folds import read_folds, write_folds
 from pipeline.artifacts.paths import METRICS, OUT, PLOTS, SCORES, predictions_path
 from pipeline.artifacts.predictions import Predictions, read_predictions, write_predictions
-from pipeline.artifacts.table import write_table
+from pipeline.artifacts.table import read_folds, write_folds, write_table
 from pipeline.components import load
 from pipeline.data.class_scales import apply_scales, find_scales
 from pipeline.data.class_targets import ClassTargets
@@ -382,7 +381,7 @@ def test_the_ensemble_keeps_the_contract_of_predictions(tmp_path):
     assert read.rows.groupby("split").size().to_dict() == {"holdout": 20, "oof": 440, "test": 40}
     assert set(read.rows.loc[read.rows["split"] != "oof", "fold"]) == {-1}
     assert (read.model, read.labels, read.recipe, read.seed) == ("ensemble", ["no", "yes"], "", 3)
-    from pipeline.artifacts.probabilities import probabilities_of
+    from pipeline.artifacts.predictions import probabilities_of
 
     final = probabilities_of(read, "oof", gathered.train.ids, kind=ClassTargets())
     assert final == pytest.approx(ensemble.out_of_fold.mean(axis=0), abs=1e-6)

@@ -13,10 +13,9 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import make_pipeline
 
 from pipeline.artifacts.copies import Copies, no_copies
-from pipeline.artifacts.folds import Folds
 from pipeline.artifacts.frames import read_frame, write_frame
 from pipeline.artifacts.predictions import PREDICTION_COLUMNS, Predictions, read_predictions, write_predictions
-from pipeline.artifacts.table import Table
+from pipeline.artifacts.table import Folds, Table
 from pipeline.base_models.baselines import tfidf_logistic
 from pipeline.data import demo
 from pipeline.data.class_targets import ClassTargets
