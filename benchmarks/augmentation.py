@@ -34,8 +34,7 @@ from recording import RESULTS, ROOT, record
 
 from pipeline import components
 from pipeline.artifacts.copies import read_copies
-from pipeline.artifacts.folds import Folds, read_folds, write_folds
-from pipeline.artifacts.table import TABLE_COLUMNS, Table, read_table, write_table
+from pipeline.artifacts.table import TABLE_COLUMNS, Folds, Table, read_folds, read_table, write_folds, write_table
 from pipeline.augment.augmenting import augment
 from pipeline.augment.rewriting.spans import cut_spans
 from pipeline.contracts import Corpus

@@ -33,7 +33,7 @@ CHECKS = {
     ],
     "digests": [
         "pipeline.artifacts.files:sha256_of", "pipeline.artifacts.files:verify", "pipeline.artifacts.files:write_digest",
-        "pipeline.artifacts.folders:is_whole",
+        "pipeline.artifacts.files:is_whole",
     ],
     "leaks": ["pipeline.report.leaks:find_leaks", "pipeline.artifacts.copies:check_leaks"],
     "predictions": ["pipeline.artifacts.predictions:check_predictions"],

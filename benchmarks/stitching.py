@@ -27,8 +27,7 @@ import torch
 from joint_model import joint_model
 from recording import ROOT, record
 
-from pipeline.artifacts.folds import Folds
-from pipeline.artifacts.table import TABLE_COLUMNS, Table
+from pipeline.artifacts.table import TABLE_COLUMNS, Folds, Table
 from pipeline.base_models.finetuning import finetune
 from pipeline.data.demo import draw_rows
 from pipeline.models.batching import encode_rows, epoch_batches

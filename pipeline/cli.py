@@ -142,8 +142,7 @@ def ablate_stitching(
     """Compare what the heads of stitched models learn from: all pairs anew for each variant, on the same folds."""
     with exit_on_error():
         params = load_params(path)
-        from pipeline.artifacts.folds import read_folds
-        from pipeline.artifacts.table import read_table
+        from pipeline.artifacts.table import read_folds, read_table
         from pipeline.experiments.ablate_stitch import ablate_stitch
 
         _show(ablate_stitch(params, read_table(), read_folds(), variants=variants))
@@ -161,8 +160,7 @@ def ablate_augmenting(
     """Train one encoder without copies, with those of each step of `augment` and with all of them, on the same folds."""
     with exit_on_error():
         params = load_params(path)
-        from pipeline.artifacts.folds import read_folds
-        from pipeline.artifacts.table import read_table
+        from pipeline.artifacts.table import read_folds, read_table
         from pipeline.experiments.ablate_augment import ablate_augment
 
         encoder = encoder or next(iter(params.encoders))

@@ -1,9 +1,8 @@
 """Stage augment: table, folds and params -> copies of training rows, and where they may not serve."""
 
 from pipeline.artifacts.files import read_json
-from pipeline.artifacts.folds import read_folds
 from pipeline.artifacts.paths import stage_recipe_path
-from pipeline.artifacts.table import read_table
+from pipeline.artifacts.table import read_folds, read_table
 from pipeline.augment.augmenting import augment
 from pipeline.stage_run import stage_run
 

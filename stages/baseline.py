@@ -1,10 +1,9 @@
 """Stage `baseline`: table and folds -> out/baseline/<name>/<task>.parquet."""
 
 from pipeline.artifacts.files import read_json
-from pipeline.artifacts.folds import read_folds
 from pipeline.artifacts.paths import OUT, predictions_path, stage_recipe_path
 from pipeline.artifacts.predictions import write_predictions
-from pipeline.artifacts.table import read_table
+from pipeline.artifacts.table import read_folds, read_table
 from pipeline.base_models.baselining import run_baseline
 from pipeline.stage_run import stage_run
 

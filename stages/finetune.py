@@ -4,9 +4,8 @@ import sys
 
 from pipeline.artifacts.copies import read_copies
 from pipeline.artifacts.files import read_json
-from pipeline.artifacts.folds import read_folds
 from pipeline.artifacts.paths import OUT, encoder_recipe_path
-from pipeline.artifacts.table import read_table
+from pipeline.artifacts.table import read_folds, read_table
 from pipeline.checks.preflight import check_stage
 from pipeline.checks.unit_needs import encoder_need, places_of
 from pipeline.errors.exceptions import DataError, ParamsError

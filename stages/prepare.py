@@ -5,8 +5,8 @@ from pipeline.artifacts.frames import write_frame
 from pipeline.artifacts.paths import AUDIT, CLUSTERS
 from pipeline.artifacts.table import write_table
 from pipeline.data.auditing import audit
-from pipeline.data.clusters import cluster_rows
 from pipeline.data.preparing import prepare
+from pipeline.data.splitting import cluster_rows
 from pipeline.stage_run import stage_run
 from pipeline.submit.submitting import rehearse
 

@@ -2,9 +2,8 @@
 
 from pipeline.artifacts.copies import SUMMARY
 from pipeline.artifacts.files import read_json, write_atomically, write_bytes
-from pipeline.artifacts.folds import read_folds
 from pipeline.artifacts.paths import AUDIT, LEARNING_CURVES, REPORT_PAGE, SCORES, SUBMISSION
-from pipeline.artifacts.table import read_table
+from pipeline.artifacts.table import read_folds, read_table
 from pipeline.errors.failpoints import failpoint
 from pipeline.report.figures import learning_curves_csv
 from pipeline.report.inputs import read_ablations, read_histories, read_last_runs, texts_of_hardest

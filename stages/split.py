@@ -1,9 +1,8 @@
 """Stage split: table and near-duplicate clusters -> fold manifest."""
 
-from pipeline.artifacts.folds import write_folds
 from pipeline.artifacts.frames import read_frame
 from pipeline.artifacts.paths import CLUSTERS
-from pipeline.artifacts.table import read_table
+from pipeline.artifacts.table import read_table, write_folds
 from pipeline.data.splitting import assign_folds
 from pipeline.stage_run import stage_run
 

@@ -3,9 +3,8 @@
 from threadpoolctl import threadpool_limits
 
 from pipeline.artifacts.files import write_atomically, write_json
-from pipeline.artifacts.folds import read_folds
 from pipeline.artifacts.paths import METRICS, PLOTS, SCORES
-from pipeline.artifacts.table import read_table
+from pipeline.artifacts.table import read_folds, read_table
 from pipeline.ensemble.scoring import plot_tables
 from pipeline.ensemble.stacking import summarise
 from pipeline.ensemble.task_stack import stack

@@ -1,9 +1,8 @@
 """Stage `stitch`: the fold models of all encoders -> out/stitch, one folder per stitched model."""
 
 from pipeline.artifacts.files import read_json
-from pipeline.artifacts.folds import read_folds
 from pipeline.artifacts.paths import OUT, stage_recipe_path
-from pipeline.artifacts.table import read_table
+from pipeline.artifacts.table import read_folds, read_table
 from pipeline.checks.preflight import check_stage
 from pipeline.checks.unit_needs import places_of, stitch_need
 from pipeline.stage_run import stage_run

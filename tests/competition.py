@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from pipeline.artifacts.folds import Folds
 from pipeline.artifacts.predictions import PREDICTION_COLUMNS, Predictions
+from pipeline.artifacts.table import Folds
 from tests.small import make_table
 
 DIGEST = "d" * 64

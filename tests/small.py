@@ -5,8 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.artifacts.folds import Folds
-from pipeline.artifacts.table import Table
+from pipeline.artifacts.table import Folds, Table
 from pipeline.contracts import Metric
 from pipeline.data.class_targets import ClassTargets
 from pipeline.params.encoders import Encoder

@@ -13,8 +13,7 @@ import torch
 from torch import nn
 
 from pipeline.artifacts.paths import predictions_path
-from pipeline.artifacts.predictions import read_predictions
-from pipeline.artifacts.probabilities import probabilities_of
+from pipeline.artifacts.predictions import probabilities_of, read_predictions
 from pipeline.base_models.finetuning import finetune
 from pipeline.base_models.fold_training import train_fold
 from pipeline.data.class_targets import ClassTargets

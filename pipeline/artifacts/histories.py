@@ -5,8 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
-from pipeline.artifacts.files import read_json
-from pipeline.artifacts.folders import MANIFEST
+from pipeline.artifacts.files import MANIFEST, read_json
 from pipeline.artifacts.paths import OUT
 from pipeline.reproducibility import digest
 

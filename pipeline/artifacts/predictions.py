@@ -1,8 +1,4 @@
-"""Every artifact under `out/`: its name, its form, how it is written and how it is checked when read.
-
-Each file is written atomically and leaves `<name>.sha256` beside it (the form of `sha256sum`); a reader that meets
-another digest refuses and says how to make the file again. Tables are parquet, small things JSON, nothing is pickled.
-"""
+"""Predictions as an artifact, the contract between base models and the ensemble, and the probabilities in them by row id."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +8,11 @@ import pandas as pd
 
 from pipeline.artifacts.frames import read_frame, write_frame
 from pipeline.artifacts.paths import FOLDS
+from pipeline.contracts import TaskKind
 from pipeline.errors.exceptions import DataError
 
 LOGIT = "logit:"
+FLOOR = 1e-6  # a probability of exactly zero must not drown the other columns
 PREDICTION_COLUMNS = ["row_id", "task", "split", "repeat", "fold"]
 
 
@@ -86,10 +84,7 @@ def check_predictions(predictions: Predictions) -> None:
         )
     is_oof = predictions.rows["split"] == "oof"
     once = ["row_id", "repeat"]
-    for rows, keys in (
-        (predictions.rows[is_oof], once),
-        (predictions.rows[~is_oof], [*once, "split", "fold"]),
-    ):
+    for rows, keys in ((predictions.rows[is_oof], once), (predictions.rows[~is_oof], [*once, "split", "fold"])):
         twice = rows.duplicated(keys)
         if twice.any():
             row = rows.loc[twice, "row_id"].iloc[0]
@@ -97,3 +92,59 @@ def check_predictions(predictions: Predictions) -> None:
                 f"predictions of {predictions.model}: each row must stand once per {keys[1:]}, got {row!r} twice. "
                 "Make them again with each row once."
             )
+
+
+def log_columns(probabilities: np.ndarray) -> np.ndarray:
+    """Return the log-probabilities of all models side by side, (N, M * C) for probabilities (N, M, C).
+
+    >>> log_columns(np.array([[[1.0, 0.0]]])).round(1).tolist()
+    [[0.0, -13.8]]
+    """
+    return np.log(probabilities.clip(FLOOR, 1)).reshape(len(probabilities), -1)
+
+
+def probabilities_of(
+    predictions: Predictions,
+    split: str,
+    row_ids: list[str],
+    *,
+    kind: TaskKind,
+    repeat: int | None = None,
+    fold: int | None = None,
+) -> np.ndarray:
+    """Return probabilities, a float64 array (len(row_ids), labels), of a split's rows in the order of `row_ids`.
+
+    A row that stands several times (once per fold or repeat) gets the mean of its probabilities.
+
+    Args:
+        predictions: one model's predictions.
+        split: oof, test or holdout.
+        row_ids: the rows wanted, each once.
+        kind: of the task: its link gives the values of logits.
+        repeat: only this repeat; None takes all of them.
+        fold: only this fold; None takes all of them.
+
+    Raises:
+        DataError: if a row has no prediction.
+    """
+    rows = predictions.rows
+    chosen = (rows["split"] == split).to_numpy()
+    if repeat is not None:
+        chosen = chosen & (rows["repeat"] == repeat).to_numpy()
+    if fold is not None:
+        chosen = chosen & (rows["fold"] == fold).to_numpy()
+    place = {row_id: position for position, row_id in enumerate(row_ids)}
+    positions = rows.loc[chosen, "row_id"].map(place)
+    wanted = positions.notna().to_numpy()
+    target = positions[wanted].to_numpy(np.int64)
+    values = kind.values(predictions.logits[chosen][wanted])
+    sums = np.zeros((len(row_ids), values.shape[1]))
+    np.add.at(sums, target, values)
+    counts = np.bincount(target, minlength=len(row_ids))
+    if (counts == 0).any():
+        missing = row_ids[int(np.argmin(counts))]
+        raise DataError(
+            f"predictions of {predictions.model}: {(counts == 0).sum()} {split} rows of task {predictions.task} have none, "
+            f"first {missing!r}. Run dvc repro."
+        )
+    return sums / counts[:, None]

@@ -26,9 +26,8 @@ from pipeline.artifacts.copies import (
     write_part,
 )
 from pipeline.artifacts.files import write_json
-from pipeline.artifacts.folds import Folds
 from pipeline.artifacts.frames import read_frame
-from pipeline.artifacts.table import Table
+from pipeline.artifacts.table import Folds, Table
 from pipeline.augment.quality_gate import read_record
 from pipeline.augment.screening import flips, screen
 from pipeline.augment.shard_copies import UNIT_COPIES, make_copies

@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.artifacts.copies import BARRED_SCHEMA, Copies, no_copies
-from pipeline.artifacts.folds import HOLDOUT_FOLD, Folds
-from pipeline.artifacts.table import Table
+from pipeline.artifacts.table import HOLDOUT_FOLD, Folds, Table
 from pipeline.contracts import TaskKind
 from pipeline.data.fold_jobs import fold_jobs, rows_digest
 from pipeline.reproducibility import derive_seed, numerics

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline import components
-from pipeline.artifacts.folds import HOLDOUT_FOLD, Folds
-from pipeline.artifacts.table import Table
+from pipeline.artifacts.table import HOLDOUT_FOLD, Folds, Table
 from pipeline.contracts import Corpus
 from pipeline.data.fold_jobs import rows_digest
 from pipeline.reproducibility import derive_seed, digest, numerics

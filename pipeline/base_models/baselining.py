@@ -4,10 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pipeline.artifacts.folds import Folds
 from pipeline.artifacts.paths import UNIT_PREDICTIONS
 from pipeline.artifacts.predictions import Predictions, write_predictions
-from pipeline.artifacts.table import Table
+from pipeline.artifacts.table import Folds, Table
 from pipeline.data.fold_jobs import FoldJob, fold_jobs, gather_predictions, rows_digest
 from pipeline.errors.failpoints import failpoint
 from pipeline.reproducibility import versions

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts.copies import Copies
-from pipeline.artifacts.folds import Folds
-from pipeline.artifacts.table import Table
+from pipeline.artifacts.table import Folds, Table
 from pipeline.base_models.fold_results import collect
 from pipeline.base_models.fold_training import predict_fold, train_fold
 from pipeline.data.fold_jobs import FoldJob, augmented_rows, fold_jobs, rows_digest, trained_rows_digest

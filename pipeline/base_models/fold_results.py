@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts.files import write_json
-from pipeline.artifacts.folds import Folds
 from pipeline.artifacts.histories import HISTORY, model_digest
 from pipeline.artifacts.paths import UNIT_PREDICTIONS
 from pipeline.artifacts.predictions import write_predictions
-from pipeline.artifacts.table import Table
+from pipeline.artifacts.table import Folds, Table
 from pipeline.data.fold_jobs import FoldJob, gather_predictions
 from pipeline.errors.failpoints import failpoint
 from pipeline.units.unit import Unit, link_folder

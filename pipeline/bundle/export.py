@@ -14,13 +14,11 @@ from safetensors import SafetensorError
 from safetensors.torch import save_model
 from torch import nn
 
-from pipeline.artifacts.files import MEND, read_json, sync_folder
-from pipeline.artifacts.folders import MANIFEST, is_whole, publish_folder
-from pipeline.artifacts.folds import Folds, read_folds
+from pipeline.artifacts.files import MANIFEST, MEND, is_whole, publish_folder, read_json, sync_folder
 from pipeline.artifacts.histories import HISTORY, UnitRecord, place_of, read_history
 from pipeline.artifacts.paths import OUT, SCORES, predictions_path, stage_recipe_path
 from pipeline.artifacts.predictions import read_predictions
-from pipeline.artifacts.table import Table, read_table
+from pipeline.artifacts.table import Folds, Table, read_folds, read_table
 from pipeline.bundle.exported_model import DESCRIPTION, FORMAT, VERSION, read_description
 from pipeline.bundle.exported_model import ExportedModel as ExportedModel
 from pipeline.bundle.exported_model import load_exported as load_exported

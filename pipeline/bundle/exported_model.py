@@ -13,7 +13,7 @@ from safetensors.torch import load_model
 from torch import nn
 
 from pipeline import components
-from pipeline.artifacts.folders import is_whole
+from pipeline.artifacts.files import is_whole
 from pipeline.contracts import EncoderParts, TaskKind
 from pipeline.errors.exceptions import DataError
 from pipeline.models.classifier import READOUT, WEIGHTS, TextClassifier, encoder_half

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dvc.repo import Repo
 
-from pipeline.artifacts.folders import set_aside
+from pipeline.artifacts.files import set_aside
 from pipeline.artifacts.paths import OUT
 from pipeline.checks import dvc_state
 from pipeline.checks.dvc_state import Md5

@@ -22,9 +22,8 @@ import torch
 
 from pipeline import components
 from pipeline.artifacts.copies import COPIES, Copies, read_copies
-from pipeline.artifacts.folds import Folds, read_folds
 from pipeline.artifacts.paths import FOLDS, TABLE
-from pipeline.artifacts.table import Table, read_table
+from pipeline.artifacts.table import Folds, Table, read_folds, read_table
 from pipeline.base_models.fold_training import build_trainee
 from pipeline.checks.preflight import size
 from pipeline.data.fold_jobs import FoldJob, augmented_rows, fold_jobs

@@ -13,7 +13,7 @@ from pipeline.units import devices
 from pipeline.units.store import STORE, StoredUnit
 
 if TYPE_CHECKING:
-    from pipeline.artifacts.folds import Folds
+    from pipeline.artifacts.table import Folds
     from pipeline.params.encoders import Encoder, Training
     from pipeline.params.fields import Component
     from pipeline.params.run import Run

@@ -13,8 +13,7 @@ import pyarrow.parquet as pq
 from dvc.repo import Repo
 
 from pipeline.artifacts import files
-from pipeline.artifacts.files import sha256_of
-from pipeline.artifacts.folders import MANIFEST, is_whole
+from pipeline.artifacts.files import MANIFEST, is_whole, sha256_of
 from pipeline.artifacts.paths import FOLDS, OUT, SUBMISSION
 from pipeline.checks import dvc_state
 from pipeline.checks.dvc_state import Md5

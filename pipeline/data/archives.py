@@ -6,8 +6,9 @@ import stat
 import struct
 import zipfile
 import zlib
+from io import BufferedIOBase
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import IO
 
 from pipeline.errors.exceptions import DataError, PipelineError
 
@@ -32,8 +33,8 @@ def read_uncompressed(path: Path) -> tuple[str, bytes]:
     except PipelineError:
         raise
     except DAMAGED_ARCHIVE as error:
-        said = f"{type(error).__name__}: {error}"
-        raise DataError(f"{path}: cannot be read: {said}. Fetch the file again or correct the path.") from error
+        reason = f"{type(error).__name__}: {error}"
+        raise DataError(f"{path}: cannot be read: {reason}. Fetch the file again or correct the path.") from error
     if content[TAR_MAGIC_AT : TAR_MAGIC_AT + 5] == b"ustar":
         raise DataError(
             f"{path}: must be the competition's file, got a tar archive of files. Unpack it and name the file.",
@@ -78,11 +79,10 @@ def most_unpacked(n_bytes: int) -> int:
     return max(RATIO_COUNTS_FROM, MAX_RATIO * n_bytes)
 
 
-def _read_capped(file: Any, compressed: int, path: Path) -> bytes:
+def _read_capped(file: BufferedIOBase | IO[bytes], compressed: int, path: Path) -> bytes:
     """Read a decompressing stream, which must not grow beyond what texts ever compress to."""
     limit = most_unpacked(compressed)
-    stream: BinaryIO = file
-    content = stream.read(limit + 1)
+    content = file.read(limit + 1)
     if len(content) > limit:
         raise DataError(
             f"{path}: unpacks to more than {MAX_RATIO} times its size. Unpack it by hand if you trust it.", code="E308"

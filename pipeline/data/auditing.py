@@ -48,16 +48,14 @@ def _audit_task(table: Table, clusters: pd.DataFrame, task: str) -> dict[str, An
     codes, distinct = encode(texts)
     label = rows["label"].to_numpy()
     counts = rows["label"].value_counts()
+    parts = {"train": is_train, "test": ~is_train}
     return {
-        "rows": {"train": int(is_train.sum()), "test": int((~is_train).sum())},
+        "rows": {split: int(chosen.sum()) for split, chosen in parts.items()},
         "classes": {name: int(counts.get(name, 0)) for name in labels},
-        "lengths": {
-            split: _lengths(texts.filter(pa.array(chosen)))
-            for split, chosen in (("train", is_train), ("test", ~is_train))
-        },
+        "lengths": {split: _lengths(texts.filter(pa.array(chosen))) for split, chosen in parts.items()},
         "empty_texts": {
             split: _empty_rows(rows.loc[chosen, "row_id"], texts.filter(pa.array(chosen)))
-            for split, chosen in (("train", is_train), ("test", ~is_train))
+            for split, chosen in parts.items()
         },
         "duplicates": _duplicates(codes, cluster, distinct),
         "conflicting_labels": _conflicts(codes[is_train], label[is_train], distinct),

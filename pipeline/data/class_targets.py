@@ -1,4 +1,8 @@
-"""Targets that are one of C labels: read as numbers, learned as C logits, decided by the largest probability."""
+"""Targets that are one of C labels: read as numbers, learned as C logits, decided by the largest scaled probability.
+
+Source of the scales: a scaled argmax is optimal for metrics of confusion counts: Narasimhan et al., Consistent Multiclass
+Algorithms for Complex Performance Measures, 2015.
+"""
 
 import re
 from collections.abc import Sequence
@@ -10,11 +14,11 @@ import pandas as pd
 from scipy.special import log_softmax, softmax
 
 from pipeline.contracts import PROBABILITY, Metric
-from pipeline.data.class_diagnostics import calibration_bins, confusion, hardest_rows
-from pipeline.data.class_scales import apply_scales, find_scales
 
 LARGEST_TUNED = 30  # more labels than this have too few rows each to tune a scale on
 SMALLEST = 1e-12
+SCALES = np.exp(np.linspace(-2, 2, 41))
+N_SWEEPS = 3
 
 
 @dataclass(frozen=True)
@@ -79,12 +83,29 @@ class ClassTargets:
         return metric.reads == "labels" and values.shape[1] <= LARGEST_TUNED
 
     def fit_decision(self, targets: np.ndarray, values: np.ndarray, *, metric: Metric) -> list[float]:
-        """Return the scales (C,) of the labels under which the metric is best."""
-        return [float(scale) for scale in find_scales(targets, values, metric=metric)]
+        """Return the scales (C,), with geometric mean 1, whose argmax scores best: coordinate search over a coarse grid.
+
+        A scale moves only where the score rises; among equally good values the one nearest to the present one is taken.
+        For two labels one scale is searched, which is a threshold on the second label's probability.
+        """
+        n_outputs = values.shape[1]
+        scales = np.ones(n_outputs)
+        for _ in range(1 if n_outputs == 2 else N_SWEEPS):
+            before = scales.copy()
+            for label in [1] if n_outputs == 2 else range(n_outputs):
+                scales[label] *= _best_scale(targets, values * scales, label, metric=metric)
+            if np.array_equal(before, scales):
+                break
+        return (scales / np.exp(np.log(scales).mean())).tolist()
 
     def apply_decision(self, values: np.ndarray, parameters: Sequence[float]) -> np.ndarray:
-        """Return probabilities (N, C) times scales (C,), made to sum to 1 again."""
-        return apply_scales(values, parameters)
+        """Return probabilities (N, C) times scales (C,), made to sum to 1 again.
+
+        >>> ClassTargets().apply_decision(np.array([[0.6, 0.4]]), [1.0, 3.0]).round(3)
+        array([[0.333, 0.667]])
+        """
+        scaled = values * np.asarray(parameters)
+        return scaled / scaled.sum(axis=1, keepdims=True)
 
     def describe(
         self, targets: np.ndarray, values: np.ndarray, *, labels: list[str], row_ids: list[str]
@@ -116,3 +137,77 @@ def order_labels(labels: Sequence[str]) -> list[str]:
     if all(re.fullmatch(r"[+-]?[0-9]+", label) for label in labels):
         return sorted(labels, key=lambda label: (int(label), label))
     return sorted(labels)
+
+
+def _best_scale(labels: np.ndarray, probabilities: np.ndarray, label: int, *, metric: Metric) -> float:
+    """Return the factor for one label, from the confusion counts under every factor of the grid at once."""
+    n_outputs = probabilities.shape[1]
+    others = probabilities.copy()
+    others[:, label] = -1.0
+    rival = others.argmax(axis=1)
+    current = probabilities[:, label]
+    needed = np.divide(others.max(axis=1), current, out=np.full(len(rival), np.inf), where=current > 0)
+    # The row goes over to the label at the first factor of the grid above `needed`.
+    crossing = np.searchsorted(SCALES, needed, side="right")
+    grid = len(SCALES) + 1
+    shape = (n_outputs, n_outputs, grid)
+    cells = (labels * n_outputs + rival) * grid + crossing
+    rows = np.bincount(cells, minlength=int(np.prod(shape))).reshape(shape)
+    over = rows.cumsum(axis=2)[:, :, :-1]  # (true, rival, factor): rows that have gone over
+    counts = rows.sum(axis=2, keepdims=True) - over
+    counts[:, label] += over.sum(axis=1)
+    # Every cell of a confusion as one weighted row: any metric of labels can score it.
+    true, predicted = np.divmod(np.arange(n_outputs**2), n_outputs)
+    weights = counts.reshape(n_outputs**2, -1).T.astype(np.float64)
+    sign = 1 if metric.higher_is_better else -1
+    scores = np.nan_to_num(sign * metric.resampled(true, np.eye(n_outputs)[predicted], weights), nan=-np.inf)
+    best = np.flatnonzero(scores >= scores.max() - 1e-12)
+    return float(SCALES[best[np.argmin(np.abs(np.log(SCALES[best])))]])
+
+
+def confusion(labels: np.ndarray, predicted: np.ndarray, *, n_outputs: int) -> np.ndarray:
+    """Return counts, an int64 array (C, C): true label by row, predicted label by column.
+
+    >>> confusion(np.array([0, 1, 1]), np.array([0, 1, 0]), n_outputs=2)
+    array([[1, 0],
+           [1, 1]])
+    """
+    return np.bincount(labels * n_outputs + predicted, minlength=n_outputs**2).reshape(n_outputs, n_outputs)
+
+
+def calibration_bins(labels: np.ndarray, probabilities: np.ndarray, *, n_bins: int = 10) -> list[dict[str, Any]]:
+    """Return for each bin of the top probability its bounds, mean confidence, accuracy (None if empty) and rows.
+
+    >>> calibration_bins(np.array([0, 1]), np.array([[0.9, 0.1], [0.9, 0.1]]), n_bins=2)[1]
+    {'low': 0.5, 'high': 1.0, 'confidence': 0.9, 'accuracy': 0.5, 'rows': 2}
+    """
+    top, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    bin_of_row = np.minimum((top * n_bins).astype(int), n_bins - 1)
+    bins: list[dict[str, Any]] = []
+    for number in range(n_bins):
+        inside = bin_of_row == number
+        rows = int(inside.sum())
+        confidence, accuracy = (float(top[inside].mean()), float(right[inside].mean())) if rows else (None, None)
+        low, high = number / n_bins, (number + 1) / n_bins
+        bins.append({"low": low, "high": high, "confidence": confidence, "accuracy": accuracy, "rows": rows})
+    return bins
+
+
+def hardest_rows(
+    labels: np.ndarray, probabilities: np.ndarray, *, row_ids: list[str], names: list[str], n_rows: int = 20
+) -> list[dict[str, Any]]:
+    """Return the rows whose true label got the lowest probability, the hardest first, with what was predicted.
+
+    >>> hardest_rows(np.array([0, 1]), np.array([[0.9, 0.1], [0.75, 0.25]]), row_ids=["x", "y"], names=["a", "b"])[0]
+    {'row_id': 'y', 'label': 'b', 'predicted': 'a', 'probability': 0.25}
+    """
+    predicted, of_true = probabilities.argmax(axis=1), probabilities[np.arange(len(labels)), labels]
+    return [
+        {
+            "row_id": row_ids[n],
+            "label": names[labels[n]],
+            "predicted": names[predicted[n]],
+            "probability": float(of_true[n]),
+        }
+        for n in np.argsort(of_true, kind="stable")[:n_rows]
+    ]

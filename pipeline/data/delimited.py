@@ -88,9 +88,9 @@ def parse_delimited(content: bytes, *, name: str, separator: bytes, quoting: boo
 
 
 def _positions(buffer: np.ndarray, byte: int) -> np.ndarray:
-    chunks = range(0, len(buffer), CHUNK_BYTES)
-    found = [np.flatnonzero(buffer[at : at + CHUNK_BYTES] == byte) + at for at in chunks]
-    return np.concatenate(found) if found else np.empty(0, np.int64)
+    starts = range(0, len(buffer), CHUNK_BYTES)
+    chunks = (np.flatnonzero(buffer[start : start + CHUNK_BYTES] == byte) + start for start in starts)
+    return np.concatenate([np.empty(0, np.int64), *chunks])
 
 
 def _outside(positions: np.ndarray, spans: np.ndarray) -> np.ndarray:

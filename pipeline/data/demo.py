@@ -21,16 +21,7 @@ LABEL_NOISE_RATIO = 0.09
 COPY_RATIO = 0.03
 NEAR_COPY_RATIO = 0.03
 SCRAP_RATIO = 0.015
-SCRAPS = {
-    "": None,
-    " ": None,
-    "…": None,
-    "？？": None,
-    "👍": "pleased",
-    "👎": "annoyed",
-    "😡": "annoyed",
-    "🤷": "neutral",
-}
+SCRAPS = {**dict.fromkeys(("", " ", "…", "？？")), "👍": "pleased", "👎": "annoyed", "😡": "annoyed", "🤷": "neutral"}
 """Texts with next to nothing in them, and the label that a few of them mean."""
 
 CONSTRUCTIONS: dict[str, dict[str, int]] = {
@@ -156,8 +147,9 @@ def generate(folder: Path, *, seed: int = 0, n_train: int = 600, n_test: int = 2
     commonest = LABELS[SHARES.index(max(SHARES))]
     write_atomically(folder / "train.csv", _csv([("id", "synthetic_text", "label"), *train]))
     write_atomically(folder / "test.csv", _csv([("id", "synthetic_text"), *test]))
-    sample = [(row_id, commonest) for row_id, _ in test]
-    write_atomically(folder / "sample_submission.csv", _csv([("id", "label"), *sample]))
+    write_atomically(
+        folder / "sample_submission.csv", _csv([("id", "label"), *((row_id, commonest) for row_id, _ in test)])
+    )
     readme = README.format(seed=seed, n_train=n_train, n_test=n_test, labels=", ".join(LABELS), noise=LABEL_NOISE_RATIO)
     write_atomically(folder / "README.txt", readme.encode())
 
@@ -216,8 +208,7 @@ def _draw_text(rng: random.Random, language: Language, label: str) -> str:
             text = text.replace(name, rng.choice(words), 1)
     text = text.replace("{thing}", thing).replace("{other}", other).replace("{number}", str(rng.randint(2, 98) * 5))
     fillers = language.fillers.split()
-    before = [rng.choice(fillers) for _ in range(rng.randint(0, 2))]
-    after = [rng.choice(fillers) for _ in range(rng.randint(0, 2))]
+    before, after = ([rng.choice(fillers) for _ in range(rng.randint(0, 2))] for _ in range(2))
     return (language.blank or "，").join([*before, text, *after])
 
 

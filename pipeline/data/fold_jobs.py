@@ -10,10 +10,9 @@ import pandas as pd
 
 from pipeline import components
 from pipeline.artifacts.copies import UNLABELLED, Copies, check_leaks, no_copies, normalised
-from pipeline.artifacts.folds import HOLDOUT_FOLD, Folds
 from pipeline.artifacts.paths import FOLDS, TABLE
 from pipeline.artifacts.predictions import PREDICTION_COLUMNS, Predictions, read_predictions
-from pipeline.artifacts.table import Table
+from pipeline.artifacts.table import HOLDOUT_FOLD, Folds, Table
 from pipeline.errors.exceptions import DataError
 from pipeline.errors.failpoints import failpoint
 from pipeline.reproducibility import derive_seed, digest

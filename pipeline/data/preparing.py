@@ -70,23 +70,15 @@ def _read_split(task: Task, *, name: str, split: str) -> pd.DataFrame:
     texts = columns.text if isinstance(columns.text, list) else [columns.text]
     single = [columns.id, columns.text_pair, columns.label if split == "train" else None, columns.group]
     wanted: list[Column] = list(dict.fromkeys([*texts, *(column for column in single if column is not None)]))
-    raw = read_columns(
-        path,
-        wanted,
-        # Groups serve the split of training rows only; many test files do not have them.
-        optional={columns.group} - {None, *texts} if split != "train" and columns.group is not None else (),
-        format=task.format,
-        encoding=task.encoding,
-        header=task.header,
-        quoting=task.quoting,
-        key=f"tasks.{name}",
-    )
+    # Groups serve the split of training rows only; many test files do not have them.
+    optional = {columns.group} - {None, *texts} if split != "train" and columns.group is not None else ()
+    form = task.model_dump(include={"format", "encoding", "header", "quoting"})
+    raw = read_columns(path, wanted, optional=optional, **form, key=f"tasks.{name}")
     frame = pd.DataFrame({"line": raw["line"], "text": _joined([_arrow(raw[column]) for column in texts])})
     frame["row_id"] = raw[columns.id] if columns.id is not None else pd.Series(np.arange(len(raw))).astype("str")
     frame["task"] = pd.Series(name, index=frame.index, dtype="str")
     frame["split"] = pd.Series(split, index=frame.index, dtype="str")
-    pair = None if columns.text_pair is None else pd.Series(clean(_arrow(raw[columns.text_pair])).to_pandas())
-    frame["text_pair"] = _empty(frame) if pair is None else pair
+    frame["text_pair"] = _empty(frame) if columns.text_pair is None else _joined([_arrow(raw[columns.text_pair])])
     frame["label"] = raw[columns.label] if split == "train" else _empty(frame)
     grouped = columns.group is not None and columns.group in raw
     frame["group"] = raw[columns.group].replace("", None) if grouped else _empty(frame)
@@ -123,19 +115,18 @@ def _check_ids(frame: pd.DataFrame, *, path: Path) -> None:
     twice = frame.duplicated("row_id", keep="first")
     if twice.any():
         first = frame.loc[twice, "row_id"].drop_duplicates().iloc[:5]
-        found = "; ".join(f"{i!r} on lines {frame.loc[frame['row_id'] == i, 'line'].tolist()[:5]}" for i in first)
+        repeated = "; ".join(f"{i!r} on lines {frame.loc[frame['row_id'] == i, 'line'].tolist()[:5]}" for i in first)
         same = frame.duplicated(["row_id", "text", "text_pair", "label"], keep="first")
         raise DataError(
             f"{path}: ids must be unique, got {twice.sum()} repeated rows, {(twice & ~same).sum()} of them with another text "
-            f"or label: {found}. Remove them, or set columns.id: null.",
+            f"or label: {repeated}. Remove them, or set columns.id: null.",
             code="E302",
         )
 
 
 def _labelled(train: pd.DataFrame, task: Task, *, name: str) -> pd.DataFrame:
     """Return training rows under the labels that are meant; rows without one as `missing_labels` says."""
-    absent = [label for label in task.rename_labels if label not in set(train["label"])]
-    if absent:
+    if absent := [label for label in task.rename_labels if label not in set(train["label"])]:
         raise DataError(
             f"{task.train}: tasks.{name}.rename_labels must name labels of the file, got {absent[0]!r}. Correct it.",
             code="E305",

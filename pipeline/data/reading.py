@@ -7,6 +7,7 @@ missing.
 import difflib
 import io
 import json
+from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,19 +19,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.data.archives import most_unpacked, read_uncompressed
-from pipeline.data.delimited import parse_delimited
+from pipeline.data.delimited import Delimited, parse_delimited
 from pipeline.data.text_encodings import as_utf8
 from pipeline.errors.exceptions import DataError, PipelineError
 
 SEPARATORS = {"csv": b",", "tsv": b"\t"}
-SUFFIXES = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "json",
-    ".parquet": "parquet",
-}
+SUFFIXES = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".parquet": "parquet"}
 Column = str | int
 
 
@@ -73,15 +67,8 @@ def read_columns(
         text = as_utf8(content, encoding, name=str(path), key=key)
         del content
         if form in SEPARATORS:
-            columns, lines = _read_delimited(
-                text,
-                wanted,
-                optional,
-                name=str(path),
-                separator=SEPARATORS[form],
-                header=header,
-                quoting=quoting,
-            )
+            records = parse_delimited(text, name=str(path), separator=SEPARATORS[form], quoting=quoting)
+            columns, lines = _read_delimited(records, wanted, optional, name=str(path), header=header)
         else:
             read = _json_lines if form == "jsonl" else _json_array
             columns, lines = _read_records(read(text, str(path)), wanted, optional, name=str(path))
@@ -92,22 +79,14 @@ def read_columns(
 
 
 def _read_delimited(
-    content: bytes,
-    wanted: Sequence[Column],
-    optional: Collection[Column],
-    *,
-    name: str,
-    separator: bytes,
-    header: bool,
-    quoting: bool,
+    records: Delimited, wanted: Sequence[Column], optional: Collection[Column], *, name: str, header: bool
 ) -> tuple[dict[Column, pa.Array], np.ndarray]:
-    records = parse_delimited(content, name=name, separator=separator, quoting=quoting)
     if not len(records.lines):
         return {}, records.lines
     names: Sequence[Column] = records.record(0) if header else range(records.n_columns)
     rows = slice(1 if header else 0, None)
-    places = _places(names, wanted, optional, name=name)
-    return {column: records.column(place, rows) for column, place in places.items()}, records.lines[rows]
+    positions = _positions(names, wanted, optional, name=name)
+    return {column: records.column(position, rows) for column, position in positions.items()}, records.lines[rows]
 
 
 def _read_parquet(
@@ -115,11 +94,11 @@ def _read_parquet(
 ) -> tuple[dict[Column, pa.Array], np.ndarray]:
     try:
         file = pq.ParquetFile(io.BytesIO(content))
-        places = _places(file.schema_arrow.names, wanted, optional, name=name)
+        positions = _positions(file.schema_arrow.names, wanted, optional, name=name)
         if file.metadata.num_rows > most_unpacked(len(content)):
             raise DataError(f"{name}: has {file.metadata.num_rows} rows in {len(content)} bytes. Do not trust it.")
-        table = file.read(columns=[str(column) for column in places])
-        columns = {column: pc.fill_null(table[str(column)].cast(pa.large_string()), "") for column in places}
+        table = file.read(columns=[str(column) for column in positions])
+        columns = {column: pc.fill_null(table[str(column)].cast(pa.large_string()), "") for column in positions}
         for column in columns.values():
             column.validate(full=True)  # Arrow does not look whether text is UTF-8 before somebody stumbles over it
     except PipelineError:
@@ -132,16 +111,11 @@ def _read_parquet(
     return columns, np.arange(1, table.num_rows + 1)
 
 
-def _places(
+def _positions(
     names: Sequence[Column], wanted: Sequence[Column], optional: Collection[Column], *, name: str
 ) -> dict[Column, int]:
     """Return the position of each wanted column."""
-    twice = (
-        sorted({str(column) for column in names if list(names).count(column) > 1})
-        if len(set(names)) < len(names)
-        else []
-    )
-    if twice:
+    if twice := sorted(str(column) for column, count in Counter(names).items() if count > 1):
         raise DataError(
             f"{name}:1: column names must differ, got {twice} more than once. Rename one of them.", code="E303"
         )
@@ -177,11 +151,8 @@ DECODER = json.JSONDecoder(object_pairs_hook=unique_keys, parse_int=str, parse_f
 
 
 def _json_lines(content: bytes, name: str) -> list[tuple[int, Any]]:
-    records = []
-    for number, line in enumerate(content.split(b"\n"), start=1):  # not splitlines: U+2028 may stand in a text
-        if line.strip():
-            records.append((number, _decoded(line.decode(), f"{name}:{number}")))
-    return records
+    lines = enumerate(content.split(b"\n"), start=1)  # not splitlines: U+2028 may stand in a text
+    return [(number, _decoded(line.decode(), f"{name}:{number}")) for number, line in lines if line.strip()]
 
 
 def _json_array(content: bytes, name: str) -> list[tuple[int, Any]]:
@@ -210,10 +181,12 @@ def _read_records(
         if not isinstance(record, dict):
             raise DataError(f"{name}:{number}: must be an object, got {_kind(record)}. Mend the row.", code="E307")
     present = [c for c in wanted if c not in optional or any(c in record for _, record in records)]
-    columns: dict[Column, pa.Array] = {}
-    for column in present if records else []:
-        values = [_as_text(record, column, f"{name}:{number}") for number, record in records]
-        columns[column] = pa.array(values, pa.large_string())
+    columns = {
+        column: pa.array(
+            [_as_text(record, column, f"{name}:{number}") for number, record in records], pa.large_string()
+        )
+        for column in (present if records else ())
+    }
     return columns, np.array([number for number, _ in records], np.int64)
 
 

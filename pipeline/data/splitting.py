@@ -1,4 +1,4 @@
-"""Training rows -> the fold manifest: stratified by label, clusters of related rows always whole.
+"""Training rows -> the fold manifest: stratified by label, clusters of rows that belong together always whole.
 
 Clusters are placed by scikit-learn's StratifiedGroupKFold; rows of their own, which would take it minutes, then
 fill the folds. Rows are put in the order of their ids first, so the plan does not depend on the order of the file.
@@ -8,16 +8,37 @@ import logging
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
-from pipeline.artifacts.folds import FOLDS_COLUMNS, HOLDOUT_FOLD, TRAIN_FOLD
-from pipeline.artifacts.table import Table
-from pipeline.data.clusters import related_rows
+from pipeline.artifacts.table import FOLDS_COLUMNS, HOLDOUT_FOLD, TRAIN_FOLD, Table
 from pipeline.errors.exceptions import ParamsError
 from pipeline.params import tasks
 from pipeline.reproducibility import derive_seed
+from pipeline.text.near_duplicates import cluster_texts, connect, row_texts
 
 logger = logging.getLogger(__name__)
 N_EXAMPLES = 5
+
+
+def cluster_rows(table: Table, *, similarity: float | None) -> pd.DataFrame:
+    """Return `task, split, row_id, cluster` of all rows; clusters span a task's training and test rows."""
+    clusters = table.rows[["task", "split", "row_id"]].assign(cluster=np.int64(0))
+    for task in table.labels:
+        of_task = table.rows["task"] == task
+        clusters.loc[of_task, "cluster"] = cluster_texts(row_texts(table.rows[of_task]), similarity=similarity)
+    return clusters
+
+
+def related_rows(rows: pd.DataFrame, near: np.ndarray, *, group_pairs: bool) -> np.ndarray:
+    """Return the cluster of each row, int64 (rows,): near-duplicates, equal groups and, if asked, shared sentences."""
+    groups = pd.factorize(rows["group"])[0]  # missing groups are -1 and link nothing
+    if not group_pairs:
+        return connect(near, groups)
+    both = pd.concat([rows["text"], rows["text_pair"]], ignore_index=True).fillna("")
+    codes = cluster_texts(pa.array(both, pa.large_string()), similarity=None)
+    codes[both.str.strip().to_numpy() == ""] = -1
+    # Every row stands twice, once per sentence, so that a sentence links rows on whichever side it occurs.
+    return connect(np.tile(np.arange(len(rows)), 2), np.tile(near, 2), np.tile(groups, 2), codes)[: len(rows)]
 
 
 def assign_folds(table: Table, clusters: pd.DataFrame, *, folds: tasks.Folds, seed: int) -> pd.DataFrame:
@@ -46,8 +67,8 @@ def assign_folds(table: Table, clusters: pd.DataFrame, *, folds: tasks.Folds, se
         lone = _lone(classes, cluster, labels, task=task)
         fixed = np.where(lone, TRAIN_FOLD, HOLDOUT_FOLD)
         held = lone.copy()
-        own_seed = derive_seed(seed, "holdout", task)
-        held[~lone] = _draw_holdout(strata[~lone], cluster[~lone], ratio=folds.holdout_ratio, seed=own_seed)
+        holdout_seed = derive_seed(seed, "holdout", task)
+        held[~lone] = _draw_holdout(strata[~lone], cluster[~lone], ratio=folds.holdout_ratio, seed=holdout_seed)
         _check_clusters(classes[~held], cluster[~held], labels, task=task, folds=folds)
         for repeat in range(folds.n_repeats):
             fold = fixed.copy()
@@ -84,7 +105,8 @@ def _draw_holdout(strata: np.ndarray, cluster: np.ndarray, *, ratio: float, seed
     Clusters of several rows come in random order, large ones first, and one is taken when it brings the classes nearer
     to their share of such rows; then rows of their own fill each class up.
     """
-    counts = _counts(strata, cluster)
+    counts = np.zeros((int(cluster.max()) + 1, int(strata.max()) + 1), np.int64)  # rows by cluster and class
+    np.add.at(counts, (cluster, strata), 1)
     taken = np.zeros(len(counts), bool)
     if ratio == 0:
         return taken[cluster]
@@ -115,15 +137,15 @@ def _split(strata: np.ndarray, cluster: np.ndarray, *, n_splits: int, seed: int)
     first = np.bincount(cluster)[cluster] > 1
     shuffled = np.random.default_rng(seed).permutation(np.flatnonzero(~first))
     by_class = {label: shuffled[strata[shuffled] == label] for label in np.unique(strata)}
-    for own in by_class.values():
-        first[own[:n_splits]] = True
+    for singles in by_class.values():
+        first[singles[:n_splits]] = True
     placed = np.flatnonzero(first)
     grouped = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
     for number, (_, scored) in enumerate(grouped.split(placed, strata[placed], cluster[placed])):
         fold[placed[scored]] = number
-    for label, own in by_class.items():
+    for label, singles in by_class.items():
         filled = np.bincount(fold[placed][strata[placed] == label], minlength=n_splits)
-        rest = own[n_splits:]
+        rest = singles[n_splits:]
         fold[rest] = _even_out(filled, np.bincount(fold[fold >= 0], minlength=n_splits), n_rows=len(rest))
     return fold
 
@@ -139,13 +161,6 @@ def _even_out(filled: np.ndarray, sizes: np.ndarray, *, n_rows: int) -> np.ndarr
     smallest_first = np.argsort(sizes, kind="stable")
     levels = np.add.outer(np.arange(n_rows), filled[smallest_first])
     return smallest_first[np.argsort(levels, axis=None, kind="stable")[:n_rows] % len(sizes)]
-
-
-def _counts(strata: np.ndarray, cluster: np.ndarray) -> np.ndarray:
-    """Return rows per cluster and class, an int array (clusters, classes)."""
-    n_classes = int(strata.max()) + 1
-    flat = np.bincount(cluster * n_classes + strata, minlength=(int(cluster.max()) + 1) * n_classes)
-    return flat.reshape(-1, n_classes)
 
 
 def _check_clusters(

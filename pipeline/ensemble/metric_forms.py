@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from scipy.sparse import csr_array
 
-from pipeline.data.class_diagnostics import confusion
+from pipeline.data.class_targets import confusion
 
 
 @dataclass

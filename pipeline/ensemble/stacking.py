@@ -17,10 +17,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline import components
-from pipeline.artifacts.folds import HOLDOUT_FOLD, TRAIN_FOLD, Folds
-from pipeline.artifacts.predictions import Predictions
-from pipeline.artifacts.probabilities import probabilities_of
-from pipeline.artifacts.table import Table
+from pipeline.artifacts.predictions import Predictions, probabilities_of
+from pipeline.artifacts.table import HOLDOUT_FOLD, TRAIN_FOLD, Folds, Table
 from pipeline.contracts import Metric, Stacker, TaskKind
 from pipeline.ensemble import intervals, scoring
 from pipeline.ensemble.decisions import Plan, cross_fit, cross_fit_plan, decide, make_plan, own_folds

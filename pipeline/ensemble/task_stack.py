@@ -3,11 +3,10 @@
 from typing import Any
 
 from pipeline.artifacts.files import write_json
-from pipeline.artifacts.folds import Folds
 from pipeline.artifacts.histories import read_parents
 from pipeline.artifacts.paths import ensemble_path, predictions_path
 from pipeline.artifacts.predictions import read_predictions, write_predictions
-from pipeline.artifacts.table import Table
+from pipeline.artifacts.table import Folds, Table
 from pipeline.ensemble.contributions import describe_stitching, keep
 from pipeline.ensemble.decisions import build_ladder
 from pipeline.ensemble.stacking import build_ensemble, describe_ensemble, ensemble_predictions, gather_members

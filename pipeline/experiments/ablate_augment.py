@@ -9,11 +9,9 @@ import numpy as np
 
 from pipeline import components
 from pipeline.artifacts.copies import read_copies
-from pipeline.artifacts.folds import Folds
 from pipeline.artifacts.paths import ABLATIONS
-from pipeline.artifacts.predictions import Predictions, read_predictions
-from pipeline.artifacts.probabilities import probabilities_of
-from pipeline.artifacts.table import Table
+from pipeline.artifacts.predictions import Predictions, probabilities_of, read_predictions
+from pipeline.artifacts.table import Folds, Table
 from pipeline.augment.augmenting import augment
 from pipeline.base_models.finetuning import finetune
 from pipeline.errors.exceptions import ParamsError, expected

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.artifacts.files import write_json
-from pipeline.artifacts.folds import Folds
 from pipeline.artifacts.paths import ABLATIONS
-from pipeline.artifacts.table import Table
+from pipeline.artifacts.table import Folds, Table
 from pipeline.ensemble.intervals import bootstrap_scores, interval
 from pipeline.reproducibility import derive_seed
 

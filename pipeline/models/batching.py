@@ -204,9 +204,5 @@ def encode_rows(tokenizer: Any, rows: pd.DataFrame, settings: "Encoder") -> Enco
     """Tokenize the texts, or pairs, of rows as the encoder's settings say."""
     pairs = None if rows["text_pair"].isna().all() else rows["text_pair"].fillna("").tolist()
     return encode(
-        tokenizer,
-        rows["text"].tolist(),
-        pairs,
-        max_length=settings.max_length,
-        truncation=settings.truncation,
+        tokenizer, rows["text"].tolist(), pairs, max_length=settings.max_length, truncation=settings.truncation
     )

@@ -87,10 +87,7 @@ def build_classifier(
     torch.manual_seed(seed)
     backbone = encoder_half(parts.model)
     config = backbone.config.get_text_config()
-    spec = {
-        "head": [head.name, head.options],
-        "pooling": [pooling.name, pooling.options] if pooling else None,
-    }
+    spec = {"head": [head.name, head.options], "pooling": [pooling.name, pooling.options] if pooling else None}
     return TextClassifier(backbone, build_readout(spec, config.hidden_size, config.num_hidden_layers, n_outputs))
 
 

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts.files import read_json
-from pipeline.artifacts.folds import Folds
 from pipeline.artifacts.histories import ModelHistory, read_history
 from pipeline.artifacts.paths import ABLATIONS, OUT
-from pipeline.artifacts.table import Table
+from pipeline.artifacts.table import Folds, Table
 from pipeline.report.reporting import Texts
 from pipeline.units.stage import LAST_RUN, LastRun, recorded_runs
 

@@ -11,12 +11,11 @@ import pandas as pd
 
 from pipeline.artifacts.copies import BARRED, COPIES, Copies, no_copies, normalised, read_copies
 from pipeline.artifacts.files import read_json
-from pipeline.artifacts.folds import HOLDOUT_FOLD, TRAIN_FOLD, Folds, read_folds
 from pipeline.artifacts.frames import read_frame
 from pipeline.artifacts.histories import UnitRecord, place_of, read_history
 from pipeline.artifacts.paths import CLUSTERS, FOLDS, OUT, REPORT, STITCHED, predictions_path
 from pipeline.artifacts.predictions import read_predictions
-from pipeline.artifacts.table import Table, read_table
+from pipeline.artifacts.table import HOLDOUT_FOLD, TRAIN_FOLD, Folds, Table, read_folds, read_table
 from pipeline.data.fold_jobs import fold_jobs, rows_digest
 from pipeline.ensemble.decisions import build_ladder
 from pipeline.ensemble.stacking import gather_members

@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.artifacts.folds import Folds
 from pipeline.artifacts.paths import predictions_path
-from pipeline.artifacts.predictions import Predictions
-from pipeline.artifacts.probabilities import probabilities_of
+from pipeline.artifacts.predictions import Predictions, probabilities_of
+from pipeline.artifacts.table import Folds
 from pipeline.contracts import Stacker
 from pipeline.ensemble.stacking import Members
 from pipeline.report.leak_signs import Leak

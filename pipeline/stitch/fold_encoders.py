@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from pipeline.artifacts.files import MEND
-from pipeline.artifacts.folders import is_whole
+from pipeline.artifacts.files import MEND, is_whole
 from pipeline.artifacts.histories import UnitRecord, model_digest, place_of
 from pipeline.data.fold_jobs import FoldJob, trained_rows_digest
 from pipeline.errors.exceptions import DataError, MachineError

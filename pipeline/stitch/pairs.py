@@ -5,10 +5,8 @@ from itertools import combinations
 
 import numpy as np
 
-from pipeline.artifacts.folds import Folds
-from pipeline.artifacts.predictions import Predictions
-from pipeline.artifacts.probabilities import probabilities_of
-from pipeline.artifacts.table import Table
+from pipeline.artifacts.predictions import Predictions, probabilities_of
+from pipeline.artifacts.table import Folds, Table
 from pipeline.contracts import Metric
 
 

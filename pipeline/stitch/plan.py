@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pipeline.artifacts.folds import Folds
 from pipeline.artifacts.histories import UnitRecord
 from pipeline.artifacts.predictions import Predictions
-from pipeline.artifacts.table import Table
+from pipeline.artifacts.table import Folds, Table
 from pipeline.data.fold_jobs import FoldJob, rows_digest
 from pipeline.stitch.states import Base
 from pipeline.training.epoch_choice import epoch_scorer

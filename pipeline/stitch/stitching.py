@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pipeline.artifacts.folds import Folds
 from pipeline.artifacts.histories import read_history
 from pipeline.artifacts.paths import OUT
 from pipeline.artifacts.predictions import read_predictions
-from pipeline.artifacts.table import Table
+from pipeline.artifacts.table import Folds, Table
 from pipeline.base_models.fold_results import collect
 from pipeline.data.fold_jobs import FoldJob, fold_jobs, rows_digest
 from pipeline.errors.failpoints import failpoint

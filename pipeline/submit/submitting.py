@@ -16,8 +16,7 @@ import pandas as pd
 
 from pipeline.artifacts.files import read_json, verify, write_bytes
 from pipeline.artifacts.paths import FOLDS, SUBMIT, predictions_path
-from pipeline.artifacts.predictions import Predictions, read_predictions
-from pipeline.artifacts.probabilities import probabilities_of
+from pipeline.artifacts.predictions import Predictions, probabilities_of, read_predictions
 from pipeline.artifacts.table import Table, read_table
 from pipeline.contracts import PROBABILITY, Format, TaskKind
 from pipeline.errors.exceptions import DataError, ParamsError

@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from pipeline.artifacts.folders import is_whole, publish_folder, set_aside
+from pipeline.artifacts.files import is_whole, publish_folder, set_aside
 from pipeline.errors.exceptions import disk_error
 from pipeline.errors.failpoints import failpoint
 

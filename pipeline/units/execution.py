@@ -13,8 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.artifacts.files import write_atomically
-from pipeline.artifacts.folders import publish_folder
+from pipeline.artifacts.files import publish_folder, write_atomically
 from pipeline.errors.exceptions import InterruptedRun, MachineError, PipelineError, as_pipeline_error
 from pipeline.errors.failpoints import failpoint
 from pipeline.errors.redacting import start_logging

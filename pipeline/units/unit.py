@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts.folders import is_whole, set_aside
+from pipeline.artifacts.files import is_whole, set_aside
 from pipeline.reproducibility import digest
 from pipeline.units.store import STORE
 

@@ -12,8 +12,7 @@ from pipeline.artifacts import frames
 from pipeline.artifacts.files import read_json, write_json
 from pipeline.artifacts.frames import read_frame, write_frames
 from pipeline.artifacts.paths import AUDIT, predictions_path
-from pipeline.artifacts.predictions import Predictions, read_predictions, write_predictions
-from pipeline.artifacts.probabilities import probabilities_of
+from pipeline.artifacts.predictions import Predictions, probabilities_of, read_predictions, write_predictions
 from pipeline.data.class_targets import ClassTargets
 from pipeline.errors.exceptions import DataError, MachineError
 

@@ -10,8 +10,7 @@ import pytest
 
 from pipeline.artifacts.copies import COPIES, Copies, read_copies, write_part
 from pipeline.artifacts.files import read_json
-from pipeline.artifacts.folds import Folds
-from pipeline.artifacts.table import TABLE_COLUMNS, Table
+from pipeline.artifacts.table import TABLE_COLUMNS, Folds, Table
 from pipeline.augment.augmenting import augment
 from pipeline.data.fold_jobs import fold_jobs
 from pipeline.errors.exceptions import DataError, ParamsError

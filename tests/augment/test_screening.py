@@ -3,8 +3,7 @@
 import pandas as pd
 import pytest
 
-from pipeline.artifacts.folds import Folds
-from pipeline.artifacts.table import TABLE_COLUMNS, Table
+from pipeline.artifacts.table import TABLE_COLUMNS, Folds, Table
 from pipeline.augment.screening import Screened, screen
 from pipeline.params.augment import Augment
 from tests.small import make_table

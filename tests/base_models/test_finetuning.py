@@ -9,11 +9,9 @@ import pytest
 
 from pipeline.artifacts.copies import COPIES_SCHEMA, Copies, no_copies
 from pipeline.artifacts.files import read_json
-from pipeline.artifacts.folds import Folds
 from pipeline.artifacts.paths import predictions_path
-from pipeline.artifacts.predictions import Predictions, read_predictions
-from pipeline.artifacts.probabilities import probabilities_of
-from pipeline.artifacts.table import Table
+from pipeline.artifacts.predictions import Predictions, probabilities_of, read_predictions
+from pipeline.artifacts.table import Folds, Table
 from pipeline.base_models.finetuning import finetune
 from pipeline.base_models.fold_training import copies_of as copies_of_fitted
 from pipeline.data.class_targets import ClassTargets

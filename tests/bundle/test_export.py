@@ -12,11 +12,9 @@ import torch
 from typer.testing import CliRunner
 
 from pipeline.artifacts.files import write_json
-from pipeline.artifacts.folds import read_folds
 from pipeline.artifacts.paths import SCORES, predictions_path, stage_recipe_path
-from pipeline.artifacts.predictions import read_predictions
-from pipeline.artifacts.probabilities import probabilities_of
-from pipeline.artifacts.table import read_table, write_table
+from pipeline.artifacts.predictions import probabilities_of, read_predictions
+from pipeline.artifacts.table import read_folds, read_table, write_table
 from pipeline.base_models.finetuning import finetune
 from pipeline.bundle.export import choose, export
 from pipeline.bundle.exported_model import _cleaned, load_exported

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.artifacts.table import TABLE_COLUMNS, Table
 from pipeline.data.auditing import audit, count_tokens
-from pipeline.data.clusters import cluster_rows
+from pipeline.data.splitting import cluster_rows
 from tests.small import make_table
 
 LONG = "the weather is fine today and we all go for a long walk in the park " * 4

@@ -9,13 +9,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pipeline.artifacts.folds import FOLDS_COLUMNS, HOLDOUT_FOLD, TRAIN_FOLD
-from pipeline.artifacts.folds import Folds as Manifest
-from pipeline.artifacts.table import TABLE_COLUMNS, Table
+from pipeline.artifacts.table import FOLDS_COLUMNS, HOLDOUT_FOLD, TABLE_COLUMNS, TRAIN_FOLD, Table
+from pipeline.artifacts.table import Folds as Manifest
 from pipeline.data import splitting
-from pipeline.data.clusters import cluster_rows
 from pipeline.data.fold_jobs import fold_jobs
-from pipeline.data.splitting import assign_folds
+from pipeline.data.splitting import assign_folds, cluster_rows
 from pipeline.errors.exceptions import ParamsError
 from pipeline.params.tasks import Folds
 from tests.conftest import Project

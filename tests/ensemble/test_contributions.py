@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 
 from pipeline.artifacts.files import read_json, write_json
-from pipeline.artifacts.folds import read_folds, write_folds
 from pipeline.artifacts.histories import read_parents
 from pipeline.artifacts.paths import OUT, SCORES, predictions_path
 from pipeline.artifacts.predictions import Predictions, write_predictions
-from pipeline.artifacts.table import write_table
+from pipeline.artifacts.table import read_folds, write_folds, write_table
 from pipeline.data.class_targets import ClassTargets
 from pipeline.ensemble.comparison import compare
 from pipeline.ensemble.contributions import cross_fitted, describe_stitching, keep, leave_out_rung

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from pipeline.data.class_diagnostics import calibration_bins, confusion
+from pipeline.data.class_targets import calibration_bins, confusion
 from pipeline.ensemble.intervals import Interval, bootstrap_scores, cluster_weights, interval, unseen_interval
 from pipeline.ensemble.scoring import error_agreement, plot_tables, score_models, score_once
 from tests.small import make_metric

@@ -7,12 +7,10 @@ import numpy as np
 import pytest
 
 from pipeline.artifacts.files import read_json, write_json
-from pipeline.artifacts.folds import read_folds, write_folds
 from pipeline.artifacts.paths import METRICS, OUT, PLOTS, SCORES, predictions_path
 from pipeline.artifacts.predictions import Predictions, read_predictions, write_predictions
-from pipeline.artifacts.table import write_table
+from pipeline.artifacts.table import read_folds, write_folds, write_table
 from pipeline.components import load
-from pipeline.data.class_scales import apply_scales, find_scales
 from pipeline.data.class_targets import ClassTargets
 from pipeline.ensemble.decisions import (
     Decision,
@@ -38,6 +36,8 @@ from pipeline.params.fields import Component
 from stages.stack import main
 from tests.competition import DIGEST, competition
 from tests.small import make_metric
+
+KIND = ClassTargets()
 
 
 class Parrot:
@@ -173,7 +173,7 @@ def test_L7_the_estimate_of_a_fold_does_not_depend_on_its_labels():
     probabilities = generator.dirichlet(np.ones(3), (120, 4)) * 0.7 + 0.3 * np.eye(3)[labels][:, None]
     metric = make_metric("f1_macro", 3)
     ladder = ladder_of("logistic", "greedy", metric=metric)
-    options = {"clusters": np.arange(120), "kind": ClassTargets(), "metric": metric, "tune": True, "seed": 0}
+    options = {"clusters": np.arange(120), "kind": KIND, "metric": metric, "tune": True, "seed": 0}
 
     def estimate(labels):
         worlds = [cross_fit(build, probabilities, labels, folds) for build in ladder.values()]
@@ -198,7 +198,7 @@ def test_the_choices_for_a_fold_are_made_in_its_own_world(fold):
     turned = worlds[::-1].copy()
     turned[:, fold] = worlds[:, fold]
     metric = make_metric("f1_macro", 3)
-    options = {"clusters": np.arange(400), "kind": ClassTargets(), "metric": metric, "tune": True, "seed": 0}
+    options = {"clusters": np.arange(400), "kind": KIND, "metric": metric, "tune": True, "seed": 0}
     plain, other = (cross_fit_plan(labels, list(one), folds, **options) for one in (worlds, turned))
     assert np.array_equal(other[folds == fold], plain[folds == fold])
 
@@ -271,15 +271,17 @@ def test_two_label_scales_are_a_threshold_and_as_good_as_any_on_the_grid():
     second = np.clip(0.25 * labels + 0.3 * generator.random(400), 0, 1)
     probabilities = np.stack([1 - second, second], axis=1)
     metric = make_metric("f1_binary", 2)
-    found = metric.score(labels, apply_scales(probabilities, find_scales(labels, probabilities, metric=metric)))
-    grid = [metric.score(labels, apply_scales(probabilities, [1, np.exp(power)])) for power in np.linspace(-2, 2, 41)]
-    assert found == max(grid) > metric.score(labels, probabilities)
+    scales = KIND.fit_decision(labels, probabilities, metric=metric)
+    score = metric.score(labels, KIND.apply_decision(probabilities, scales))
+    factors = np.exp(np.linspace(-2, 2, 41))
+    grid = [metric.score(labels, KIND.apply_decision(probabilities, [1, factor])) for factor in factors]
+    assert score == max(grid) > metric.score(labels, probabilities)
 
 
 def test_scales_that_gain_nothing_stay_at_one():
     labels = np.random.default_rng(6).integers(0, 4, 100)
     metric = make_metric("f1_macro", 4)
-    assert find_scales(labels, np.eye(4)[labels] * 0.6 + 0.1, metric=metric).tolist() == [1, 1, 1, 1]
+    assert KIND.fit_decision(labels, np.eye(4)[labels] * 0.6 + 0.1, metric=metric) == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("n_outputs", [3, 6])
@@ -288,8 +290,8 @@ def test_coordinate_search_never_loses_on_the_rows_it_sees(n_outputs):
     labels = generator.choice(n_outputs, 500, p=generator.dirichlet(np.ones(n_outputs)))
     probabilities = generator.dirichlet(np.ones(n_outputs), 500) * 0.6 + 0.4 * np.eye(n_outputs)[labels]
     metric = make_metric("f1_macro", n_outputs)
-    scales = find_scales(labels, probabilities, metric=metric)
-    assert metric.score(labels, apply_scales(probabilities, scales)) >= metric.score(labels, probabilities)
+    scales = KIND.fit_decision(labels, probabilities, metric=metric)
+    assert metric.score(labels, KIND.apply_decision(probabilities, scales)) >= metric.score(labels, probabilities)
     assert np.log(scales).mean() == pytest.approx(0, abs=1e-12)
 
 
@@ -300,9 +302,7 @@ def tuned(shift, *, seed, n_rows=1000):
     second = shift / (1 + np.exp(-(generator.normal(size=n_rows) + 3 * labels - 1.5)))
     folds, metric = np.arange(n_rows)[None] % 5, make_metric("accuracy", 2)
     probabilities = np.stack([1 - second, second], axis=1)[None]
-    return tune_decision(
-        labels, probabilities, folds, clusters=np.arange(n_rows), metric=metric, seed=0, kind=ClassTargets()
-    )
+    return tune_decision(labels, probabilities, folds, clusters=np.arange(n_rows), metric=metric, seed=0, kind=KIND)
 
 
 def test_a_wrong_threshold_is_mended():
@@ -321,15 +321,15 @@ def test_scales_of_useless_probabilities_are_mostly_not_used():
     for seed in range(20):
         generator = np.random.default_rng(seed)
         labels, probabilities = generator.integers(0, 8, 240), generator.dirichlet(np.ones(8), (1, 240))
-        options = {"clusters": np.arange(240), "kind": ClassTargets(), "metric": metric, "seed": 0}
+        options = {"clusters": np.arange(240), "kind": KIND, "metric": metric, "seed": 0}
         n_used += tune_decision(labels, probabilities, np.arange(240)[None] % 5, **options).used
     assert n_used <= 8
 
 
 def test_a_plan_whose_decision_is_not_used_leaves_probabilities_alone():
     probabilities = np.array([[0.6, 0.4]])
-    assert decide(probabilities, Plan(0, Decision(False, [1.0, 9.0], 0.0, 1.0)), kind=ClassTargets()) is probabilities
-    assert decide(probabilities, Plan(0, Decision(True, [1.0, 9.0], 1.0, 0.1)), kind=ClassTargets()).argmax() == 1
+    assert decide(probabilities, Plan(0, Decision(False, [1.0, 9.0], 0.0, 1.0)), kind=KIND) is probabilities
+    assert decide(probabilities, Plan(0, Decision(True, [1.0, 9.0], 1.0, 0.1)), kind=KIND).argmax() == 1
 
 
 def test_one_member_needs_no_ladder():
@@ -382,9 +382,9 @@ def test_the_ensemble_keeps_the_contract_of_predictions(tmp_path):
     assert read.rows.groupby("split").size().to_dict() == {"holdout": 20, "oof": 440, "test": 40}
     assert set(read.rows.loc[read.rows["split"] != "oof", "fold"]) == {-1}
     assert (read.model, read.labels, read.recipe, read.seed) == ("ensemble", ["no", "yes"], "", 3)
-    from pipeline.artifacts.probabilities import probabilities_of
+    from pipeline.artifacts.predictions import probabilities_of
 
-    final = probabilities_of(read, "oof", gathered.train.ids, kind=ClassTargets())
+    final = probabilities_of(read, "oof", gathered.train.ids, kind=KIND)
     assert final == pytest.approx(ensemble.out_of_fold.mean(axis=0), abs=1e-6)
 
 

@@ -50,11 +50,7 @@ def test_good_params_load_and_encoders_inherit_training(load) -> None:
             r"params.yaml:12 training.epochs: must be a valid integer, got 'one'. Correct it, or remove it for the "
             r"default \(3\)",
         ),
-        (
-            "epochs: 1",
-            "precision: fp8",
-            r"precision: must be 'auto', 'fp32', 'bf16' or 'fp16', got 'fp8'",
-        ),
+        ("epochs: 1", "precision: fp8", r"precision: must be 'auto', 'fp32', 'bf16' or 'fp16', got 'fp8'"),
         ("training: {epochs", "training: [{epochs", r"is not valid YAML 1.2"),
         (
             "text: synthetic_text, label: label",

@@ -126,7 +126,7 @@ def test_modules_that_move_change_no_recipe(params: Params, edit, root: Path) ->
     before = recipes()
     moves = {
         "pipeline.training.parameter_groups": "pipeline.models.rates",
-        "pipeline.artifacts.folds": "pipeline.data.manifest",
+        "pipeline.artifacts.table": "pipeline.data.manifest",
         "pipeline.text.words": "pipeline.words",
     }
     for old, new in moves.items():

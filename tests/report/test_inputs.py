@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from pipeline.artifacts.files import write_json
-from pipeline.artifacts.folds import Folds
 from pipeline.artifacts.paths import OUT
+from pipeline.artifacts.table import Folds
 from pipeline.report.inputs import read_ablations, read_histories, read_last_runs
 from pipeline.units.stage import LAST_RUN, LastRun, Stage
 

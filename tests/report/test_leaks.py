@@ -13,17 +13,15 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import make_pipeline
 
 from pipeline.artifacts.copies import Copies, no_copies
-from pipeline.artifacts.folds import Folds
 from pipeline.artifacts.frames import read_frame, write_frame
 from pipeline.artifacts.predictions import PREDICTION_COLUMNS, Predictions, read_predictions, write_predictions
-from pipeline.artifacts.table import Table
+from pipeline.artifacts.table import Folds, Table
 from pipeline.base_models.baselines import tfidf_logistic
 from pipeline.data import demo
 from pipeline.data.class_targets import ClassTargets
-from pipeline.data.clusters import cluster_rows
 from pipeline.data.fold_jobs import fold_jobs, rows_digest
 from pipeline.data.preparing import prepare
-from pipeline.data.splitting import assign_folds
+from pipeline.data.splitting import assign_folds, cluster_rows
 from pipeline.ensemble.stackers import logistic, mean
 from pipeline.ensemble.stacking import build_ensemble, ensemble_predictions, gather_members
 from pipeline.errors.exceptions import DataError

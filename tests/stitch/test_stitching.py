@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 from transformers import ByT5Tokenizer
 
 from pipeline.artifacts.files import read_json
-from pipeline.artifacts.folds import Folds
 from pipeline.artifacts.histories import UnitRecord, model_digest, place_of, read_history
 from pipeline.artifacts.paths import predictions_path
 from pipeline.artifacts.predictions import Predictions, read_predictions, write_predictions
+from pipeline.artifacts.table import Folds
 from pipeline.base_models.finetuning import finetune
 from pipeline.data.class_targets import ClassTargets
 from pipeline.data.fold_jobs import fold_jobs

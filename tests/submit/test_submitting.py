@@ -12,10 +12,9 @@ import pandas as pd
 import pytest
 
 from pipeline.artifacts.files import read_json
-from pipeline.artifacts.folds import FOLDS_COLUMNS, read_folds, write_folds
 from pipeline.artifacts.paths import SUBMIT, predictions_path
 from pipeline.artifacts.predictions import PREDICTION_COLUMNS, Predictions, write_predictions
-from pipeline.artifacts.table import TABLE_COLUMNS, write_table
+from pipeline.artifacts.table import FOLDS_COLUMNS, TABLE_COLUMNS, read_folds, write_folds, write_table
 from pipeline.data.class_targets import ClassTargets
 from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.params.loading import load_params

@@ -11,8 +11,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from pipeline.text import near_duplicates
-from pipeline.text.linked_rows import connect
-from pipeline.text.near_duplicates import cluster_texts, near_pairs
+from pipeline.text.near_duplicates import cluster_texts, connect, near_pairs
 from pipeline.text.normalising import normalise
 
 

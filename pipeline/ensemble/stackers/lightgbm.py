@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.artifacts.probabilities import log_columns
+from pipeline.artifacts.predictions import log_columns
 from pipeline.errors.exceptions import ParamsError
 
 

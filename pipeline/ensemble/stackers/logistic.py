@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.special import softmax
 
-from pipeline.artifacts.probabilities import log_columns
+from pipeline.artifacts.predictions import log_columns
 from pipeline.errors.exceptions import ParamsError
 
 SMALLEST = 1e-6
