@@ -39,14 +39,7 @@ def fit_and_predict(
 
 
 def run_baseline(
-    name: str,
-    table: Table,
-    folds: Folds,
-    *,
-    baseline: "Component",
-    recipe: dict[str, Any],
-    seed: int,
-    run: "Run",
+    name: str, table: Table, folds: Folds, *, baseline: "Component", recipe: dict[str, Any], seed: int, run: "Run"
 ) -> dict[str, Predictions]:
     """Return a baseline's predictions per task, out-of-fold and for the test rows."""
     jobs = fold_jobs(table, folds, seed=seed)
@@ -60,13 +53,7 @@ def run_baseline(
 
 
 def _unit(
-    name: str,
-    job: FoldJob,
-    table: Table,
-    folds: Folds,
-    baseline: "Component",
-    recipe: dict[str, Any],
-    seed: int,
+    name: str, job: FoldJob, table: Table, folds: Folds, baseline: "Component", recipe: dict[str, Any], seed: int
 ) -> Any:
     depends_on = {
         "step": "baseline",

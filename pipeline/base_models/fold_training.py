@@ -56,11 +56,7 @@ def build_trainee(
         texts=texts, max_length=settings.max_length, seed=derive_seed(seed, "encoder")
     )
     model = build_classifier(
-        parts,
-        pooling=settings.pooling,
-        head=settings.head,
-        n_outputs=n_outputs,
-        seed=derive_seed(seed, "readout"),
+        parts, pooling=settings.pooling, head=settings.head, n_outputs=n_outputs, seed=derive_seed(seed, "readout")
     )
     fitted, inner = inner_split(rows.assign(position=np.arange(len(rows))), settings, seed)
     fitted_copies = None if copies is None else copies_of(fitted, copies, inner)
@@ -104,12 +100,7 @@ def _with_unlabelled(
 
 
 def predict_fold(
-    workspace: "Workspace",
-    *,
-    model: Path,
-    rows: pd.DataFrame,
-    settings: "Encoder",
-    predictions: dict[str, Any],
+    workspace: "Workspace", *, model: Path, rows: pd.DataFrame, settings: "Encoder", predictions: dict[str, Any]
 ) -> None:
     """Predict rows with one fold's model and write `predictions.parquet` into the workspace's result.
 

@@ -52,8 +52,7 @@ def fold_base(
         raise MachineError(f"{folder}: the fold's model is missing. {MEND}", code="E402")
     if not is_whole(folder):
         raise MachineError(
-            f"{folder}: the fold's model does not match its manifest (damaged, or edited). {MEND}",
-            code="E402",
+            f"{folder}: the fold's model does not match its manifest (damaged, or edited). {MEND}", code="E402"
         )
     built = model_digest(folder)
     if record["rows"] != trained_rows_digest(job, encoder_settings) or record["model"] != built:

@@ -154,11 +154,7 @@ def _sides(
 
 
 def _spec(
-    settings: "Settings",
-    head: "Component",
-    sides: Sequence[Cached | Online],
-    bases: Sequence[Base],
-    n_outputs: int,
+    settings: "Settings", head: "Component", sides: Sequence[Cached | Online], bases: Sequence[Base], n_outputs: int
 ) -> dict[str, Any]:
     pooling = settings.pooling_of(head)
     noised = settings.head_rows == "noised"

@@ -55,10 +55,7 @@ def epoch_scorer(
 
 
 def evaluation(
-    read: Callable[[pd.DataFrame], Inputs],
-    inner: pd.DataFrame | None,
-    settings: "Training",
-    scorer: EpochScorer | None,
+    read: Callable[[pd.DataFrame], Inputs], inner: pd.DataFrame | None, settings: "Training", scorer: EpochScorer | None
 ) -> Callable[[nn.Module], float] | None:
     """Return the function that scores a model on the inner rows, higher is better; None where no epoch is chosen.
 

@@ -89,11 +89,7 @@ def threshold(tsa: str, progress: float, *, n_outputs: int) -> float:
     >>> [round(threshold(name, 0.5, n_outputs=2), 3) for name in ("log", "linear", "exp")]
     [0.959, 0.75, 0.541]
     """
-    share = {
-        "linear": progress,
-        "log": 1 - math.exp(-SCALE * progress),
-        "exp": math.exp(SCALE * (progress - 1)),
-    }[tsa]
+    share = {"linear": progress, "log": 1 - math.exp(-SCALE * progress), "exp": math.exp(SCALE * (progress - 1))}[tsa]
     return share * (1 - 1 / n_outputs) + 1 / n_outputs
 
 
