@@ -1,6 +1,6 @@
 """Baselines over the same folds as everything else: the score that slower models must beat, and a column for the stacker."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -10,23 +10,20 @@ from pipeline.artifacts.predictions import Predictions, write_predictions
 from pipeline.artifacts.table import Table
 from pipeline.data.fold_jobs import FoldJob, fold_jobs, gather_predictions, rows_digest
 from pipeline.errors.failpoints import failpoint
+from pipeline.params.fields import Component
+from pipeline.params.run import Run
 from pipeline.reproducibility import versions
-from pipeline.units.execution import run_units
+from pipeline.units.execution import Workspace, run_units
 from pipeline.units.stage import Stage
 from pipeline.units.unit import Unit
 
-if TYPE_CHECKING:
-    from pipeline.params.fields import Component
-    from pipeline.params.run import Run
-    from pipeline.units.execution import Workspace
-
 
 def fit_and_predict(
-    workspace: "Workspace",
+    workspace: Workspace,
     *,
     fitted: pd.DataFrame,
     predicted: pd.DataFrame,
-    baseline: "Component",
+    baseline: Component,
     seed: int,
     fields: dict[str, Any],
 ) -> None:
@@ -39,7 +36,7 @@ def fit_and_predict(
 
 
 def run_baseline(
-    name: str, table: Table, folds: Folds, *, baseline: "Component", recipe: dict[str, Any], seed: int, run: "Run"
+    name: str, table: Table, folds: Folds, *, baseline: Component, recipe: dict[str, Any], seed: int, run: Run
 ) -> dict[str, Predictions]:
     """Return a baseline's predictions per task, out-of-fold and for the test rows."""
     jobs = fold_jobs(table, folds, seed=seed)
@@ -53,7 +50,7 @@ def run_baseline(
 
 
 def _unit(
-    name: str, job: FoldJob, table: Table, folds: Folds, baseline: "Component", recipe: dict[str, Any], seed: int
+    name: str, job: FoldJob, table: Table, folds: Folds, baseline: Component, recipe: dict[str, Any], seed: int
 ) -> Any:
     depends_on = {
         "step": "baseline",

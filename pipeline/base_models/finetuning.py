@@ -6,7 +6,7 @@ change to what is predicted, trains nothing again.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.artifacts.copies import Copies
 from pipeline.artifacts.folds import Folds
@@ -14,16 +14,14 @@ from pipeline.artifacts.table import Table
 from pipeline.base_models.fold_results import collect
 from pipeline.base_models.fold_training import predict_fold, train_fold
 from pipeline.data.fold_jobs import FoldJob, augmented_rows, fold_jobs, rows_digest, trained_rows_digest
+from pipeline.params.encoders import Encoder
+from pipeline.params.fields import Component
+from pipeline.params.run import Run
 from pipeline.reproducibility import numerics
 from pipeline.training.epoch_choice import epoch_scorer
 from pipeline.units.execution import Job, run_units
 from pipeline.units.stage import Stage
 from pipeline.units.unit import Unit
-
-if TYPE_CHECKING:
-    from pipeline.params.encoders import Encoder
-    from pipeline.params.fields import Component
-    from pipeline.params.run import Run
 
 
 def finetune(
@@ -31,11 +29,11 @@ def finetune(
     table: Table,
     folds: Folds,
     *,
-    settings: "Encoder",
+    settings: Encoder,
     recipe: dict[str, Any],
-    metrics: dict[str, "Component"],
+    metrics: dict[str, Component],
     seed: int,
-    run: "Run",
+    run: Run,
     folder: Path,
     copies: Copies | None = None,
 ) -> None:
@@ -68,10 +66,10 @@ class _Plan:
     """What all folds of an encoder share, and the two units of each."""
 
     encoder: str
-    settings: "Encoder"
+    settings: Encoder
     recipe: dict[str, Any]
-    metrics: dict[str, "Component"]
-    run: "Run"
+    metrics: dict[str, Component]
+    run: Run
     copies: Copies | None
     seed: int
     table: Table

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,23 +17,21 @@ from pipeline.models.accelerators import accelerator_for
 from pipeline.models.batching import Encoded, encode_rows
 from pipeline.models.classifier import build_classifier, load_classifier, save_classifier, special_ids
 from pipeline.models.prediction import predict_logits
+from pipeline.params.encoders import Encoder
 from pipeline.reproducibility import derive_seed
 from pipeline.training.classification import Classification
 from pipeline.training.epoch_choice import EpochScorer, evaluation, inner_split
 from pipeline.training.fold_trainer import Trainee, train_and_record
 from pipeline.training.parameter_groups import parameter_groups
 from pipeline.training.unlabelled import WithUnlabelled
-
-if TYPE_CHECKING:
-    from pipeline.params.encoders import Encoder
-    from pipeline.units.execution import Workspace
+from pipeline.units.execution import Workspace
 
 
 def build_trainee(
     *,
     rows: pd.DataFrame,
     n_outputs: int,
-    settings: "Encoder",
+    settings: Encoder,
     scorer: EpochScorer | None,
     seed: int,
     copies: pd.DataFrame | None = None,
@@ -78,7 +76,7 @@ def build_trainee(
     )
 
 
-def train_fold(workspace: "Workspace", **arguments: Any) -> None:
+def train_fold(workspace: Workspace, **arguments: Any) -> None:
     """Train one fold's model, given as to `build_trainee`, and write it, with its history, into the workspace's result."""
     train_and_record(workspace, build_trainee(**arguments))
 
@@ -100,7 +98,7 @@ def _with_unlabelled(
 
 
 def predict_fold(
-    workspace: "Workspace", *, model: Path, rows: pd.DataFrame, settings: "Encoder", predictions: dict[str, Any]
+    workspace: Workspace, *, model: Path, rows: pd.DataFrame, settings: Encoder, predictions: dict[str, Any]
 ) -> None:
     """Predict rows with one fold's model and write `predictions.parquet` into the workspace's result.
 

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -11,13 +10,11 @@ from pipeline.artifacts.folders import is_whole
 from pipeline.artifacts.histories import UnitRecord, model_digest, place_of
 from pipeline.data.fold_jobs import FoldJob, trained_rows_digest
 from pipeline.errors.exceptions import DataError, MachineError
+from pipeline.params.encoders import Encoder
+from pipeline.params.stitch import Stitch as Settings
 from pipeline.reproducibility import digest
 from pipeline.stitch.states import BYTES_PER_VALUE, Base
 from pipeline.training.epoch_choice import inner_split
-
-if TYPE_CHECKING:
-    from pipeline.params.encoders import Encoder
-    from pipeline.params.stitch import Stitch as Settings
 
 WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")
 
@@ -27,8 +24,8 @@ def fold_base(
     job: FoldJob,
     history: list[UnitRecord],
     *,
-    encoder_settings: "Encoder",
-    settings: "Settings",
+    encoder_settings: Encoder,
+    settings: Settings,
     code: str,
 ) -> Base:
     """Return an encoder of one fold, after checking that its model is whole and was trained on this fold's rows.
@@ -79,7 +76,7 @@ def states_bytes(base: Base, history: list[UnitRecord], n_rows: int) -> int:
     return round(BYTES_PER_VALUE * width * tokens_per_row * n_rows)
 
 
-def head_rows(job: FoldJob, settings: "Settings", encoder_settings: "Encoder") -> pd.DataFrame:
+def head_rows(job: FoldJob, settings: Settings, encoder_settings: Encoder) -> pd.DataFrame:
     """Return what a fold's heads learn from: its training rows, or those that its encoders spared (`held_out`)."""
     if settings.head_rows != "held_out":
         return job.fitted

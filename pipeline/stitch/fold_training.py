@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,8 @@ from pipeline.errors.exceptions import DataError
 from pipeline.models.accelerators import accelerator_for
 from pipeline.models.classifier import WEIGHTS, TextClassifier
 from pipeline.models.prediction import predict_logits
+from pipeline.params.fields import Component
+from pipeline.params.stitch import Stitch as Settings
 from pipeline.reproducibility import derive_seed
 from pipeline.stitch.model import Part, SideBySide, Stitch, StitchedClassifier
 from pipeline.stitch.states import Base, Cached, Online, hidden_size
@@ -24,16 +26,12 @@ from pipeline.training.classification import Classification
 from pipeline.training.epoch_choice import EpochScorer, evaluation, inner_split
 from pipeline.training.fold_trainer import Trainee, train_and_record
 from pipeline.training.parameter_groups import layer_of, parameter_groups
-
-if TYPE_CHECKING:
-    from pipeline.params.fields import Component
-    from pipeline.params.stitch import Stitch as Settings
-    from pipeline.units.execution import Workspace
+from pipeline.units.execution import Workspace
 
 SPEC = STITCHED
 
 
-def train_stitched(workspace: "Workspace", **arguments: Any) -> None:
+def train_stitched(workspace: Workspace, **arguments: Any) -> None:
     """Train one fold's head, given as to `build_stitched`, and write it, with its history, into the workspace's result."""
     train_and_record(workspace, build_stitched(**arguments))
 
@@ -44,8 +42,8 @@ def build_stitched(
     features: Sequence[Path] | None,
     rows: pd.DataFrame,
     n_outputs: int,
-    settings: "Settings",
-    head: "Component",
+    settings: Settings,
+    head: Component,
     scorer: EpochScorer | None,
     seed: int,
 ) -> Trainee:
@@ -90,13 +88,13 @@ def _save(model: StitchedClassifier, folder: Path) -> None:
 
 
 def predict_stitched(
-    workspace: "Workspace",
+    workspace: Workspace,
     *,
     model: Path,
     bases: Sequence[Base],
     features: Sequence[Path] | None,
     rows: pd.DataFrame,
-    settings: "Settings",
+    settings: Settings,
     predictions: dict[str, Any],
 ) -> None:
     """Predict rows with one fold's stitched model and write `predictions.parquet` into the workspace's result.
@@ -154,7 +152,7 @@ def _sides(
 
 
 def _spec(
-    settings: "Settings", head: "Component", sides: Sequence[Cached | Online], bases: Sequence[Base], n_outputs: int
+    settings: Settings, head: Component, sides: Sequence[Cached | Online], bases: Sequence[Base], n_outputs: int
 ) -> dict[str, Any]:
     pooling = settings.pooling_of(head)
     noised = settings.head_rows == "noised"

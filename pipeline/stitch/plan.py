@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -12,14 +12,11 @@ from pipeline.artifacts.histories import UnitRecord
 from pipeline.artifacts.predictions import Predictions
 from pipeline.artifacts.table import Table
 from pipeline.data.fold_jobs import FoldJob, rows_digest
+from pipeline.params.fields import Component
+from pipeline.params.root import Params
 from pipeline.stitch.states import Base
 from pipeline.training.epoch_choice import epoch_scorer
 from pipeline.units.unit import Unit
-
-if TYPE_CHECKING:
-    from pipeline.params.fields import Component
-    from pipeline.params.root import Params
-
 
 # Neither changes what a model learns: the first two name other models, states are the same from a file but for rounding.
 NOT_IN_KEY = {"pairs", "heads", "tokenizer", "features", "checkpoint_seconds"}
@@ -29,7 +26,7 @@ NOT_IN_KEY = {"pairs", "heads", "tokenizer", "features", "checkpoint_seconds"}
 class Context:
     """What all folds share."""
 
-    params: "Params"
+    params: Params
     table: Table
     folds: Folds
     recipe: dict[str, Any]
@@ -56,7 +53,7 @@ def plan_model(
     name: str,
     group: Sequence[str],
     bases: list[Base],
-    head: tuple[str, "Component"],
+    head: tuple[str, Component],
     rows: pd.DataFrame,
 ) -> Model:
     """Return a model's two units.

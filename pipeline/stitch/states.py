@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -20,12 +20,10 @@ from pipeline.models.accelerators import accelerator_for
 from pipeline.models.batching import Encoded, encode_rows, padded_positions
 from pipeline.models.classifier import TextClassifier, encoder_half, load_classifier
 from pipeline.models.prediction import outputs_of
+from pipeline.params.encoders import Encoder
 from pipeline.reproducibility import derive_seed
 from pipeline.stitch.alignment import word_spans
-
-if TYPE_CHECKING:
-    from pipeline.params.encoders import Encoder
-    from pipeline.units.execution import Workspace
+from pipeline.units.execution import Workspace
 
 STATES = "states.npy"
 TOKENS = "tokens.npz"
@@ -43,7 +41,7 @@ class Base:
     """
 
     encoder: str
-    settings: "Encoder"
+    settings: Encoder
     model: Path
     digest: str
     code: str
@@ -145,7 +143,7 @@ class Online:
         return self.encoded.batch(rows)
 
 
-def extract(workspace: "Workspace", *, base: Base, rows: pd.DataFrame) -> None:
+def extract(workspace: Workspace, *, base: Base, rows: pd.DataFrame) -> None:
     """Compute the states of rows in one pass and write them and the tokens into the workspace's result.
 
     Args:

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -21,6 +21,7 @@ from pipeline.artifacts.table import Table
 from pipeline.base_models.fold_results import collect
 from pipeline.data.fold_jobs import FoldJob, fold_jobs, rows_digest
 from pipeline.errors.failpoints import failpoint
+from pipeline.params.root import Params
 from pipeline.reproducibility import numerics
 from pipeline.stitch.fold_encoders import fold_base, head_rows, states_bytes
 from pipeline.stitch.fold_training import predict_stitched, train_stitched
@@ -31,8 +32,6 @@ from pipeline.units.execution import run_units
 from pipeline.units.stage import Stage
 from pipeline.units.unit import Unit
 
-if TYPE_CHECKING:
-    from pipeline.params.root import Params
 MARGIN = 1.2  # free disk over the estimated size of the states
 log = logging.getLogger(__name__)
 
@@ -48,7 +47,7 @@ class Part:
 
 
 def stitch(
-    params: "Params",
+    params: Params,
     table: Table,
     folds: Folds,
     *,
@@ -85,7 +84,7 @@ def stitch(
         )  # fmt: skip
 
 
-def _context(params: "Params", table: Table, folds: Folds, recipe: dict[str, Any], finetuned: Path) -> Context:
+def _context(params: Params, table: Table, folds: Folds, recipe: dict[str, Any], finetuned: Path) -> Context:
     groups = params.stitch.groups(list(params.encoders)).values()
     named = {encoder for group in groups for encoder in group or params.encoders}
     encoders = [name for name in params.encoders if name in named]

@@ -4,18 +4,16 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
 from pipeline.artifacts.histories import HISTORY
+from pipeline.params.encoders import Training
 from pipeline.reproducibility import derive_seed
 from pipeline.training.loop import train
-
-if TYPE_CHECKING:
-    from pipeline.params.encoders import Training
-    from pipeline.training_contracts import Objective
-    from pipeline.units.execution import Workspace
+from pipeline.training_contracts import Objective
+from pipeline.units.execution import Workspace
 
 
 @dataclass(frozen=True)
@@ -27,15 +25,15 @@ class Trainee:
 
     model: nn.Module
     parameter_groups: list[dict[str, Any]]
-    objective: "Objective"
+    objective: Objective
     evaluate: Callable[[nn.Module], float] | None
-    settings: "Training"
+    settings: Training
     seed: int
     save: Callable[[Path], None]
     counts: dict[str, Any]
 
 
-def train_and_record(workspace: "Workspace", trainee: Trainee) -> None:
+def train_and_record(workspace: Workspace, trainee: Trainee) -> None:
     """Train a fold's model in place and write it, with its history, into the workspace's result."""
     history = train(
         trainee.model,

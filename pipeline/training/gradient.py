@@ -4,7 +4,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,9 +14,7 @@ from pipeline.errors.exceptions import MachineError
 from pipeline.models.accelerators import is_out_of_memory
 from pipeline.models.batching import micro_batches
 from pipeline.reproducibility import derive_seed
-
-if TYPE_CHECKING:
-    from pipeline.training_contracts import Objective, TrainingStep
+from pipeline.training_contracts import Objective, TrainingStep
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +24,7 @@ class RowsOfStep:
     """The rows of one optimizer step in micro-batches of at most `token_budget` padded tokens: a `TrainingStep`."""
 
     model: nn.Module
-    objective: "Objective"
+    objective: Objective
     accelerator: Accelerator
     rows: np.ndarray
     step: int
@@ -65,7 +62,7 @@ class RowsOfStep:
         self.accelerator.backward(loss)
 
 
-def plain(model: nn.Module, step: "TrainingStep") -> dict[str, float]:
+def plain(model: nn.Module, step: TrainingStep) -> dict[str, float]:
     """Accumulate the gradient of the sum of the losses and return their values."""
     totals: dict[str, torch.Tensor] = {}
     for number in range(len(step.batches)):

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,14 +21,12 @@ from pipeline.errors.exceptions import DivergedError, InterruptedRun
 from pipeline.errors.failpoints import failpoint
 from pipeline.models.accelerators import accelerator_for, checkpoint_gradients
 from pipeline.models.batching import epoch_batches
+from pipeline.params.encoders import Training
 from pipeline.reproducibility import same_gradients
 from pipeline.training.gradient import RowsOfStep, plain, smaller_budget
 from pipeline.training.history import History
-
-if TYPE_CHECKING:
-    from pipeline.params.encoders import Training
-    from pipeline.training_contracts import Gradient, Hook, Monitor, Objective
-    from pipeline.units.checkpoints import Checkpoints
+from pipeline.training_contracts import Gradient, Hook, Monitor, Objective
+from pipeline.units.checkpoints import Checkpoints
 
 CURVE_POINTS = 200
 MAX_ROLLBACKS = 2
@@ -37,17 +35,17 @@ log = logging.getLogger(__name__)
 
 def train(
     model: nn.Module,
-    objective: "Objective",
+    objective: Objective,
     parameter_groups: list[dict[str, Any]],
     *,
-    settings: "Training",
+    settings: Training,
     seed: int,
     device: str = "auto",
-    checkpoints: "Checkpoints | None" = None,
-    monitor: "Monitor | None" = None,
+    checkpoints: Checkpoints | None = None,
+    monitor: Monitor | None = None,
     evaluate: Callable[[nn.Module], float] | None = None,
-    gradient: "Gradient" = plain,
-    hooks: "Sequence[Hook]" = (),
+    gradient: Gradient = plain,
+    hooks: Sequence[Hook] = (),
 ) -> History:
     """Train a model in place and return its history.
 
@@ -95,14 +93,14 @@ class _Loop:
 
     model: nn.Module
     optimizer: Any
-    objective: "Objective"
+    objective: Objective
     accelerator: Accelerator
-    settings: "Training"
+    settings: Training
     seed: int
-    gradient: "Gradient"
-    hooks: "Sequence[Hook]"
-    monitor: "Monitor | None"
-    checkpoints: "Checkpoints | None"
+    gradient: Gradient
+    hooks: Sequence[Hook]
+    monitor: Monitor | None
+    checkpoints: Checkpoints | None
 
     def __post_init__(self) -> None:
         settings, checkpoints = self.settings, self.checkpoints

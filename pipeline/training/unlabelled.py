@@ -1,7 +1,6 @@
 """Unlabelled rows and their variants beside the labelled rows of a batch, for objectives that read them."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,9 +9,7 @@ from torch import nn
 from pipeline.errors.exceptions import DataError
 from pipeline.models.batching import Encoded
 from pipeline.reproducibility import derive_seed
-
-if TYPE_CHECKING:
-    from pipeline.training_contracts import Objective
+from pipeline.training_contracts import Objective
 
 ORIGINAL, VARIANT = "original_", "variant_"
 
@@ -35,7 +32,7 @@ class WithUnlabelled:
         DataError: if there is no unlabelled row, or not one variant of each.
     """
 
-    objective: "Objective"
+    objective: Objective
     originals: Encoded
     variants: Encoded
     ratio: int
