@@ -31,7 +31,7 @@ def inner_split(rows: pd.DataFrame, settings: Training, seed: int) -> tuple[pd.D
 
 @dataclass(frozen=True)
 class EpochScorer:
-    """What scores the predictions of inner rows: the task's kind and its metric."""
+    """What scores the predictions of inner rows."""
 
     kind: TaskKind
     metric: Metric

@@ -49,13 +49,13 @@ class RowsOfStep:
 
     def losses(self, number: int) -> dict[str, torch.Tensor]:
         """Return the losses of a micro-batch, each divided by its items in the whole step."""
-        weights = self.weights
+        # Anew for every micro-batch: a gradient that asks twice, or a resumed step, meets the same dropout.
         torch.manual_seed(derive_seed(self.seed, "dropout", self.step, number))
         device = self.accelerator.device
         batch = {name: tensor.to(device, non_blocking=True) for name, tensor in self.batches[number].items()}
         with self.accelerator.autocast():
             sums = self.objective.loss_sums(self.model, batch, self.progress)
-            return {name: total / weights[name] for name, total in sums.items()}
+            return {name: total / self.weights[name] for name, total in sums.items()}
 
     def backward(self, loss: torch.Tensor) -> None:
         """Add the gradient of a loss to that of the parameters."""
@@ -74,14 +74,9 @@ def plain(model: nn.Module, step: TrainingStep) -> dict[str, float]:
 
 
 def smaller_budget(token_budget: int, error: Exception, *, longest: int, step: int, adapts: bool) -> int:
-    """Return half the tokens per micro-batch, or those of the longest row, after memory ran out.
+    """Return half the tokens per micro-batch, or those of the step's longest row, after memory ran out with `error`.
 
-    Args:
-        token_budget: with which memory ran out.
-        error: what was raised.
-        longest: tokens of the step's longest row.
-        step: its number, for messages.
-        adapts: whether smaller micro-batches are wanted: same rows, same steps, same rates.
+    `adapts` says whether smaller micro-batches are wanted: the same rows, steps and rates.
 
     Raises:
         MachineError: if they are not wanted, or a single row does not fit.
@@ -89,19 +84,13 @@ def smaller_budget(token_budget: int, error: Exception, *, longest: int, step: i
     """
     if not is_out_of_memory(error):
         raise error
-    if not adapts:
-        raise MachineError(
-            f"step {step}: out of memory with {token_budget} tokens per micro-batch, rows of up to "
-            f"{longest}. Lower tokens_per_micro_batch, or set out_of_memory: adapt.",
-            code="E403",
-        ) from error
-    if token_budget <= longest:
-        raise MachineError(
-            f"step {step}: out of memory with a single row of {longest} tokens. Lower max_length, "
-            "or set gradient_checkpointing.",
-            code="E403",
-        ) from error
-    torch.cuda.empty_cache()
-    smaller = max(token_budget // 2, longest)
-    log.warning("step %d: out of memory; going on with %d tokens per micro-batch", step, smaller)
-    return smaller
+    if adapts and token_budget > longest:
+        torch.cuda.empty_cache()
+        smaller = max(token_budget // 2, longest)
+        log.warning("step %d: out of memory; going on with %d tokens per micro-batch", step, smaller)
+        return smaller
+    size = f"{token_budget} tokens per micro-batch, rows of up to {longest}"
+    advice = "Lower tokens_per_micro_batch, or set out_of_memory: adapt."
+    if adapts:
+        size, advice = f"a single row of {longest} tokens", "Lower max_length, or set gradient_checkpointing."
+    raise MachineError(f"step {step}: out of memory with {size}. {advice}", code="E403") from error
