@@ -8,7 +8,7 @@ from pipeline.artifacts.folds import Folds
 from pipeline.artifacts.paths import UNIT_PREDICTIONS
 from pipeline.artifacts.predictions import Predictions, write_predictions
 from pipeline.artifacts.table import Table
-from pipeline.data.fold_jobs import FoldJob, fold_jobs, gather_predictions, rows_digest
+from pipeline.data.fold_jobs import fold_jobs, gather_predictions, rows_digest
 from pipeline.errors.failpoints import failpoint
 from pipeline.params.fields import Component
 from pipeline.params.run import Run
@@ -39,31 +39,27 @@ def run_baseline(
     name: str, table: Table, folds: Folds, *, baseline: Component, recipe: dict[str, Any], seed: int, run: Run
 ) -> dict[str, Predictions]:
     """Return a baseline's predictions per task, out-of-fold and for the test rows."""
-    jobs = fold_jobs(table, folds, seed=seed)
-    units = [_unit(name, job, table, folds, baseline, recipe, seed) for job in jobs]
+    jobs, units = fold_jobs(table, folds, seed=seed), []
+    for job in jobs:
+        labels = table.labels[job.task]
+        depends_on = {
+            "step": "baseline", "baseline": baseline.model_dump(), "code": recipe["units"][name],
+            "fitted": rows_digest(job.fitted), "predicted": rows_digest(job.predicted),
+            "labels": labels, "kind": table.kinds[job.task], "seed": job.seed, "versions": versions(),
+        }  # fmt: skip
+        arguments = {"fitted": job.fitted, "predicted": job.predicted, "baseline": baseline, "seed": job.seed}
+        fields = {
+            "model": name,
+            "task": job.task,
+            "labels": labels,
+            "seed": seed,
+            "recipe": "",
+            "manifest": folds.digest,
+        }
+        units.append((Unit(f"{name}/{job.name}", depends_on), fit_and_predict, {**arguments, "fields": fields}))
     # No baseline computes on a GPU: it must not wait for one.
     run_units(units, run=run.model_copy(update={"device": "cpu"}), stage=Stage("baseline", model=name))
     paths = [unit.result / UNIT_PREDICTIONS for unit, *_ in units]
     return {
         task: gather_predictions(paths, jobs, model=name, task=task, manifest=folds.digest) for task in table.labels
     }
-
-
-def _unit(
-    name: str, job: FoldJob, table: Table, folds: Folds, baseline: Component, recipe: dict[str, Any], seed: int
-) -> Any:
-    depends_on = {
-        "step": "baseline",
-        "baseline": baseline.model_dump(),
-        "code": recipe["units"][name],
-        "fitted": rows_digest(job.fitted),
-        "predicted": rows_digest(job.predicted),
-        "labels": table.labels[job.task],
-        "kind": table.kinds[job.task],
-        "seed": job.seed,
-        "versions": versions(),
-    }
-    fields = {"model": name, "task": job.task, "labels": table.labels[job.task], "seed": seed, "recipe": ""}
-    arguments = {"fitted": job.fitted, "predicted": job.predicted, "baseline": baseline, "seed": job.seed}
-    arguments["fields"] = {**fields, "manifest": folds.digest}
-    return Unit(f"{name}/{job.name}", depends_on), fit_and_predict, arguments

@@ -37,18 +37,13 @@ def finetune(
     folder: Path,
     copies: Copies | None = None,
 ) -> None:
-    """Fine-tune an encoder over all folds of all tasks and write its models, predictions and history into a folder.
+    """Fine-tune an encoder over all folds of all tasks; write `<task>.parquet`, `history.json` and `models/` into a folder.
 
     Args:
         encoder: its name in params.yaml.
-        table: the rows.
-        folds: the fold manifest.
-        settings: the encoder's resolved settings.
         recipe: its recipe, whose `train` and `predict` stand for settings and code.
         metrics: per task the metric.
         seed: of the whole run.
-        run: where the units run.
-        folder: where `<task>.parquet`, `history.json` and `models/` go.
         copies: augmented copies of the training rows, for encoders that take them.
     """
     jobs = fold_jobs(table, folds, copies if settings.augment else None, seed=seed)
@@ -101,11 +96,8 @@ class _Plan:
     def predicting(self, job: FoldJob, trained: Unit) -> Job:
         """Return the unit that predicts with the model that a unit trained."""
         code, rows = self.recipe["predict"], rows_digest(job.predicted)
-        unit = Unit(
-            f"{self.encoder}/{job.name}/predict", {"step": "predict", "model": trained.key, "code": code, "rows": rows}
-        )
-        fields: dict[str, Any] = {"model": self.encoder, "task": job.task, "manifest": self.manifest}
-        fields["labels"] = self.table.labels[job.task]
-        fields |= {"recipe": self.recipe["train"], "seed": self.seed}
-        arguments = {"rows": job.predicted, "settings": self.settings, "predictions": fields}
-        return unit, predict_fold, {**arguments, "model": trained.result}
+        depends_on = {"step": "predict", "model": trained.key, "code": code, "rows": rows}
+        fields = {"model": self.encoder, "task": job.task, "manifest": self.manifest, "recipe": self.recipe["train"]}
+        fields |= {"labels": self.table.labels[job.task], "seed": self.seed}
+        arguments = {"rows": job.predicted, "settings": self.settings, "predictions": fields, "model": trained.result}
+        return Unit(f"{self.encoder}/{job.name}/predict", depends_on), predict_fold, arguments
