@@ -40,6 +40,7 @@ def run_baseline(
 ) -> dict[str, Predictions]:
     """Return a baseline's predictions per task, out-of-fold and for the test rows."""
     jobs, units = fold_jobs(table, folds, seed=seed), []
+    common = {"model": name, "manifest": folds.digest, "recipe": "", "seed": seed}
     for job in jobs:
         labels = table.labels[job.task]
         depends_on = {
@@ -48,15 +49,8 @@ def run_baseline(
             "labels": labels, "kind": table.kinds[job.task], "seed": job.seed, "versions": versions(),
         }  # fmt: skip
         arguments = {"fitted": job.fitted, "predicted": job.predicted, "baseline": baseline, "seed": job.seed}
-        fields = {
-            "model": name,
-            "task": job.task,
-            "labels": labels,
-            "seed": seed,
-            "recipe": "",
-            "manifest": folds.digest,
-        }
-        units.append((Unit(f"{name}/{job.name}", depends_on), fit_and_predict, {**arguments, "fields": fields}))
+        arguments["fields"] = {**common, "task": job.task, "labels": labels}
+        units.append((Unit(f"{name}/{job.name}", depends_on), fit_and_predict, arguments))
     # No baseline computes on a GPU: it must not wait for one.
     run_units(units, run=run.model_copy(update={"device": "cpu"}), stage=Stage("baseline", model=name))
     paths = [unit.result / UNIT_PREDICTIONS for unit, *_ in units]

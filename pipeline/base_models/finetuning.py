@@ -75,16 +75,11 @@ class _Plan:
         settings, recipe, metric = self.settings, self.recipe, self.metrics[job.task]
         kind, labels = self.table.kind(job.task), self.table.labels[job.task]
         depends_on = {
-            "step": "finetune",
-            "recipe": recipe["train"],
-            "rows": trained_rows_digest(job, settings),
-            "labels": labels,
-            "kind": self.table.kinds[job.task],
-            "n_outputs": kind.n_outputs(labels),
+            "step": "finetune", "recipe": recipe["train"], "rows": trained_rows_digest(job, settings),
+            "labels": labels, "kind": self.table.kinds[job.task], "n_outputs": kind.n_outputs(labels),
             "metric": metric.model_dump() if settings.epoch_selection == "inner" else None,
-            "seed": job.seed,
-            "numerics": numerics(self.run.device, self.run.threads_per_worker),
-        }
+            "seed": job.seed, "numerics": numerics(self.run.device, self.run.threads_per_worker),
+        }  # fmt: skip
         more = augmented_rows(job, settings, self.copies)
         depends_on |= {name: rows_digest(rows) for name, rows in more.items()}
         described: dict[str, Any] = {name: recipe[name] for name in ("settings", "source", "code") if name in recipe}

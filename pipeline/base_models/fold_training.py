@@ -55,16 +55,10 @@ def build_trainee(
     encoded = read(fitted)
     labelled = Classification(encoded, torch.tensor(fitted["label"].tolist()), loss, special_ids(parts.tokenizer))
     objective = labelled if unlabelled is None else _with_unlabelled(labelled, unlabelled, read, seed)
-    return Trainee(
-        model,
-        parameter_groups(model.backbone, model.readout, settings),
-        objective,
-        evaluation(read, inner, settings, scorer),
-        settings,
-        seed,
-        save=partial(save_classifier, model, parts.tokenizer, source=settings.source.name),
-        counts={"n_rows": len(fitted), "n_copies": len(fitted) - n_rows, "n_truncated": encoded.n_truncated},
-    )
+    groups = parameter_groups(model.backbone, model.readout, settings)
+    save = partial(save_classifier, model, parts.tokenizer, source=settings.source.name)
+    counts = {"n_rows": len(fitted), "n_copies": len(fitted) - n_rows, "n_truncated": encoded.n_truncated}
+    return Trainee(model, groups, objective, evaluation(read, inner, settings, scorer), settings, seed, save, counts)
 
 
 def train_fold(workspace: Workspace, **arguments: Any) -> None:
@@ -93,4 +87,4 @@ def predict_fold(
     `rows` have `row_id, task, split, repeat, fold, text, text_pair`; `predictions` are the other fields of `Predictions`.
     """
     classifier, tokenizer = load_classifier(model)
-    predict_and_record(workspace, classifier, encode_rows(tokenizer, rows, settings), rows, settings, **predictions)
+    predict_and_record(workspace, classifier, encode_rows(tokenizer, rows, settings), rows, settings, predictions)

@@ -63,16 +63,10 @@ def build_stitched(
 
     fitted, inner = inner_split(rows.assign(position=np.arange(len(rows))), settings, seed)
     loss = settings.objective.build(loss=settings.loss.build(n_outputs=n_outputs), n_outputs=n_outputs)
-    return Trainee(
-        model,
-        parameter_groups(model.tuned, model.stitch, settings),
-        Classification(read(fitted), torch.tensor(fitted["label"].tolist()), loss),
-        evaluation(read, inner, settings, scorer),
-        settings,
-        seed,
-        save=partial(_save, model),
-        counts={"n_rows": len(fitted), "features": "cache" if features else "online"},
-    )
+    labelled = Classification(read(fitted), torch.tensor(fitted["label"].tolist()), loss)
+    groups, evaluate = parameter_groups(model.tuned, model.stitch, settings), evaluation(read, inner, settings, scorer)
+    counts = {"n_rows": len(fitted), "features": "cache" if features else "online"}
+    return Trainee(model, groups, labelled, evaluate, settings, seed, save=partial(_save, model), counts=counts)
 
 
 def _save(model: StitchedClassifier, folder: Path) -> None:
@@ -98,7 +92,7 @@ def predict_stitched(
     tuned = settings.unfreeze > 0
     sides, encoders = _sides(bases, None if tuned else features, rows)
     classifier = load_stitched(model, encoders, bases, tuned=tuned)
-    predict_and_record(workspace, classifier, SideBySide.of(sides), rows, settings, **predictions)
+    predict_and_record(workspace, classifier, SideBySide.of(sides), rows, settings, predictions)
 
 
 def load_stitched(
@@ -136,18 +130,13 @@ def _spec(
     pooling = settings.pooling_of(head)
     noised = settings.head_rows == "noised"
     return {
-        "encoders": [base.digest for base in bases],
-        "sizes": [side.hidden_size for side in sides],
-        "layer_norm": settings.layer_norm,
-        "projection": settings.projection,
-        "noise": settings.state_noise if noised else 0.0,
-        "dropout": settings.state_dropout if noised else 0.0,
-        "fusion": [settings.fusion.name, settings.fusion.options],
-        "alignment": settings.alignment,
-        "head": [head.name, head.options],
-        "pooling": [pooling.name, pooling.options] if pooling else None,
+        "encoders": [base.digest for base in bases], "sizes": [side.hidden_size for side in sides],
+        "layer_norm": settings.layer_norm, "projection": settings.projection,
+        "noise": settings.state_noise if noised else 0.0, "dropout": settings.state_dropout if noised else 0.0,
+        "fusion": [settings.fusion.name, settings.fusion.options], "alignment": settings.alignment,
+        "head": [head.name, head.options], "pooling": [pooling.name, pooling.options] if pooling else None,
         "n_outputs": n_outputs,
-    }
+    }  # fmt: skip
 
 
 def _unfreeze(model: StitchedClassifier, n_layers: int) -> None:

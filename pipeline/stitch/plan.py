@@ -57,22 +57,14 @@ def plan_model(
     metric = context.params.tasks[job.task].metric
     inner = settings.epoch_selection == "inner"
     # The seed knows the encoders, not the model's name: a pair that a fold chose is the same pair when listed.
-    seed = job.seed_of(*group, head)
-    component = settings.heads[head]
+    seed, component = job.seed_of(*group, head), settings.heads[head]
     depends_on = {
-        "step": "stitch",
-        "recipe": context.recipe["train"][head],
-        "settings": settings.model_dump(exclude=NOT_IN_KEY),
-        "head": component.model_dump(),
-        "encoders": [base.depends_on() for base in bases],
+        "step": "stitch", "recipe": context.recipe["train"][head], "encoders": [base.depends_on() for base in bases],
+        "settings": settings.model_dump(exclude=NOT_IN_KEY), "head": component.model_dump(),
         "rows": rows_digest(rows if inner else rows.drop(columns="cluster")),
-        "labels": labels,
-        "kind": context.table.kinds[job.task],
-        "n_outputs": kind.n_outputs(labels),
-        "metric": metric.model_dump() if inner else None,
-        "seed": seed,
-        "numerics": context.numerics,
-    }
+        "labels": labels, "kind": context.table.kinds[job.task], "n_outputs": kind.n_outputs(labels),
+        "metric": metric.model_dump() if inner else None, "seed": seed, "numerics": context.numerics,
+    }  # fmt: skip
     common = {"bases": bases, "settings": settings}
     training = Unit(f"{name}/{job.name}", depends_on)
     train = {**common, "rows": rows, "n_outputs": depends_on["n_outputs"], "head": component, "seed": seed}

@@ -153,7 +153,7 @@ def _states(context: Context, part: Part) -> dict[str, Job]:
 
 def _with_states(part: Part, states: dict[str, Path]) -> list[Job]:
     """Return the part's units with the folders of their encoders' states; None computes them online."""
-    jobs = []
+    jobs: list[Job] = []
     for unit, arguments in part.units:
         folders = [states.get(base.encoder) for base in arguments["bases"]]
         # Of a finished unit's encoders some may have states here, for other units that wait.

@@ -52,7 +52,12 @@ def train_and_record(workspace: Workspace, trainee: Trainee) -> None:
 
 
 def predict_and_record(
-    workspace: Workspace, model: nn.Module, inputs: Inputs, rows: pd.DataFrame, settings: Training, **fields: Any
+    workspace: Workspace,
+    model: nn.Module,
+    inputs: Inputs,
+    rows: pd.DataFrame,
+    settings: Training,
+    fields: dict[str, Any],
 ) -> None:
     """Predict rows, as the model reads them, and write `predictions.parquet` into the workspace's result.
 
