@@ -83,17 +83,14 @@ def build(kind: str, name: str, options: Mapping[str, Any] | None = None, /, **o
     Raises:
         TypeError: if it names an argument that is not offered.
     """
-    return load(kind, name)(**_named(kind, name, "build", offered), **(options or {}))
+    return call(kind, name, "build", options, **offered)
 
 
-def call(kind: str, name: str, function: str, /, **offered: Any) -> Any:
-    """Call another function of a component, such as an encoder's `check`, with the arguments that it names."""
-    return load(kind, name, function)(**_named(kind, name, function, offered))
-
-
-def _named(kind: str, name: str, function: str, offered: dict[str, Any]) -> dict[str, Any]:
+def call(kind: str, name: str, function: str, options: Mapping[str, Any] | None = None, /, **offered: Any) -> Any:
+    """Call a function of a component, such as an encoder's `check`, with the arguments that it names."""
     wanted = needed(kind, name, function)
-    return {argument: value for argument, value in offered.items() if argument in wanted}
+    named = {argument: value for argument, value in offered.items() if argument in wanted}
+    return load(kind, name, function)(**named, **(options or {}))
 
 
 def needed(kind: str, name: str, function: str = "build") -> set[str]:
@@ -149,15 +146,14 @@ def _function(tree: ast.Module, name: str) -> list[ast.FunctionDef]:
 
 
 def _simple_type(annotation: ast.expr | None) -> Any:
-    if isinstance(annotation, ast.Name):
-        return SIMPLE_TYPES.get(annotation.id, Any)
-    if isinstance(annotation, ast.Subscript) and isinstance(annotation.value, ast.Name):
-        if annotation.value.id == "Literal" and isinstance(annotation.slice, ast.Tuple | ast.Constant):
-            return Literal[ast.literal_eval(annotation.slice)]
-        return SIMPLE_TYPES.get(annotation.value.id, Any)
-    if isinstance(annotation, ast.BinOp):
-        left, right = _simple_type(annotation.left), _simple_type(annotation.right)
-        return Any if Any in (left, right) else left | right
-    if isinstance(annotation, ast.Constant) and annotation.value is None:
-        return type(None)
+    match annotation:
+        case ast.Subscript(value=ast.Name("Literal"), slice=ast.Tuple() | ast.Constant() as values):
+            return Literal[ast.literal_eval(values)]
+        case ast.Name(name) | ast.Subscript(value=ast.Name(name)):
+            return SIMPLE_TYPES.get(name, Any)
+        case ast.BinOp():
+            left, right = _simple_type(annotation.left), _simple_type(annotation.right)
+            return Any if Any in (left, right) else left | right
+        case ast.Constant(value=None):
+            return type(None)
     return Any

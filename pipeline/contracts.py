@@ -267,8 +267,7 @@ class Metric(Protocol):
     """A competition metric over a fixed list of C labels. Weights let one function serve for bootstrap resamples."""
 
     higher_is_better: bool
-    reads: Literal["labels", "probabilities"]
-    """What the score depends on: what is decided, or the probabilities themselves."""
+    reads: Literal["labels", "probabilities"]  # what the score depends on: decisions, or the probabilities themselves
 
     def score(self, labels: np.ndarray, probabilities: np.ndarray) -> float:
         """Return the score of probabilities (N, C) against int labels (N,)."""

@@ -1,57 +1,49 @@
-"""How the report writes numbers: a dash for what is not known, a real minus sign, four places for scores."""
+"""How the report writes numbers: a dash for what is not known, a real minus sign, four places for scores.
+
+>>> score(0.81234), score(-0.5), score(None)
+('0.8123', '−0.5000', '–')
+>>> signed(0.01), signed(-0.00001)
+('+0.0100', '+0.0000')
+>>> correlation(-0.254), correlation(-0.001)
+('−0.25', '0.00')
+>>> count(12345)
+'12,345'
+>>> percent(0.125)
+'12.5 %'
+>>> duration(7.25), duration(75), duration(3725)
+('7.2 s', '1 min 15 s', '1 h 02 min')
+>>> size_text(1_340_000_000), size_text(5_200_000), size_text(80)
+('1.34 GB', '5.2 MB', '0.1 kB')
+"""
 
 
 def score(value: float | None) -> str:
-    """Return a score.
-
-    >>> score(0.81234), score(-0.5), score(None)
-    ('0.8123', '−0.5000', '–')
-    """
+    """Return a score."""
     return "–" if value is None else f"{value:.4f}".replace("-", "−")
 
 
 def signed(value: float | None) -> str:
-    """Return a gain with its sign.
-
-    >>> signed(0.01), signed(-0.00001)
-    ('+0.0100', '+0.0000')
-    """
+    """Return a gain with its sign."""
     return "–" if value is None else f"{round(value, 4) + 0.0:+.4f}".replace("-", "−")
 
 
 def correlation(value: float | None) -> str:
-    """Return a correlation.
-
-    >>> correlation(-0.254), correlation(-0.001)
-    ('−0.25', '0.00')
-    """
+    """Return a correlation."""
     return "–" if value is None else f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
 
 
 def count(value: float | None) -> str:
-    """Return a number of things.
-
-    >>> count(12345)
-    '12,345'
-    """
+    """Return a number of things."""
     return "–" if value is None else f"{value:,.0f}"
 
 
 def percent(value: float | None) -> str:
-    """Return a share.
-
-    >>> percent(0.125)
-    '12.5 %'
-    """
+    """Return a share."""
     return "–" if value is None else f"{100 * value:.1f} %"
 
 
 def duration(seconds: float | None) -> str:
-    """Return a time in its two largest units.
-
-    >>> duration(7.25), duration(75), duration(3725)
-    ('7.2 s', '1 min 15 s', '1 h 02 min')
-    """
+    """Return a time in its two largest units."""
     if seconds is None:
         return "–"
     minutes, rest = divmod(round(seconds), 60)
@@ -60,11 +52,7 @@ def duration(seconds: float | None) -> str:
 
 
 def size_text(n_bytes: int) -> str:
-    """Return a size for people.
-
-    >>> size_text(1_340_000_000), size_text(5_200_000), size_text(80)
-    ('1.34 GB', '5.2 MB', '0.1 kB')
-    """
+    """Return a size for people."""
     if n_bytes >= 1e9:
         return f"{n_bytes / 1e9:.2f} GB"
     return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 1e6 else f"{n_bytes / 1e3:.1f} kB"

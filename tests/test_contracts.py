@@ -54,7 +54,7 @@ def test_a_component_names_only_what_its_kind_is_offered_and_uses_it(kind: str, 
 def test_a_contract_gains_an_argument_without_touching_a_component(
     kind: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(components, "load", lambda kind, name: dict)
+    monkeypatch.setattr(components, "load", lambda kind, name, function: dict)
     given = components.build(kind, name, {"an_option": 1}, **dict.fromkeys(OFFERED[kind]), something_new=2)
     assert set(given) == {"an_option", *components.needed(kind, name)}
 

@@ -1,31 +1,28 @@
 """Baselines over the same folds as everything else: the score that slower models must beat, and a column for the stacker."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from pipeline.artifacts.paths import UNIT_PREDICTIONS
 from pipeline.artifacts.predictions import Predictions, write_predictions
 from pipeline.artifacts.table import Folds, Table
-from pipeline.data.fold_jobs import FoldJob, fold_jobs, gather_predictions, rows_digest
+from pipeline.data.fold_jobs import fold_jobs, gather_predictions, rows_digest
 from pipeline.errors.failpoints import failpoint
+from pipeline.params.fields import Component
+from pipeline.params.run import Run
 from pipeline.reproducibility import versions
-from pipeline.units.execution import run_units
+from pipeline.units.execution import Workspace, run_units
 from pipeline.units.stage import Stage
 from pipeline.units.unit import Unit
 
-if TYPE_CHECKING:
-    from pipeline.params.fields import Component
-    from pipeline.params.run import Run
-    from pipeline.units.execution import Workspace
-
 
 def fit_and_predict(
-    workspace: "Workspace",
+    workspace: Workspace,
     *,
     fitted: pd.DataFrame,
     predicted: pd.DataFrame,
-    baseline: "Component",
+    baseline: Component,
     seed: int,
     fields: dict[str, Any],
 ) -> None:
@@ -38,47 +35,24 @@ def fit_and_predict(
 
 
 def run_baseline(
-    name: str,
-    table: Table,
-    folds: Folds,
-    *,
-    baseline: "Component",
-    recipe: dict[str, Any],
-    seed: int,
-    run: "Run",
+    name: str, table: Table, folds: Folds, *, baseline: Component, recipe: dict[str, Any], seed: int, run: Run
 ) -> dict[str, Predictions]:
     """Return a baseline's predictions per task, out-of-fold and for the test rows."""
-    jobs = fold_jobs(table, folds, seed=seed)
-    units = [_unit(name, job, table, folds, baseline, recipe, seed) for job in jobs]
+    jobs, units = fold_jobs(table, folds, seed=seed), []
+    common = {"model": name, "manifest": folds.digest, "recipe": "", "seed": seed}
+    for job in jobs:
+        labels = table.labels[job.task]
+        depends_on = {
+            "step": "baseline", "baseline": baseline.model_dump(), "code": recipe["units"][name],
+            "fitted": rows_digest(job.fitted), "predicted": rows_digest(job.predicted),
+            "labels": labels, "kind": table.kinds[job.task], "seed": job.seed, "versions": versions(),
+        }  # fmt: skip
+        arguments = {"fitted": job.fitted, "predicted": job.predicted, "baseline": baseline, "seed": job.seed}
+        arguments["fields"] = {**common, "task": job.task, "labels": labels}
+        units.append((Unit(f"{name}/{job.name}", depends_on), fit_and_predict, arguments))
     # No baseline computes on a GPU: it must not wait for one.
     run_units(units, run=run.model_copy(update={"device": "cpu"}), stage=Stage("baseline", model=name))
     paths = [unit.result / UNIT_PREDICTIONS for unit, *_ in units]
     return {
         task: gather_predictions(paths, jobs, model=name, task=task, manifest=folds.digest) for task in table.labels
     }
-
-
-def _unit(
-    name: str,
-    job: FoldJob,
-    table: Table,
-    folds: Folds,
-    baseline: "Component",
-    recipe: dict[str, Any],
-    seed: int,
-) -> Any:
-    depends_on = {
-        "step": "baseline",
-        "baseline": baseline.model_dump(),
-        "code": recipe["units"][name],
-        "fitted": rows_digest(job.fitted),
-        "predicted": rows_digest(job.predicted),
-        "labels": table.labels[job.task],
-        "kind": table.kinds[job.task],
-        "seed": job.seed,
-        "versions": versions(),
-    }
-    fields = {"model": name, "task": job.task, "labels": table.labels[job.task], "seed": seed, "recipe": ""}
-    arguments = {"fitted": job.fitted, "predicted": job.predicted, "baseline": baseline, "seed": job.seed}
-    arguments["fields"] = {**fields, "manifest": folds.digest}
-    return Unit(f"{name}/{job.name}", depends_on), fit_and_predict, arguments

@@ -6,23 +6,21 @@ change to what is predicted, trains nothing again.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.artifacts.copies import Copies
 from pipeline.artifacts.table import Folds, Table
 from pipeline.base_models.fold_results import collect
 from pipeline.base_models.fold_training import predict_fold, train_fold
 from pipeline.data.fold_jobs import FoldJob, augmented_rows, fold_jobs, rows_digest, trained_rows_digest
+from pipeline.params.encoders import Encoder
+from pipeline.params.fields import Component
+from pipeline.params.run import Run
 from pipeline.reproducibility import numerics
 from pipeline.training.epoch_choice import epoch_scorer
 from pipeline.units.execution import Job, run_units
 from pipeline.units.stage import Stage
 from pipeline.units.unit import Unit
-
-if TYPE_CHECKING:
-    from pipeline.params.encoders import Encoder
-    from pipeline.params.fields import Component
-    from pipeline.params.run import Run
 
 
 def finetune(
@@ -30,26 +28,21 @@ def finetune(
     table: Table,
     folds: Folds,
     *,
-    settings: "Encoder",
+    settings: Encoder,
     recipe: dict[str, Any],
-    metrics: dict[str, "Component"],
+    metrics: dict[str, Component],
     seed: int,
-    run: "Run",
+    run: Run,
     folder: Path,
     copies: Copies | None = None,
 ) -> None:
-    """Fine-tune an encoder over all folds of all tasks and write its models, predictions and history into a folder.
+    """Fine-tune an encoder over all folds of all tasks; write `<task>.parquet`, `history.json` and `models/` into a folder.
 
     Args:
         encoder: its name in params.yaml.
-        table: the rows.
-        folds: the fold manifest.
-        settings: the encoder's resolved settings.
         recipe: its recipe, whose `train` and `predict` stand for settings and code.
         metrics: per task the metric.
         seed: of the whole run.
-        run: where the units run.
-        folder: where `<task>.parquet`, `history.json` and `models/` go.
         copies: augmented copies of the training rows, for encoders that take them.
     """
     jobs = fold_jobs(table, folds, copies if settings.augment else None, seed=seed)
@@ -67,10 +60,10 @@ class _Plan:
     """What all folds of an encoder share, and the two units of each."""
 
     encoder: str
-    settings: "Encoder"
+    settings: Encoder
     recipe: dict[str, Any]
-    metrics: dict[str, "Component"]
-    run: "Run"
+    metrics: dict[str, Component]
+    run: Run
     copies: Copies | None
     seed: int
     table: Table
@@ -81,16 +74,11 @@ class _Plan:
         settings, recipe, metric = self.settings, self.recipe, self.metrics[job.task]
         kind, labels = self.table.kind(job.task), self.table.labels[job.task]
         depends_on = {
-            "step": "finetune",
-            "recipe": recipe["train"],
-            "rows": trained_rows_digest(job, settings),
-            "labels": labels,
-            "kind": self.table.kinds[job.task],
-            "n_outputs": kind.n_outputs(labels),
+            "step": "finetune", "recipe": recipe["train"], "rows": trained_rows_digest(job, settings),
+            "labels": labels, "kind": self.table.kinds[job.task], "n_outputs": kind.n_outputs(labels),
             "metric": metric.model_dump() if settings.epoch_selection == "inner" else None,
-            "seed": job.seed,
-            "numerics": numerics(self.run.device, self.run.threads_per_worker),
-        }
+            "seed": job.seed, "numerics": numerics(self.run.device, self.run.threads_per_worker),
+        }  # fmt: skip
         more = augmented_rows(job, settings, self.copies)
         depends_on |= {name: rows_digest(rows) for name, rows in more.items()}
         described: dict[str, Any] = {name: recipe[name] for name in ("settings", "source", "code") if name in recipe}
@@ -102,11 +90,8 @@ class _Plan:
     def predicting(self, job: FoldJob, trained: Unit) -> Job:
         """Return the unit that predicts with the model that a unit trained."""
         code, rows = self.recipe["predict"], rows_digest(job.predicted)
-        unit = Unit(
-            f"{self.encoder}/{job.name}/predict", {"step": "predict", "model": trained.key, "code": code, "rows": rows}
-        )
-        fields: dict[str, Any] = {"model": self.encoder, "task": job.task, "manifest": self.manifest}
-        fields["labels"] = self.table.labels[job.task]
-        fields |= {"recipe": self.recipe["train"], "seed": self.seed}
-        arguments = {"rows": job.predicted, "settings": self.settings, "predictions": fields}
-        return unit, predict_fold, {**arguments, "model": trained.result}
+        depends_on = {"step": "predict", "model": trained.key, "code": code, "rows": rows}
+        fields = {"model": self.encoder, "task": job.task, "manifest": self.manifest, "recipe": self.recipe["train"]}
+        fields |= {"labels": self.table.labels[job.task], "seed": self.seed}
+        arguments = {"rows": job.predicted, "settings": self.settings, "predictions": fields, "model": trained.result}
+        return Unit(f"{self.encoder}/{job.name}/predict", depends_on), predict_fold, arguments

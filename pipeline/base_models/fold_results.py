@@ -25,16 +25,9 @@ def collect(
     folds: Folds,
     facts: Sequence[Mapping[str, Any]] | None = None,
 ) -> None:
-    """Write a model's predictions of each task, its fold models and its history.
+    """Write a model's predictions of each task, its fold models and its history into the folder called by its name.
 
-    Args:
-        folder: where to, called by the model's name.
-        jobs: the folds.
-        trained: the finished unit that trained each fold's model.
-        predicted: the finished unit that holds each fold's predictions.
-        table: the rows.
-        folds: the fold manifest.
-        facts: what the history also says of each fold.
+    Of each job `trained` and `predicted` are the finished units, `facts` what the history also says of it.
     """
     paths = [unit.result / UNIT_PREDICTIONS for unit in predicted]
     for task in table.labels:

@@ -3,37 +3,30 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
 from pipeline.artifacts.copies import normalised
-from pipeline.artifacts.paths import UNIT_PREDICTIONS
-from pipeline.artifacts.predictions import Predictions, write_predictions
 from pipeline.contracts import EncoderParts
-from pipeline.models.accelerators import accelerator_for
 from pipeline.models.batching import Encoded, encode_rows
 from pipeline.models.classifier import build_classifier, load_classifier, save_classifier, special_ids
-from pipeline.models.prediction import predict_logits
+from pipeline.params.encoders import Encoder
 from pipeline.reproducibility import derive_seed
-from pipeline.training.classification import Classification
+from pipeline.training.classification import Classification, WithUnlabelled
 from pipeline.training.epoch_choice import EpochScorer, evaluation, inner_split
-from pipeline.training.fold_trainer import Trainee, train_and_record
+from pipeline.training.fold_trainer import Trainee, predict_and_record, train_and_record
 from pipeline.training.parameter_groups import parameter_groups
-from pipeline.training.unlabelled import WithUnlabelled
-
-if TYPE_CHECKING:
-    from pipeline.params.encoders import Encoder
-    from pipeline.units.execution import Workspace
+from pipeline.units.execution import Workspace
 
 
 def build_trainee(
     *,
     rows: pd.DataFrame,
     n_outputs: int,
-    settings: "Encoder",
+    settings: Encoder,
     scorer: EpochScorer | None,
     seed: int,
     copies: pd.DataFrame | None = None,
@@ -43,46 +36,32 @@ def build_trainee(
 
     Args:
         rows: the fold's training rows: `text`, `text_pair`, `label` (int) and `cluster`.
-        n_outputs: number of labels C.
-        settings: the encoder and how it is trained.
         scorer: what chooses the epoch where `epoch_selection` is inner.
-        seed: of everything random.
         copies: of these rows: `parent` (position in rows), `text`, `text_pair` and `label`.
         unlabelled: `text, text_pair, variant, variant_pair` for objectives that read them.
     """
     loss = settings.objective.build(loss=settings.loss.build(n_outputs=n_outputs), n_outputs=n_outputs)
     texts = [*rows["text"], *rows["text_pair"].dropna()]
-    parts: EncoderParts = settings.source.build(
-        texts=texts, max_length=settings.max_length, seed=derive_seed(seed, "encoder")
-    )
+    encoder_seed = derive_seed(seed, "encoder")
+    parts: EncoderParts = settings.source.build(texts=texts, max_length=settings.max_length, seed=encoder_seed)
     model = build_classifier(
-        parts,
-        pooling=settings.pooling,
-        head=settings.head,
-        n_outputs=n_outputs,
-        seed=derive_seed(seed, "readout"),
+        parts, pooling=settings.pooling, head=settings.head, n_outputs=n_outputs, seed=derive_seed(seed, "readout")
     )
     fitted, inner = inner_split(rows.assign(position=np.arange(len(rows))), settings, seed)
-    fitted_copies = None if copies is None else copies_of(fitted, copies, inner)
-    fitted = fitted if fitted_copies is None else pd.concat([fitted, fitted_copies], ignore_index=True)
+    n_rows = len(fitted)
+    if copies is not None:
+        fitted = pd.concat([fitted, copies_of(fitted, copies, inner)], ignore_index=True)
     read = partial(encode_rows, parts.tokenizer, settings=settings)
     encoded = read(fitted)
     labelled = Classification(encoded, torch.tensor(fitted["label"].tolist()), loss, special_ids(parts.tokenizer))
     objective = labelled if unlabelled is None else _with_unlabelled(labelled, unlabelled, read, seed)
-    n_copies = 0 if fitted_copies is None else len(fitted_copies)
-    return Trainee(
-        model,
-        parameter_groups(model.backbone, model.readout, settings),
-        objective,
-        evaluation(read, inner, settings, scorer),
-        settings,
-        seed,
-        save=partial(save_classifier, model, parts.tokenizer, source=settings.source.name),
-        counts={"n_rows": len(fitted), "n_copies": n_copies, "n_truncated": encoded.n_truncated},
-    )
+    groups = parameter_groups(model.backbone, model.readout, settings)
+    save = partial(save_classifier, model, parts.tokenizer, source=settings.source.name)
+    counts = {"n_rows": len(fitted), "n_copies": len(fitted) - n_rows, "n_truncated": encoded.n_truncated}
+    return Trainee(model, groups, objective, evaluation(read, inner, settings, scorer), settings, seed, save, counts)
 
 
-def train_fold(workspace: "Workspace", **arguments: Any) -> None:
+def train_fold(workspace: Workspace, **arguments: Any) -> None:
     """Train one fold's model, given as to `build_trainee`, and write it, with its history, into the workspace's result."""
     train_and_record(workspace, build_trainee(**arguments))
 
@@ -96,34 +75,16 @@ def copies_of(fitted: pd.DataFrame, copies: pd.DataFrame, inner: pd.DataFrame | 
 def _with_unlabelled(
     labelled: Classification, rows: pd.DataFrame, read: Callable[[pd.DataFrame], Encoded], seed: int
 ) -> WithUnlabelled:
-    """Return labelled rows with unlabelled ones and their variants beside them, for an objective that reads both."""
-    variants = rows[["variant", "variant_pair"]].set_axis(["text", "text_pair"], axis=1)
-    return WithUnlabelled(
-        labelled, read(rows), read(variants), labelled.objective.ratio, derive_seed(seed, "unlabelled")
-    )
+    variants = read(rows[["variant", "variant_pair"]].set_axis(["text", "text_pair"], axis=1))
+    return WithUnlabelled(labelled, read(rows), variants, labelled.objective.ratio, derive_seed(seed, "unlabelled"))
 
 
 def predict_fold(
-    workspace: "Workspace",
-    *,
-    model: Path,
-    rows: pd.DataFrame,
-    settings: "Encoder",
-    predictions: dict[str, Any],
+    workspace: Workspace, *, model: Path, rows: pd.DataFrame, settings: Encoder, predictions: dict[str, Any]
 ) -> None:
     """Predict rows with one fold's model and write `predictions.parquet` into the workspace's result.
 
-    Args:
-        workspace: where the result goes.
-        model: the folder of the fold's model.
-        rows: `row_id, task, split, repeat, fold, text, text_pair` of the rows to predict.
-        settings: truncation, lengths and precision.
-        predictions: the other fields of `Predictions`.
+    `rows` have `row_id, task, split, repeat, fold, text, text_pair`; `predictions` are the other fields of `Predictions`.
     """
     classifier, tokenizer = load_classifier(model)
-    accelerator = accelerator_for(settings.precision, workspace.device)
-    classifier.to(accelerator.device)
-    encoded = encode_rows(tokenizer, rows, settings)
-    with accelerator.autocast():
-        logits = predict_logits(classifier, encoded, settings.tokens_per_micro_batch, monitor=workspace)
-    write_predictions(Predictions(rows=rows, logits=logits, **predictions), workspace.result / UNIT_PREDICTIONS)
+    predict_and_record(workspace, classifier, encode_rows(tokenizer, rows, settings), rows, settings, predictions)

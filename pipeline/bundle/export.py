@@ -163,7 +163,7 @@ def _plan_fold(context: Context, home: Path, job: FoldJob, record: UnitRecord | 
         f"{folder}: was trained with other params, rows, encoders or code than those here. Run dvc repro, then export."
     )
     names = record["encoders"]
-    group, head = params.stitch.models(list(params.encoders))[model]
+    group, _ = params.stitch.models(list(params.encoders))[model]
     head_name = model.removeprefix(f"{group}+")
     states, train = context.recipe["states"], context.recipe["train"]
     if not set(names) <= set(states) & set(params.encoders) or head_name not in train:
@@ -179,7 +179,7 @@ def _plan_fold(context: Context, home: Path, job: FoldJob, record: UnitRecord | 
     listed = params.stitch.groups(list(params.encoders))[group] or [one for one in params.encoders if one in names]
     # The key of the unit that trained it says all that it depends on, the machine too: that may be another one here.
     context = replace(context, numerics=record["numerics"])
-    if plan_model(context, job, model, listed, bases, (head_name, head), rows).training[0].key != record["key"]:
+    if plan_model(context, job, model, listed, bases, head_name, rows).training[0].key != record["key"]:
         raise stale
     return Plan(job, folder, bases)
 

@@ -49,19 +49,14 @@ def align(frame: Encoded, other: Encoded) -> Alignment:
     Where a row's spans are the same in both, token i gets token i and nothing else: the byte tokens of one emoji share
     their span and stay apart. A token with no character in common with any gets nothing.
 
-    Args:
-        frame: N rows, with spans.
-        other: the same N rows in another tokenizer's tokens, with spans.
-
     Raises:
         ValueError: if a tokenizer gave no spans, or the numbers of rows differ.
     """
     if frame.spans is None or other.spans is None:
         raise ValueError("align: both sides must have spans, got None. Make them by word_spans.")
-    if len(frame.starts) != len(other.starts):
-        counts = len(frame.starts) - 1, len(other.starts) - 1
+    if (n_rows := len(frame.lengths)) != (n_others := len(other.lengths)):
         raise ValueError(
-            f"align: both sides must have the same rows, got {counts[0]} and {counts[1]}. Encode the same texts."
+            f"align: both sides must have the same rows, got {n_rows} and {n_others}. Encode the same texts."
         )
     targets, others = _on_one_axis(frame, frame.spans, other, other.spans)
     n_targets = len(targets)
@@ -73,9 +68,8 @@ def align(frame: Encoded, other: Encoded) -> Alignment:
     last = np.searchsorted(others[:, 0], targets[:, 1], side="left")
     counts = np.maximum(last - first, 0)
     target, candidate = np.repeat(np.arange(n_targets), counts), _ranges(first, counts)
-    overlap = np.minimum(targets[target, 1], others[candidate, 1]) - np.maximum(
-        targets[target, 0], others[candidate, 0]
-    )
+    ends = np.minimum(targets[target, 1], others[candidate, 1])
+    overlap = ends - np.maximum(targets[target, 0], others[candidate, 0])
     shared = overlap > 0
     target, source, overlap = target[shared], order[candidate[shared]], overlap[shared]
     if (order[1:] < order[:-1]).any():
@@ -96,22 +90,20 @@ def _on_one_axis(
 
     In rows whose spans are the same, token i stands at [i, i + 1) instead.
     """
-    rows, place = _rows_and_places(frame.starts)
-    other_rows, other_place = _rows_and_places(other.starts)
+    rows, positions = _rows_and_positions(frame.lengths)
+    other_rows, other_positions = _rows_and_positions(other.lengths)
     same = frame.lengths == other.lengths
     mine = same[rows]
-    theirs = other.starts[rows[mine]] + place[mine]
+    theirs = other.starts[rows[mine]] + positions[mine]
     same[rows[mine][(frame_spans[mine] != other_spans[theirs]).any(axis=1)]] = False
-    width = 1 + max(int(one.max(initial=0)) for one in (frame_spans, other_spans, frame.lengths))
-    return (
-        np.where(same[rows, None], place[:, None] + [0, 1], frame_spans) + width * rows[:, None],
-        np.where(same[other_rows, None], other_place[:, None] + [0, 1], other_spans) + width * other_rows[:, None],
-    )
+    width = 1 + max(int(values.max(initial=0)) for values in (frame_spans, other_spans, frame.lengths))
+    frame_spans = np.where(same[rows, None], positions[:, None] + [0, 1], frame_spans)
+    other_spans = np.where(same[other_rows, None], other_positions[:, None] + [0, 1], other_spans)
+    return frame_spans + width * rows[:, None], other_spans + width * other_rows[:, None]
 
 
-def _rows_and_places(starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return for each token its row and its place in the row."""
-    lengths = np.diff(starts)
+def _rows_and_positions(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each token its row and its position in the row."""
     return np.repeat(np.arange(len(lengths)), lengths), _ranges(np.zeros_like(lengths), lengths)
 
 
@@ -128,18 +120,10 @@ def _ranges(firsts: np.ndarray, counts: np.ndarray) -> np.ndarray:
 def batch_index(
     alignment: Alignment, frame_starts: np.ndarray, rows: np.ndarray, *, frame_length: int, other_length: int
 ) -> dict[str, torch.Tensor]:
-    """Return the pairs of tokens of a batch, as `gather_states` takes them.
+    """Return the pairs of tokens of a batch of rows (B,), padded on the right to so many tokens, for `gather_states`.
 
-    Args:
-        alignment: of all rows.
-        frame_starts: `starts` of the frame.
-        rows: (B,) rows of the batch, in its order.
-        frame_length: tokens to which the frame's rows are padded, on the right.
-        other_length: tokens to which the other's rows are padded, on the right.
-
-    Returns:
-        `target` and `source`, int64 (pairs,), places in B x frame_length and B x other_length, `target` ascending;
-        `weight`, float32 (pairs,).
+    `target` and `source`, int64 (pairs,), are positions in B x frame_length and B x other_length, `target` ascending;
+    `weight` is float32 (pairs,).
 
     Raises:
         ValueError: if a row has more tokens than it is padded to.
@@ -150,10 +134,9 @@ def batch_index(
     pairs = _ranges(alignment.indptr[frame_starts[rows]], counts.sum(axis=1))
     source = alignment.source[pairs]
     if mask.shape[1] > frame_length or source.max(initial=0) >= other_length:
-        needed = mask.shape[1], source.max(initial=0) + 1
         raise ValueError(
-            f"batch_index: rows must be padded to at least {needed[0]} and {needed[1]} tokens, got frame_length "
-            f"{frame_length} and other_length {other_length}. Give the widths of the two padded batches."
+            f"batch_index: rows must be padded to at least {mask.shape[1]} and {source.max(initial=0) + 1} tokens, got "
+            f"frame_length {frame_length} and other_length {other_length}. Give the widths of the two padded batches."
         )
     return {
         "target": torch.from_numpy(np.repeat(places.ravel(), counts.ravel())),
@@ -173,13 +156,8 @@ def gather_states(
 ) -> torch.Tensor:
     """Return the states on the frame's tokens (B, T, H): float64 if they are, else float32; zeros where nothing is received.
 
-    Args:
-        states: float tensor (B, T of the other, H).
-        target: int64 (pairs,), ascending.
-        source: int64 (pairs,).
-        weight: float32 (pairs,).
-        shape: B and T of the frame, padded.
-        mode: the weighted mean of what a token receives, the largest value of each hidden unit, or the first token's state.
+    `states` are float (B, T of the other, H), the pairs those of `batch_index`, `shape` is B and T of the frame, padded.
+    `mode`: the weighted mean of what a token receives, the largest value of each hidden unit, or the first token's state.
 
     >>> states = torch.tensor([[[1.0], [5.0], [9.0]]])
     >>> pairs = torch.tensor([0, 0, 1]), torch.tensor([0, 1, 2]), torch.tensor([0.75, 0.25, 1.0])
@@ -213,22 +191,17 @@ def word_spans(
 ) -> np.ndarray:
     """Return `spans` for a tokenizer that gives no offsets: each token stands for its word, or at worst for its whole text.
 
-    Args:
-        tokenizer: one of transformers' that is not fast.
-        texts: the N texts that were encoded.
-        text_pairs: the N second texts, or None.
-        encoded: what `batching.encode` made of them.
-        truncation: as they were encoded.
+    `encoded` is what `batching.encode` made, with this `truncation`, of N texts, or of N pairs.
 
     Raises:
         ValueError: if the ids are not this tokenizer's for these texts.
     """
-    known = lru_cache(CACHED_PIECES)(partial(_ids, tokenizer))
+    piece_ids = lru_cache(CACHED_PIECES)(partial(_ids, tokenizer))
     spans = []
     for row, text in enumerate(texts):
-        both = [text] if text_pairs is None else [text, text_pairs[row]]
+        parts = [text] if text_pairs is None else [text, text_pairs[row]]
         row_ids = encoded.input_ids[encoded.starts[row] : encoded.starts[row + 1]]
-        full_ids, sequences, full_spans = _full_row(tokenizer, both, known)
+        full_ids, sequences, full_spans = _full_row(tokenizer, parts, piece_ids)
         cut = len(row_ids) < len(full_ids)
         kept = kept_tokens(sequences, len(row_ids), truncation) if cut else np.arange(len(full_ids))
         body = sequences[kept] != -1
@@ -241,15 +214,17 @@ def word_spans(
     return np.concatenate(spans)
 
 
-def _full_row(tokenizer: Any, both: list[str], known: PieceIds) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _full_row(tokenizer: Any, texts: list[str], piece_ids: PieceIds) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return ids (0 for special tokens), sequences (see `batching`) and spans of one or two texts before truncation."""
-    body = [_ids(tokenizer, text) for text in both]
+    body = [_ids(tokenizer, text) for text in texts]
     special = np.array(tokenizer.get_special_tokens_mask(*body) or [1], dtype=np.bool_)
     sequences = np.where(special, -1, np.cumsum(~special) > len(body[0])).astype(np.int8)
     ids, offsets = np.zeros(len(special), np.int32), np.zeros((len(special), 2), np.int32)
     ids[~special] = list(chain.from_iterable(body))
-    offsets[~special] = np.concatenate([_offsets(text, one, known) for text, one in zip(both, body, strict=True)])
-    return ids, sequences, row_spans(offsets, sequences, len(both[0]), len("".join(both[1:])))
+    offsets[~special] = np.concatenate(
+        [_offsets(*text_and_ids, piece_ids) for text_and_ids in zip(texts, body, strict=True)]
+    )
+    return ids, sequences, row_spans(offsets, sequences, len(texts[0]), len("".join(texts[1:])))
 
 
 def _ids(tokenizer: Any, text: str) -> list[int]:
@@ -257,12 +232,12 @@ def _ids(tokenizer: Any, text: str) -> list[int]:
     return ids
 
 
-def _offsets(text: str, ids: list[int], known: PieceIds) -> np.ndarray:
+def _offsets(text: str, ids: list[int], piece_ids: PieceIds) -> np.ndarray:
     """Return for each id of a text [start, end) of the piece it belongs to, by the finest cut that gives these ids."""
     for cut in CUTS:
         pieces = list(cut.finditer(text))
-        piece_ids = [known(piece.group()) for piece in pieces]
-        if list(chain.from_iterable(piece_ids)) == ids:
+        ids_of_pieces = [piece_ids(piece.group()) for piece in pieces]
+        if list(chain.from_iterable(ids_of_pieces)) == ids:
             spans = np.array([piece.span(piece.lastindex or 0) for piece in pieces], np.int32).reshape(-1, 2)
-            return np.repeat(spans, [len(one) for one in piece_ids], axis=0)
+            return np.repeat(spans, [*map(len, ids_of_pieces)], axis=0)
     return np.tile(np.array([0, len(text)], np.int32), (len(ids), 1))

@@ -1,8 +1,8 @@
 """What fine-tuning left for a fold, checked: each encoder's model of this very fold, and how much its states will take."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -10,64 +10,45 @@ from pipeline.artifacts.files import MEND, is_whole
 from pipeline.artifacts.histories import UnitRecord, model_digest, place_of
 from pipeline.data.fold_jobs import FoldJob, trained_rows_digest
 from pipeline.errors.exceptions import DataError, MachineError
+from pipeline.params.encoders import Encoder
+from pipeline.params.stitch import Stitch as Settings
 from pipeline.reproducibility import digest
 from pipeline.stitch.states import BYTES_PER_VALUE, Base
 from pipeline.training.epoch_choice import inner_split
-
-if TYPE_CHECKING:
-    from pipeline.params.encoders import Encoder
-    from pipeline.params.stitch import Stitch as Settings
 
 WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")
 
 
 def fold_base(
-    encoder: Path,
-    job: FoldJob,
-    history: list[UnitRecord],
-    *,
-    encoder_settings: "Encoder",
-    settings: "Settings",
-    code: str,
+    encoder: Path, job: FoldJob, history: list[UnitRecord], *, encoder_settings: Encoder, settings: Settings, code: str
 ) -> Base:
     """Return an encoder of one fold, after checking that its model is whole and was trained on this fold's rows.
 
-    Args:
-        encoder: the folder in which fine-tuning left it, called by its name.
-        job: the fold.
-        history: of the encoder, as `read_history` returns it.
-        encoder_settings: of the encoder.
-        settings: of stitching.
-        code: the digest of the code that computes states.
+    `encoder` is the folder in which fine-tuning left it, called by its name; `code` digests the code that computes states.
 
     Raises:
         MachineError: if the model is missing or damaged.
         DataError: if it is another fold's.
     """
     folder = encoder / "models" / job.name
-    again = f"Run dvc repro --force --single-item finetune@{encoder.name}"
     record = next((unit for unit in history if place_of(unit) == (job.task, job.repeat, job.fold)), None)
-    if record is None or not folder.is_dir():
-        raise MachineError(f"{folder}: the fold's model is missing. {MEND}", code="E402")
-    if not is_whole(folder):
-        raise MachineError(
-            f"{folder}: the fold's model does not match its manifest (damaged, or edited). {MEND}",
-            code="E402",
-        )
+    if record is None or not is_whole(folder):
+        wrong = "does not match its manifest (damaged, or edited)" if record and folder.is_dir() else "is missing"
+        raise MachineError(f"{folder}: the fold's model {wrong}. {MEND}", code="E402")
     built = model_digest(folder)
     if record["rows"] != trained_rows_digest(job, encoder_settings) or record["model"] != built:
         raise DataError(
             f"{folder}: must be the model that never saw fold {job.fold} of this fold manifest, got one of another fold or "
-            f"manifest: its heads would be scored on rows it knows. {again}"
+            "manifest: its heads would be scored on rows it knows. "
+            f"Run dvc repro --force --single-item finetune@{encoder.name}"
         )
-    fresh = None
-    if settings.base == "pretrained":  # what fine-tuning made of it does not matter then
-        texts = [*job.fitted["text"], *job.fitted["text_pair"].dropna()]
-        fresh = (texts, job.seed)
-        built = digest({"source": encoder_settings.source.model_dump(), "texts": texts, "seed": fresh[1]})
-    return Base(
-        encoder.name, encoder_settings, folder, built, code, settings.layers, settings.without_offsets, fresh
-    )  # fmt: skip
+    base = Base(encoder.name, encoder_settings, folder, built, code, settings.layers, settings.without_offsets)
+    if settings.base == "finetuned":
+        return base
+    # What fine-tuning made of it does not matter then.
+    texts = [*job.fitted["text"], *job.fitted["text_pair"].dropna()]
+    built = digest({"source": encoder_settings.source.model_dump(), "texts": texts, "seed": job.seed})
+    return replace(base, digest=built, fresh=(texts, job.seed))
 
 
 def states_bytes(base: Base, history: list[UnitRecord], n_rows: int) -> int:
@@ -79,7 +60,7 @@ def states_bytes(base: Base, history: list[UnitRecord], n_rows: int) -> int:
     return round(BYTES_PER_VALUE * width * tokens_per_row * n_rows)
 
 
-def head_rows(job: FoldJob, settings: "Settings", encoder_settings: "Encoder") -> pd.DataFrame:
+def head_rows(job: FoldJob, settings: Settings, encoder_settings: Encoder) -> pd.DataFrame:
     """Return what a fold's heads learn from: its training rows, or those that its encoders spared (`held_out`)."""
     if settings.head_rows != "held_out":
         return job.fitted

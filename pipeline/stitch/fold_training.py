@@ -4,36 +4,31 @@ import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import load_model, save_model
 
-from pipeline.artifacts.paths import STITCHED, UNIT_PREDICTIONS
-from pipeline.artifacts.predictions import Predictions, write_predictions
+from pipeline.artifacts.paths import STITCHED
 from pipeline.errors.exceptions import DataError
-from pipeline.models.accelerators import accelerator_for
 from pipeline.models.classifier import WEIGHTS, TextClassifier
-from pipeline.models.prediction import predict_logits
+from pipeline.params.fields import Component
+from pipeline.params.stitch import Stitch as Settings
 from pipeline.reproducibility import derive_seed
 from pipeline.stitch.model import Part, SideBySide, Stitch, StitchedClassifier
 from pipeline.stitch.states import Base, Cached, Online, hidden_size
 from pipeline.training.classification import Classification
 from pipeline.training.epoch_choice import EpochScorer, evaluation, inner_split
-from pipeline.training.fold_trainer import Trainee, train_and_record
+from pipeline.training.fold_trainer import Trainee, predict_and_record, train_and_record
 from pipeline.training.parameter_groups import layer_of, parameter_groups
-
-if TYPE_CHECKING:
-    from pipeline.params.fields import Component
-    from pipeline.params.stitch import Stitch as Settings
-    from pipeline.units.execution import Workspace
+from pipeline.units.execution import Workspace
 
 SPEC = STITCHED
 
 
-def train_stitched(workspace: "Workspace", **arguments: Any) -> None:
+def train_stitched(workspace: Workspace, **arguments: Any) -> None:
     """Train one fold's head, given as to `build_stitched`, and write it, with its history, into the workspace's result."""
     train_and_record(workspace, build_stitched(**arguments))
 
@@ -44,8 +39,8 @@ def build_stitched(
     features: Sequence[Path] | None,
     rows: pd.DataFrame,
     n_outputs: int,
-    settings: "Settings",
-    head: "Component",
+    settings: Settings,
+    head: Component,
     scorer: EpochScorer | None,
     seed: int,
 ) -> Trainee:
@@ -55,11 +50,7 @@ def build_stitched(
         bases: the fold's encoders, the frame first.
         features: per encoder the folder of its states of `rows`, or None to compute them online.
         rows: what the head learns from: `text`, `text_pair`, `label` (int) and `cluster`.
-        n_outputs: number of labels C.
-        settings: how sides are joined and the head is trained.
-        head: the head.
         scorer: what chooses the epoch where `epoch_selection` is inner.
-        seed: of everything random.
     """
     sides, encoders = _sides(bases, features, rows)
     spec = _spec(settings, head, sides, bases, n_outputs)
@@ -72,16 +63,10 @@ def build_stitched(
 
     fitted, inner = inner_split(rows.assign(position=np.arange(len(rows))), settings, seed)
     loss = settings.objective.build(loss=settings.loss.build(n_outputs=n_outputs), n_outputs=n_outputs)
-    return Trainee(
-        model,
-        parameter_groups(model.tuned, model.stitch, settings),
-        Classification(read(fitted), torch.tensor(fitted["label"].tolist()), loss),
-        evaluation(read, inner, settings, scorer),
-        settings,
-        seed,
-        save=partial(_save, model),
-        counts={"n_rows": len(fitted), "features": "cache" if features else "online"},
-    )
+    labelled = Classification(read(fitted), torch.tensor(fitted["label"].tolist()), loss)
+    groups, evaluate = parameter_groups(model.tuned, model.stitch, settings), evaluation(read, inner, settings, scorer)
+    counts = {"n_rows": len(fitted), "features": "cache" if features else "online"}
+    return Trainee(model, groups, labelled, evaluate, settings, seed, save=partial(_save, model), counts=counts)
 
 
 def _save(model: StitchedClassifier, folder: Path) -> None:
@@ -90,34 +75,24 @@ def _save(model: StitchedClassifier, folder: Path) -> None:
 
 
 def predict_stitched(
-    workspace: "Workspace",
+    workspace: Workspace,
     *,
     model: Path,
     bases: Sequence[Base],
     features: Sequence[Path] | None,
     rows: pd.DataFrame,
-    settings: "Settings",
+    settings: Settings,
     predictions: dict[str, Any],
 ) -> None:
     """Predict rows with one fold's stitched model and write `predictions.parquet` into the workspace's result.
 
-    Args:
-        workspace: where the result goes.
-        model: the folder of the stitched model.
-        bases: the fold's encoders, the frame first.
-        features: per encoder the folder of its states of `rows`, or None to compute them online.
-        rows: `row_id, task, split, repeat, fold, text, text_pair` of the rows to predict.
-        settings: batch size and precision.
-        predictions: the other fields of `Predictions`.
+    `bases` and `features` are as to `build_stitched`; `rows` have `row_id, task, split, repeat, fold, text, text_pair`;
+    `predictions` are the other fields of `Predictions`.
     """
     tuned = settings.unfreeze > 0
     sides, encoders = _sides(bases, None if tuned else features, rows)
     classifier = load_stitched(model, encoders, bases, tuned=tuned)
-    accelerator = accelerator_for(settings.precision, workspace.device)
-    classifier.to(accelerator.device)
-    with accelerator.autocast():
-        logits = predict_logits(classifier, SideBySide.of(sides), settings.tokens_per_micro_batch, monitor=workspace)
-    write_predictions(Predictions(rows=rows, logits=logits, **predictions), workspace.result / UNIT_PREDICTIONS)
+    predict_and_record(workspace, classifier, SideBySide.of(sides), rows, settings, predictions)
 
 
 def load_stitched(
@@ -129,11 +104,10 @@ def load_stitched(
         DataError: if it was trained over other encoders than these: states of different folds are in different spaces.
     """
     spec = json.loads((folder / SPEC).read_text(encoding="utf-8"))
-    given = [base.digest for base in bases]
-    if spec["encoders"] != given:
+    if spec["encoders"] != [base.digest for base in bases]:
         raise DataError(
             f"{folder}: was trained over the encoders {[digest[:12] for digest in spec['encoders']]}, got "
-            f"{[digest[:12] for digest in given]}. Run dvc repro stitch."
+            f"{[base.digest[:12] for base in bases]}. Run dvc repro stitch."
         )
     model = StitchedClassifier(Stitch(spec, seed=0), encoders, tuned=tuned)
     load_model(model, str(folder / WEIGHTS))
@@ -145,42 +119,29 @@ def _sides(
 ) -> tuple[list[Cached] | list[Online], list[TextClassifier]]:
     if features is not None:
         return [Cached(folder) for folder in features], []
-    loaded = [base.load() for base in bases]
-    sides = [
-        Online(base.encode(tokenizer, rows), hidden_size(model))
-        for base, (model, tokenizer) in zip(bases, loaded, strict=True)
-    ]
-    return sides, [model for model, _ in loaded]
+    models, tokenizers = zip(*(base.load() for base in bases), strict=True)
+    encoded = [base.encode(tokenizer, rows) for base, tokenizer in zip(bases, tokenizers, strict=True)]
+    return [Online(tokens, hidden_size(model)) for tokens, model in zip(encoded, models, strict=True)], list(models)
 
 
 def _spec(
-    settings: "Settings",
-    head: "Component",
-    sides: Sequence[Cached | Online],
-    bases: Sequence[Base],
-    n_outputs: int,
+    settings: Settings, head: Component, sides: Sequence[Cached | Online], bases: Sequence[Base], n_outputs: int
 ) -> dict[str, Any]:
     pooling = settings.pooling_of(head)
     noised = settings.head_rows == "noised"
     return {
-        "encoders": [base.digest for base in bases],
-        "sizes": [side.hidden_size for side in sides],
-        "layer_norm": settings.layer_norm,
-        "projection": settings.projection,
-        "noise": settings.state_noise if noised else 0.0,
-        "dropout": settings.state_dropout if noised else 0.0,
-        "fusion": [settings.fusion.name, settings.fusion.options],
-        "alignment": settings.alignment,
-        "head": [head.name, head.options],
-        "pooling": [pooling.name, pooling.options] if pooling else None,
+        "encoders": [base.digest for base in bases], "sizes": [side.hidden_size for side in sides],
+        "layer_norm": settings.layer_norm, "projection": settings.projection,
+        "noise": settings.state_noise if noised else 0.0, "dropout": settings.state_dropout if noised else 0.0,
+        "fusion": [settings.fusion.name, settings.fusion.options], "alignment": settings.alignment,
+        "head": [head.name, head.options], "pooling": [pooling.name, pooling.options] if pooling else None,
         "n_outputs": n_outputs,
-    }
+    }  # fmt: skip
 
 
 def _unfreeze(model: StitchedClassifier, n_layers: int) -> None:
     """Let the topmost layers of every encoder learn."""
     for encoder in model.tuned:
-        names = [name for name, _ in encoder.named_parameters()]
-        top = max(layer_of(name) for name in names)
+        top = max(layer_of(name) for name, _ in encoder.named_parameters())
         for name, parameter in encoder.named_parameters():
             parameter.requires_grad_(layer_of(name, top) > top - n_layers)

@@ -18,6 +18,7 @@ from pipeline.models.batching import padded_positions
 from pipeline.models.classifier import TextClassifier, build_readout
 from pipeline.stitch.alignment import Alignment, align, batch_index, gather_states
 from pipeline.stitch.states import Cached, Online
+from pipeline.training.classification import part
 
 
 class Side(nn.Module):
@@ -52,7 +53,7 @@ class Stitch(nn.Module):
 
     def forward(self, states: Sequence[torch.Tensor], attention_mask: torch.Tensor) -> torch.Tensor:
         """Return logits (B, C) for one (B, T, H) per side, all on the frame's tokens, and the frame's mask (B, T)."""
-        sides = [side(one) for side, one in zip(self.sides, states, strict=True)]
+        sides = [side(of_side) for side, of_side in zip(self.sides, states, strict=True)]
         return self.readout((self.fusion(sides, attention_mask),), attention_mask)
 
 
@@ -74,17 +75,12 @@ class StitchedClassifier(nn.Module):
         mask = batch["attention_mask"]  # (B, T)
         states = []
         for number in range(len(self.stitch.sides)):
-            own = {name.partition(".")[2]: one for name, one in batch.items() if name.startswith(f"{number}.")}
-            values = own["states"] if "states" in own else self._states(number, own)  # (B, T of the side, H)
+            inputs = part(batch, f"{number}.")
+            pairs = {name: inputs.pop(name) for name in ("target", "source", "weight") if number}
+            values = inputs["states"] if "states" in inputs else self._states(number, inputs)  # (B, T of the side, H)
             if number:
-                values = gather_states(
-                    values,
-                    own["target"],
-                    own["source"],
-                    own["weight"],
-                    shape=(mask.shape[0], mask.shape[1]),
-                    mode=self.stitch.spec["alignment"],
-                )  # (B, T, H)
+                shape, mode = (mask.shape[0], mask.shape[1]), self.stitch.spec["alignment"]
+                values = gather_states(values, **pairs, shape=shape, mode=mode)  # (B, T, H)
             states.append(values)
         return self.stitch(states, mask)
 
@@ -93,8 +89,7 @@ class StitchedClassifier(nn.Module):
             states: torch.Tensor = self.tuned[number](batch)
             return states
         with torch.no_grad():
-            encoder = self.frozen[number].to(batch["input_ids"].device)
-            return encoder(batch)
+            return self.frozen[number].to(batch["input_ids"].device)(batch)
 
 
 @dataclass(frozen=True)
@@ -122,13 +117,11 @@ class SideBySide:
         mask, _ = padded_positions(frame.starts, rows)
         batch = {"attention_mask": torch.from_numpy(mask.astype(np.int64))}
         for number, side in enumerate(self.sides):
-            own = side.batch(rows)
+            inputs = side.batch(rows)
             if number:
-                own |= batch_index(
-                    self.alignments[number - 1], frame.starts, rows,
-                    frame_length=mask.shape[1], other_length=int(side.encoded.lengths[rows].max()),
-                )  # fmt: skip
-            batch |= {f"{number}.{name}": tensor for name, tensor in own.items()}
+                widths = {"frame_length": mask.shape[1], "other_length": int(side.encoded.lengths[rows].max())}
+                inputs |= batch_index(self.alignments[number - 1], frame.starts, rows, **widths)
+            batch |= {f"{number}.{name}": tensor for name, tensor in inputs.items()}
         return batch
 
 

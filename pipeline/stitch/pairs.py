@@ -8,31 +8,22 @@ import numpy as np
 from pipeline.artifacts.predictions import Predictions, probabilities_of
 from pipeline.artifacts.table import Folds, Table
 from pipeline.contracts import Metric
+from pipeline.data.fold_jobs import FoldJob
 
 
 class Judge:
     """Scores encoders and blends of them on the out-of-fold rows outside one fold."""
 
     def __init__(
-        self,
-        predictions: Mapping[str, Predictions],
-        *,
-        table: Table,
-        folds: Folds,
-        task: str,
-        repeat: int,
-        fold: int,
-        metric: Metric,
+        self, predictions: Mapping[str, Predictions], job: FoldJob, *, table: Table, folds: Folds, metric: Metric
     ) -> None:
-        rows = folds.select(task, repeat)
-        rows = rows[(rows["fold"] != fold) & (rows["fold"] >= 0)]
-        ids = rows["row_id"].tolist()
-        scored = table.select(task, "train").set_index("row_id").loc[ids].reset_index()
-        self.targets = table.targets(task, scored)
-        self.metric = metric
+        rows = folds.select(job.task, job.repeat)
+        ids = rows.loc[(rows["fold"] != job.fold) & (rows["fold"] >= 0), "row_id"].tolist()
+        scored = table.select(job.task, "train").set_index("row_id").loc[ids].reset_index()
+        self.targets, self.metric = table.targets(job.task, scored), metric
         self.probabilities = {
-            name: probabilities_of(one, "oof", ids, kind=table.kind(task), repeat=repeat)
-            for name, one in predictions.items()
+            name: probabilities_of(of_encoder, "oof", ids, kind=table.kind(job.task), repeat=job.repeat)
+            for name, of_encoder in predictions.items()
         }
 
     def score(self, encoders: Sequence[Sequence[str]]) -> float:

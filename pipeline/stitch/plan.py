@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -11,14 +11,10 @@ from pipeline.artifacts.histories import UnitRecord
 from pipeline.artifacts.predictions import Predictions
 from pipeline.artifacts.table import Folds, Table
 from pipeline.data.fold_jobs import FoldJob, rows_digest
+from pipeline.params.root import Params
 from pipeline.stitch.states import Base
 from pipeline.training.epoch_choice import epoch_scorer
 from pipeline.units.unit import Unit
-
-if TYPE_CHECKING:
-    from pipeline.params.fields import Component
-    from pipeline.params.root import Params
-
 
 # Neither changes what a model learns: the first two name other models, states are the same from a file but for rounding.
 NOT_IN_KEY = {"pairs", "heads", "tokenizer", "features", "checkpoint_seconds"}
@@ -28,7 +24,7 @@ NOT_IN_KEY = {"pairs", "heads", "tokenizer", "features", "checkpoint_seconds"}
 class Context:
     """What all folds share."""
 
-    params: "Params"
+    params: Params
     table: Table
     folds: Folds
     recipe: dict[str, Any]
@@ -50,52 +46,31 @@ class Model:
 
 
 def plan_model(
-    context: Context,
-    job: FoldJob,
-    name: str,
-    group: Sequence[str],
-    bases: list[Base],
-    head: tuple[str, "Component"],
-    rows: pd.DataFrame,
+    context: Context, job: FoldJob, name: str, group: Sequence[str], bases: list[Base], head: str, rows: pd.DataFrame
 ) -> Model:
-    """Return a model's two units.
+    """Return a model's two units: its head, called so in params.yaml, learns from `rows`.
 
-    Args:
-        context: what all folds share.
-        job: the fold.
-        name: of the model.
-        group: its encoders, as they are listed.
-        bases: its encoders, the frame first.
-        head: its name and component.
-        rows: what the head learns from.
+    `group` names its encoders as they are listed, `bases` are the same, the frame first.
     """
     settings, labels, kind = context.params.stitch, context.table.labels[job.task], context.table.kind(job.task)
     metric = context.params.tasks[job.task].metric
     inner = settings.epoch_selection == "inner"
-    head_name, component = head
     # The seed knows the encoders, not the model's name: a pair that a fold chose is the same pair when listed.
-    seed = job.seed_of(*group, head_name)
+    seed, component = job.seed_of(*group, head), settings.heads[head]
     depends_on = {
-        "step": "stitch",
-        "recipe": context.recipe["train"][head_name],
-        "settings": settings.model_dump(exclude=NOT_IN_KEY),
-        "head": component.model_dump(),
-        "encoders": [base.depends_on() for base in bases],
+        "step": "stitch", "recipe": context.recipe["train"][head], "encoders": [base.depends_on() for base in bases],
+        "settings": settings.model_dump(exclude=NOT_IN_KEY), "head": component.model_dump(),
         "rows": rows_digest(rows if inner else rows.drop(columns="cluster")),
-        "labels": labels,
-        "kind": context.table.kinds[job.task],
-        "n_outputs": kind.n_outputs(labels),
-        "metric": metric.model_dump() if inner else None,
-        "seed": seed,
-        "numerics": context.numerics,
-    }
+        "labels": labels, "kind": context.table.kinds[job.task], "n_outputs": kind.n_outputs(labels),
+        "metric": metric.model_dump() if inner else None, "seed": seed, "numerics": context.numerics,
+    }  # fmt: skip
     common = {"bases": bases, "settings": settings}
     training = Unit(f"{name}/{job.name}", depends_on)
     train = {**common, "rows": rows, "n_outputs": depends_on["n_outputs"], "head": component, "seed": seed}
     train["scorer"] = epoch_scorer(settings, metric=metric, kind=kind, labels=labels)
-    depends_on = {"step": "predict-stitched", "model": training.key, "code": context.recipe["predict"][head_name]}
+    depends_on = {"step": "predict-stitched", "model": training.key, "code": context.recipe["predict"][head]}
     predicting = Unit(f"{name}/{job.name}/predict", {**depends_on, "rows": rows_digest(job.predicted)})
     fields = {"model": name, "task": job.task, "labels": labels, "manifest": context.folds.digest, "seed": seed}
-    fields["recipe"] = context.recipe["train"][head_name]
+    fields["recipe"] = context.recipe["train"][head]
     predict = {**common, "rows": job.predicted, "model": training.result, "predictions": fields}
     return Model(name, bases, (training, train), (predicting, predict))

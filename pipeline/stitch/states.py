@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -20,12 +20,10 @@ from pipeline.models.accelerators import accelerator_for
 from pipeline.models.batching import Encoded, encode_rows, padded_positions
 from pipeline.models.classifier import TextClassifier, encoder_half, load_classifier
 from pipeline.models.prediction import outputs_of
+from pipeline.params.encoders import Encoder
 from pipeline.reproducibility import derive_seed
 from pipeline.stitch.alignment import word_spans
-
-if TYPE_CHECKING:
-    from pipeline.params.encoders import Encoder
-    from pipeline.units.execution import Workspace
+from pipeline.units.execution import Workspace
 
 STATES = "states.npy"
 TOKENS = "tokens.npz"
@@ -43,7 +41,7 @@ class Base:
     """
 
     encoder: str
-    settings: "Encoder"
+    settings: Encoder
     model: Path
     digest: str
     code: str
@@ -54,8 +52,8 @@ class Base:
     def depends_on(self) -> dict[str, Any]:
         """Return what the states of given rows depend on besides code and machine, as JSON."""
         reading = {"max_length": self.settings.max_length, "truncation": self.settings.truncation}
-        own = {"layers": self.layers, "without_offsets": self.without_offsets, "fresh": self.fresh is not None}
-        return {"model": self.digest, "code": self.code, "precision": self.settings.precision, **reading, **own}
+        taken = {"layers": self.layers, "without_offsets": self.without_offsets, "fresh": self.fresh is not None}
+        return {"model": self.digest, "code": self.code, "precision": self.settings.precision, **reading, **taken}
 
     def load(self) -> tuple[TextClassifier, Any]:
         """Return a module that gives states for a batch, frozen and in evaluation mode, and the tokenizer."""
@@ -63,18 +61,16 @@ class Base:
             classifier, tokenizer = load_classifier(self.model)
             backbone = classifier.backbone
         else:
-            texts, seed = self.fresh
-            parts = self.settings.source.build(
-                texts=texts, max_length=self.settings.max_length, seed=derive_seed(seed, "encoder")
-            )
+            texts, seed = self.fresh[0], derive_seed(self.fresh[1], "encoder")
+            parts = self.settings.source.build(texts=texts, max_length=self.settings.max_length, seed=seed)
             backbone, tokenizer = encoder_half(parts.model), parts.tokenizer
         return TextClassifier(backbone, LayerStates(self.layers)).requires_grad_(False).eval(), tokenizer
 
     def encode(self, tokenizer: Any, rows: pd.DataFrame) -> Encoded:
-        """Tokenize `text` and `text_pair` of rows as the encoder was trained, with the tokens' places in the text.
+        """Tokenize `text` and `text_pair` of rows as the encoder was trained, with the tokens' spans in the text.
 
         Raises:
-            ParamsError: if the tokenizer gives no places and `without_offsets` is refuse.
+            ParamsError: if the tokenizer gives no spans and `without_offsets` is refuse.
         """
         encoded = encode_rows(tokenizer, rows, self.settings)
         if encoded.spans is not None:
@@ -121,9 +117,8 @@ class Cached:
                 self.encoded = Encoded(**{name: tokens[name] for name in tokens.files})
             self.states = np.load(folder / STATES, mmap_mode="r")  # (tokens, H), float16
         except (OSError, ValueError) as error:
-            raise MachineError(
-                f"{folder}: the cached states cannot be read: {error}. Run dvc repro; they are made again."
-            ) from error
+            advice = "Run dvc repro; they are made again."
+            raise MachineError(f"{folder}: the cached states cannot be read: {error}. {advice}") from error
         self.hidden_size = self.states.shape[1]
 
     def batch(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
@@ -145,13 +140,8 @@ class Online:
         return self.encoded.batch(rows)
 
 
-def extract(workspace: "Workspace", *, base: Base, rows: pd.DataFrame) -> None:
-    """Compute the states of rows in one pass and write them and the tokens into the workspace's result.
-
-    Args:
-        workspace: where the result goes.
-        base: the encoder.
-        rows: `text` and `text_pair`.
+def extract(workspace: Workspace, *, base: Base, rows: pd.DataFrame) -> None:
+    """Compute the states of rows (`text`, `text_pair`) in one pass; write them and the tokens into the workspace's result.
 
     Raises:
         DivergedError: if a state is not finite.

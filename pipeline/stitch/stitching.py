@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -20,34 +20,33 @@ from pipeline.artifacts.table import Folds, Table
 from pipeline.base_models.fold_results import collect
 from pipeline.data.fold_jobs import FoldJob, fold_jobs, rows_digest
 from pipeline.errors.failpoints import failpoint
+from pipeline.params.root import Params
 from pipeline.reproducibility import numerics
 from pipeline.stitch.fold_encoders import fold_base, head_rows, states_bytes
 from pipeline.stitch.fold_training import predict_stitched, train_stitched
 from pipeline.stitch.pairs import Judge
 from pipeline.stitch.plan import Context, Model, plan_model
 from pipeline.stitch.states import Base, extract
-from pipeline.units.execution import run_units
+from pipeline.units.execution import Job, Work, run_units
 from pipeline.units.stage import Stage
 from pipeline.units.unit import Unit
 
-if TYPE_CHECKING:
-    from pipeline.params.root import Params
 MARGIN = 1.2  # free disk over the estimated size of the states
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Part:
-    """Units of one fold over the same rows, each with its arguments and encoders."""
+    """Units of one fold over the same rows, each with its arguments."""
 
     name: str
     rows: pd.DataFrame
-    work: Any
-    units: list[tuple[Unit, dict[str, Any], list[Base]]]
+    work: Work
+    units: list[tuple[Unit, dict[str, Any]]]
 
 
 def stitch(
-    params: "Params",
+    params: Params,
     table: Table,
     folds: Folds,
     *,
@@ -55,15 +54,9 @@ def stitch(
     folder: Path,
     finetuned: Path = OUT / "finetune",
 ) -> None:
-    """Stitch all pairs under all heads and write each model's predictions, fold models and history into a folder.
+    """Stitch all pairs under all heads; write `<model>/<task>.parquet`, `<model>/models/` and `<model>/history.json`.
 
-    Args:
-        params: the encoders, and which of them are stitched and how.
-        table: the rows.
-        folds: the fold manifest.
-        recipe: of the stage, whose digests stand for the code.
-        folder: where `<model>/<task>.parquet`, `<model>/models/` and `<model>/history.json` go.
-        finetuned: where fine-tuning left each encoder's folder.
+    The digests of `recipe` stand for the code; `finetuned` is where fine-tuning left each encoder's folder.
 
     Raises:
         DataError: if a fold's model is missing, damaged, or another fold's.
@@ -72,11 +65,9 @@ def stitch(
     names = params.stitch.models(list(params.encoders))
     context = _context(params, table, folds, recipe, finetuned)
     jobs = fold_jobs(table, folds, seed=params.seed) if names else []
-    made: dict[str, list[Model]] = {name: [] for name in names}
-    for job in jobs:
-        for model in _stitch_fold(context, job):
-            made[model.name].append(model)
-    for name, models in made.items():
+    stitched = [model for job in jobs for model in _stitch_fold(context, job)]
+    for name in names:
+        models = [model for model in stitched if model.name == name]
         collect(
             folder / name, jobs, trained=[model.training[0] for model in models],
             predicted=[model.predicting[0] for model in models], table=table, folds=folds,
@@ -84,7 +75,7 @@ def stitch(
         )  # fmt: skip
 
 
-def _context(params: "Params", table: Table, folds: Folds, recipe: dict[str, Any], finetuned: Path) -> Context:
+def _context(params: Params, table: Table, folds: Folds, recipe: dict[str, Any], finetuned: Path) -> Context:
     groups = params.stitch.groups(list(params.encoders)).values()
     named = {encoder for group in groups for encoder in group or params.encoders}
     encoders = [name for name in params.encoders if name in named]
@@ -112,12 +103,12 @@ def _stitch_fold(context: Context, job: FoldJob) -> list[Model]:
     models = _plan(context, job, bases, rows)
     cached = _fits(context, job, bases, len(rows) + len(job.predicted))
     parts = [
-        Part("heads", rows, train_stitched, [(*model.training, model.bases) for model in models]),
-        Part("predict", job.predicted, predict_stitched, [(*model.predicting, model.bases) for model in models]),
+        Part("heads", rows, train_stitched, [model.training for model in models]),
+        Part("predict", job.predicted, predict_stitched, [model.predicting for model in models]),
     ]
     states = {part.name: _states(context, part) if cached else {} for part in parts}
     # By key: encoders that came out the same to the last bit have the same states.
-    extracting = list({job[0].key: job for needed in states.values() for job in needed.values()}.values())
+    extracting = list({work[0].key: work for needed in states.values() for work in needed.values()}.values())
     fold: Any = {"task": job.task, "repeat": job.repeat, "fold": job.fold}
     run_units(extracting, run=params.run, stage=Stage("stitch-states", **fold))
     for part in parts:
@@ -132,27 +123,25 @@ def _stitch_fold(context: Context, job: FoldJob) -> list[Model]:
 def _plan(context: Context, job: FoldJob, bases: Mapping[str, Base], rows: pd.DataFrame) -> list[Model]:
     """Return the models of one fold; which pairs and whose tokens is judged on the rows of the other folds."""
     params = context.params
-    metric = params.tasks[job.task].metric.build(
-        n_outputs=len(context.table.labels[job.task]), decide=context.table.kind(job.task).decide
-    )
-    judge = Judge(
-        {name: context.predictions[name, job.task] for name in context.encoders}, table=context.table,
-        folds=context.folds, task=job.task, repeat=job.repeat, fold=job.fold, metric=metric,
-    )  # fmt: skip
+    labels, kind = context.table.labels[job.task], context.table.kind(job.task)
+    metric = params.tasks[job.task].metric.build(n_outputs=len(labels), decide=kind.decide)
+    predictions = {name: context.predictions[name, job.task] for name in context.encoders}
+    judge = Judge(predictions, job, table=context.table, folds=context.folds, metric=metric)
     groups = params.stitch.groups(context.encoders)
     best = iter(judge.best_pairs(context.encoders, len(groups))) if None in groups.values() else iter(())
     chosen = {name: group or next(best) for name, group in groups.items()}
     models = []
     for group, encoders in chosen.items():
         ordered = [bases[name] for name in judge.frame_first(encoders, params.stitch.tokenizer)]
-        for name, head in params.stitch.heads.items():
-            models.append(plan_model(context, job, f"{group}+{name}", encoders, ordered, (name, head), rows))
+        for head in params.stitch.heads:
+            models.append(plan_model(context, job, f"{group}+{head}", encoders, ordered, head, rows))
     return models
 
 
-def _states(context: Context, part: Part) -> dict[str, tuple[Unit, Any, dict[str, Any]]]:
+def _states(context: Context, part: Part) -> dict[str, Job]:
     """Return, by encoder, the unit that computes the states which the part's open units need."""
-    needed = {base.encoder: base for unit, _, bases in part.units if not unit.is_finished() for base in bases}
+    waiting = [arguments for unit, arguments in part.units if not unit.is_finished()]
+    needed = {base.encoder: base for arguments in waiting for base in arguments["bases"]}
     texts = part.rows[["text", "text_pair"]]
     common = {"step": "states", "rows": rows_digest(texts), "numerics": context.numerics}
     return {
@@ -161,12 +150,13 @@ def _states(context: Context, part: Part) -> dict[str, tuple[Unit, Any, dict[str
     }
 
 
-def _with_states(part: Part, states: dict[str, Path]) -> list[tuple[Unit, Any, dict[str, Any]]]:
+def _with_states(part: Part, states: dict[str, Path]) -> list[Job]:
     """Return the part's units with the folders of their encoders' states; None computes them online."""
-    jobs = []
-    for unit, arguments, bases in part.units:
-        folders = [states[base.encoder] for base in bases] if bases[0].encoder in states else None
-        jobs.append((unit, part.work, {**arguments, "features": folders}))
+    jobs: list[Job] = []
+    for unit, arguments in part.units:
+        folders = [states.get(base.encoder) for base in arguments["bases"]]
+        # Of a finished unit's encoders some may have states here, for other units that wait.
+        jobs.append((unit, part.work, {**arguments, "features": folders if all(folders) else None}))
     return jobs
 
 

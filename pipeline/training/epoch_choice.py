@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,14 +10,12 @@ from torch import nn
 from pipeline.contracts import Metric, TaskKind
 from pipeline.models.batching import Inputs
 from pipeline.models.prediction import predict_logits
+from pipeline.params.encoders import Training
+from pipeline.params.fields import Component
 from pipeline.reproducibility import derive_seed
 
-if TYPE_CHECKING:
-    from pipeline.params.encoders import Training
-    from pipeline.params.fields import Component
 
-
-def inner_split(rows: pd.DataFrame, settings: "Training", seed: int) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+def inner_split(rows: pd.DataFrame, settings: Training, seed: int) -> tuple[pd.DataFrame, pd.DataFrame | None]:
     """Return the rows to fit and, where the epoch is chosen, the rows that choose it; clusters stay whole.
 
     A function of the rows, the settings and the fold's seed: all encoders of a fold with one `inner_ratio` spare the same.
@@ -34,7 +31,7 @@ def inner_split(rows: pd.DataFrame, settings: "Training", seed: int) -> tuple[pd
 
 @dataclass(frozen=True)
 class EpochScorer:
-    """What scores the predictions of inner rows: the task's kind and its metric."""
+    """What scores the predictions of inner rows."""
 
     kind: TaskKind
     metric: Metric
@@ -45,9 +42,7 @@ class EpochScorer:
         return score if self.metric.higher_is_better else -score
 
 
-def epoch_scorer(
-    settings: "Training", *, metric: "Component", kind: TaskKind, labels: Sequence[str]
-) -> EpochScorer | None:
+def epoch_scorer(settings: Training, *, metric: Component, kind: TaskKind, labels: Sequence[str]) -> EpochScorer | None:
     """Return what scores the epochs of a task with these labels, or None where the last one is kept."""
     if settings.epoch_selection == "last":
         return None
@@ -55,10 +50,7 @@ def epoch_scorer(
 
 
 def evaluation(
-    read: Callable[[pd.DataFrame], Inputs],
-    inner: pd.DataFrame | None,
-    settings: "Training",
-    scorer: EpochScorer | None,
+    read: Callable[[pd.DataFrame], Inputs], inner: pd.DataFrame | None, settings: Training, scorer: EpochScorer | None
 ) -> Callable[[nn.Module], float] | None:
     """Return the function that scores a model on the inner rows, higher is better; None where no epoch is chosen.
 

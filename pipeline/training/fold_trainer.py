@@ -1,21 +1,25 @@
-"""A fold's model and its training: fine-tuned or stitched, it is trained, written and recorded in one way."""
+"""A fold's model: fine-tuned or stitched, it is trained, predicts and is recorded in one way."""
 
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
 from torch import nn
 
 from pipeline.artifacts.histories import HISTORY
+from pipeline.artifacts.paths import UNIT_PREDICTIONS
+from pipeline.artifacts.predictions import Predictions, write_predictions
+from pipeline.models.accelerators import accelerator_for
+from pipeline.models.batching import Inputs
+from pipeline.models.prediction import predict_logits
+from pipeline.params.encoders import Training
 from pipeline.reproducibility import derive_seed
 from pipeline.training.loop import train
-
-if TYPE_CHECKING:
-    from pipeline.params.encoders import Training
-    from pipeline.training_contracts import Objective
-    from pipeline.units.execution import Workspace
+from pipeline.training_contracts import Objective
+from pipeline.units.execution import Workspace
 
 
 @dataclass(frozen=True)
@@ -27,28 +31,40 @@ class Trainee:
 
     model: nn.Module
     parameter_groups: list[dict[str, Any]]
-    objective: "Objective"
+    objective: Objective
     evaluate: Callable[[nn.Module], float] | None
-    settings: "Training"
+    settings: Training
     seed: int
     save: Callable[[Path], None]
     counts: dict[str, Any]
 
 
-def train_and_record(workspace: "Workspace", trainee: Trainee) -> None:
+def train_and_record(workspace: Workspace, trainee: Trainee) -> None:
     """Train a fold's model in place and write it, with its history, into the workspace's result."""
     history = train(
-        trainee.model,
-        trainee.objective,
-        trainee.parameter_groups,
-        settings=trainee.settings,
-        seed=derive_seed(trainee.seed, "training"),
-        device=workspace.device,
-        checkpoints=workspace.checkpoints,
-        monitor=workspace,
-        evaluate=trainee.evaluate,
-    )
+        trainee.model, trainee.objective, trainee.parameter_groups, settings=trainee.settings,
+        seed=derive_seed(trainee.seed, "training"), device=workspace.device, checkpoints=workspace.checkpoints,
+        monitor=workspace, evaluate=trainee.evaluate,
+    )  # fmt: skip
     trainee.model.cpu()
     trainee.save(workspace.result)
-    record = {**asdict(history), **trainee.counts}
-    (workspace.result / HISTORY).write_text(json.dumps(record), encoding="utf-8")
+    (workspace.result / HISTORY).write_text(json.dumps({**asdict(history), **trainee.counts}), encoding="utf-8")
+
+
+def predict_and_record(
+    workspace: Workspace,
+    model: nn.Module,
+    inputs: Inputs,
+    rows: pd.DataFrame,
+    settings: Training,
+    fields: dict[str, Any],
+) -> None:
+    """Predict rows, as the model reads them, and write `predictions.parquet` into the workspace's result.
+
+    `rows` have `row_id, task, split, repeat, fold`; `fields` are the other ones of `Predictions`.
+    """
+    accelerator = accelerator_for(settings.precision, workspace.device)
+    model.to(accelerator.device)
+    with accelerator.autocast():
+        logits = predict_logits(model, inputs, settings.tokens_per_micro_batch, monitor=workspace)
+    write_predictions(Predictions(rows=rows, logits=logits, **fields), workspace.result / UNIT_PREDICTIONS)

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,9 +14,7 @@ from pipeline.errors.exceptions import MachineError
 from pipeline.models.accelerators import is_out_of_memory
 from pipeline.models.batching import micro_batches
 from pipeline.reproducibility import derive_seed
-
-if TYPE_CHECKING:
-    from pipeline.training_contracts import Objective, TrainingStep
+from pipeline.training_contracts import Objective, TrainingStep
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +24,7 @@ class RowsOfStep:
     """The rows of one optimizer step in micro-batches of at most `token_budget` padded tokens: a `TrainingStep`."""
 
     model: nn.Module
-    objective: "Objective"
+    objective: Objective
     accelerator: Accelerator
     rows: np.ndarray
     step: int
@@ -52,20 +49,20 @@ class RowsOfStep:
 
     def losses(self, number: int) -> dict[str, torch.Tensor]:
         """Return the losses of a micro-batch, each divided by its items in the whole step."""
-        weights = self.weights
+        # Anew for every micro-batch: a gradient that asks twice, or a resumed step, meets the same dropout.
         torch.manual_seed(derive_seed(self.seed, "dropout", self.step, number))
         device = self.accelerator.device
         batch = {name: tensor.to(device, non_blocking=True) for name, tensor in self.batches[number].items()}
         with self.accelerator.autocast():
             sums = self.objective.loss_sums(self.model, batch, self.progress)
-            return {name: total / weights[name] for name, total in sums.items()}
+            return {name: total / self.weights[name] for name, total in sums.items()}
 
     def backward(self, loss: torch.Tensor) -> None:
         """Add the gradient of a loss to that of the parameters."""
         self.accelerator.backward(loss)
 
 
-def plain(model: nn.Module, step: "TrainingStep") -> dict[str, float]:
+def plain(model: nn.Module, step: TrainingStep) -> dict[str, float]:
     """Accumulate the gradient of the sum of the losses and return their values."""
     totals: dict[str, torch.Tensor] = {}
     for number in range(len(step.batches)):
@@ -77,14 +74,9 @@ def plain(model: nn.Module, step: "TrainingStep") -> dict[str, float]:
 
 
 def smaller_budget(token_budget: int, error: Exception, *, longest: int, step: int, adapts: bool) -> int:
-    """Return half the tokens per micro-batch, or those of the longest row, after memory ran out.
+    """Return half the tokens per micro-batch, or those of the step's longest row, after memory ran out with `error`.
 
-    Args:
-        token_budget: with which memory ran out.
-        error: what was raised.
-        longest: tokens of the step's longest row.
-        step: its number, for messages.
-        adapts: whether smaller micro-batches are wanted: same rows, same steps, same rates.
+    `adapts` says whether smaller micro-batches are wanted: the same rows, steps and rates.
 
     Raises:
         MachineError: if they are not wanted, or a single row does not fit.
@@ -92,19 +84,13 @@ def smaller_budget(token_budget: int, error: Exception, *, longest: int, step: i
     """
     if not is_out_of_memory(error):
         raise error
-    if not adapts:
-        raise MachineError(
-            f"step {step}: out of memory with {token_budget} tokens per micro-batch, rows of up to "
-            f"{longest}. Lower tokens_per_micro_batch, or set out_of_memory: adapt.",
-            code="E403",
-        ) from error
-    if token_budget <= longest:
-        raise MachineError(
-            f"step {step}: out of memory with a single row of {longest} tokens. Lower max_length, "
-            "or set gradient_checkpointing.",
-            code="E403",
-        ) from error
-    torch.cuda.empty_cache()
-    smaller = max(token_budget // 2, longest)
-    log.warning("step %d: out of memory; going on with %d tokens per micro-batch", step, smaller)
-    return smaller
+    if adapts and token_budget > longest:
+        torch.cuda.empty_cache()
+        smaller = max(token_budget // 2, longest)
+        log.warning("step %d: out of memory; going on with %d tokens per micro-batch", step, smaller)
+        return smaller
+    size = f"{token_budget} tokens per micro-batch, rows of up to {longest}"
+    advice = "Lower tokens_per_micro_batch, or set out_of_memory: adapt."
+    if adapts:
+        size, advice = f"a single row of {longest} tokens", "Lower max_length, or set gradient_checkpointing."
+    raise MachineError(f"step {step}: out of memory with {size}. {advice}", code="E403") from error

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,14 +21,12 @@ from pipeline.errors.exceptions import DivergedError, InterruptedRun
 from pipeline.errors.failpoints import failpoint
 from pipeline.models.accelerators import accelerator_for, checkpoint_gradients
 from pipeline.models.batching import epoch_batches
+from pipeline.params.encoders import Training
 from pipeline.reproducibility import same_gradients
 from pipeline.training.gradient import RowsOfStep, plain, smaller_budget
 from pipeline.training.history import History
-
-if TYPE_CHECKING:
-    from pipeline.params.encoders import Training
-    from pipeline.training_contracts import Gradient, Hook, Monitor, Objective
-    from pipeline.units.checkpoints import Checkpoints
+from pipeline.training_contracts import Gradient, Hook, Monitor, Objective
+from pipeline.units.checkpoints import Checkpoints
 
 CURVE_POINTS = 200
 MAX_ROLLBACKS = 2
@@ -37,17 +35,17 @@ log = logging.getLogger(__name__)
 
 def train(
     model: nn.Module,
-    objective: "Objective",
+    objective: Objective,
     parameter_groups: list[dict[str, Any]],
     *,
-    settings: "Training",
+    settings: Training,
     seed: int,
     device: str = "auto",
-    checkpoints: "Checkpoints | None" = None,
-    monitor: "Monitor | None" = None,
+    checkpoints: Checkpoints | None = None,
+    monitor: Monitor | None = None,
     evaluate: Callable[[nn.Module], float] | None = None,
-    gradient: "Gradient" = plain,
-    hooks: "Sequence[Hook]" = (),
+    gradient: Gradient = plain,
+    hooks: Sequence[Hook] = (),
 ) -> History:
     """Train a model in place and return its history.
 
@@ -55,16 +53,11 @@ def train(
     without it with those of the last one; where a hook gives weights, with the hook's instead of the model's own.
 
     Args:
-        model: what is trained.
-        objective: rows, batches and loss.
-        parameter_groups: the optimizer's groups, each with `lr` and `weight_decay`.
-        settings: how to train.
+        parameter_groups: the optimizer's, each with `lr` and `weight_decay`.
         seed: of the order and of dropout.
         device: auto, cpu or cuda.
         checkpoints: where the state is kept and resumed from.
-        monitor: takes progress, asks to stop.
         evaluate: scores the model on rows it was not trained on and that score no fold.
-        gradient: how the gradient of a step comes about.
         hooks: what goes along; the first that gives weights at an epoch's end decides.
 
     Raises:
@@ -95,30 +88,28 @@ class _Loop:
 
     model: nn.Module
     optimizer: Any
-    objective: "Objective"
+    objective: Objective
     accelerator: Accelerator
-    settings: "Training"
+    settings: Training
     seed: int
-    gradient: "Gradient"
-    hooks: "Sequence[Hook]"
-    monitor: "Monitor | None"
-    checkpoints: "Checkpoints | None"
+    gradient: Gradient
+    hooks: Sequence[Hook]
+    monitor: Monitor | None
+    checkpoints: Checkpoints | None
 
     def __post_init__(self) -> None:
         settings, checkpoints = self.settings, self.checkpoints
         self.steps_per_epoch = -(-len(self.objective.lengths) // settings.batch_size)
         self.n_steps = self.steps_per_epoch * settings.epochs
-        self.factor = settings.schedule.build(
-            n_steps=self.n_steps, n_warmup_steps=round(settings.warmup_ratio * self.n_steps)
-        )
+        n_warmup_steps = round(settings.warmup_ratio * self.n_steps)
+        self.factor = settings.schedule.build(n_steps=self.n_steps, n_warmup_steps=n_warmup_steps)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.step = 0
         self.token_budget = settings.tokens_per_micro_batch
         self.repeatable = True
         self.history = History(token_budget=self.token_budget)
-        self.epoch_starts = (
-            checkpoints.beside("epoch_start") if checkpoints and settings.not_finite == "rollback" else None
-        )
+        rolls_back = settings.not_finite == "rollback"
+        self.epoch_starts = checkpoints.beside("epoch_start") if checkpoints and rolls_back else None
         self.window: list[dict[str, float]] = []
         self.best: dict[str, Any] | None = None
         self.saved_at = self.counted_at = self.started_at = time.monotonic()
@@ -126,8 +117,7 @@ class _Loop:
 
     def begin(self) -> None:
         """Go on from a checkpoint; without one try the longest rows: what memory lacks shows now, not hours later."""
-        state = None if self.checkpoints is None else self.checkpoints.load()
-        if self.checkpoints is not None and state is not None:
+        if self.checkpoints is not None and (state := self.checkpoints.load()) is not None:
             self.restore(state)
             share = 100 * self.step / self.n_steps
             log.info("%s: resumed at step %d of %d (%.0f %%)", self.checkpoints.name, self.step, self.n_steps, share)
@@ -151,13 +141,12 @@ class _Loop:
 
     def take_steps(self, epoch: int) -> None:
         """Take the steps of an epoch that are left, and a checkpoint whenever one is due."""
-        batches = epoch_batches(
-            self.objective.lengths, batch_size=self.settings.batch_size, seed=self.seed, epoch=epoch
-        )
+        lengths = self.objective.lengths
+        batches = epoch_batches(lengths, batch_size=self.settings.batch_size, seed=self.seed, epoch=epoch)
         self.model.train()
         for rows in batches[self.step - epoch * self.steps_per_epoch :]:
             losses = self.train_step(rows)
-            self.record(epoch, losses, int(self.objective.lengths[rows].sum()))
+            self.record(epoch, losses, int(lengths[rows].sum()))
             failpoint("step")
             self.checkpoint_if_due()
 
@@ -171,13 +160,12 @@ class _Loop:
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm)
         # With fp16 an infinite gradient is the scaler's business: it skips the step and lowers its scale.
         if not np.isfinite(loss) or (self.accelerator.scaler is None and not bool(torch.isfinite(norm))):
+            kept = "The last checkpoint and all finished units; no step was taken with this gradient."
             raise DivergedError(
                 f"step {self.step}: the loss and gradient must be finite, got loss {loss} and gradient norm {float(norm)} "
                 f"at learning rate {self.optimizer.param_groups[-1]['lr']:.1e}, rows {sorted(rows.tolist())}. "
-                "Halve the learning rate, use precision fp32 or bf16, or set not_finite: rollback.",
-                code="E501",
-                kept="The last checkpoint and all finished units; no step was taken with this gradient.",
-            )
+                "Halve the learning rate, use precision fp32 or bf16, or set not_finite: rollback.", code="E501", kept=kept,
+            )  # fmt: skip
         self.optimizer.step()
         return losses
 
@@ -197,10 +185,8 @@ class _Loop:
         """Return the losses of the rows once their gradient is there, in micro-batches as small as memory asks for."""
         while True:
             self.optimizer.zero_grad()
-            progress = self.step / self.n_steps
-            step = RowsOfStep(
-                self.model, self.objective, self.accelerator, rows, self.step, progress, self.seed, self.token_budget
-            )
+            where = self.step, self.step / self.n_steps, self.seed, self.token_budget
+            step = RowsOfStep(self.model, self.objective, self.accelerator, rows, *where)
             try:
                 with same_gradients(self.repeatable):
                     return self.gradient(self.model, step)
@@ -209,10 +195,9 @@ class _Loop:
                     self.repeatable = False
                     log.warning("step %d: this model's gradients may differ from run to run: %s", self.step, error)
                     continue
-                self.token_budget = self.history.token_budget = smaller_budget(
-                    self.token_budget, error, longest=int(self.objective.lengths[rows].max()), step=self.step,
-                    adapts=self.settings.out_of_memory == "adapt",
-                )  # fmt: skip
+                longest, adapts = int(self.objective.lengths[rows].max()), self.settings.out_of_memory == "adapt"
+                budget = smaller_budget(self.token_budget, error, longest=longest, step=self.step, adapts=adapts)
+                self.token_budget = self.history.token_budget = budget
 
     def record(self, epoch: int, losses: dict[str, float], n_tokens: int) -> None:
         """Note that a step was taken, where the history, hooks and the monitor know of it."""
@@ -226,14 +211,13 @@ class _Loop:
             self.history.add_step(self.step, epoch, self.window, self.optimizer.param_groups[-1]["lr"])
             self.window = []
         if self.monitor is not None:
-            speed = self.tokens_since_start / (time.monotonic() - self.started_at)
-            loss = sum(losses.values())
+            speed, loss = self.tokens_since_start / (time.monotonic() - self.started_at), sum(losses.values())
             self.monitor.progress(step=self.step, n_steps=self.n_steps, loss=loss, tokens_per_second=speed)
 
     def end_epoch(self, epoch: int, evaluate: Callable[[nn.Module], float] | None) -> None:
         """Score an epoch and keep its weights if they are the best, or those that a hook gives in their place."""
-        given = (hook.weights(evaluate) for hook in self.hooks)
-        averaged, trained = next((weights for weights in given if weights is not None), None), None
+        offered = (hook.weights(evaluate) for hook in self.hooks)
+        averaged, trained = next((weights for weights in offered if weights is not None), None), None
         if averaged is not None:
             trained = _copied(self.model.state_dict())
             self.model.load_state_dict(averaged)
@@ -249,10 +233,9 @@ class _Loop:
 
     def checkpoint_if_due(self) -> None:
         """Write a checkpoint if it is time, or if the monitor asks to stop, and then stop."""
-        code = self.monitor.stop_requested() if self.monitor is not None else None
-        if self.checkpoints is not None and (
-            code or time.monotonic() - self.saved_at >= self.settings.checkpoint_seconds
-        ):
+        code = None if self.monitor is None else self.monitor.stop_requested()
+        due = code or time.monotonic() - self.saved_at >= self.settings.checkpoint_seconds
+        if self.checkpoints is not None and due:
             self.checkpoints.save(self.step, self.state())
             self.saved_at = time.monotonic()
         if code:
@@ -269,16 +252,12 @@ class _Loop:
         self.count_seconds()
         scaler = self.accelerator.scaler
         return {
-            "step": self.step,
-            "token_budget": self.token_budget,
-            "window": self.window,
-            "history": vars(self.history),
-            "best": self.best,
-            "weights": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "step": self.step, "token_budget": self.token_budget, "window": self.window,
+            "history": vars(self.history), "best": self.best,
+            "weights": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
             "hooks": [hook.state() for hook in self.hooks],
-        }
+        }  # fmt: skip
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned."""

@@ -5,17 +5,16 @@ Clark et al., ELECTRA, 2020, appendix B (layer-wise decay), https://arxiv.org/ab
 """
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
-if TYPE_CHECKING:
-    from pipeline.params.encoders import Training
+from pipeline.params.encoders import Training
 
 LAYER = re.compile(r"(?:^|\.)(?:layers?|h|block|blocks|albert_layer_groups)\.(\d+)\.")
 
 
-def parameter_groups(backbone: nn.Module, readout: nn.Module, settings: "Training") -> list[dict[str, Any]]:
+def parameter_groups(backbone: nn.Module, readout: nn.Module, settings: Training) -> list[dict[str, Any]]:
     """Return optimizer groups with `name`, `params`, `lr` and `weight_decay`; each trainable parameter is in exactly one.
 
     The top layer learns at `learning_rate`, each one below at `layer_decay` times the rate above it, embeddings lowest;

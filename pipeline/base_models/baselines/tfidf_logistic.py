@@ -6,6 +6,7 @@ blanks; for pairs, how far the two texts overlap.
 """
 
 import warnings
+from contextlib import suppress
 from typing import Literal
 
 import numpy as np
@@ -87,11 +88,9 @@ class TfidfLogistic:
                 vectorizer = TfidfVectorizer(
                     **options, min_df=min_df, sublinear_tf=True, max_features=self.max_features, dtype=np.float32
                 )
-                try:
+                with suppress(ValueError):
                     fitted.append(vectorizer.fit(texts))
                     break
-                except ValueError:
-                    continue
         return fitted
 
     def _features(self, rows: pd.DataFrame) -> sparse.csr_matrix:
@@ -111,8 +110,7 @@ class TfidfLogistic:
             left, right = vectorizer.transform(first), vectorizer.transform(second)
             columns.append(np.asarray(left.multiply(right).sum(axis=1)).ravel())
         pairs = list(zip(first, second, strict=True))
-        columns.append(np.array([_share(set(a), set(b)) for a, b in pairs]))
-        columns.append(np.array([_share(set(a.split()), set(b.split())) for a, b in pairs]))
+        columns += [np.array([_share(set(split(a)), set(split(b))) for a, b in pairs]) for split in (list, str.split)]
         lengths = np.log1p([[len(a), len(b)] for a, b in pairs])
         difference = lengths[:, 0] - lengths[:, 1]
         return np.column_stack([*columns, difference, np.abs(difference)])

@@ -27,11 +27,11 @@ class CrossAttention(nn.Module):
         queries, *others = [project(side) for project, side in zip(self.project, states, strict=True)]
         # A row of padding only may look at all of it: a softmax over no key at all is NaN.
         padding = (attention_mask == 0) & attention_mask.any(dim=1, keepdim=True)  # (B, T)
-        found = [
+        attended = [
             attend(queries, other, other, key_padding_mask=padding, need_weights=False)[0]  # (B, T, F)
             for attend, other in zip(self.attend, others, strict=True)
         ]
-        return torch.cat([states[0], *found], dim=-1)  # (B, T, H_0 + F x others)
+        return torch.cat([states[0], *attended], dim=-1)  # (B, T, H_0 + F x others)
 
 
 def build(*, sizes: Sequence[int], hidden_size: int = 128, n_heads: int = 4) -> nn.Module:

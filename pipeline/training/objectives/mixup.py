@@ -18,7 +18,7 @@ from pipeline.errors.exceptions import ParamsError
 
 
 def build(
-    *, loss: Any, alpha: float = 0.2, layer: Literal["last", "embeddings"] = "last"
+    *, loss: Callable[..., torch.Tensor], alpha: float = 0.2, layer: Literal["last", "embeddings"] = "last"
 ) -> Callable[[Any, dict[str, torch.Tensor], float], torch.Tensor]:
     """Return the objective (model, batch, progress) -> summed loss.
 
@@ -39,8 +39,7 @@ def build(
         share = draw_shares(len(labels), alpha).to(labels.device)
         partner = torch.randperm(len(labels)).to(labels.device)
         logits = (mixed_last if layer == "last" else mixed_embeddings)(model, batch, partner, share)
-        total: torch.Tensor = (share * loss(logits, labels) + (1 - share) * loss(logits, labels[partner])).sum()
-        return total
+        return (share * loss(logits, labels) + (1 - share) * loss(logits, labels[partner])).sum()
 
     return loss_sum
 
@@ -87,14 +86,14 @@ def mixed_embeddings(
     model: Any, batch: dict[str, torch.Tensor], partner: torch.Tensor, share: torch.Tensor
 ) -> torch.Tensor:
     """Return the logits (B, C) of mixed token vectors, in which padding is zero."""
-    own = batch["attention_mask"].bool()
+    mask = batch["attention_mask"].bool()  # of the row's own tokens
     inputs = {**batch, "attention_mask": united(batch["attention_mask"], partner, share)}
     # Where only the partner has a token, its id stands: roberta counts positions by the ids that are no padding.
     for name in ("input_ids", "token_type_ids"):
-        inputs[name] = torch.where(own | (inputs["attention_mask"] == 0), batch[name], batch[name][partner])
+        inputs[name] = torch.where(mask | (inputs["attention_mask"] == 0), batch[name], batch[name][partner])
 
     def change(vectors: torch.Tensor) -> torch.Tensor:
-        return mix(vectors.masked_fill(~own.unsqueeze(-1), 0.0), partner, share)
+        return mix(vectors.masked_fill(~mask.unsqueeze(-1), 0.0), partner, share)
 
     with model.changed_embeddings(change):
         logits: torch.Tensor = model(inputs)

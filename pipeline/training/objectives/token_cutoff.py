@@ -17,7 +17,7 @@ from pipeline.errors.exceptions import ParamsError
 
 def build(
     *,
-    loss: Any,
+    loss: Callable[..., torch.Tensor],
     mode: Literal["token", "span", "feature"] = "token",
     ratio: float = 0.1,
     n_views: int = 1,
@@ -48,13 +48,11 @@ def build(
     def loss_sum(model: Any, batch: dict[str, torch.Tensor], progress: float) -> torch.Tensor:
         labels = batch["labels"]
         words = (batch["attention_mask"] == 1) & ~batch["special_tokens_mask"]  # (B, T)
-        whole, views = model(batch), []
+        whole = model(batch)
         with model.changed_embeddings(lambda vectors: cut(vectors, words, mode=mode, ratio=ratio)):
-            for _ in range(n_views):
-                views.append(model(batch))
+            views = [model(batch) for _ in range(n_views)]
         of_views = torch.stack([loss(logits, labels) for logits in views]).mean(dim=0)  # (B,)
-        total: torch.Tensor = (loss(whole, labels) + alpha * of_views + beta * divergence([whole, *views])).sum()
-        return total
+        return (loss(whole, labels) + alpha * of_views + beta * divergence([whole, *views])).sum()
 
     return loss_sum
 
@@ -68,21 +66,22 @@ def cut(vectors: torch.Tensor, words: torch.Tensor, *, mode: str, ratio: float) 
     return vectors.masked_fill(erased, 0.0)
 
 
-def draw(places: torch.Tensor, *, ratio: float, together: bool = False) -> torch.Tensor:
-    """Return which of the places (B, P) of each row are drawn: a share rounded up, but not all; `together` in one run.
+def draw(positions: torch.Tensor, *, ratio: float, together: bool = False) -> torch.Tensor:
+    """Return which of the positions (B, P) of each row are drawn: a share rounded up, but not all; `together` in one run.
 
     >>> draw(torch.tensor([[True] * 5 + [False], [True] + [False] * 5]), ratio=0.3).sum(dim=1).tolist()
     [2, 0]
     """
-    n_places = places.sum(dim=1, keepdim=True)  # (B, 1)
-    n_drawn = (ratio * n_places.double() - 1e-9).ceil().clamp(min=0).minimum((n_places - 1).clamp(min=0))
+    n_positions = positions.sum(dim=1, keepdim=True)  # (B, 1)
+    n_drawn = (ratio * n_positions.double() - 1e-9).ceil().clamp(min=0).minimum((n_positions - 1).clamp(min=0))
     if together:
-        chance = torch.rand(len(places), 1, dtype=torch.float64, device=places.device)
-        start = (chance * (n_places - n_drawn + 1)).floor()
-        number = places.cumsum(dim=1) - 1  # of each place in its row
-        return places & (number >= start) & (number < start + n_drawn)
-    chances = torch.rand(places.shape, device=places.device).masked_fill(~places, 2.0)
-    return places & (chances.argsort(dim=1).argsort(dim=1) < n_drawn)
+        chance = torch.rand(len(positions), 1, dtype=torch.float64, device=positions.device)
+        start = (chance * (n_positions - n_drawn + 1)).floor()
+        number = positions.cumsum(dim=1) - 1  # of each position in its row
+        return positions & (number >= start) & (number < start + n_drawn)
+    # The chances' ranks, not a threshold: the number drawn is exact. What may not be drawn ranks last.
+    chances = torch.rand(positions.shape, device=positions.device).masked_fill(~positions, 2.0)
+    return positions & (chances.argsort(dim=1).argsort(dim=1) < n_drawn)
 
 
 def divergence(logits: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -92,6 +91,7 @@ def divergence(logits: Sequence[torch.Tensor]) -> torch.Tensor:
     >>> divergence([certain, certain]).item(), round(divergence([certain, -certain]).item(), 4)
     (0.0, 0.6931)
     """
-    each = torch.stack([one.float().log_softmax(dim=-1) for one in logits])  # (V, B, C)
-    mean = each.exp().mean(dim=0).clamp(min=torch.finfo(torch.float32).tiny).log()  # (B, C)
-    return (each.exp() * (each - mean)).sum(dim=-1).mean(dim=0)
+    views = torch.stack([view.float().log_softmax(dim=-1) for view in logits])  # (V, B, C)
+    # A label that all views rule out has the mean 0, and 0 times its logarithm would be NaN.
+    mean = views.exp().mean(dim=0).clamp(min=torch.finfo(torch.float32).tiny).log()  # (B, C)
+    return (views.exp() * (views - mean)).sum(dim=-1).mean(dim=0)

@@ -7,13 +7,14 @@ stay, so that a step may be cut into micro-batches.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 
 from pipeline.errors.exceptions import ParamsError
-from pipeline.training.unlabelled import ORIGINAL, VARIANT, part
+from pipeline.training.classification import ORIGINAL, VARIANT, part
 
 READS = "unlabelled"
 SCALE = 5  # of log and exp: they start or end at exp(-5)
@@ -23,7 +24,7 @@ SCALE = 5  # of log and exp: they start or end at exp(-5)
 class Uda:
     """The objective; a batch carries `ratio` unlabelled rows per labelled one."""
 
-    loss: Any
+    loss: Callable[..., torch.Tensor]
     n_outputs: int
     tsa: str
     weight: float
@@ -43,13 +44,12 @@ class Uda:
         variants = model(part(batch, VARIANT))
         differences = inconsistency(originals, variants, temperature=self.temperature, confidence=self.confidence)
         # The mean over the unlabelled rows, times the labelled rows: the loop divides by these.
-        total: torch.Tensor = losses.sum() + self.weight * differences.sum() * (len(labels) / len(differences))
-        return total
+        return losses.sum() + self.weight * differences.sum() * (len(labels) / len(differences))
 
 
 def build(
     *,
-    loss: Any,
+    loss: Callable[..., torch.Tensor],
     n_outputs: int,
     tsa: Literal["none", "linear", "log", "exp"] = "none",
     weight: float = 1.0,
@@ -89,11 +89,7 @@ def threshold(tsa: str, progress: float, *, n_outputs: int) -> float:
     >>> [round(threshold(name, 0.5, n_outputs=2), 3) for name in ("log", "linear", "exp")]
     [0.959, 0.75, 0.541]
     """
-    share = {
-        "linear": progress,
-        "log": 1 - math.exp(-SCALE * progress),
-        "exp": math.exp(SCALE * (progress - 1)),
-    }[tsa]
+    share = {"linear": progress, "log": 1 - math.exp(-SCALE * progress), "exp": math.exp(SCALE * (progress - 1))}[tsa]
     return share * (1 - 1 / n_outputs) + 1 / n_outputs
 
 
@@ -102,13 +98,7 @@ def inconsistency(
 ) -> torch.Tensor:
     """Return KL(sharpened prediction of the original || that of the variant), float32 (U,), 0 where not confident.
 
-    No gradient reaches the originals.
-
-    Args:
-        originals: logits (U, C).
-        variants: logits (U, C).
-        temperature: the originals' logits are divided by it.
-        confidence: the largest probability, before sharpening, that counts.
+    Both are logits (U, C); no gradient reaches the originals. `confidence` is compared with probabilities before sharpening.
     """
     originals = originals.detach().float()
     targets = (originals / temperature).log_softmax(dim=-1)

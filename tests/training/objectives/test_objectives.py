@@ -17,10 +17,9 @@ from pipeline.errors.exceptions import DataError, InterruptedRun, ParamsError
 from pipeline.models.batching import Encoded, encode_rows
 from pipeline.models.classifier import TextClassifier, build_classifier, special_ids
 from pipeline.params.encoders import Encoder
-from pipeline.training.classification import Classification
+from pipeline.training.classification import Classification, WithUnlabelled
 from pipeline.training.loop import train
 from pipeline.training.objectives import mixup, token_cutoff, uda
-from pipeline.training.unlabelled import WithUnlabelled
 from pipeline.units.checkpoints import Checkpoints
 from tests.small import TEXTS, encoder, frame
 from tests.training.regression import StopAt
