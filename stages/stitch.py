@@ -17,13 +17,7 @@ def main() -> None:
         check_stage(stitch_need(params.stitch, params.encoders, places_of(folds), **common))
         from pipeline.stitch.stitching import stitch  # imports torch: only once params are known to be right
 
-        stitch(
-            params,
-            read_table(),
-            folds,
-            recipe=recipe,
-            folder=OUT / "stitch",
-        )
+        stitch(params, read_table(), folds, recipe=recipe, folder=OUT / "stitch")
 
 
 if __name__ == "__main__":

@@ -164,13 +164,7 @@ def dry_run(params: "Params", *, n_steps: int) -> Iterator[str]:
 
 
 def measure(
-    *,
-    job: FoldJob,
-    settings: "Encoder",
-    n_outputs: int,
-    run: "Run",
-    n_steps: int,
-    more: dict[str, pd.DataFrame],
+    *, job: FoldJob, settings: "Encoder", n_outputs: int, run: "Run", n_steps: int, more: dict[str, pd.DataFrame]
 ) -> Measured:
     """Train an encoder for two steps of its longest rows and then for `n_steps` as they come, and return what that took.
 
