@@ -41,8 +41,7 @@ class EpochScorer:
 
     def score(self, targets: np.ndarray, logits: np.ndarray) -> float:
         """Return the score of logits (N, C), higher is better."""
-        score = self.metric.score(targets, self.kind.values(logits))
-        return score if self.metric.higher_is_better else -score
+        return self.metric.sign * self.metric.score(targets, self.kind.values(logits))
 
 
 def epoch_scorer(
