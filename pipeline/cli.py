@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-from pipeline.artifacts.paths import METRICS, REPORT_PAGE, SCORES, SUBMISSION
+from pipeline.artifacts.paths import METRICS, REPORT_PAGE, SUBMISSION
 from pipeline.errors.exceptions import MachineError
 from pipeline.params.loading import load_params
 from pipeline.stage_run import exit_on_error
@@ -68,10 +68,11 @@ def demo(folder: Annotated[Path, typer.Argument()] = Path("data/demo")) -> None:
 def show() -> None:
     """Print the scores, and where the submission and the report lie."""
     from pipeline.artifacts.files import read_json
+    from pipeline.artifacts.scores import read_scores
     from pipeline.report.terminal import scores_text
 
     with exit_on_error():
-        scores, metrics = read_json(SCORES)["tasks"], read_json(METRICS)
+        scores, metrics = read_scores(), read_json(METRICS)
         for task, task_scores in scores.items():
             typer.echo(f"\n{scores_text(task, task_scores)}")
         if len(scores) > 1:

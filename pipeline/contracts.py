@@ -269,6 +269,11 @@ class Metric(Protocol):
     higher_is_better: bool
     reads: Literal["labels", "probabilities"]  # what the score depends on: decisions, or the probabilities themselves
 
+    @property
+    def sign(self) -> int:
+        """1 where a higher score is better, else -1: the score times it is better the higher it is."""
+        return 1 if self.higher_is_better else -1
+
     def score(self, labels: np.ndarray, probabilities: np.ndarray) -> float:
         """Return the score of probabilities (N, C) against int labels (N,)."""
 

@@ -1,8 +1,11 @@
 """Write the report, one self-contained page, and the learning curves for `dvc plots`."""
 
+from pipeline.artifacts.folds import read_folds
+
 from pipeline.artifacts.copies import SUMMARY
 from pipeline.artifacts.files import read_json, write_atomically, write_bytes
-from pipeline.artifacts.paths import AUDIT, LEARNING_CURVES, REPORT_PAGE, SCORES, SUBMISSION
+from pipeline.artifacts.paths import AUDIT, LEARNING_CURVES, REPORT_PAGE, SUBMISSION
+from pipeline.artifacts.scores import read_scores
 from pipeline.artifacts.table import read_folds, read_table
 from pipeline.errors.failpoints import failpoint
 from pipeline.report.figures import learning_curves_csv
@@ -16,7 +19,7 @@ from pipeline.stage_run import stage_run
 def main() -> None:
     """Run the stage."""
     with stage_run() as params:
-        scores, folds = read_json(SCORES), read_folds()
+        scores, folds = read_scores(), read_folds()
         histories = read_histories("finetune", params.encoders)
         leaks = find_leaks(params)
         page = render(

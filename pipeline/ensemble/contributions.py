@@ -18,26 +18,25 @@ import numpy as np
 
 from pipeline import components
 from pipeline.contracts import Metric, Stacker
-from pipeline.ensemble.comparison import Comparison, Key, compare
+from pipeline.ensemble.intervals import Comparison, compare
 from pipeline.ensemble.scoring import error_agreement
 from pipeline.ensemble.stacking import Ensemble, Members, build_ensemble
 from pipeline.reproducibility import derive_seed
 
 Ladder = Mapping[str, Callable[[], Stacker]]
+Key = tuple[str, str]  # of a candidate: what it is, and its name
 REFIT_NUMBERS = 50_000_000  # what refits may read in all: lightgbm takes 1.6 s per million, greedy 0.2
 logger = logging.getLogger(__name__)
 
 
 def keep(members: Members, names: Sequence[str]) -> Members:
     """Return the same rows with only the named members, in the order of the names."""
-    places = [members.names.index(name) for name in names]
+    positions = [members.names.index(name) for name in names]
     return replace(
-        members,
-        names=list(names),
-        out_of_fold=members.out_of_fold.take(places, axis=2),
-        holdout_probabilities=members.holdout_probabilities.take(places, axis=1),
-        test_probabilities=members.test_probabilities.take(places, axis=1),
-    )
+        members, names=list(names), out_of_fold=members.out_of_fold.take(positions, axis=2),
+        holdout_probabilities=members.holdout_probabilities.take(positions, axis=1),
+        test_probabilities=members.test_probabilities.take(positions, axis=1),
+    )  # fmt: skip
 
 
 def leave_out_rung(members: Members, *, chosen: str, ladder: Iterable[str], n_left_out: int) -> str:
@@ -66,17 +65,9 @@ def cross_fitted(members: Members, build: Callable[[], Stacker]) -> np.ndarray:
 
 
 def describe_stitching(
-    members: Members,
-    ensemble: Ensemble,
-    *,
-    parents: Mapping[str, list[str]],
-    everyone: Members,
-    ladder: Ladder,
-    metric: Metric,
-    tune: bool,
-    n_bootstrap: int,
-    seed: int,
-) -> dict[str, Any] | None:
+    members: Members, ensemble: Ensemble, *, parents: Mapping[str, list[str]], everyone: Members, ladder: Ladder,
+    metric: Metric, tune: bool, n_bootstrap: int, seed: int,
+) -> dict[str, Any] | None:  # fmt: skip
     """Return one task's `stitching` of scores.json, or None without stitched members.
 
     Args:
@@ -97,16 +88,16 @@ def describe_stitching(
     build = ladder.get(rung) or partial(components.build, "stackers", rung, metric=metric, seed=seed)
     singles = dict.fromkeys([*parents, *(encoder for group in parents.values() for encoder in group)])
     candidates: dict[Key, np.ndarray] = {
-        **{("ensemble", key): one.out_of_fold.mean(axis=0) for key, (_, one) in ensembles.items()},
+        **{("ensemble", key): blend.out_of_fold.mean(axis=0) for key, (_, blend) in ensembles.items()},
         **{("model", name): everyone.out_of_fold[:, :, everyone.names.index(name)].mean(axis=0) for name in singles},
         **_left_out(members, list(parents), build, rung),
     }
     options: dict[str, Any] = {"metric": metric, "n_resamples": n_bootstrap, "seed": derive_seed(seed, members.task)}
-    compared, outside = compare(members.train, candidates, **options), None
+    compared = compare(members.train.labels, candidates, clusters=members.train.clusters, **options)
+    splits: dict[str, Comparison | None] = {"oof": compared, "holdout": None}
     if members.holdout.ids:
-        blends = {("ensemble", key): one.holdout for key, (_, one) in ensembles.items()}
-        outside = compare(members.holdout, blends, **options)
-    splits = {"oof": compared, "holdout": outside}
+        blends = {("ensemble", key): blend.holdout for key, (_, blend) in ensembles.items()}
+        splits["holdout"] = compare(members.holdout.labels, blends, clusters=members.holdout.clusters, **options)
     return {
         "with_pairs": _ensemble_record("with", ensembles, splits),
         "without_pairs": _ensemble_record("without", ensembles, splits),
@@ -122,25 +113,25 @@ def _ensemble_record(
     if key not in ensembles:
         return None
     members, ensemble = ensembles[key]
-    scores = {split: found and found.score(("ensemble", key)) for split, found in splits.items()}
+    scores = {split: compared and compared.score(("ensemble", key)) for split, compared in splits.items()}
     return {"n_models": len(members.names), "chosen": ensemble.chosen, **scores}
 
 
 def _difference(splits: Mapping[str, Comparison | None]) -> dict[str, Any]:
     both = ("ensemble", "with"), ("ensemble", "without")
-    return {split: found and asdict(found.gain(*both)) for split, found in splits.items()}
+    return {split: compared and asdict(compared.gain(*both)) for split, compared in splits.items()}
 
 
 def _left_out(members: Members, names: list[str], build: Callable[[], Stacker], rung: str) -> dict[Key, np.ndarray]:
     """Return the rung with all members, and without each of the named ones; nothing of a single member."""
     if len(members.names) < 2:
         return {}
-    found: dict[Key, np.ndarray] = {("all", ""): cross_fitted(members, build)}
+    blends: dict[Key, np.ndarray] = {("all", ""): cross_fitted(members, build)}
     for number, name in enumerate(names, start=1):
         rest = keep(members, [other for other in members.names if other != name])
-        found["without", name] = cross_fitted(rest, build)
+        blends["without", name] = cross_fitted(rest, build)
         logger.info("task %s: %s without %s (%d of %d)", members.task, rung, name, number, len(names))
-    return found
+    return blends
 
 
 def _model_record(
@@ -149,7 +140,6 @@ def _model_record(
     model, keys = ("model", name), [("model", encoder) for encoder in encoders]
     better = compared.best(keys)
     errors = [members.kind.errors(members.train.labels, candidates[key]) for key in (model, *keys)]
-    agreement = error_agreement(errors)[0][1:]
     left_out = ("without", name)
     return {
         "name": name,
@@ -158,6 +148,6 @@ def _model_record(
         **compared.score(model),
         "parents": {encoder: compared.scores[key] for encoder, key in zip(encoders, keys, strict=True)},
         "gain": {"over": better[1], **asdict(compared.gain(model, better))},
-        "error_correlation": dict(zip(encoders, agreement, strict=True)),
+        "error_correlation": dict(zip(encoders, error_agreement(errors)[0][1:], strict=True)),
         "adds": asdict(compared.gain(("all", ""), left_out)) if left_out in compared.scores else None,
     }

@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations_with_replacement
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
 from pipeline.contracts import Metric, Stacker, TaskKind
-from pipeline.ensemble.intervals import bootstrap_scores, interval
+from pipeline.ensemble.intervals import compare
 from pipeline.params.fields import Component
 from pipeline.reproducibility import derive_seed
 
@@ -42,8 +42,9 @@ class Plan:
 def build_ladder(rungs: Sequence[Component], *, metric: Metric, seed: int) -> dict[str, Callable[[], Stacker]]:
     """Return by name what builds each rung, simplest first; a stacker listed again is called `<name>-2`, and so on."""
     ladder: dict[str, Callable[[], Stacker]] = {}
-    for position, rung in enumerate(rungs):
-        number = [one.name for one in rungs[: position + 1]].count(rung.name)
+    names = [rung.name for rung in rungs]
+    for position, rung in enumerate(rungs, start=1):
+        number = names[:position].count(rung.name)
         name = rung.name if number == 1 else f"{rung.name}-{number}"
         ladder[name] = partial(rung.build, metric=metric, seed=derive_seed(seed, "stacker", name))
     return ladder
@@ -66,13 +67,14 @@ def cross_fit(
     """
     n_folds, (n_rows, _, n_outputs) = int(folds.max()) + 1, probabilities.shape
     worlds = np.full((n_folds, n_rows, n_outputs), 1 / n_outputs)
-    for one, other in combinations_with_replacement(range(n_folds), 2):
-        rest = (folds != one) & (folds != other)
+    # One fit without folds j and k serves both: row j of world k and row k of world j. So K (K + 1) / 2 fits, not K^2.
+    for first, second in combinations_with_replacement(range(n_folds), 2):
+        rest = (folds != first) & (folds != second)
         if not rest.any():
             continue
         stacker = build()
         stacker.fit(probabilities[rest], labels[rest])
-        for world, fold in {(one, other), (other, one)}:
+        for world, fold in {(first, second), (second, first)}:
             worlds[world, folds == fold] = stacker.predict(probabilities[folds == fold])
     return worlds
 
@@ -82,38 +84,36 @@ def own_folds(worlds: np.ndarray, folds: np.ndarray) -> np.ndarray:
     return worlds[folds, np.arange(len(folds))]
 
 
+class Choosing(TypedDict):
+    """What choices depend on besides rows: the kind of task, what is to be good, and whether to tune the decision."""
+
+    kind: TaskKind
+    metric: Metric
+    tune: bool
+
+
 def make_plan(
-    labels: np.ndarray,
-    candidates: Sequence[np.ndarray],
-    folds: np.ndarray,
-    *,
-    clusters: np.ndarray,
-    kind: TaskKind,
-    metric: Metric,
-    tune: bool,
-    seed: int,
-) -> Plan:
-    """Choose the rung and the decision from cross-fitted predictions.
+    labels: np.ndarray, candidates: Sequence[np.ndarray], folds: np.ndarray, *, clusters: np.ndarray, seed: int,
+    **choosing: Unpack[Choosing],
+) -> Plan:  # fmt: skip
+    """Choose the rung and, where that can help, the decision from cross-fitted predictions.
 
     Args:
         labels: int array (N,).
         candidates: per rung, simplest first, cross-fitted probabilities (R, N, C) of R repeats.
         folds: int array (R, N).
         clusters: array (N,); rows that share a value are resampled together.
-        kind: of the task.
-        metric: what is to be good.
-        tune: whether to try to tune the decision, where that can help.
         seed: of the bootstrap.
+        choosing: kind of task, metric, and whether to try to tune the decision.
     """
+    kind, metric = choosing["kind"], choosing["metric"]
     means = [candidate.mean(axis=0) for candidate in candidates]
     rung = choose_rung(labels, means, clusters=clusters, metric=metric, seed=derive_seed(seed, "rung"))
-    if not (tune and kind.can_tune(means[rung], metric=metric)):
+    if not (choosing["tune"] and kind.can_tune(means[rung], metric=metric)):
         return Plan(rung, None)
-    chosen = candidates[rung]
-    decision = tune_decision(
-        labels, chosen, folds, clusters=clusters, kind=kind, metric=metric, seed=derive_seed(seed, "decision")
-    )
-    return Plan(rung, decision)
+    own_seed = derive_seed(seed, "decision")
+    options: dict[str, Any] = {"clusters": clusters, "kind": kind, "metric": metric, "seed": own_seed}
+    return Plan(rung, tune_decision(labels, candidates[rung], folds, **options))
 
 
 def choose_rung(
@@ -121,66 +121,43 @@ def choose_rung(
 ) -> int:
     """Return the position of the simplest (first) candidate within one standard error of the best.
 
-    The standard error is that of the paired bootstrap difference to the best. A candidate without a score (NaN) is
-    never chosen, but where all are without one the first is.
+    The standard error is that of the paired bootstrap difference to the best: candidates score the same rows, so their
+    errors largely cancel. A candidate without a score (NaN) is never chosen, but where all are without one the first is.
     """
     if len(candidates) == 1:
         return 0
-    sign = 1 if metric.higher_is_better else -1
-    scores = np.nan_to_num([sign * metric.score(labels, one) for one in candidates], nan=-np.inf)
-    best = int(np.argmax(scores))
-    resampled = bootstrap_scores(
-        labels, candidates, metric=metric, clusters=clusters, n_resamples=N_RESAMPLES, seed=seed
-    )
-    errors = [interval(0.0, resampled[best] - row).standard_error for row in resampled]
-    return next(place for place in range(best + 1) if place == best or scores[best] - scores[place] <= errors[place])
+    by_position = dict(enumerate(candidates))
+    compared = compare(labels, by_position, metric=metric, clusters=clusters, n_resamples=N_RESAMPLES, seed=seed)
+    best: int = compared.best(by_position)
+    simpler = [compared.gain(best, position) for position in range(best)]
+    return next((rung for rung, lost in enumerate(simpler) if lost.value <= lost.standard_error), best)
 
 
 def tune_decision(
-    labels: np.ndarray,
-    probabilities: np.ndarray,
-    folds: np.ndarray,
-    *,
-    clusters: np.ndarray,
-    kind: TaskKind,
-    metric: Metric,
-    seed: int,
-) -> Decision:
+    labels: np.ndarray, probabilities: np.ndarray, folds: np.ndarray, *, clusters: np.ndarray, kind: TaskKind,
+    metric: Metric, seed: int,
+) -> Decision:  # fmt: skip
     """Return scales found on all rows, used only if scales found on the other folds gain more than one standard error.
 
     Args:
-        labels: int array (N,).
+        labels, clusters: arrays (N,).
         probabilities: array (R, N, C) of R repeats.
         folds: int array (R, N).
-        clusters: array (N,).
         kind: of the task.
         metric: one that the decision can serve.
         seed: of the bootstrap.
     """
-    plain = probabilities.mean(axis=0)
-    pairs = zip(probabilities, folds, strict=True)
-    tuned = np.mean(
-        [_cross_fit_decision(labels, one, numbers, kind=kind, metric=metric) for one, numbers in pairs], axis=0
-    )
-    resampled = bootstrap_scores(
-        labels, [plain, tuned], metric=metric, clusters=clusters, n_resamples=N_RESAMPLES, seed=seed
-    )
-    sign = 1 if metric.higher_is_better else -1
-    gain = sign * (metric.score(labels, tuned) - metric.score(labels, plain))
-    standard_error = interval(gain, resampled[1] - resampled[0]).standard_error
-    scales = kind.fit_decision(labels, plain, metric=metric)
-    return Decision(bool(gain > standard_error), scales, float(gain), standard_error)
-
-
-def _cross_fit_decision(
-    labels: np.ndarray, probabilities: np.ndarray, folds: np.ndarray, *, kind: TaskKind, metric: Metric
-) -> np.ndarray:
-    result = np.empty_like(probabilities)
-    for fold in np.unique(folds):
-        inside = folds == fold
-        scales = kind.fit_decision(labels[~inside], probabilities[~inside], metric=metric)
-        result[inside] = kind.apply_decision(probabilities[inside], scales)
-    return result
+    plain, tuned = probabilities.mean(axis=0), np.empty_like(probabilities)
+    for repeat, (values, numbers) in enumerate(zip(probabilities, folds, strict=True)):
+        for fold in np.unique(numbers):
+            inside = numbers == fold
+            # Scales found on a row's own fold would flatter it: those of the other folds say what tuning is worth.
+            scales = kind.fit_decision(labels[~inside], values[~inside], metric=metric)
+            tuned[repeat, inside] = kind.apply_decision(values[inside], scales)
+    candidates = {"plain": plain, "tuned": tuned.mean(axis=0)}
+    compared = compare(labels, candidates, metric=metric, clusters=clusters, n_resamples=N_RESAMPLES, seed=seed)
+    gain, scales = compared.gain("tuned", "plain"), kind.fit_decision(labels, plain, metric=metric)
+    return Decision(bool(gain.value > gain.standard_error), scales, float(gain.value), gain.standard_error)
 
 
 def decide(probabilities: np.ndarray, plan: Plan, *, kind: TaskKind) -> np.ndarray:
@@ -191,33 +168,18 @@ def decide(probabilities: np.ndarray, plan: Plan, *, kind: TaskKind) -> np.ndarr
 
 
 def cross_fit_plan(
-    labels: np.ndarray,
-    worlds: Sequence[np.ndarray],
-    folds: np.ndarray,
-    *,
-    clusters: np.ndarray,
-    kind: TaskKind,
-    metric: Metric,
-    tune: bool,
-    seed: int,
-) -> np.ndarray:
+    labels: np.ndarray, worlds: Sequence[np.ndarray], folds: np.ndarray, *, clusters: np.ndarray, seed: int,
+    **choosing: Unpack[Choosing],
+) -> np.ndarray:  # fmt: skip
     """Return one repeat's predictions (N, C), every choice for a fold made in the world without that fold.
 
-    Args:
-        labels: int array (N,).
-        worlds: per rung, what `cross_fit` returned.
-        folds: int array (N,), numbered 0 to K - 1.
-        clusters: array (N,).
-        kind: of the task.
-        metric: what is to be good.
-        tune: whether to try to tune the decision.
-        seed: of the bootstraps.
+    `worlds` holds per rung what `cross_fit` returned; `folds` (N,) are numbered 0 to K - 1; the rest as in `make_plan`.
     """
     result = np.empty_like(worlds[0][0])
     for fold in range(len(worlds[0])):
         inside = folds == fold
         seen = [world[fold][~inside][None] for world in worlds]
-        others: dict[str, Any] = {"clusters": clusters[~inside], "seed": derive_seed(seed, fold)}
-        plan = make_plan(labels[~inside], seen, folds[~inside][None], kind=kind, metric=metric, tune=tune, **others)
-        result[inside] = decide(worlds[plan.rung][fold][inside], plan, kind=kind)
+        rest: dict[str, Any] = {"clusters": clusters[~inside], "seed": derive_seed(seed, fold)}
+        plan = make_plan(labels[~inside], seen, folds[~inside][None], **rest, **choosing)
+        result[inside] = decide(worlds[plan.rung][fold][inside], plan, kind=choosing["kind"])
     return result

@@ -1,7 +1,8 @@
-"""Intervals of a score: bootstrap over clusters of rows, and of a score on rows not seen."""
+"""Models scored on the same rows: bootstrap over clusters of rows, paired intervals, and that of a score on rows not seen."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
@@ -20,6 +21,14 @@ class Interval:
     low: float
     high: float
     standard_error: float
+
+
+class Bootstrap(TypedDict):
+    """How rows are drawn: those that share a value of `clusters` (N,) together, `n_resamples` times."""
+
+    clusters: np.ndarray
+    n_resamples: int
+    seed: int
 
 
 def cluster_weights(clusters: np.ndarray, *, n_resamples: int, seed: int) -> Iterator[np.ndarray]:
@@ -41,26 +50,15 @@ def cluster_weights(clusters: np.ndarray, *, n_resamples: int, seed: int) -> Ite
 
 
 def bootstrap_scores(
-    labels: np.ndarray,
-    candidates: Sequence[np.ndarray],
-    *,
-    metric: Metric,
-    clusters: np.ndarray,
-    n_resamples: int,
-    seed: int,
+    labels: np.ndarray, candidates: Sequence[np.ndarray], *, metric: Metric, **bootstrap: Unpack[Bootstrap]
 ) -> np.ndarray:
-    """Return scores (candidates, n_resamples): all candidates under the same resamples, so that differences are paired.
+    """Return scores (candidates, n_resamples) of probabilities (N, C) against labels (N,).
 
-    Args:
-        labels, clusters: arrays (N,); rows of one cluster are drawn together.
-        candidates: probabilities (N, C), one array per model.
-        metric: what scores them.
-        n_resamples, seed: of the bootstrap.
+    All candidates are scored under the same resamples, so that their differences are paired.
     """
-    chunks = cluster_weights(clusters, n_resamples=n_resamples, seed=seed)
+    chunks = cluster_weights(**bootstrap)
     return np.concatenate(
-        [np.stack([metric.resampled(labels, one, weights) for one in candidates]) for weights in chunks],
-        axis=1,
+        [np.stack([metric.resampled(labels, values, weights) for values in candidates]) for weights in chunks], axis=1
     )
 
 
@@ -77,6 +75,42 @@ def interval(value: float, resampled: np.ndarray) -> Interval:
         return Interval(value, float("nan"), float("nan"), float("nan"))
     low, high = np.percentile(known, [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)])
     return Interval(value, float(low), float(high), float(known.std(ddof=1)))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Candidates scored on the same rows under the same resamples, by their keys."""
+
+    scores: dict[Any, float]
+    resampled: dict[Any, np.ndarray]
+    sign: int
+
+    def interval(self, key: Any) -> Interval:
+        """Return a candidate's score with its interval."""
+        return interval(self.scores[key], self.resampled[key])
+
+    def score(self, key: Any) -> dict[str, float]:
+        """Return a candidate's score and its 95 % interval as scores.json has them."""
+        scored = self.interval(key)
+        return {"score": scored.value, "low": scored.low, "high": scored.high}
+
+    def gain(self, key: Any, over: Any) -> Interval:
+        """Return how much better a candidate is than another one, with the paired interval."""
+        difference = self.sign * (self.scores[key] - self.scores[over])
+        return interval(difference, self.sign * (self.resampled[key] - self.resampled[over]))
+
+    def best(self, keys: Iterable[Any]) -> Any:
+        """Return the candidate with the best score, the first of equals; one without a score (NaN) comes last."""
+        return max(keys, key=lambda key: -np.inf if np.isnan(self.scores[key]) else self.sign * self.scores[key])
+
+
+def compare(
+    labels: np.ndarray, candidates: Mapping[Any, np.ndarray], *, metric: Metric, **bootstrap: Unpack[Bootstrap]
+) -> Comparison:
+    """Score candidates, probabilities (N, C) by key, on the same rows under the same resamples (see `bootstrap_scores`)."""
+    resampled = bootstrap_scores(labels, list(candidates.values()), metric=metric, **bootstrap)
+    scores = {key: metric.score(labels, probabilities) for key, probabilities in candidates.items()}
+    return Comparison(scores, dict(zip(candidates, resampled, strict=True)), metric.sign)
 
 
 def unseen_interval(score: Interval, *, n_train: int, n_test: int) -> tuple[float, float]:

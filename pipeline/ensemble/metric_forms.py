@@ -7,11 +7,13 @@ from typing import Literal
 import numpy as np
 from scipy.sparse import csr_array
 
+from pipeline.contracts import Metric
+from pipeline.data.class_diagnostics import confusion
 from pipeline.data.class_targets import confusion
 
 
 @dataclass
-class ConfusionMetric:
+class ConfusionMetric(Metric):
     """A metric of predicted labels: a function of confusion counts (..., C, C), true label first, to scores (...)."""
 
     n_outputs: int
@@ -35,7 +37,7 @@ class ConfusionMetric:
 
 
 @dataclass
-class ProbabilityMetric:
+class ProbabilityMetric(Metric):
     """A metric of the probabilities themselves, given by its function of row weights."""
 
     from_weights: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]

@@ -17,7 +17,10 @@ import numpy as np
 import pandas as pd
 
 from pipeline import components
+from pipeline.artifacts.folds import HOLDOUT_FOLD, TRAIN_FOLD, Folds
 from pipeline.artifacts.predictions import Predictions, probabilities_of
+from pipeline.artifacts.probabilities import probabilities_of
+from pipeline.artifacts.scores import TaskScores
 from pipeline.artifacts.table import HOLDOUT_FOLD, TRAIN_FOLD, Folds, Table
 from pipeline.contracts import Metric, Stacker, TaskKind
 from pipeline.ensemble import intervals, scoring
@@ -69,8 +72,8 @@ class Ensemble:
     def state(self, members: Members) -> dict[str, Any]:
         """Return, as JSON, all that predicting with the chosen rung needs."""
         decision = None if self.plan.decision is None else asdict(self.plan.decision)
-        own = {"rung": self.chosen, "decision": decision, "state": self.fitted[self.chosen].state()}
-        return own | {"members": members.names, "labels": members.labels}
+        state = {"rung": self.chosen, "decision": decision, "state": self.fitted[self.chosen].state()}
+        return state | {"members": members.names, "labels": members.labels}
 
 
 def gather_members(members: Mapping[str, Predictions], *, table: Table, folds: Folds, task: str) -> Members:
@@ -93,27 +96,18 @@ def gather_members(members: Mapping[str, Predictions], *, table: Table, folds: F
     numbers = [folds.select(task, repeat).set_index("row_id")["fold"].loc[train.ids] for repeat in repeats]
 
     def joined(split: str, ids: list[str], repeat: int | None = None) -> np.ndarray:
-        columns = []
-        for predictions in members.values():
+        columns = np.empty((len(ids), len(members), len(labels)))
+        for position, predictions in enumerate(members.values() if ids else ()):
             order = [predictions.labels.index(label) for label in labels]
-            columns.append(probabilities_of(predictions, split, ids, kind=kind, repeat=repeat)[:, order])
-        return np.stack(columns, axis=1)
+            columns[:, position] = probabilities_of(predictions, split, ids, kind=kind, repeat=repeat)[:, order]
+        return columns
 
     return Members(
-        task=task,
-        kind=kind,
-        labels=labels,
-        names=list(members),
-        train=train,
-        holdout=holdout,
-        test_ids=test_ids,
-        folds=np.stack([np.unique(one.to_numpy(), return_inverse=True)[1] for one in numbers]),
+        task, kind, labels, list(members), train, holdout, test_ids,
+        folds=np.stack([np.unique(fold.to_numpy(), return_inverse=True)[1] for fold in numbers]),
         out_of_fold=np.stack([joined("oof", train.ids, repeat) for repeat in repeats]),
-        holdout_probabilities=joined("holdout", holdout.ids)
-        if holdout.ids
-        else np.empty((0, len(members), len(labels))),
-        test_probabilities=joined("test", test_ids),
-    )
+        holdout_probabilities=joined("holdout", holdout.ids), test_probabilities=joined("test", test_ids),
+    )  # fmt: skip
 
 
 def _rows(source: pd.DataFrame, manifest: pd.DataFrame, *, table: Table, task: str) -> Rows:
@@ -129,16 +123,21 @@ def _check_member(predictions: Predictions, *, labels: list[str], manifest: pd.D
             f"{where}: must be of task {task} with the labels {labels}, got {predictions.task} with "
             f"{predictions.labels}. Run dvc repro."
         )
-    rows = predictions.rows[predictions.rows["split"] == "oof"]
-    both = rows.merge(manifest, on=["row_id", "repeat"], how="left", suffixes=("", "_manifest"), validate="1:1")
-    wrong = both[both["fold"] != both["fold_manifest"]]
+    wrong = in_other_folds(predictions, manifest)
     if len(wrong):
         row = wrong.iloc[0]
         raise DataError(
             f"{where}: {len(wrong)} out-of-fold rows are not in the fold of the manifest, first {row['row_id']!r}: "
-            f"must be {row['fold_manifest']}, got {row['fold']}: its model may have trained on it. "
+            f"must be {row['fold_of_row']}, got {row['fold']}: its model may have trained on it. "
             "Run dvc repro --force."
         )
+
+
+def in_other_folds(predictions: Predictions, manifest: pd.DataFrame) -> pd.DataFrame:
+    """Return the out-of-fold rows scored in another `fold` than the manifest's of their task, `fold_of_row`."""
+    rows = predictions.rows[predictions.rows["split"] == "oof"]
+    rows = rows.merge(manifest, on=["row_id", "repeat"], how="left", suffixes=("", "_of_row"), validate="1:1")
+    return rows[rows["fold"] != rows["fold_of_row"]]
 
 
 def build_ensemble(
@@ -174,9 +173,7 @@ def build_ensemble(
         stacker.fit(np.concatenate(members.out_of_fold), np.tile(labels, len(members.folds)))
     chosen = list(ladder)[plan.rung]
     holdout, test = (
-        decide(fitted[chosen].predict(part), plan, kind=members.kind)
-        if len(part)
-        else np.empty((0, len(members.labels)))
+        decide(fitted[chosen].predict(part), plan, kind=members.kind) if len(part) else np.empty((0, part.shape[-1]))
         for part in (members.holdout_probabilities, members.test_probabilities)
     )
     return Ensemble(dict(zip(ladder, candidates, strict=True)), fitted, chosen, plan, np.stack(estimate), holdout, test)
@@ -187,42 +184,36 @@ def ensemble_predictions(members: Members, ensemble: Ensemble, *, manifest: str,
 
     The latter carry repeat 0 and fold -1: they come from all folds. Logits are log-probabilities, clipped below.
     """
-    parts, values = [], []
-    for repeat, folds in enumerate(members.folds):
-        parts.append(pd.DataFrame({"row_id": members.train.ids, "split": "oof", "repeat": repeat, "fold": folds}))
-        values.append(ensemble.out_of_fold[repeat])
-    whole = (("holdout", members.holdout.ids, ensemble.holdout), ("test", members.test_ids, ensemble.test))
-    for split, ids, block in whole:
-        parts.append(pd.DataFrame({"row_id": ids, "split": split, "repeat": 0, "fold": HOLDOUT_FOLD}))
-        values.append(block)
-    rows = pd.concat([part for part in parts if len(part)], ignore_index=True).assign(task=members.task)
-    logits = members.kind.logits(np.concatenate(values))
+    blocks: list[tuple[str, list[str], int, Any]] = [
+        *(("oof", members.train.ids, repeat, folds) for repeat, folds in enumerate(members.folds)),
+        ("holdout", members.holdout.ids, 0, HOLDOUT_FOLD),
+        ("test", members.test_ids, 0, HOLDOUT_FOLD),
+    ]
+    parts = [
+        pd.DataFrame({"row_id": ids, "split": split, "repeat": repeat, "fold": fold})
+        for split, ids, repeat, fold in blocks
+        if ids
+    ]
+    rows = pd.concat(parts, ignore_index=True).assign(task=members.task)
+    logits = members.kind.logits(np.concatenate([*ensemble.out_of_fold, ensemble.holdout, ensemble.test]))
     return Predictions("ensemble", members.task, members.labels, rows, logits, manifest, "", seed)
 
 
 def describe_ensemble(
-    members: Members,
-    ensemble: Ensemble,
-    *,
-    kinds: Mapping[str, str],
-    metric_name: str,
-    metrics: dict[str, Metric],
-    n_bootstrap: int,
-    seed: int,
-) -> dict[str, Any]:
-    """Return one task's part of scores.json.
+    members: Members, ensemble: Ensemble, *, kinds: Mapping[str, str], metric_name: str, metrics: dict[str, Metric],
+    n_bootstrap: int, seed: int,
+) -> dict[str, Any]:  # fmt: skip
+    """Return one task's part of scores.json, but for its `stitching`.
 
     Args:
         members, ensemble: what it was made from, and what was made.
         kinds: `encoder`, `stitched` or `baseline` by member name.
         metric_name: the one of `metrics` that decides.
         metrics: every metric to report, by name.
-        n_bootstrap, seed: of the intervals.
     """
     metric, names = metrics[metric_name], members.names
     singles = [members.out_of_fold[:, :, position] for position in range(len(names))]
-    sign = 1 if metric.higher_is_better else -1
-    single_scores = [sign * metric.score(members.train.labels, one.mean(axis=0)) for one in singles]
+    single_scores = [metric.sign * metric.score(members.train.labels, single.mean(axis=0)) for single in singles]
     best = int(np.argmax(np.nan_to_num(single_scores, nan=-np.inf)))
     baselines = [score for name, score in zip(names, single_scores, strict=True) if kinds[name] == "baseline"]
     options: dict[str, Any] = {"metric": metric, "n_resamples": n_bootstrap, "seed": derive_seed(seed, members.task)}
@@ -238,7 +229,7 @@ def describe_ensemble(
         "higher_is_better": metric.higher_is_better,
         "models": [head | record for head, record in zip(heads, records[:-1], strict=True)],
         "best_single": names[best],
-        "baseline": sign * max(baselines) if baselines else None,
+        "baseline": metric.sign * max(baselines) if baselines else None,
         "chosen": ensemble.chosen,
         "estimate": _estimate_record(records[-1], **counts),
         "decision": None if ensemble.plan.decision is None else asdict(ensemble.plan.decision),
@@ -265,7 +256,7 @@ def _estimate_record(record: dict[str, Any], *, n_train: int, n_test: int) -> di
     return kept | {"test_low": low, "test_high": high}
 
 
-def summarise(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def summarise(tasks: Mapping[str, TaskScores]) -> dict[str, Any]:
     """Return metrics.json: per task and, as the mean over tasks, the numbers that `dvc metrics show` compares.
 
     The tasks' errors are independent, so the half width of the mean's interval is the root of the sum of squares of
@@ -273,21 +264,16 @@ def summarise(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """
     parts: dict[str, dict[str, Any]] = {}
     for name, scores in tasks.items():
-        single = next(one for one in scores["models"] if one["name"] == scores["best_single"])
+        single = next(model for model in scores["models"] if model["name"] == scores["best_single"])
         estimate = scores["estimate"]
         parts[name] = estimate["metrics"] | {
-            "metric": scores["metric"],
-            "estimate": estimate["score"],
-            "low": estimate["test_low"],
-            "high": estimate["test_high"],
-            "best_single": single["score"],
-            "best_single_name": single["name"],
-            "baseline": scores["baseline"],
-            "chosen": scores["chosen"],
-        }
+            "metric": scores["metric"], "baseline": scores["baseline"], "chosen": scores["chosen"],
+            "estimate": estimate["score"], "low": estimate["test_low"], "high": estimate["test_high"],
+            "best_single": single["score"], "best_single_name": single["name"],
+        }  # fmt: skip
     whole: dict[str, Any] = {}
     for key in ("estimate", "best_single", "baseline"):
-        values = [one[key] for one in parts.values()]
+        values = [part[key] for part in parts.values()]
         whole[key] = None if None in values else float(np.mean(values))
-    half = float(np.sqrt(sum(((one["high"] - one["low"]) / 2) ** 2 for one in parts.values()))) / len(parts)
+    half = float(np.sqrt(sum(((part["high"] - part["low"]) / 2) ** 2 for part in parts.values()))) / len(parts)
     return whole | {"low": whole["estimate"] - half, "high": whole["estimate"] + half, "tasks": parts}

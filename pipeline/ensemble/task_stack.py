@@ -6,6 +6,7 @@ from pipeline.artifacts.files import write_json
 from pipeline.artifacts.histories import read_parents
 from pipeline.artifacts.paths import ensemble_path, predictions_path
 from pipeline.artifacts.predictions import read_predictions, write_predictions
+from pipeline.artifacts.scores import TaskScores
 from pipeline.artifacts.table import Folds, Table
 from pipeline.ensemble.contributions import describe_stitching, keep
 from pipeline.ensemble.decisions import build_ladder
@@ -16,18 +17,20 @@ from pipeline.params.root import Params
 KINDS = {"finetune": "encoder", "stitch": "stitched", "baseline": "baseline"}
 
 
-def stack(name: str, params: Params, *, table: Table, folds: Folds) -> dict[str, Any]:
+def stack(name: str, params: Params, *, table: Table, folds: Folds) -> TaskScores:
     """Write one task's ensemble and its predictions; return its scores."""
     task, seed = params.tasks[name], params.seed
-    stitched = [one for one in params.members if params.stages[one] == "stitch"]
+    stitched = [member for member in params.members if params.stages[member] == "stitch"]
     parents = read_parents(stitched, encoders=list(params.encoders), task=name)
     wanted = dict.fromkeys([*params.members, *(encoder for group in parents.values() for encoder in group)])
-    paths = {one: predictions_path(params.stages[one], one, name) for one in wanted}
-    predictions = {one: read_predictions(path, manifest=folds.digest) for one, path in paths.items()}
+    paths = {model: predictions_path(params.stages[model], model, name) for model in wanted}
+    predictions = {model: read_predictions(path, manifest=folds.digest) for model, path in paths.items()}
     everyone = gather_members(predictions, table=table, folds=folds, task=name)
     members = keep(everyone, params.members)
-    given: dict[str, Any] = {"n_outputs": len(members.labels), "decide": members.kind.decide}
-    metrics = {one.name: one.build(**given) for one in [task.metric, *task.report_metrics]}
+    metrics = {
+        component.name: component.build(n_outputs=len(members.labels), decide=members.kind.decide)
+        for component in [task.metric, *task.report_metrics]
+    }
     metric = metrics[task.metric.name]
     ladder = build_ladder(params.stack.ladder, metric=metric, seed=seed)
     options: dict[str, Any] = {"ladder": ladder, "metric": metric, "tune": params.stack.tune_decision, "seed": seed}
@@ -36,11 +39,12 @@ def stack(name: str, params: Params, *, table: Table, folds: Folds) -> dict[str,
     final = ensemble_predictions(members, ensemble, manifest=folds.digest, seed=seed)
     write_predictions(final, predictions_path("stack", "ensemble", name))
     write_json(ensemble_path(name), ensemble.state(members))
-    described = describe_ensemble(
-        members, ensemble, kinds={one: KINDS[params.stages[one]] for one in members.names},
+    described: Any = describe_ensemble(
+        members, ensemble, kinds={member: KINDS[params.stages[member]] for member in members.names},
         metric_name=task.metric.name, metrics=metrics, n_bootstrap=params.stack.n_bootstrap, seed=seed,
     )  # fmt: skip
     stitching = describe_stitching(
         members, ensemble, parents=parents, everyone=everyone, n_bootstrap=params.stack.n_bootstrap, **options
     )
-    return described | {"stitching": stitching}
+    scores: TaskScores = described | {"stitching": stitching}
+    return scores

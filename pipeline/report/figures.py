@@ -9,6 +9,7 @@ import itertools
 import re
 import warnings
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.artifacts.histories import ModelHistory, UnitRecord
+from pipeline.artifacts.scores import Gain, ModelScore, TaskScores
 
 # matplotlib knows no CSS variables: a colour below stands for one until the SVG is inlined, so that one drawing
 # serves light, dark and paper.
@@ -74,11 +76,11 @@ def intervals(estimates: list[Estimate], *, label: str, title: str, reference: f
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.2, 0.6 + 0.26 * len(estimates)), layout="constrained")
         axes = figure.add_subplot()
-        for place, estimate in enumerate(estimates):
+        for line, estimate in enumerate(estimates):
             colour = STRONG if estimate.strong else ACCENT
-            axes.plot([estimate.low, estimate.high], [place, place], color=colour, linewidth=1.8)
-            axes.plot(estimate.dots, [place] * len(estimate.dots), "o", color=MUTED, markersize=3, alpha=0.5, mew=0)
-            axes.plot([estimate.value], [place], "o", color=colour, markersize=5.5, mew=0)
+            axes.plot([estimate.low, estimate.high], [line, line], color=colour, linewidth=1.8)
+            axes.plot(estimate.dots, [line] * len(estimate.dots), "o", color=MUTED, markersize=3, alpha=0.5, mew=0)
+            axes.plot([estimate.value], [line], "o", color=colour, markersize=5.5, mew=0)
         if reference is not None:
             axes.axvline(reference, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
         axes.set_yticks(range(len(estimates)), [short(estimate.name) for estimate in estimates], color=INK)
@@ -89,18 +91,18 @@ def intervals(estimates: list[Estimate], *, label: str, title: str, reference: f
         return _inline(figure, title=title)
 
 
-def curves(lines: list[tuple[list[float], list[float]]], *, x_label: str, y_label: str, title: str) -> str:
-    """Return lines (x, y) laid over each other, each thinned to `POINTS_PER_CURVE` means of neighbours."""
+def losses(task: str, encoder: str, units: list[UnitRecord]) -> str:
+    """Return one encoder's training loss by step, its folds laid over each other, each thinned to means of neighbours."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(3.4, 2.1), layout="constrained")
         axes = figure.add_subplot()
-        for x, y in lines:
-            axes.plot(thin(x), thin(y), color=ACCENT, linewidth=1.1, alpha=0.65)
-        axes.set_xlabel(x_label)
-        axes.set_ylabel(y_label)
+        for unit in units:
+            steps, values = ([step[key] for step in unit["steps"]] for key in ("step", "loss"))
+            axes.plot(thin(steps), thin(values), color=ACCENT, linewidth=1.1, alpha=0.65)
+        axes.set(xlabel="step", ylabel="loss")
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         axes.margins(x=0.01)
-        return _inline(figure, title=title)
+        return _inline(figure, title=f"{task}: training loss of {encoder}")
 
 
 def reliability(bins: list[dict[str, Any]], *, title: str) -> str:
@@ -113,10 +115,7 @@ def reliability(bins: list[dict[str, Any]], *, title: str) -> str:
         figure = Figure(figsize=(3.4, 3.1), layout="constrained")
         axes = figure.add_subplot()
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
-        confidences, accuracies = (
-            [part["confidence"] for part in filled],
-            [part["accuracy"] for part in filled],
-        )
+        confidences, accuracies = ([part[key] for part in filled] for key in ("confidence", "accuracy"))
         axes.plot(confidences, accuracies, color=ACCENT, linewidth=1.1)
         sizes = [12 + 180 * part["rows"] / total for part in filled]
         axes.scatter(confidences, accuracies, s=sizes, color=ACCENT, linewidths=0, alpha=0.75)
@@ -124,41 +123,30 @@ def reliability(bins: list[dict[str, Any]], *, title: str) -> str:
         return _inline(figure, title=title)
 
 
-def scores(task: str, found: dict[str, Any], models: list[dict[str, Any]]) -> str:
+def model_scores(task: str, scores: TaskScores, models: list[ModelScore]) -> str:
     """Return the models' scores with their intervals and their folds' scores; the baseline is the dashed line."""
     estimates = [
         Estimate(
-            name=model["name"],
-            value=model["score"],
-            low=model["low"],
-            high=model["high"],
+            model["name"], model["score"], model["low"], model["high"], strong=model["name"] == scores["chosen"],
             dots=tuple(score for repeat in model["folds"] for score in repeat if score is not None),
-            strong=model["name"] == found["chosen"],
         )
         for model in models
         if None not in (model["score"], model["low"], model["high"])
-    ]
-    title = f"{task}: {found['metric']} of every model"
-    return intervals(estimates, label=found["metric"], title=title, reference=found["baseline"])
+    ]  # fmt: skip
+    title = f"{task}: {scores['metric']} of every model"
+    return intervals(estimates, label=scores["metric"], title=title, reference=scores["baseline"])
 
 
-def gains(task: str, found: dict[str, Any], models: list[dict[str, Any]]) -> str:
-    """Return the models' gains over the best single model with their paired intervals."""
+def gains(
+    title: str, label: str, by_name: Iterable[tuple[str, Gain | None]], *, strong: Callable[[str, Gain], bool]
+) -> str:
+    """Return gains by name with their paired intervals; `strong` says which stand out."""
     estimates = [
-        Estimate(model["name"], gain["value"], gain["low"], gain["high"], strong=model["name"] == found["chosen"])
-        for model in models
-        if (gain := model["gain"]) and None not in (gain["value"], gain["low"], gain["high"])
+        Estimate(name, gain["value"], gain["low"], gain["high"], strong=strong(name, gain))
+        for name, gain in by_name
+        if gain and None not in (gain["value"], gain["low"], gain["high"])
     ]
-    label = f"gain in {found['metric']} over {short(found['best_single'])}"
-    return intervals(estimates, label=label, title=f"{task}: {label}", reference=0.0)
-
-
-def losses(task: str, encoder: str, units: list[UnitRecord]) -> str:
-    """Return one encoder's training loss by step, its folds laid over each other."""
-    lines = [
-        ([float(step["step"]) for step in unit["steps"]], [step["loss"] for step in unit["steps"]]) for unit in units
-    ]
-    return curves(lines, x_label="step", y_label="loss", title=f"{task}: training loss of {encoder}")
+    return intervals(estimates, label=label, title=f"{title}: {label}", reference=0.0)
 
 
 def learning_curves_csv(histories: dict[str, ModelHistory]) -> str:
@@ -173,8 +161,8 @@ def learning_curves_csv(histories: dict[str, ModelHistory]) -> str:
     writer.writerow(["encoder", "task", "repeat", "fold", "step", "loss"])
     for encoder, history in histories.items():
         for unit in history["units"]:
-            place = [encoder, unit["task"], unit["repeat"], unit["fold"]]
-            writer.writerows([*place, step["step"], step["loss"]] for step in unit["steps"])
+            trained = [encoder, unit["task"], unit["repeat"], unit["fold"]]
+            writer.writerows([*trained, step["step"], step["loss"]] for step in unit["steps"])
     return buffer.getvalue()
 
 
@@ -186,8 +174,8 @@ def confusion_rows(confusion: list[list[int]], labels: list[str]) -> list[dict[s
     ({'rows': 1, 'share': 0.25}, 0.75, 1.0)
     """
     rows = []
-    for place, (label, counts) in enumerate(zip(labels, confusion, strict=True)):
-        total, right, predicted = sum(counts), counts[place], sum(row[place] for row in confusion)
+    for number, (label, counts) in enumerate(zip(labels, confusion, strict=True)):
+        total, right, predicted = sum(counts), counts[number], sum(row[number] for row in confusion)
         cells = [{"rows": count, "share": count / total if total else 0.0} for count in counts]
         recall, precision = right / total if total else None, right / predicted if predicted else None
         rows.append({"label": label, "cells": cells, "total": total, "recall": recall, "precision": precision})
@@ -200,16 +188,16 @@ def largest_confusions(confusion: list[list[int]], labels: list[str], n: int) ->
     >>> largest_confusions([[8, 2], [0, 5]], ["a", "b"], 3)
     [{'label': 'a', 'predicted': 'b', 'rows': 2, 'share': 0.2}]
     """
-    found: list[dict[str, Any]] = [
+    mistakes: list[dict[str, Any]] = [
         {"label": labels[true], "predicted": labels[guess], "rows": rows, "share": rows / sum(counts)}
         for true, counts in enumerate(confusion)
         for guess, rows in enumerate(counts)
         if true != guess and rows
     ]
-    return sorted(found, key=lambda pair: -pair["rows"])[:n]
+    return sorted(mistakes, key=lambda pair: -pair["rows"])[:n]
 
 
-def thin(values: list[float], n_points: int = POINTS_PER_CURVE) -> list[float]:
+def thin(values: Sequence[float], n_points: int = POINTS_PER_CURVE) -> list[float]:
     """Return at most `n_points` means of neighbouring values.
 
     >>> thin([1.0, 3.0, 5.0, 7.0], n_points=2)
@@ -217,7 +205,7 @@ def thin(values: list[float], n_points: int = POINTS_PER_CURVE) -> list[float]:
     """
     if len(values) <= n_points:
         return list(values)
-    edges = [len(values) * place // n_points for place in range(n_points + 1)]
+    edges = [len(values) * point // n_points for point in range(n_points + 1)]
     return [sum(values[low:high]) / (high - low) for low, high in itertools.pairwise(edges)]
 
 
@@ -229,7 +217,7 @@ def short(name: str, length: int = NAME_LENGTH) -> str:
     """
     parts = name.split("+")
     while len(name) > length and len(max(parts, key=len)) > 1:
-        longest = max(range(len(parts)), key=lambda place: len(parts[place]))
+        longest = max(range(len(parts)), key=lambda number: len(parts[number]))
         parts[longest] = parts[longest].removesuffix("…")[:-1] + "…"
         name = "+".join(parts)
     return name

@@ -7,6 +7,7 @@ from typing import Any
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.histories import ModelHistory, read_history
 from pipeline.artifacts.paths import ABLATIONS, OUT
+from pipeline.artifacts.scores import TaskScores
 from pipeline.artifacts.table import Folds, Table
 from pipeline.report.reporting import Texts
 from pipeline.units.stage import LAST_RUN, LastRun, recorded_runs
@@ -19,11 +20,10 @@ def read_histories(stage: str, models: Iterable[str]) -> dict[str, ModelHistory]
 
 def read_ablations(tasks: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Return per task the tables of what was tried: `stitch` and `augment`, where there are some."""
-    found: dict[str, dict[str, Any]] = {}
-    for task in tasks:
-        paths = {kind: ABLATIONS / f"{kind}-{task}.json" for kind in ("stitch", "augment")}
-        found[task] = {kind: read_json(path) for kind, path in paths.items() if path.exists()}
-    return found
+    paths = {task: {kind: ABLATIONS / f"{kind}-{task}.json" for kind in ("stitch", "augment")} for task in tasks}
+    return {
+        task: {kind: read_json(path) for kind, path in tried.items() if path.exists()} for task, tried in paths.items()
+    }
 
 
 def read_last_runs(models: Sequence[str], folds: Folds, folder: Path = LAST_RUN) -> list[dict[str, Any]]:
@@ -44,13 +44,12 @@ def _sum(name: str, runs: Sequence[LastRun]) -> dict[str, Any]:
     return {"stage": name, **sums}
 
 
-def texts_of_hardest(table: Table, scores: Mapping[str, Any]) -> Texts:
+def texts_of_hardest(table: Table, scores: Mapping[str, TaskScores]) -> Texts:
     """Return the texts of the hardest rows only: task -> row id -> (text, second text or None)."""
     texts: Texts = {}
-    for task, found in scores["tasks"].items():
-        wanted = [row["row_id"] for row in found["hardest"]]
+    for task, task_scores in scores.items():
         rows = table.select(task, "train")
-        rows = rows[rows["row_id"].isin(wanted)]
+        rows = rows[rows["row_id"].isin([row["row_id"] for row in task_scores["hardest"]])]
         pairs = [pair if isinstance(pair, str) else None for pair in rows["text_pair"]]
         texts[task] = dict(zip(rows["row_id"], zip(rows["text"], pairs, strict=True), strict=True))
     return texts

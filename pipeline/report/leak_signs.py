@@ -53,9 +53,9 @@ def surer_of_scored_rows(members: Mapping[str, Predictions], *, kind: TaskKind) 
     more each is compared with their median.
     """
     tested = {name: predictions for name, predictions in members.items() if (predictions.rows["split"] == "test").any()}
-    found = {name: _surer(predictions, kind) for name, predictions in tested.items()}
-    usual = float(np.median([value for value, _ in found.values()])) if len(found) > 2 else 0.5
-    for name, (value, error) in found.items():
+    surer = {name: _surer(predictions, kind) for name, predictions in tested.items()}
+    usual = float(np.median([value for value, _ in surer.values()])) if len(surer) > 2 else 0.5
+    for name, (value, error) in surer.items():
         if value - usual > max(SURENESS_SHIFT, STANDARD_ERRORS * error):
             yield Leak(
                 "knows the rows it is scored on", members[name].task,
@@ -68,19 +68,17 @@ def surer_of_scored_rows(members: Mapping[str, Predictions], *, kind: TaskKind) 
 
 def _surer(predictions: Predictions, kind: TaskKind) -> tuple[float, float]:
     """Return the share of pairs in which a fold's model is surer of its own row than of a test row, and its error."""
-    sure = kind.sureness(predictions.logits)
-    rows = predictions.rows
+    sure, splits = kind.sureness(predictions.logits), predictions.rows["split"].to_numpy()
     shares, sizes = [], []
-    for _, places in rows.groupby(["repeat", "fold"]).indices.items():
-        split = rows["split"].to_numpy()[places]
-        own, test = sure[places[split == "oof"]], sure[places[split == "test"]]
-        if len(own) and len(test):
-            shares.append(mannwhitneyu(own, test).statistic / (len(own) * len(test)))
-            sizes.append((len(own), len(test)))
+    for positions in predictions.rows.groupby(["repeat", "fold"]).indices.values():
+        scored, test = (sure[positions[splits[positions] == split]] for split in ("oof", "test"))
+        if len(scored) and len(test):
+            shares.append(mannwhitneyu(scored, test).statistic / (len(scored) * len(test)))
+            sizes.append((len(scored), len(test)))
     if not shares:
         return 0.5, 0.0
-    n_own, n_test = min(sizes)  # the folds share their test rows: together they are no surer than one
-    return float(np.mean(shares)), float(np.sqrt((n_own + n_test + 1) / (12 * n_own * n_test)))
+    n_scored, n_test = min(sizes)  # the folds share their test rows: together they are no surer than one
+    return float(np.mean(shares)), float(np.sqrt((n_scored + n_test + 1) / (12 * n_scored * n_test)))
 
 
 def label_in_text(table: Table) -> Iterator[Leak]:
@@ -129,8 +127,8 @@ def label_in_order(table: Table, clusters: pd.DataFrame) -> Iterator[Leak]:
         ids = rows["row_id"].tolist()
         orders = {
             "in the order of the file": list(range(len(ids))),
-            "in the order of their ids": sorted(range(len(ids)), key=lambda place: _natural(ids[place])),
-            "in the order of the ends of their ids": sorted(range(len(ids)), key=lambda place: ids[place][::-1]),
+            "in the order of their ids": sorted(range(len(ids)), key=lambda row: _natural(ids[row])),
+            "in the order of the ends of their ids": sorted(range(len(ids)), key=lambda row: ids[row][::-1]),
         }
         for what, order in orders.items():
             share, chance = _neighbours_alike(rows["label"].to_numpy()[order])
@@ -160,6 +158,4 @@ def _natural(text: str) -> list[tuple[int, str]]:
     >>> sorted(["a10", "a9", "b1"], key=_natural)
     ['a9', 'a10', 'b1']
     """
-    return [
-        (int(part), "") if part.isascii() and part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", text)
-    ]
+    return [(int(part), "") if re.fullmatch("[0-9]+", part) else (-1, part) for part in re.split("([0-9]+)", text)]

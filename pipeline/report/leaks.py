@@ -38,17 +38,17 @@ def find_leaks(params: Params) -> list[Leak]:
     """
     table, folds = read_table(), read_folds()
     clusters = read_frame(CLUSTERS)[0]
-    found = [*straddling(table, folds, clusters), *label_in_text(table), *label_in_order(table, clusters)]
+    leaks = [*straddling(table, folds, clusters), *label_in_text(table), *label_in_order(table, clusters)]
     try:
         copies = read_copies(manifest=folds.digest)
     except DataError as error:
         copies = no_copies()
-        found.append(Leak("copies of another fold manifest", "", str(error)))
-    found += leaking_copies(copies, table, folds, similarity=params.folds.near_duplicate_similarity)
-    found += _leaks_of_units(params, table, folds)
+        leaks.append(Leak("copies of another fold manifest", "", str(error)))
+    leaks += leaking_copies(copies, table, folds, similarity=params.folds.near_duplicate_similarity)
+    leaks += _leaks_of_units(params, table, folds)
     for task in params.tasks:
-        found += _leaks_of_predictions(params, table, folds, task)
-    return sorted(found, key=lambda leak: not leak.certain)
+        leaks += _leaks_of_predictions(params, table, folds, task)
+    return sorted(leaks, key=lambda leak: not leak.certain)
 
 
 def refuse_leaks(leaks: Sequence[Leak]) -> None:
@@ -57,8 +57,7 @@ def refuse_leaks(leaks: Sequence[Leak]) -> None:
     Raises:
         DataError: if there is one.
     """
-    certain = [leak for leak in leaks if leak.certain]
-    if certain:
+    if certain := [leak for leak in leaks if leak.certain]:
         text = f"{certain[0].text} ({len(certain)} leaks in all: see {REPORT / 'report.html'}.)"
         raise DataError(text, code="E311", kept="The report, which lists them, and all that was trained.")
 
@@ -96,10 +95,10 @@ def leaking_copies(copies: Copies, table: Table, folds: Folds, *, similarity: fl
     again = "Run dvc repro --force --single-item augment"
     barred = pd.MultiIndex.from_frame(copies.barred[["copy_id", "fold"]])
     for task, repeat in copies.rows[["task", "repeat"]].drop_duplicates().itertuples(index=False):
-        own = copies.rows[(copies.rows["task"] == task) & (copies.rows["repeat"] == repeat)]
+        made = copies.rows[(copies.rows["task"] == task) & (copies.rows["repeat"] == repeat)]
         fold_of = folds.select(task, int(repeat)).set_index("row_id")["fold"]
-        lies = own["row_id"].map(fold_of)
-        strangers = own[(lies != own["fold"]) | (lies == HOLDOUT_FOLD)]
+        of_parent = made["row_id"].map(fold_of)
+        strangers = made[(of_parent != made["fold"]) | (of_parent == HOLDOUT_FOLD)]
         if len(strangers):
             row = strangers.iloc[0]
             yield Leak(
@@ -108,11 +107,10 @@ def leaking_copies(copies: Copies, table: Table, folds: Folds, *, similarity: fl
                 f"row {row['row_id']!r}, which is scored where the copy is trained on. {again}",
             )  # fmt: skip
         train = table.select(task, "train")
-        places = near_pairs(row_texts(own), row_texts(train), similarity=similarity)
-        met = own.iloc[places[0]][["copy_id", "fold", "row_id"]].reset_index(drop=True)
-        rows = train.iloc[places[1]]
+        of_copies, of_rows = near_pairs(row_texts(made), row_texts(train), similarity=similarity)
+        met, rows = made.iloc[of_copies][["copy_id", "fold"]].reset_index(drop=True), train.iloc[of_rows]
         met = met.assign(scored=rows["row_id"].map(fold_of).to_numpy(), like=rows["row_id"].to_numpy())
-        met["equal"] = normalised(own).iloc[places[0]].to_numpy() == normalised(rows).to_numpy()
+        met["equal"] = normalised(made).iloc[of_copies].to_numpy() == normalised(rows).to_numpy()
         scored = (met["scored"] != met["fold"]) & (met["scored"] != TRAIN_FOLD)
         used = scored & ~pd.MultiIndex.from_frame(met[["copy_id", "scored"]]).isin(barred)
         for equal, what in ((True, "equal"), (False, "nearly equal")):
@@ -129,8 +127,9 @@ def leaking_copies(copies: Copies, table: Table, folds: Folds, *, similarity: fl
 
 def _leaks_of_units(params: Params, table: Table, folds: Folds) -> Iterator[Leak]:
     jobs = {(job.task, job.repeat, job.fold): job for job in fold_jobs(table, folds, seed=params.seed)}
-    fitted = {place: job.fitted for place, job in jobs.items()}
-    allowed = {way: allowed_rows(fitted, way) for way in {one.epoch_selection for one in params.encoders.values()}}
+    fitted = {key: job.fitted for key, job in jobs.items()}
+    ways = {settings.epoch_selection for settings in params.encoders.values()}
+    allowed = {way: allowed_rows(fitted, way) for way in ways}
     models: dict[str, dict[Place, str]] = {}
     for name, settings in params.encoders.items():
         units = read_history(OUT / "finetune" / name)
@@ -143,7 +142,7 @@ def _leaks_of_units(params: Params, table: Table, folds: Folds) -> Iterator[Leak
             from pipeline.stitch.fold_encoders import head_rows  # imports transformers, which takes seconds
 
             first = params.encoders[histories[names[0]][0]["encoders"][0]]
-            fitted = {place: head_rows(job, params.stitch, first) for place, job in jobs.items()}
+            fitted = {key: head_rows(job, params.stitch, first) for key, job in jobs.items()}
         heads = allowed_rows(fitted, params.stitch.epoch_selection)
     for name, units in histories.items():
         yield from trained_on_scored_rows(f"stitch, {name}", units, heads, params.stitch)
@@ -154,8 +153,8 @@ def _leaks_of_units(params: Params, table: Table, folds: Folds) -> Iterator[Leak
 def allowed_rows(fitted: Mapping[Place, pd.DataFrame], epoch_selection: str) -> dict[Place, tuple[int, str]]:
     """Return number and digest of the rows that each fold's models may train on, as their training records them."""
     return {
-        place: (len(rows), rows_digest(rows if epoch_selection == "inner" else rows.drop(columns="cluster")))
-        for place, rows in fitted.items()
+        key: (len(rows), rows_digest(rows if epoch_selection == "inner" else rows.drop(columns="cluster")))
+        for key, rows in fitted.items()
     }
 
 
@@ -201,12 +200,12 @@ def heads_over_other_folds(folder: Path, units: Units, models: Mapping[str, Mapp
     for unit in units:
         path = folder / "models" / f"{unit['task']}-r{unit['repeat']}-f{unit['fold']}" / STITCHED
         used = json.loads(path.read_text(encoding="utf-8"))["encoders"]
-        own = [models[encoder].get(place_of(unit), "none") for encoder in unit["encoders"]]
-        if used != own:
+        of_fold = [models[encoder].get(place_of(unit), "none") for encoder in unit["encoders"]]
+        if used != of_fold:
             yield Leak(
                 "heads over another fold's encoders", unit["task"],
-                f"{path}: must stand over the encoders {[one[:12] for one in own]} of its fold, got "
-                f"{[one[:12] for one in used]}. Run dvc repro --force --single-item stitch",
+                f"{path}: must stand over the encoders {[model[:12] for model in of_fold]} of its fold, got "
+                f"{[model[:12] for model in used]}. Run dvc repro --force --single-item stitch",
             )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from pipeline.artifacts.paths import predictions_path
 from pipeline.artifacts.predictions import Predictions, probabilities_of
 from pipeline.artifacts.table import Folds
 from pipeline.contracts import Stacker
-from pipeline.ensemble.stacking import Members
+from pipeline.ensemble.stacking import Members, in_other_folds
 from pipeline.report.leak_signs import Leak
 
 SAME = 1e-4  # predictions are stored as float32 logarithms
@@ -18,27 +18,20 @@ ENSEMBLE = "ensemble"
 
 def made_over_other_folds(predictions: Mapping[str, Predictions], folds: Folds) -> Iterator[Leak]:
     """Yield the members made from another fold manifest, and those that scored a row in another fold than its own."""
-    for name, one in predictions.items():
+    for name, made in predictions.items():
         again = f"Make them again: dvc repro, or --force for the stage of {name}"
-        if one.manifest != folds.digest:
+        if made.manifest != folds.digest:
             yield Leak(
-                "predictions of another fold manifest", one.task,
+                "predictions of another fold manifest", made.task,
                 f"predictions of {name}: must be made from the fold manifest {folds.digest[:12]}…, got "
-                f"{one.manifest[:12]}…: their models may have trained on the rows they score. {again}",
+                f"{made.manifest[:12]}…: their models may have trained on the rows they score. {again}",
             )  # fmt: skip
         elif name != ENSEMBLE:  # which numbers its folds by itself
-            own = one.rows[one.rows["split"] == "oof"].merge(
-                folds.rows[folds.rows["task"] == one.task],
-                on=["row_id", "repeat"],
-                how="left",
-                suffixes=("", "_of_row"),
-                validate="1:1",
-            )
-            wrong = own[own["fold"] != own["fold_of_row"]]
+            wrong = in_other_folds(made, folds.rows[folds.rows["task"] == made.task])
             if len(wrong):
                 row = wrong.iloc[0]
                 yield Leak(
-                    "rows scored in another fold", one.task,
+                    "rows scored in another fold", made.task,
                     f"predictions of {name}: each row must be scored by the model of its fold, got {len(wrong)} that are "
                     f"not, first {row['row_id']!r}: fold {row['fold_of_row']}, scored in {row['fold']}. {again}",
                 )  # fmt: skip
@@ -61,11 +54,11 @@ def stacked_in_sample(
     stacker = build()
     stacker.load_state(state["state"])
     inputs, scored = members.out_of_fold[0], members.folds[0] == 0
-    given = probabilities_of(ensemble, "oof", members.train.ids, kind=members.kind, repeat=0)
+    stored = probabilities_of(ensemble, "oof", members.train.ids, kind=members.kind, repeat=0)
     in_sample = decided = stacker.predict(inputs)
     if state["decision"] and state["decision"]["used"]:
         decided = members.kind.apply_decision(in_sample, state["decision"]["scales"])
-    if np.abs(given - decided).max() > SAME:
+    if np.abs(stored - decided).max() > SAME:
         return
     honest = build()
     honest.fit(inputs[~scored], members.train.labels[~scored])

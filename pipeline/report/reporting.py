@@ -6,7 +6,7 @@ it shows, runs no script and loads nothing. Whatever comes from data is escaped 
 
 import io
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -15,6 +15,7 @@ from markupsafe import Markup
 from ruamel.yaml import YAML
 
 from pipeline.artifacts.histories import ModelHistory, UnitRecord
+from pipeline.artifacts.scores import TaskScores, best_first
 from pipeline.number_formats import correlation, count, duration, percent, score, signed
 from pipeline.report import figures, stitch_section
 from pipeline.report.cautions import cautions, data_cautions
@@ -55,14 +56,13 @@ class PageInputs(TypedDict):
     """Digest of the fold manifest."""
 
 
-def render(scores: dict[str, Any], **inputs: Unpack[PageInputs]) -> str:
-    """Return the page as HTML, for what the stack stage found, `{"tasks": {task: {...}}}`."""
-    tasks = [_task(task, found, inputs) for task, found in scores["tasks"].items()]
-    versions = inputs["versions"]
+def render(scores: Mapping[str, TaskScores], **inputs: Unpack[PageInputs]) -> str:
+    """Return the page as HTML, for the scores of every task."""
+    tasks = [_task(task, task_scores, inputs) for task, task_scores in scores.items()]
     shown = inputs | {
         "tasks": tasks,
-        "training": _training(inputs["histories"], versions=versions),
-        "stitched": _sum_training(inputs["stitched"], versions=versions),
+        "training": _training(inputs["histories"], inputs["versions"]),
+        "stitched": _sum_training(inputs["stitched"], inputs["versions"]),
         "any_stitched": any(task["stitching"] or task["ablations"].get("stitch") for task in tasks),
         "any_augmented": any(task["ablations"].get("augment") for task in tasks),
         "params_text": as_yaml(inputs["params"]),
@@ -105,37 +105,39 @@ def _short_components(value: Any) -> Any:
     return [_short_components(item) for item in value] if isinstance(value, list) else value
 
 
-def _task(name: str, found: dict[str, Any], inputs: PageInputs) -> dict[str, Any]:
+def _task(name: str, scores: TaskScores, inputs: PageInputs) -> dict[str, Any]:
     """Return what the template shows of one task."""
-    best_first = -1 if found["higher_is_better"] else 1
-    models = sorted(found["models"], key=lambda model: (model["score"] is None, best_first * (model["score"] or 0)))
-    named = [model["name"] for model in found["models"]]  # JSON objects come sorted, this list in the ladder's order
-    weighted = {member for weights in found["weights"].values() for member in weights}
-    audit, texts = inputs["audit"][name], inputs["texts"].get(name, {})
+    models = best_first(scores["models"], scores)
+    names = [model["name"] for model in scores["models"]]  # JSON objects come sorted, this list in the ladder's order
+    gains = ((model["name"], model["gain"]) for model in models)
+    label = f"gain in {scores['metric']} over {figures.short(scores['best_single'])}"
+    chosen = scores["chosen"]
+    weighted = {member for weights in scores["weights"].values() for member in weights}
+    texts = inputs["texts"].get(name, {})
     return {
-        **found,
+        **scores,
         "name": name,
-        "audit": audit,
+        "audit": inputs["audit"][name],
         "submitted": inputs["submission"]["tasks"][name],
         "models": models,
-        "metric_names": [metric for metric in found["estimate"]["metrics"] if metric != found["metric"]],
-        "best": next(model for model in models if model["name"] == found["best_single"]),
-        "ensemble": next(model for model in models if model["name"] == found["chosen"]),
-        "score_plot": Markup(figures.scores(name, found, models)),
-        "gain_plot": Markup(figures.gains(name, found, models)),
-        "rungs": [name for name in named if name in found["weights"]],
-        "members": [name for name in named if name in weighted],
-        "hardest": [{**row, "texts": texts.get(row["row_id"], ("", None))} for row in found["hardest"]],
-        "stitching": stitch_section.describe(name, found, inputs["stitched"]),
+        "metric_names": [metric for metric in scores["estimate"]["metrics"] if metric != scores["metric"]],
+        "best": next(model for model in models if model["name"] == scores["best_single"]),
+        "ensemble": next(model for model in models if model["name"] == chosen),
+        "score_plot": Markup(figures.model_scores(name, scores, models)),
+        "gain_plot": Markup(figures.gains(name, label, gains, strong=lambda model, gain: model == chosen)),
+        "rungs": [rung for rung in names if rung in scores["weights"]],
+        "members": [member for member in names if member in weighted],
+        "hardest": [{**row, "texts": texts.get(row["row_id"], ("", None))} for row in scores["hardest"]],
+        "stitching": stitch_section.describe(name, scores, inputs["stitched"]),
         "ablations": inputs["ablations"].get(name, {}),
-        **_decisions(name, found),
-        **_learning(name, found, inputs),
+        **_decisions(name, scores),
+        **_learning(name, scores, inputs),
     }
 
 
-def _decisions(name: str, found: dict[str, Any]) -> dict[str, Any]:
+def _decisions(name: str, scores: TaskScores) -> dict[str, Any]:
     """Return what is shown of what was decided: the confusion, and whether probabilities can be believed."""
-    labels, counts, bins = found["labels"], found["confusion"], found["calibration"]
+    labels, counts, bins = scores["labels"], scores["confusion"], scores["calibration"]
     return {
         "matrix": figures.confusion_rows(counts, labels) if len(labels) <= MATRIX_LABELS else [],
         "confusions": figures.largest_confusions(counts, labels, LARGEST_CONFUSIONS),
@@ -144,7 +146,7 @@ def _decisions(name: str, found: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _learning(name: str, found: dict[str, Any], inputs: PageInputs) -> dict[str, Any]:
+def _learning(name: str, scores: TaskScores, inputs: PageInputs) -> dict[str, Any]:
     """Return the encoders' learning curves and all cautions."""
     histories = inputs["histories"].items()
     units = {encoder: [unit for unit in history["units"] if unit["task"] == name] for encoder, history in histories}
@@ -153,7 +155,7 @@ def _learning(name: str, found: dict[str, Any], inputs: PageInputs) -> dict[str,
         "curves": [_curve(name, encoder, parts) for encoder, parts in trained.items()],
         "cautions": [
             *(leak.said for leak in inputs["leaks"] if leak.task in (name, "")),
-            *cautions(found, units=units, submitted=inputs["submission"]["model"]),
+            *cautions(scores, units=units, submitted=inputs["submission"]["model"]),
             *data_cautions(inputs["audit"][name]),
         ],
     }
@@ -175,61 +177,46 @@ def _curve(task: str, encoder: str, units: list[UnitRecord]) -> dict[str, Any]:
     return {"encoder": encoder, "svg": Markup(figures.losses(task, encoder, units)), "folds": folds}
 
 
-def _training(histories: dict[str, ModelHistory], *, versions: dict[str, str]) -> list[dict[str, Any]]:
+def _training(histories: dict[str, ModelHistory], versions: dict[str, str]) -> list[dict[str, Any]]:
     """Return one line per encoder: units, rows, truncated rows, seconds, speed, and numerics besides the versions."""
     return [
         {
             "encoder": encoder,
             "units": units,
-            "rows": sum(unit["n_rows"] for unit in units),
             "truncated": sum(unit["n_truncated"] for unit in units),
-            "seconds": sum(unit["seconds"] for unit in units),
             "speed": statistics.median(unit["tokens_per_second"] for unit in units),
-            "numerics": list(dict.fromkeys(_difference(unit["numerics"], versions) for unit in units)),
+            **_sums(units, versions),
         }
         for encoder, history in histories.items()
         if (units := history["units"])
     ]
 
 
-def _sum_training(stitched: dict[str, ModelHistory], *, versions: dict[str, str]) -> dict[str, Any] | None:
+def _sum_training(stitched: dict[str, ModelHistory], versions: dict[str, str]) -> dict[str, Any] | None:
     """Return one line for all stitched models together, None without any."""
     units = [unit for history in stitched.values() for unit in history["units"]]
-    return (
-        {
-            "models": len(stitched),
-            "units": len(units),
-            "rows": sum(unit["n_rows"] for unit in units),
-            "seconds": sum(unit["seconds"] for unit in units),
-            "numerics": list(dict.fromkeys(_difference(unit["numerics"], versions) for unit in units)),
-        }
-        if units
-        else None
-    )
+    return {"models": len(stitched), "units": len(units), **_sums(units, versions)} if units else None
 
 
-def _difference(numerics: dict[str, Any], versions: dict[str, str]) -> str:
-    return ", ".join(
-        f"{key} {value}" for key, value in numerics.items() if value is not None and value != versions.get(key)
-    )
+def _sums(units: Sequence[UnitRecord], versions: dict[str, str]) -> dict[str, Any]:
+    """Return the rows and seconds of units, and each way in which the numerics of some differ from the versions."""
+    numerics = [
+        ", ".join(f"{key} {value}" for key, value in unit["numerics"].items() if value not in (None, versions.get(key)))
+        for unit in units
+    ]
+    rows, seconds = sum(unit["n_rows"] for unit in units), sum(unit["seconds"] for unit in units)
+    return {"rows": rows, "seconds": seconds, "numerics": list(dict.fromkeys(numerics))}
 
 
 def _environment() -> Environment:
+    loader = FileSystemLoader(TEMPLATE.parent)
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATE.parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(  # each by its name: what is looked up by a string no fingerprint follows
-        score=score,
-        signed=signed,
-        correlation=correlation,
-        count=count,
-        percent=percent,
-        duration=duration,
-        short=figures.short,
+    # Each by its name: what is looked up by a string no fingerprint follows.
+    environment.filters.update(
+        score=score, signed=signed, correlation=correlation, count=count, percent=percent, duration=duration
     )
+    environment.filters["short"] = figures.short
     environment.globals["MATRIX_LABELS"] = MATRIX_LABELS
     return environment

@@ -29,8 +29,7 @@ class Judge:
     def score(self, encoders: Sequence[Sequence[str]]) -> float:
         """Return the score of the mean over groups of the mean over each group's encoders, higher is better."""
         blends = [np.mean([self.probabilities[name] for name in group], axis=0) for group in encoders]
-        score = self.metric.score(self.targets, np.mean(blends, axis=0))
-        score = score if self.metric.higher_is_better else -score
+        score = self.metric.sign * self.metric.score(self.targets, np.mean(blends, axis=0))
         return score if np.isfinite(score) else -np.inf
 
     def frame_first(self, group: Sequence[str], tokenizer: str) -> list[str]:

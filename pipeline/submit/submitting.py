@@ -33,17 +33,17 @@ def common_format(params: Params) -> Format:
     Raises:
         ParamsError: if two tasks name different formats or options, which would be two submissions.
     """
-    names = list(params.tasks)
-    formats = [params.tasks[name].submission.format for name in names]
-    for name, component in zip(names, formats, strict=True):
-        if component != formats[0]:
+    formats = {name: task.submission.format for name, task in params.tasks.items()}
+    first, chosen = next(iter(formats.items()))
+    for name, component in formats.items():
+        if component != chosen:
             raise ParamsError(
-                f"tasks.{name}.submission.format: must be that of task {names[0]!r} "
-                f"({formats[0].name} {formats[0].options}), got {component.name} {component.options}. "
+                f"tasks.{name}.submission.format: must be that of task {first!r} "
+                f"({chosen.name} {chosen.options}), got {component.name} {component.options}. "
                 "Name the same format and options in all tasks.",
                 code="E203",
             )
-    form: Format = formats[0].build()
+    form: Format = chosen.build()
     return form
 
 
@@ -51,14 +51,16 @@ def frames_and_samples(
     params: Params, table: Table, manifest: str
 ) -> tuple[dict[str, pd.DataFrame], dict[str, Path | None]]:
     """Return per task the submission frame of the model that params choose, and the sample submission."""
-    frames, samples = {}, {}
-    for name, task in params.tasks.items():
-        model = params.submit.model
-        stage = "stack" if model == "ensemble" else params.stages[model]
-        path = predictions_path(stage, model, name)
-        frames[name] = frame_of_tests(read_predictions(path, manifest=manifest), table)
-        samples[name] = Path(task.submission.sample) if task.submission.sample else None
-    return frames, samples
+    model = params.submit.model
+    stage = "stack" if model == "ensemble" else params.stages[model]
+    paths = {name: predictions_path(stage, model, name) for name in params.tasks}
+    frames = {name: frame_of_tests(read_predictions(path, manifest=manifest), table) for name, path in paths.items()}
+    return frames, _samples(params)
+
+
+def _samples(params: Params) -> dict[str, Path | None]:
+    files = {name: task.submission.sample for name, task in params.tasks.items()}
+    return {name: Path(file) if file else None for name, file in files.items()}
 
 
 def validate_submission(params: Params) -> Path:
@@ -81,14 +83,13 @@ def rehearse(params: Params, table: Table) -> None:
         DataError: if a sample has other ids, labels or columns than the submission would.
         ParamsError: if the tasks do not fit into one submission.
     """
-    frames, samples = {}, {}
-    for name, task in params.tasks.items():
+    frames = {}
+    for name in params.tasks:
         row_ids, labels = table.select(name, "test")["row_id"].tolist(), table.labels[name]
         made_up = np.full((len(row_ids), len(labels)), 1 / len(labels))
         frames[name] = submission_frame(row_ids, made_up, labels, kind=table.kind(name))
-        samples[name] = Path(task.submission.sample) if task.submission.sample else None
     with tempfile.TemporaryDirectory() as aside:
-        common_format(params).write(frames, samples, Path(aside))
+        common_format(params).write(frames, _samples(params), Path(aside))
 
 
 def frame_of_tests(predictions: Predictions, table: Table) -> pd.DataFrame:
@@ -97,16 +98,16 @@ def frame_of_tests(predictions: Predictions, table: Table) -> pd.DataFrame:
     Raises:
         DataError: if the model knows other labels than the table, or a test row has no prediction.
     """
-    if predictions.labels != table.labels[predictions.task]:
+    task, labels = predictions.task, predictions.labels
+    if labels != table.labels[task]:
         raise DataError(
-            f"predictions of {predictions.model}: must have the labels {table.labels[predictions.task]} "
-            f"of task {predictions.task}, got {predictions.labels}. Run dvc repro.",
+            f"predictions of {predictions.model}: must have the labels {table.labels[task]} of task {task}, got {labels}. "
+            "Run dvc repro.",
             code="E309",
         )
-    row_ids, kind = table.select(predictions.task, "test")["row_id"].tolist(), table.kind(predictions.task)
-    return submission_frame(
-        row_ids, probabilities_of(predictions, "test", row_ids, kind=kind), predictions.labels, kind=kind
-    )
+    row_ids, kind = table.select(task, "test")["row_id"].tolist(), table.kind(task)
+    probabilities = probabilities_of(predictions, "test", row_ids, kind=kind)
+    return submission_frame(row_ids, probabilities, labels, kind=kind)
 
 
 def submission_frame(
@@ -178,8 +179,7 @@ def ordered_ids(
     if sample_ids is None:
         return list(test_ids)
     _refuse_repeated(sample_ids, str(sample), code="E306")
-    only_sample = _missing(sample_ids, test_ids)
-    only_test = _missing(test_ids, sample_ids)
+    only_sample, only_test = _missing(sample_ids, test_ids), _missing(test_ids, sample_ids)
     if only_sample or only_test:
         raise DataError(
             f"{sample}: must have the ids of the test file of task {task} ({len(test_ids)} rows), "
@@ -191,51 +191,41 @@ def ordered_ids(
     return list(sample_ids)
 
 
-def check_ids(found: Sequence[str], expected: Sequence[str], *, where: str) -> None:
+def refused(where: str, text: str, remedy: str = "Run dvc repro submit.") -> DataError:
+    """Return the error of a file that the competition would refuse, or that does not say what was predicted."""
+    return DataError(f"{where}: {text}. {remedy}", code="E310")
+
+
+def check_ids(ids: Sequence[str], expected: Sequence[str], *, where: str) -> None:
     """Check the ids of a submission against those wanted.
 
     Raises:
         DataError: if one is repeated, missing, unknown or out of order.
     """
-    _refuse_repeated(found, where, code="E310")
-    missing, unknown = _missing(expected, found), _missing(found, expected)
+    _refuse_repeated(ids, where, code="E310")
+    missing, unknown = _missing(expected, ids), _missing(ids, expected)
     if missing or unknown:
-        raise DataError(
-            f"{where}: must have the {len(expected)} wanted ids, got {len(found)} rows; "
-            f"missing: {_examples(missing)}; unknown: {_examples(unknown)}. Run dvc repro submit.",
-            code="E310",
-        )
-    for position, (got, wanted) in enumerate(zip(found, expected, strict=True)):
+        lacks = f"missing: {_examples(missing)}; unknown: {_examples(unknown)}"
+        raise refused(where, f"must have the {len(expected)} wanted ids, got {len(ids)} rows; {lacks}")
+    for row, (got, wanted) in enumerate(zip(ids, expected, strict=True), start=1):
         if got != wanted:
-            raise DataError(
-                f"{where}: row {position + 1} must have id {wanted!r}, got {got!r}. Keep the wanted order.", code="E310"
-            )
+            raise refused(where, f"row {row} must have id {wanted!r}, got {got!r}", "Keep the wanted order.")
 
 
-def check_labels(found: Sequence[str], expected: Sequence[str], allowed: Sequence[str], *, where: str) -> None:
+def check_labels(labels: Sequence[str], expected: Sequence[str], allowed: Sequence[str], *, where: str) -> None:
     """Check the labels of a submission, one per row; a constant one only warns.
 
     Raises:
         DataError: if one is empty, not in the label list, or not what was predicted.
     """
-    for position, (got, wanted) in enumerate(zip(found, expected, strict=True)):
+    for row, (got, wanted) in enumerate(zip(labels, expected, strict=True), start=1):
         if got not in allowed:
-            raise DataError(
-                f"{where}: row {position + 1} must have a label of {list(allowed)}, got {got!r}. Write names.",
-                code="E310",
-            )
+            raise refused(where, f"row {row} must have a label of {list(allowed)}, got {got!r}", "Write names.")
         if got != wanted:
-            raise DataError(
-                f"{where}: row {position + 1} was predicted as {wanted!r}, got {got!r}. Run dvc repro submit.",
-                code="E310",
-            )
-    if len(found) > 1 and len(set(found)) == 1:
-        logger.warning(
-            "%s: all %d rows have the label %r. Look at the scores before you upload it.",
-            where,
-            len(found),
-            found[0],
-        )
+            raise refused(where, f"row {row} was predicted as {wanted!r}, got {got!r}")
+    if len(labels) > 1 and len(set(labels)) == 1:
+        text = "%s: all %d rows have the label %r. Look at the scores before you upload it."
+        logger.warning(text, where, len(labels), labels[0])
 
 
 def decode_strictly(content: bytes, *, where: str) -> str:
@@ -248,26 +238,19 @@ def decode_strictly(content: bytes, *, where: str) -> str:
         DataError: if it is empty, not UTF-8, has a byte-order mark or carriage returns, or is cut off.
     """
     if not content.strip():
-        raise DataError(f"{where}: must hold rows, got an empty file. Run dvc repro submit.", code="E310")
+        raise refused(where, "must hold rows, got an empty file")
     if content.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")) or b"\0" in content:
-        raise DataError(
-            f"{where}: must be UTF-8 without a byte-order mark, got {content[:4].hex(' ')}. Save it so.", code="E310"
-        )
+        raise refused(where, f"must be UTF-8 without a byte-order mark, got {content[:4].hex(' ')}", "Save it so.")
     if b"\r" in content:
         line = content[: content.index(b"\r")].count(b"\n") + 1
-        raise DataError(
-            f"{where}: lines must end with \\n, got a carriage return in line {line}. Use Unix line ends.", code="E310"
-        )
+        raise refused(where, f"lines must end with \\n, got a carriage return in line {line}", "Use Unix line ends.")
     if not content.endswith(b"\n"):
-        raise DataError(
-            f"{where}: must end with a line end, got {content[-20:]!r} (cut off?). Run dvc repro submit.", code="E310"
-        )
+        raise refused(where, f"must end with a line end, got {content[-20:]!r} (cut off?)")
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{where}: must be UTF-8, got another encoding at byte {error.start}. Save it as UTF-8.", code="E310"
-        ) from error
+        text = f"must be UTF-8, got another encoding at byte {error.start}"
+        raise refused(where, text, "Save it as UTF-8.") from error
 
 
 def _missing(wanted: Sequence[str], among: Sequence[str]) -> list[str]:
@@ -283,11 +266,9 @@ def _likely_wrong(only_sample: Sequence[str], only_test: Sequence[str]) -> str:
 
 
 def _refuse_repeated(ids: Sequence[str], where: str, *, code: str) -> None:
-    twice = [row_id for row_id, count in Counter(ids).items() if count > 1]
-    if twice:
-        raise DataError(
-            f"{where}: each id must stand once, got several times: {_examples(twice)}. Remove the copies.", code=code
-        )
+    if twice := [row_id for row_id, count in Counter(ids).items() if count > 1]:
+        text = f"{where}: each id must stand once, got several times: {_examples(twice)}. Remove the copies."
+        raise DataError(text, code=code)
 
 
 def _examples(ids: Sequence[str]) -> str:

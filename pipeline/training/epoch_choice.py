@@ -38,8 +38,7 @@ class EpochScorer:
 
     def score(self, targets: np.ndarray, logits: np.ndarray) -> float:
         """Return the score of logits (N, C), higher is better."""
-        score = self.metric.score(targets, self.kind.values(logits))
-        return score if self.metric.higher_is_better else -score
+        return self.metric.sign * self.metric.score(targets, self.kind.values(logits))
 
 
 def epoch_scorer(settings: Training, *, metric: Component, kind: TaskKind, labels: Sequence[str]) -> EpochScorer | None:

@@ -12,10 +12,9 @@ from pipeline.artifacts.paths import OUT, SCORES, predictions_path
 from pipeline.artifacts.predictions import Predictions, write_predictions
 from pipeline.artifacts.table import read_folds, write_folds, write_table
 from pipeline.data.class_targets import ClassTargets
-from pipeline.ensemble.comparison import compare
 from pipeline.ensemble.contributions import cross_fitted, describe_stitching, keep, leave_out_rung
 from pipeline.ensemble.decisions import build_ladder, cross_fit, own_folds
-from pipeline.ensemble.intervals import bootstrap_scores
+from pipeline.ensemble.intervals import bootstrap_scores, compare
 from pipeline.ensemble.stacking import Members, Rows, build_ensemble
 from pipeline.params.fields import Component
 from pipeline.reproducibility import derive_seed
@@ -199,8 +198,8 @@ def test_gains_are_paired():
     members = members_of({"a": 1.0}, copies={PAIR: "a"})
     keys = [("model", "a"), ("model", PAIR)]
     found = compare(
-        members.train, {key: members.out_of_fold[0, :, 0] for key in keys},
-        metric=make_metric("accuracy", 2), n_resamples=100, seed=0,
+        members.train.labels, {key: members.out_of_fold[0, :, 0] for key in keys},
+        metric=make_metric("accuracy", 2), clusters=members.train.clusters, n_resamples=100, seed=0,
     )  # fmt: skip
     assert (found.gain(*keys).low, found.gain(*keys).high) == (0, 0) and found.score(keys[0])["low"] < 1
 

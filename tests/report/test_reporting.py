@@ -152,7 +152,7 @@ def whole_page() -> str:
 
 def page(values: dict[str, Any]) -> str:
     """Render the page of these values."""
-    return render(values["scores"], **{name: value for name, value in values.items() if name != "scores"})
+    return render(values["scores"]["tasks"], **{name: value for name, value in values.items() if name != "scores"})
 
 
 def section(html: str, name: str) -> str:

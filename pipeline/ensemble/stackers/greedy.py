@@ -39,12 +39,11 @@ class Greedy:
     def _select(self, probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Return the shares of the best prefix of one selection."""
         n_models = probabilities.shape[1]
-        sign = 1 if self.metric.higher_is_better else -1
         counts, best_counts, best = np.zeros(n_models), np.eye(n_models)[0], -np.inf
         running = np.zeros_like(probabilities[:, 0])
         for step in range(self.n_steps):
             means = ((running + probabilities[:, model]) / (step + 1) for model in range(n_models))
-            scores = np.nan_to_num([sign * self.metric.score(labels, mean) for mean in means], nan=-np.inf)
+            scores = np.nan_to_num([self.metric.sign * self.metric.score(labels, mean) for mean in means], nan=-np.inf)
             chosen = int(np.argmax(scores))
             counts[chosen] += 1
             running += probabilities[:, chosen]

@@ -16,7 +16,7 @@ import pandas as pd
 from pipeline.artifacts.files import write_atomically
 from pipeline.contracts import PROBABILITY, Format
 from pipeline.errors.exceptions import DataError, ParamsError
-from pipeline.submit.submitting import check_ids, check_labels, decode_strictly, labels_of, ordered_ids
+from pipeline.submit.submitting import check_ids, check_labels, decode_strictly, labels_of, ordered_ids, refused
 
 TOLERANCE = 1e-6
 
@@ -61,23 +61,23 @@ class KaggleCsv:
         Raises:
             DataError: on anything that the competition would refuse or that is not what was predicted.
         """
-        header, expected = self._content(predictions, samples)
-        found = _read(path.read_bytes(), str(path))
-        if found[0] != header:
-            raise DataError(
-                f"{path}: must have the columns {header}, got {found[0]}. Run dvc repro submit.", code="E310"
-            )
-        for line, row in enumerate(found[1:], start=2):
+        (header, expected), where = self._content(predictions, samples), str(path)
+        text = decode_strictly(path.read_bytes(), where=where)
+        try:
+            first, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+        except csv.Error as error:
+            raise refused(where, f"must be a CSV file, got: {error}") from error
+        if first != header:
+            raise refused(where, f"must have the columns {header}, got {first}")
+        for line, row in enumerate(rows, start=2):
             if len(row) != len(header):
-                raise DataError(
-                    f"{path}: line {line} must have {len(header)} fields, got {row}. Run dvc repro submit.", code="E310"
-                )
-        check_ids([row[0] for row in found[1:]], [row[0] for row in expected], where=str(path))
+                raise refused(where, f"line {line} must have {len(header)} fields, got {row}")
+        check_ids([row[0] for row in rows], [row[0] for row in expected], where=where)
         if self.values == "labels":
             allowed = labels_of(next(iter(predictions.values())))
-            check_labels([row[1] for row in found[1:]], [row[1] for row in expected], allowed, where=str(path))
+            check_labels([row[1] for row in rows], [row[1] for row in expected], allowed, where=where)
         else:
-            _check_probabilities(found[1:], expected, str(path))
+            _check_probabilities(rows, expected, where)
 
     def _content(
         self, predictions: dict[str, pd.DataFrame], samples: dict[str, Path | None]
@@ -91,9 +91,9 @@ class KaggleCsv:
             )
         task, frame = next(iter(predictions.items()))
         sample = samples.get(task)
-        sample_rows = None if sample is None else _read_sample(sample)
-        header, columns = self._columns(labels_of(frame), sample, None if sample_rows is None else sample_rows[0])
-        sample_ids = None if sample_rows is None else [row[0] for row in sample_rows[1:]]
+        sample_rows = [] if sample is None else _read_sample(sample)
+        header, columns = self._columns(labels_of(frame), sample, sample_rows[0] if sample_rows else None)
+        sample_ids = [row[0] for row in sample_rows[1:]] if sample_rows else None
         ids = ordered_ids(frame["row_id"].tolist(), sample_ids, task=task, sample=sample)
         values = frame.set_index("row_id")[columns].loc[ids]
         # repr of a float is the shortest text that reads back as the same number.
@@ -108,9 +108,8 @@ class KaggleCsv:
         where = f"{sample}: with {self.values} of {len(labels)} labels"
         if self.values == "labels":
             if len(header) != 2:
-                raise DataError(
-                    f"{where} must have two columns, got {header}. Did you want values: probabilities?", code="E306"
-                )
+                text = f"{where} must have two columns, got {header}. Did you want values: probabilities?"
+                raise DataError(text, code="E306")
             return header, ["label"]
         if len(header) == 2 and not several:
             return header, [PROBABILITY + labels[1]]
@@ -127,23 +126,15 @@ def _text(value: str | float) -> str:
     return value if isinstance(value, str) else repr(float(value))
 
 
-def _read(content: bytes, where: str) -> list[list[str]]:
-    text = decode_strictly(content, where=where)
-    try:
-        return list(csv.reader(io.StringIO(text, newline=""), strict=True))
-    except csv.Error as error:
-        raise DataError(f"{where}: must be a CSV file, got: {error}. Run dvc repro submit.", code="E310") from error
-
-
 def _read_sample(path: Path) -> list[list[str]]:
     """Return the organiser's rows; theirs may have a byte-order mark or carriage returns, ours never does."""
     try:
-        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), strict=True))
+        text = io.StringIO(path.read_text(encoding="utf-8-sig"), newline="")
+        rows = [row for row in csv.reader(text, strict=True) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(
             f"{path}: must be a CSV file in UTF-8, got: {error}. Download it again.", code="E306"
         ) from error
-    rows = [row for row in rows if row]
     widths = {len(row) for row in rows}
     if len(rows) < 2 or len(widths) != 1 or widths == {1}:
         raise DataError(
@@ -153,24 +144,16 @@ def _read_sample(path: Path) -> list[list[str]]:
     return rows
 
 
-def _check_probabilities(found: list[list[str]], expected: list[list[str]], where: str) -> None:
-    for line, (row, wanted) in enumerate(zip(found, expected, strict=True), start=2):
+def _check_probabilities(rows: list[list[str]], expected: list[list[str]], where: str) -> None:
+    for line, ((_, *cells), (_, *wanted)) in enumerate(zip(rows, expected, strict=True), start=2):
         try:
-            numbers = [float(value) for value in row[1:]]
+            numbers = [float(cell) for cell in cells]
         except ValueError as error:
-            raise DataError(
-                f"{where}: line {line} must hold numbers, got {row[1:]}. Run dvc repro submit.", code="E310"
-            ) from error
-        if not all(math.isfinite(number) and 0 <= number <= 1 for number in numbers):
-            raise DataError(
-                f"{where}: line {line} must hold probabilities in [0, 1], got {row[1:]}. Check the model.", code="E310"
-            )
-        if len(numbers) > 1 and abs(math.fsum(numbers) - 1) > TOLERANCE:
-            raise DataError(
-                f"{where}: line {line} must sum to 1 within {TOLERANCE}, got {math.fsum(numbers)}. Check the model.",
-                code="E310",
-            )
-        if numbers != [float(value) for value in wanted[1:]]:
-            raise DataError(
-                f"{where}: line {line} was predicted as {wanted[1:]}, got {row[1:]}. Run dvc repro submit.", code="E310"
-            )
+            raise refused(where, f"line {line} must hold numbers, got {cells}") from error
+        if not all(0 <= number <= 1 for number in numbers):  # NaN is not
+            raise refused(where, f"line {line} must hold probabilities in [0, 1], got {cells}", "Check the model.")
+        total = math.fsum(numbers)
+        if len(numbers) > 1 and abs(total - 1) > TOLERANCE:
+            raise refused(where, f"line {line} must sum to 1 within {TOLERANCE}, got {total}", "Check the model.")
+        if numbers != [float(cell) for cell in wanted]:
+            raise refused(where, f"line {line} was predicted as {wanted}, got {cells}")

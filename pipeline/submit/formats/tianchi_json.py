@@ -17,7 +17,7 @@ from pipeline.contracts import Format
 from pipeline.data.archives import DAMAGED_ARCHIVE
 from pipeline.data.reading import unique_keys
 from pipeline.errors.exceptions import DataError, ParamsError
-from pipeline.submit.submitting import check_ids, check_labels, decode_strictly, labels_of, ordered_ids
+from pipeline.submit.submitting import check_ids, check_labels, decode_strictly, labels_of, ordered_ids, refused
 
 LONG_AGO = (1980, 1, 1, 0, 0, 0)
 KEYS = ("id", "label")
@@ -61,31 +61,23 @@ class TianchiJson:
         names = self._names(list(predictions))
         contents = _unzip(path)
         if sorted(contents) != sorted(names.values()):
-            raise DataError(
-                f"{path}: must hold the files {sorted(names.values())}, got {sorted(contents)}. Run dvc repro submit.",
-                code="E310",
-            )
+            raise refused(str(path), f"must hold the files {sorted(names.values())}, got {sorted(contents)}")
         for task, name in names.items():
             where = f"{path}/{name}"
-            found = _read_lines(decode_strictly(contents[name], where=where), where, code="E310")
+            rows = _read_lines(decode_strictly(contents[name], where=where), where, code="E310")
             expected = _pairs(predictions[task], samples.get(task), task)
-            check_ids([row_id for row_id, _ in found], [row_id for row_id, _ in expected], where=where)
+            check_ids([row_id for row_id, _ in rows], [row_id for row_id, _ in expected], where=where)
             labels = [label for _, label in expected]
-            check_labels([label for _, label in found], labels, labels_of(predictions[task]), where=where)
+            check_labels([label for _, label in rows], labels, labels_of(predictions[task]), where=where)
 
     def _names(self, tasks: list[str]) -> dict[str, str]:
-        unknown = sorted(set(self.file_names) - set(tasks))
-        if unknown:
-            raise ParamsError(
-                f"submission.format.file_names: must name tasks of {tasks}, got {unknown}. Correct the names.",
-                code="E203",
-            )
+        if unknown := sorted(set(self.file_names) - set(tasks)):
+            text = f"submission.format.file_names: must name tasks of {tasks}, got {unknown}. Correct the names."
+            raise ParamsError(text, code="E203")
         names = {task: self.file_names.get(task, f"{task}_predict.json") for task in tasks}
         if len(set(names.values())) != len(names):
-            raise ParamsError(
-                f"submission.format.file_names: each task must have its own file, got {names}. Rename one.",
-                code="E203",
-            )
+            text = f"submission.format.file_names: each task must have its own file, got {names}. Rename one."
+            raise ParamsError(text, code="E203")
         return names
 
 
@@ -96,9 +88,8 @@ def _pairs(frame: pd.DataFrame, sample: Path | None, task: str) -> list[tuple[st
         try:
             text = sample.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
-            raise DataError(
-                f"{sample}: must be JSON lines in UTF-8, got: {error}. Download it again.", code="E306"
-            ) from error
+            message = f"{sample}: must be JSON lines in UTF-8, got: {error}. Download it again."
+            raise DataError(message, code="E306") from error
         sample_ids = [row_id for row_id, _ in _read_lines(text, str(sample), code="E306")]
     ids = ordered_ids(frame["row_id"].tolist(), sample_ids, task=task, sample=sample)
     label_of = dict(zip(frame["row_id"], frame["label"], strict=True))
@@ -112,19 +103,13 @@ def _read_lines(text: str, where: str, *, code: str) -> list[tuple[str, str]]:
         try:
             row = json.loads(content, object_pairs_hook=unique_keys)
         except (ValueError, RecursionError) as error:
-            raise DataError(
-                f"{where}: line {line} must be a JSON object, got {content[:60]!r}. Correct it or make the file again.",
-                code=code,
-            ) from error
-        if (
-            not isinstance(row, dict)
-            or tuple(sorted(row)) != KEYS
-            or not all(isinstance(row[key], str) for key in KEYS)
+            must = f"must be a JSON object, got {content[:60]!r}. Correct it or make the file again."
+            raise DataError(f"{where}: line {line} {must}", code=code) from error
+        if not (
+            isinstance(row, dict) and tuple(sorted(row)) == KEYS and all(isinstance(row[key], str) for key in KEYS)
         ):
-            raise DataError(
-                f'{where}: line {line} must be {{"id": text, "label": text}}, got {content[:60]}. Correct it.',
-                code=code,
-            )
+            must = f'must be {{"id": text, "label": text}}, got {content[:60]}. Correct it.'
+            raise DataError(f"{where}: line {line} {must}", code=code)
         pairs.append((row["id"], row["label"]))
     return pairs
 
@@ -147,9 +132,7 @@ def _unzip(path: Path) -> dict[str, bytes]:
             names = archive.namelist()
             contents = {name: archive.read(name) for name in names}
     except DAMAGED_ARCHIVE as error:
-        raise DataError(
-            f"{path}: must be a whole zip file, got: {error}. Run dvc repro submit.", code="E310"
-        ) from error
+        raise refused(str(path), f"must be a whole zip file, got: {error}") from error
     if len(contents) != len(names):
-        raise DataError(f"{path}: must hold each file once, got {names}. Run dvc repro submit.", code="E310")
+        raise refused(str(path), f"must hold each file once, got {names}")
     return contents

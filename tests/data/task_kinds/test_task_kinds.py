@@ -96,7 +96,7 @@ class Numbers:
 class MeanSquaredError:
     """What the numbers are scored by."""
 
-    higher_is_better = False
+    higher_is_better, sign = False, -1
     reads = "probabilities"
 
     def score(self, targets, values):

@@ -91,7 +91,7 @@ def test_the_better_predictions_score_better(name, n_outputs):
     metric = make_metric(name, n_outputs)
     better = 0.5 * probabilities + 0.5 * np.eye(n_outputs)[labels]
     gain = metric.score(labels, better) - metric.score(labels, probabilities)
-    assert gain * (1 if metric.higher_is_better else -1) > 0
+    assert gain * metric.sign > 0
 
 
 @pytest.mark.parametrize("name", ["accuracy", "f1_macro", "f1_weighted", "mcc", "auc", "log_loss"])
