@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pipeline.augment.rewriting.spans import term_spans
+from pipeline.augment.rewriting.spans import count_terms
 from pipeline.contracts import Corpus
 
 if TYPE_CHECKING:
@@ -65,13 +65,9 @@ def _fault(source: str, variant: str, reserved: frozenset[str]) -> str | None:
         return "empty"
     if source.strip() == variant.strip():
         return "equals its row"
-    if reserved and _terms(source, reserved) - _terms(variant, reserved):
+    if reserved and count_terms(source, reserved) - count_terms(variant, reserved):
         return "lost a reserved term"
     return None
-
-
-def _terms(text: str, terms: frozenset[str]) -> Counter[str]:
-    return Counter(text[start:end].casefold() for start, end in term_spans(text, terms))
 
 
 def example_of(row: Mapping[Any, Any]) -> dict[str, Any]:

@@ -13,10 +13,9 @@ from typing import Any
 
 from pipeline.augment.generation.generator import Generator, Prompt, checked
 from pipeline.augment.generation.languages import check_there_and_back, languages
-from pipeline.augment.generation.pieces import choose_variants, has_letters
-from pipeline.augment.generation.translation_cache import Made
+from pipeline.augment.generation.pieces import has_letters
+from pipeline.augment.generation.rewriter import Rewriter
 from pipeline.model_sources import locate
-from pipeline.reproducibility import derive_seed
 
 MODELS = ("forward", "back")
 
@@ -35,7 +34,7 @@ def build(
     pivot_language: str = "",
     tokens_per_batch: int = 8192,
     cached: bool = True,
-) -> "BackTranslation":
+) -> Rewriter:
     """Return the augmenter; the models load with the first text.
 
     Args:
@@ -64,28 +63,10 @@ def build(
     common: dict[str, Any] = {"device": device, "tokens_per_batch": tokens_per_batch, "cached": cached}
     there = Generator(forward, searched, route=(language, pivot_language), **common)
     again = Generator(back, decoding, route=(pivot_language, language), **common)
-    return BackTranslation(there, again)
 
+    def pivots(texts: Sequence[str]) -> list[str | None]:
+        worded = [text for text in texts if has_letters(text)]
+        best = dict(zip(worded, there.generate([Prompt(text) for text in worded]), strict=True))
+        return [best[text][0] if text in best else None for text in texts]
 
-class BackTranslation:
-    """Variants are the candidates of the second translator for the first one's best."""
-
-    def __init__(self, there: Generator, again: Generator) -> None:
-        self.there, self.again = there, again
-
-    def augment(
-        self, texts: Sequence[str], *, n_variants: int, seeds: Sequence[int], reserved: Sequence[frozenset[str]]
-    ) -> list[list[str]]:
-        """Return for each text at most `n_variants` variants (see `contracts.Augmenter`)."""
-        worded = [row for row, text in enumerate(texts) if has_letters(text)]
-        best = self.there.generate([Prompt(texts[row]) for row in worded])
-        pivots = {row: candidates[0] for row, candidates in zip(worded, best, strict=True)}
-
-        def make(asked: list[tuple[int, int]]) -> list[Made]:
-            possible = {(row, draw): pivots[row] for row, draw in asked if pivots[row]}
-            prompts = [Prompt(str(pivot), derive_seed(seeds[row], draw)) for (row, draw), pivot in possible.items()]
-            made = dict(zip(possible, self.again.generate(prompts), strict=True))
-            return [made.get(one, []) for one in asked]
-
-        n_draws = self.again.decoding.n_candidates if self.again.decoding.sampling else 1
-        return choose_variants(texts, make, n_variants=n_variants, n_draws=n_draws, reserved=reserved)
+    return Rewriter(again, prepare=pivots)

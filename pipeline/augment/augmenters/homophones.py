@@ -16,11 +16,10 @@ from pipeline.augment.rewriting.character_noise import (
     CharacterMap,
     Weighted,
     WeightedCharacters,
-    character_amount,
     count_characters,
+    noise_amounts,
     per_text,
     weighted,
-    word_amount,
 )
 from pipeline.augment.rewriting.lexicons import read_confusions
 from pipeline.contracts import Augmenter, Corpus
@@ -51,35 +50,29 @@ def build(
     character_ratio: float = 0.1,
     max_characters: int = 2,
 ) -> Augmenter:
-    """Return the augmenter.
+    """Return the augmenter; see `noise_amounts` for how much it changes.
 
     Args:
         corpus: holds the characters that are written, and how common they are.
         lexicon: the confusion file (see `lexicons.read_confusions`); None for the most usual pinyin of each character.
         tone: whether the tone must be the same, too; only without a lexicon.
-        word_ratio: share of a text's words that are changed, in (0, 1], rounded up.
-        max_words: at most so many words per text.
-        character_ratio: share of a word's characters that are changed, in (0, 1], rounded up.
-        max_characters: at most so many characters per word.
 
     Raises:
         ParamsError: if the file is missing, naming the line if one is broken.
     """
-    amounts = {
-        **word_amount("homophones", word_ratio=word_ratio, max_words=max_words),
-        **character_amount("homophones", character_ratio=character_ratio, max_characters=max_characters),
-    }
+    amounts = noise_amounts("homophones", word_ratio, max_words, character_ratio, max_characters)
     if lexicon is not None and tone:
         raise ParamsError("homophones.tone: a lexicon says itself what sounds alike, got both. Remove one.")
     counts = count_characters(corpus.texts)
-    confusions = (
-        same_pinyin(filter(IS_HAN.match, counts), tone=tone) if lexicon is None else read_confusions(Path(lexicon))
-    )
-    seen = {
-        character: {other: counts[other] for other in others if other in counts}
-        for character, others in confusions.items()
+    if lexicon is None:
+        confusions = same_pinyin(filter(IS_HAN.match, counts), tone=tone)
+    else:
+        confusions = read_confusions(Path(lexicon))
+    # Nobody types what the corpus does not hold.
+    written = {
+        like: {other: counts[other] for other in others if other in counts} for like, others in confusions.items()
     }
-    mapping = {character: weighted(others) for character, others in seen.items() if others}
+    mapping = {character: weighted(others) for character, others in written.items() if others}
     return per_text(Homophones, dict_of_path=mapping, **amounts)
 
 
@@ -94,12 +87,14 @@ def same_pinyin(characters: Iterable[str], *, tone: bool = False) -> dict[str, l
     try:
         from pypinyin import Style, lazy_pinyin
     except ImportError as error:
-        raise ParamsError(
-            "homophones: pypinyin is not installed. `pip install pypinyin`, or give `lexicon`."
-        ) from error
-
+        problem = "homophones: pypinyin is not installed. `pip install pypinyin`, or give `lexicon`."
+        raise ParamsError(problem) from error
     by_sound = defaultdict(list)
     for character in characters:
         for sound in lazy_pinyin(character, style=Style.TONE3 if tone else Style.NORMAL, errors="ignore"):
             by_sound[sound].append(character)
-    return {one: [other for other in alike if other != one] for alike in by_sound.values() for one in alike}
+    return {
+        character: [other for other in alike if other != character]
+        for alike in by_sound.values()
+        for character in alike
+    }

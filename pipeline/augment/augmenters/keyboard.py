@@ -11,10 +11,9 @@ from nlpaug.augmenter.char import KeyboardAug
 
 from pipeline.augment.rewriting.character_noise import (
     CharacterMap,
-    character_amount,
     check_amounts,
+    noise_amounts,
     per_text,
-    word_amount,
 )
 from pipeline.contracts import Augmenter
 from pipeline.errors.exceptions import ParamsError
@@ -44,8 +43,8 @@ def neighbours(mapping: dict[str, list[str]], *, signs: bool, digits: bool) -> d
     def is_near(key: str, other: str) -> bool:
         return is_wanted(other) and (key.isupper() == other.isupper() or not (key + other).isalpha())
 
-    kept = {key: [one for one in ones if is_near(key, one)] for key, ones in mapping.items() if is_wanted(key)}
-    return {key: ones for key, ones in kept.items() if ones}
+    kept = {key: [near for near in others if is_near(key, near)] for key, others in mapping.items() if is_wanted(key)}
+    return {key: others for key, others in kept.items() if others}
 
 
 def build(
@@ -59,22 +58,15 @@ def build(
     signs: bool = False,
     digits: bool = False,
 ) -> Augmenter:
-    """Return the augmenter, for texts in the letters of one keyboard layout.
+    """Return the augmenter, for texts in the letters of one keyboard layout; see `noise_amounts` for how much it changes.
 
     Args:
-        word_ratio: share of a text's words that are changed, in (0, 1], rounded up.
-        max_words: at most so many words per text.
-        character_ratio: share of a word's characters that are changed, in (0, 1], rounded up.
-        max_characters: at most so many characters per word.
         min_word_length: shorter words stay as they are.
         layout: nlpaug's name of the keyboard.
         signs: whether signs such as `#` are hit, too.
         digits: whether digits are hit, too.
     """
-    amounts = {
-        **word_amount("keyboard", word_ratio=word_ratio, max_words=max_words),
-        **character_amount("keyboard", character_ratio=character_ratio, max_characters=max_characters),
-    }
+    amounts = noise_amounts("keyboard", word_ratio, max_words, character_ratio, max_characters)
     check_amounts("keyboard", min_word_length=min_word_length)
     try:
         return per_text(Keyboard, signs=signs, digits=digits, lang=layout, min_char=min_word_length, **amounts)

@@ -7,7 +7,7 @@ exist, such as https://github.com/contr4l/SimilarCharacter.
 from pathlib import Path
 
 from pipeline.augment.augmenters.ocr import Ocr
-from pipeline.augment.rewriting.character_noise import character_amount, per_text, word_amount
+from pipeline.augment.rewriting.character_noise import noise_amounts, per_text
 from pipeline.augment.rewriting.lexicons import read_confusions
 from pipeline.contracts import Augmenter
 from pipeline.errors.exceptions import ParamsError
@@ -26,20 +26,15 @@ def build(
 ) -> Augmenter:
     """Return the augmenter. Two characters are taken for each other whichever of them the file names first.
 
+    See `noise_amounts` for how much it changes.
+
     Args:
         lexicon: the confusion file (see `lexicons.read_confusions`).
-        word_ratio: share of a text's words that are changed, in (0, 1], rounded up.
-        max_words: at most so many words per text.
-        character_ratio: share of a word's characters that are changed, in (0, 1], rounded up.
-        max_characters: at most so many characters per word.
 
     Raises:
         ParamsError: if there is no such file, naming the line if one is broken.
     """
-    amounts = {
-        **word_amount("look_alikes", word_ratio=word_ratio, max_words=max_words),
-        **character_amount("look_alikes", character_ratio=character_ratio, max_characters=max_characters),
-    }
+    amounts = noise_amounts("look_alikes", word_ratio, max_words, character_ratio, max_characters)
     if not lexicon:
         raise ParamsError("look_alikes.lexicon: must name a confusion file, got none. Put one in models/ and name it.")
     confusions = read_confusions(Path(lexicon))

@@ -4,7 +4,6 @@ Source: nlpaug's SpellingAug and its English lexicon, from https://github.com/yb
 misspelling is never mended into a word, capitals are kept, and a second lexicon does not get the first one's words.
 """
 
-import re
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,12 @@ from nlpaug.util import LibraryUtil
 
 from pipeline.augment.rewriting.character_noise import WordByWord, per_text, word_amount
 from pipeline.augment.rewriting.lexicons import broken, lexicon_lines
+from pipeline.augment.rewriting.word_substitution import PLAIN
 from pipeline.contracts import Augmenter
 
 SPARES = True
 FILES = ("lexicon",)
 CACHED_WORDS = 50_000
-PLAIN = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 
 
 class Misspellings(WordByWord, SpellingAug):
@@ -55,12 +54,10 @@ class Lexicon:
         word = str(word)
         if word in self.misspellings:
             return self.misspellings[word]
-        found = self.misspellings.get(word.lower(), [])
-        if len(word) > 1 and word.isupper():
-            cased = [one.upper() for one in found]
-        else:
-            cased = [one[:1].upper() + one[1:] for one in found]
-        return [one for one in dict.fromkeys(cased) if one != word]
+        is_upper = len(word) > 1 and word.isupper()
+        lowered = self.misspellings.get(word.lower(), [])
+        cased = [wrong.upper() if is_upper else wrong[:1].upper() + wrong[1:] for wrong in lowered]
+        return [wrong for wrong in dict.fromkeys(cased) if wrong != word]
 
 
 def build(*, lexicon: str | None = None, word_ratio: float = 0.1, max_words: int = 10) -> Augmenter:
@@ -74,24 +71,26 @@ def build(*, lexicon: str | None = None, word_ratio: float = 0.1, max_words: int
     Raises:
         ParamsError: if the file is missing, naming the line if one is broken.
     """
-    amounts = word_amount("misspellings", word_ratio=word_ratio, max_words=max_words)
-    known = english() if lexicon is None else read_misspellings(Path(lexicon))
-    return per_text(Misspellings, lexicon=Lexicon(known), **amounts)
+    amounts = word_amount("misspellings", word_ratio, max_words)
+    misspellings = english() if lexicon is None else read_misspellings(Path(lexicon))
+    return per_text(Misspellings, lexicon=Lexicon(misspellings), **amounts)
 
 
 def read_misspellings(path: Path) -> dict[str, list[str]]:
     """Return the misspellings of each word, in the order of the file."""
-    found: dict[str, dict[str, None]] = {}
+    misspellings: dict[str, dict[str, None]] = {}
     for number, fields in lexicon_lines(path):
         if len(fields) < 2:
             raise broken(path, number, "a word and its misspellings between blanks", fields)
-        found.setdefault(fields[0], {}).update(dict.fromkeys(one for one in fields[1:] if one != fields[0]))
-    return {word: list(others) for word, others in found.items() if others}
+        misspellings.setdefault(fields[0], {}).update(
+            dict.fromkeys(wrong for wrong in fields[1:] if wrong != fields[0])
+        )
+    return {word: list(others) for word, others in misspellings.items() if others}
 
 
 @cache
 def english() -> dict[str, list[str]]:
     """Return nlpaug's lexicon without the numbers and the marks of annotators that stand in it, such as `[[then`."""
-    found = read_misspellings(Path(LibraryUtil.get_res_dir()) / "word" / "spelling" / "spelling_en.txt")
-    plain = {word: list(filter(PLAIN.fullmatch, others)) for word, others in found.items() if PLAIN.fullmatch(word)}
+    whole = read_misspellings(Path(LibraryUtil.get_res_dir()) / "word" / "spelling" / "spelling_en.txt")
+    plain = {word: list(filter(PLAIN.fullmatch, others)) for word, others in whole.items() if PLAIN.fullmatch(word)}
     return {word: others for word, others in plain.items() if others}

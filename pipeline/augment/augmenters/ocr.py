@@ -5,7 +5,7 @@ Source: nlpaug's OcrAug and its table of digits and Latin letters. Chinese chara
 
 from nlpaug.augmenter.char import OcrAug
 
-from pipeline.augment.rewriting.character_noise import CharacterMap, character_amount, per_text, word_amount
+from pipeline.augment.rewriting.character_noise import CharacterMap, noise_amounts, per_text
 from pipeline.contracts import Augmenter
 
 SPARES = True
@@ -16,22 +16,7 @@ class Ocr(CharacterMap, OcrAug):
 
 
 def build(
-    *,
-    word_ratio: float = 0.1,
-    max_words: int = 10,
-    character_ratio: float = 0.1,
-    max_characters: int = 2,
+    *, word_ratio: float = 0.1, max_words: int = 10, character_ratio: float = 0.1, max_characters: int = 2
 ) -> Augmenter:
-    """Return the augmenter.
-
-    Args:
-        word_ratio: share of a text's words that are changed, in (0, 1], rounded up.
-        max_words: at most so many words per text.
-        character_ratio: share of a word's characters that are changed, in (0, 1], rounded up.
-        max_characters: at most so many characters per word.
-    """
-    amounts = {
-        **word_amount("ocr", word_ratio=word_ratio, max_words=max_words),
-        **character_amount("ocr", character_ratio=character_ratio, max_characters=max_characters),
-    }
-    return per_text(Ocr, **amounts)
+    """Return the augmenter; see `noise_amounts` for how much it changes."""
+    return per_text(Ocr, **noise_amounts("ocr", word_ratio, max_words, character_ratio, max_characters))

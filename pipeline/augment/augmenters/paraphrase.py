@@ -5,12 +5,8 @@ https://arxiv.org/abs/1910.10683. nlpaug's AbstSummAug gives one result per text
 for a tiny T5: here transformers' models run directly.
 """
 
-from collections.abc import Sequence
-
-from pipeline.augment.generation.generator import Generator, Prompt, checked
-from pipeline.augment.generation.pieces import choose_variants
-from pipeline.augment.generation.translation_cache import Made
-from pipeline.reproducibility import derive_seed
+from pipeline.augment.generation.generator import Generator, checked
+from pipeline.augment.generation.rewriter import Rewriter
 
 MODELS = ("model",)
 
@@ -27,7 +23,7 @@ def build(
     beams: int = 4,
     tokens_per_batch: int = 8192,
     cached: bool = True,
-) -> "Paraphrase":
+) -> Rewriter:
     """Return the augmenter; the model loads with the first text.
 
     Args:
@@ -49,24 +45,6 @@ def build(
         sampling=sampling, beams=beams, n_candidates=n_candidates, temperature=temperature, top_k=top_k,
         tokens_per_batch=tokens_per_batch,
     )  # fmt: skip
-    return Paraphrase(
+    return Rewriter(
         Generator(model, decoding, device=device, tokens_per_batch=tokens_per_batch, prefix=prefix, cached=cached)
     )
-
-
-class Paraphrase:
-    """Variants are what the model makes of the text."""
-
-    def __init__(self, writer: Generator) -> None:
-        self.writer = writer
-
-    def augment(
-        self, texts: Sequence[str], *, n_variants: int, seeds: Sequence[int], reserved: Sequence[frozenset[str]]
-    ) -> list[list[str]]:
-        """Return for each text at most `n_variants` variants (see `contracts.Augmenter`)."""
-
-        def make(asked: list[tuple[int, int]]) -> list[Made]:
-            return self.writer.generate([Prompt(texts[row], derive_seed(seeds[row], draw)) for row, draw in asked])
-
-        n_draws = self.writer.decoding.n_candidates if self.writer.decoding.sampling else 1
-        return choose_variants(texts, make, n_variants=n_variants, n_draws=n_draws, reserved=reserved)

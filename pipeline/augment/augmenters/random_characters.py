@@ -17,12 +17,11 @@ from nlpaug.augmenter.char import RandomCharAug
 from pipeline.augment.rewriting.character_noise import (
     Weighted,
     WordByWord,
-    character_amount,
     check_choice,
     count_characters,
+    noise_amounts,
     per_text,
     weighted,
-    word_amount,
 )
 from pipeline.contracts import Augmenter, Corpus
 
@@ -82,21 +81,16 @@ def build(
 ) -> Augmenter:
     """Return the augmenter. Words of fewer than four characters stay as they are, but for Chinese ones.
 
+    See `noise_amounts` for how much it changes.
+
     Args:
         corpus: holds the letters that are drawn, per script.
         action: what is done.
-        word_ratio: share of a text's words that are changed, in (0, 1], rounded up.
-        max_words: at most so many words per text.
-        character_ratio: share of a word's characters that are changed, in (0, 1], rounded up.
-        max_characters: at most so many characters per word.
     """
     check_choice("random_characters.action", action, ACTIONS)
-    amounts = {
-        **word_amount("random_characters", word_ratio=word_ratio, max_words=max_words),
-        **character_amount("random_characters", character_ratio=character_ratio, max_characters=max_characters),
-    }
+    amounts = noise_amounts("random_characters", word_ratio, max_words, character_ratio, max_characters)
     counts: dict[str, dict[str, int]] = defaultdict(dict)
     for letter, count in count_characters(map(str.lower, corpus.texts)).items():
         counts[script_of(letter) or ""][letter] = count
-    letters = {script: weighted(found) for script, found in counts.items() if script}
+    letters = {script: weighted(of_script) for script, of_script in counts.items() if script}
     return per_text(RandomCharacters, letters=letters, action=action, **amounts)

@@ -29,31 +29,31 @@ class RandomWords(RandomWordAug):
     def swap(self, data: str) -> str:
         """Return the text with words in the places of the next ones that may move."""
         words = self.tokenizer(data)
-        places = changeable(self, words)
+        positions = changeable(self, words)
         moved = words.copy()
-        for _ in range(self.generate_aug_cnt(len(places)) if len(places) > 1 else 0):
-            first = random.randrange(len(places) - 1)
-            a, b = places[first], places[first + 1]
+        for _ in range(self.generate_aug_cnt(len(positions)) if len(positions) > 1 else 0):
+            first = random.randrange(len(positions) - 1)
+            a, b = positions[first], positions[first + 1]
             moved[a], moved[b] = Word(moved[b], moved[a].glue), Word(moved[a], moved[b].glue)
         return self._begun_alike(moved, words)
 
     def delete(self, data: str) -> str:
         """Return the text without some words; one at least stays."""
         words = self.tokenizer(data)
-        places = changeable(self, words)
-        n_gone = self.generate_aug_cnt(len(places))
-        if n_gone == len(places) == sum(map(is_word, words)):
+        positions = changeable(self, words)
+        n_gone = self.generate_aug_cnt(len(positions))
+        if n_gone == len(positions) == sum(map(is_word, words)):
             n_gone = max(0, n_gone - 1)
-        return self._without(words, set(self.sample(places, n_gone)))
+        return self._without(words, set(self.sample(positions, n_gone)))
 
     def crop(self, data: str) -> str:
         """Return the text without a run of words; one at least stays, and so do reserved terms."""
         words = self.tokenizer(data)
-        places = changeable(self, words)
+        positions = changeable(self, words)
         reserved = self.stopwords.terms
-        known = [place for place, word in enumerate(words) if is_word(word)]
-        for length in range(self.generate_aug_cnt(len(places)), 0, -1):
-            runs = zip(places, places[length - 1 :], strict=False)
+        known = [position for position, word in enumerate(words) if is_word(word)]
+        for length in range(self.generate_aug_cnt(len(positions)), 0, -1):
+            runs = zip(positions, positions[length - 1 :], strict=False)
             shorter = [range(a, b + 1) for a, b in runs if (a, b) != (known[0], known[-1])]
             free = [run for run in shorter if reserved.isdisjoint(words[run.start : run.stop])]
             if free:
@@ -63,14 +63,14 @@ class RandomWords(RandomWordAug):
     def substitute(self, data: str) -> str:
         """Return the text with some words replaced by words of the corpus."""
         words = self.tokenizer(data)
-        places = changeable(self, words)
-        for place in self.sample(places, self.generate_aug_cnt(len(places))):
-            for new in self.draw(words[place]) if self.draw else ():
-                words[place] = replaced(words[place], new)
+        positions = changeable(self, words)
+        for position in self.sample(positions, self.generate_aug_cnt(len(positions))):
+            for new in self.draw(words[position]) if self.draw else ():
+                words[position] = replaced(words[position], new)
         return kept_whole(words)
 
     def _without(self, words: list[Word], gone: set[int]) -> str:
-        return self._begun_alike([word for place, word in enumerate(words) if place not in gone], words)
+        return self._begun_alike([word for position, word in enumerate(words) if position not in gone], words)
 
     def _begun_alike(self, words: list[Word], before: list[Word]) -> str:
         """Return the text of words; it begins with a capital if the words before did, as far as that may change."""

@@ -99,23 +99,17 @@ class ClassSentences:
         label = int(self.classes[piece])
         # One row against an inverted index: memory is that of the pieces that share a word with it.
         likeness = csr_array(self.vectors[[piece]] @ self.columns[label])
-        found = self.members[label][likeness.indices]
-        order = np.lexsort((found, -likeness.data.round(DECIMALS)))
-        found = found[order[self.owners[found[order]] != self.owners[piece]]]
-        return self._distinct(found, self.pieces[piece].strip())
-
-    def _distinct(self, found: np.ndarray, bare: str) -> list[int]:
-        """Return the first `top_k` pieces of which none reads as another or as `bare`."""
-        read = {bare}
-        kept: list[int] = []
-        for piece in found:
-            other = self.pieces[piece].strip()
-            if other not in read:
-                read.add(other)
-                kept.append(int(piece))
-            if len(kept) == self.top_k:
+        donors = self.members[label][likeness.indices]
+        order = np.lexsort((donors, -likeness.data.round(DECIMALS)))
+        nearest = donors[order[self.owners[donors[order]] != self.owners[piece]]]
+        first_of = {
+            self.pieces[piece].strip(): piece
+        }  # of donors that read alike the nearest, none that reads as the piece
+        for donor in nearest.tolist():
+            first_of.setdefault(self.pieces[donor].strip(), donor)
+            if len(first_of) > self.top_k:
                 break
-        return kept
+        return list(first_of.values())[1:]
 
 
 def pieces_of(text: str) -> list[str]:
@@ -125,7 +119,7 @@ def pieces_of(text: str) -> list[str]:
     (['It rains. ', 'Stay in!'], ['下雨了，', '别出门！'])
     """
     sentences = split_sentences(text)
-    return sentences if sum(any(map(str.isalnum, one)) for one in sentences) > 1 else split_clauses(text)
+    return sentences if sum(any(map(str.isalnum, sentence)) for sentence in sentences) > 1 else split_clauses(text)
 
 
 def fit(donor: str, replaced: str) -> str:

@@ -5,15 +5,13 @@ nlpaug's ContextualWordEmbsForSentenceAug fails under transformers 5 (gpt2: an i
 transformers' models run directly.
 """
 
-from collections.abc import Sequence
 from typing import Literal
 
-from pipeline.augment.generation.generator import Generator, Prompt, checked
-from pipeline.augment.generation.pieces import choose_variants, glue, has_letters
-from pipeline.augment.generation.translation_cache import Made
+from pipeline.augment.generation.generator import Generator, checked
+from pipeline.augment.generation.pieces import glue, has_letters
+from pipeline.augment.generation.rewriter import Rewriter
 from pipeline.augment.rewriting.spans import is_word
 from pipeline.errors.exceptions import ParamsError
-from pipeline.reproducibility import derive_seed
 from pipeline.text.sentences import END, split_sentences
 from pipeline.text.words import IS_HAN
 
@@ -31,7 +29,7 @@ def build(
     top_k: int = 50,
     tokens_per_batch: int = 8192,
     cached: bool = True,
-) -> "SentenceInsertion":
+) -> Rewriter:
     """Return the augmenter; the model loads with the first text.
 
     Args:
@@ -54,30 +52,8 @@ def build(
         sampling=True, beams=1, n_candidates=n_candidates, temperature=temperature, top_k=top_k,
         tokens_per_batch=tokens_per_batch, n_tokens=n_tokens,
     )  # fmt: skip
-    return SentenceInsertion(
-        Generator(model, decoding, device=device, tokens_per_batch=tokens_per_batch, causal=True, cached=cached)
-    )
-
-
-class SentenceInsertion:
-    """Variants are the text and one sentence more."""
-
-    def __init__(self, writer: Generator) -> None:
-        self.writer = writer
-
-    def augment(
-        self, texts: Sequence[str], *, n_variants: int, seeds: Sequence[int], reserved: Sequence[frozenset[str]]
-    ) -> list[list[str]]:
-        """Return for each text at most `n_variants` variants (see `contracts.Augmenter`)."""
-        closed = [close(text) for text in texts]
-
-        def make(asked: list[tuple[int, int]]) -> list[Made]:
-            made = self.writer.generate([Prompt(closed[row], derive_seed(seeds[row], draw)) for row, draw in asked])
-            sentences = [first_sentence(str(more)) for (more,) in made]
-            return [[glue(closed[row], one) if one else None] for (row, _), one in zip(asked, sentences, strict=True)]
-
-        n_draws = self.writer.decoding.n_candidates
-        return choose_variants(texts, make, n_variants=n_variants, n_draws=n_draws, reserved=reserved)
+    writer = Generator(model, decoding, device=device, tokens_per_batch=tokens_per_batch, causal=True, cached=cached)
+    return Rewriter(writer, prepare=lambda texts: [close(text) for text in texts], finish=with_next_sentence)
 
 
 def close(text: str) -> str:
@@ -93,12 +69,13 @@ def close(text: str) -> str:
     return text + ("。" if IS_HAN.match(last[-1]) else ".")
 
 
-def first_sentence(text: str) -> str | None:
-    """Return the first sentence of a continuation if it ends and says something.
+def with_next_sentence(text: str, continuation: str) -> str | None:
+    """Return a text and the first sentence of its continuation, None unless that ends and says something.
 
-    >>> first_sentence(" It burns. And then"), first_sentence("It bur"), first_sentence("... ... no")
-    ('It burns.', None, None)
+    >>> with_next_sentence("Fire.", " It burns. And then"), with_next_sentence("Fire.", "It bur")
+    ('Fire. It burns.', None)
+    >>> with_next_sentence("Fire.", "... ... no")
     """
-    first, *others = split_sentences(text.strip()) or [""]
+    first, *others = split_sentences(continuation.strip()) or [""]
     ends = bool(others) or any(match.end() == len(first) for match in END.finditer(first))
-    return first.strip() if ends and has_letters(first) else None
+    return glue(text, first.strip()) if ends and has_letters(first) else None

@@ -71,8 +71,8 @@ def reorder(sentences: list[str], order: list[int]) -> str:
     """
     bare = [sentence.rstrip() for sentence in sentences]
     text = ""
-    for place, position in enumerate(order):
-        blank = sentences[place][len(bare[place]) :]
-        is_last = place == len(order) - 1
-        text += bare[position] + ("" if is_last else blank or ("" if WIDE_END.search(bare[position]) else " "))
+    for position, moved in enumerate(order):
+        blank = sentences[position][len(bare[position]) :]
+        is_last = position == len(order) - 1
+        text += bare[moved] + ("" if is_last else blank or ("" if WIDE_END.search(bare[moved]) else " "))
     return text.strip()

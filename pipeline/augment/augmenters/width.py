@@ -40,10 +40,7 @@ class Width(WordByWord, CharAugmenter):
 
 
 def build(
-    *,
-    direction: Literal["full", "half", "random"] = "random",
-    word_ratio: float = 0.1,
-    max_words: int = 10,
+    *, direction: Literal["full", "half", "random"] = "random", word_ratio: float = 0.1, max_words: int = 10
 ) -> Augmenter:
     """Return the augmenter.
 
@@ -53,5 +50,5 @@ def build(
         max_words: at most so many per text.
     """
     check_choice("width.direction", direction, TABLES)
-    amounts = word_amount("width", word_ratio=word_ratio, max_words=max_words)
+    amounts = word_amount("width", word_ratio, max_words)
     return per_text(Width, table=TABLES[direction], **amounts)

@@ -27,15 +27,11 @@ class WordSplit(SplitAug):
     def split(self, data: str) -> str:
         """Return the text with some of its long words split; each part has a letter at least."""
         words: list[Word] = self.tokenizer(data)
-        places = [
-            place
-            for place in changeable(self, words)
-            if len(words[place]) >= self.min_char and not IS_HAN.search(words[place])
-        ]
-        for place in sorted(self.sample(places, self.generate_aug_cnt(len(places))), reverse=True):
-            word = words[place]
+        long = [i for i in changeable(self, words) if len(words[i]) >= self.min_char and not IS_HAN.search(words[i])]
+        for position in sorted(self.sample(long, self.generate_aug_cnt(len(long))), reverse=True):
+            word = words[position]
             at = random.randrange(1 if word[0].isalnum() else 2, len(word))  # the sign of a #topic stays with it
-            words[place : place + 1] = Word(word[:at], word.glue), Word(word[at:], " ")
+            words[position : position + 1] = Word(word[:at], word.glue), Word(word[at:], " ")
         return joined(words)
 
 

@@ -1,44 +1,14 @@
 """Texts cut to what a model takes at once, and what it made of them put together again."""
 
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from functools import reduce
 
 from pipeline.augment.generation.translation_cache import Made
-from pipeline.augment.rewriting.spans import CLOSE, term_spans
+from pipeline.augment.rewriting.spans import CLOSE
 from pipeline.text.sentences import split_clauses, split_sentences
 
 WIDTH_STEP, ROW_STEP = 16, 8
-
-
-def choose_variants(
-    texts: Sequence[str],
-    make: Callable[[list[tuple[int, int]]], list[Made]],
-    *,
-    n_variants: int,
-    n_draws: int,
-    reserved: Sequence[frozenset[str]],
-) -> list[list[str]]:
-    """Return for each text at most `n_variants` candidates that are distinct, no copy of it, and kept its reserved terms.
-
-    `make` gets pairs (row, draw) and returns the candidates of each. A text gets draws 0, 1, ... until it has enough, at
-    most `n_draws`; so its first variants are the same however many are asked for.
-    """
-    found: list[list[str]] = [[] for _ in texts]
-    drawn = [0 if has_letters(text) else n_draws for text in texts]
-    while True:
-        asked = [
-            (row, draw)
-            for row, done in enumerate(drawn)
-            for draw in range(done, min(n_draws, done + n_variants - len(found[row])))
-        ]
-        if not asked:
-            return found
-        for (row, draw), candidates in zip(asked, make(asked), strict=True):
-            drawn[row] = draw + 1
-            for candidate in candidates:
-                if len(found[row]) < n_variants and _serves(candidate, texts[row], found[row], reserved[row]):
-                    found[row].append(str(candidate))
 
 
 def fitting(text: str, fits: Callable[[str], bool]) -> Iterator[str]:
@@ -86,28 +56,13 @@ def width_of(length: int) -> int:
 
 def join_pieces(pieces: list[Made]) -> Made:
     """Return candidates of pieces as candidates of their text; one without an end leaves its text without."""
-    joined: Made = []
-    for parts in zip(*pieces, strict=True):
-        text: str | None = ""
-        for part in parts:
-            text = None if text is None or part is None else glue(text, part)
-        joined.append(text)
-    return joined
-
-
-def _serves(candidate: str | None, text: str, others: list[str], terms: frozenset[str]) -> bool:
-    if candidate is None or not has_letters(candidate) or candidate == text.strip() or candidate in others:
-        return False
-    return not terms or _terms(text, terms) <= _terms(candidate, terms)
-
-
-def _terms(text: str, terms: frozenset[str]) -> Counter[str]:
-    return Counter(text[start:end].casefold() for start, end in term_spans(text, terms))
+    whole = [[part for part in parts if part is not None] for parts in zip(*pieces, strict=True)]
+    return [reduce(glue, parts, "") if len(parts) == len(pieces) else None for parts in whole]
 
 
 def _halves(text: str) -> list[str]:
     """Return a text cut at the blank nearest its middle, or in the middle."""
     middle = len(text) // 2
     blanks = [match.end() for match in re.finditer(r"\s+", text) if 0 < match.end() < len(text)]
-    cut = min(blanks, key=lambda place: abs(place - middle), default=middle)
+    cut = min(blanks, key=lambda end: abs(end - middle), default=middle)
     return [text[:cut], text[cut:]]

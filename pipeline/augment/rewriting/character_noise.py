@@ -7,7 +7,7 @@ hold a character that can be changed; here only such words are drawn.
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any
 
 from nlpaug.model.char import Character
@@ -41,7 +41,7 @@ class WordByWord:
         aug_word_max: int,
         **options: Any,
     ) -> None:
-        super().__init__(tokenizer=_as_one_word, reverse_tokenizer="".join, **options)  # type: ignore[call-arg]
+        super().__init__(tokenizer=lambda word: [word], reverse_tokenizer="".join, **options)  # type: ignore[call-arg]
         self.cut, self.join = tokenizer, reverse_tokenizer
         self.aug_word_p, self.aug_word_min, self.aug_word_max = aug_word_p, aug_word_min, aug_word_max
 
@@ -89,8 +89,8 @@ def per_text(make: Callable[..., Any], **options: Any) -> PerText:
     return PerText(make(tokenizer=cutter.cut, reverse_tokenizer=cutter.join, **options), cutter)
 
 
-def word_amount(where: str, *, word_ratio: float, max_words: int) -> dict[str, Any]:
-    """Return nlpaug's arguments for the share of a text's words that is changed: at least one, at most `max_words`.
+def word_amount(where: str, word_ratio: float, max_words: int) -> dict[str, Any]:
+    """Return nlpaug's arguments for the share of a text's words that is changed, rounded up: one to `max_words` of them.
 
     Raises:
         ParamsError: if the ratio is not in (0, 1] or the number below 1.
@@ -99,15 +99,18 @@ def word_amount(where: str, *, word_ratio: float, max_words: int) -> dict[str, A
     return {"aug_word_p": word_ratio, "aug_word_min": 1, "aug_word_max": max_words}
 
 
-def character_amount(where: str, *, character_ratio: float, max_characters: int) -> dict[str, Any]:
-    """Return nlpaug's arguments for the share of a word's characters that is changed, likewise."""
+def noise_amounts(
+    where: str, word_ratio: float, max_words: int, character_ratio: float, max_characters: int
+) -> dict[str, Any]:
+    """Return nlpaug's arguments for the shares of a text's words, and of their characters, likewise."""
+    amounts = word_amount(where, word_ratio, max_words)
     check_amounts(where, character_ratio=character_ratio, max_characters=max_characters)
-    return {"aug_char_p": character_ratio, "aug_char_min": 1, "aug_char_max": max_characters}
+    return amounts | {"aug_char_p": character_ratio, "aug_char_min": 1, "aug_char_max": max_characters}
 
 
-def check_amounts(where: str, **found: float) -> None:
+def check_amounts(where: str, **amounts: float) -> None:
     """Raise `ParamsError` unless each `_ratio` lies in (0, 1] and each other number is at least 1."""
-    for name, value in found.items():
+    for name, value in amounts.items():
         if name.endswith("_ratio") and not 0 < value <= 1:
             raise ParamsError(f"{where}.{name}: must be more than 0 and at most 1, got {value}. Try 0.1.")
         if not name.endswith("_ratio") and value < 1:
@@ -118,10 +121,6 @@ def check_choice(where: str, value: str, choices: Iterable[str]) -> None:
     """Raise `ParamsError` unless the value is one of the choices."""
     if value not in choices:
         raise ParamsError(f"{where}: got {value!r}, expected one of {list(choices)}. Choose one.")
-
-
-def _as_one_word(word: str) -> list[str]:
-    return [word]
 
 
 class WeightedCharacters(Character):
@@ -149,7 +148,4 @@ def weighted(counts: Mapping[str, int]) -> Weighted:
 
 def count_characters(texts: Iterable[str]) -> Counter[str]:
     """Return how often each character occurs in the texts."""
-    counts = Counter[str]()
-    for text in texts:
-        counts.update(text)
-    return counts
+    return Counter(chain.from_iterable(texts))

@@ -6,6 +6,7 @@ or full of holes, draws from the global generators, and skips only fixed words; 
 
 import random
 import re
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -157,6 +158,11 @@ def term_spans(text: str, terms: frozenset[str]) -> Iterator[Span]:
         if whole:
             yield start, end
         match = pattern.search(text, end if whole else start + 1)
+
+
+def count_terms(text: str, terms: frozenset[str]) -> Counter[str]:
+    """Return how often each term, case-folded, stands in a text."""
+    return Counter(text[start:end].casefold() for start, end in term_spans(text, terms))
 
 
 @lru_cache(maxsize=CACHED_TERMS)

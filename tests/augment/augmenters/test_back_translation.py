@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.augment.augmenters.back_translation import BackTranslation, build
+from pipeline.augment.augmenters.back_translation import build
 from pipeline.augment.generation import decoding, generator, languages, translation_cache
 from pipeline.augment.generation.decoding import Decoding
 from pipeline.augment.generation.generator import Generator, Prompt
+from pipeline.augment.generation.rewriter import Rewriter
 from pipeline.errors.exceptions import MachineError, ParamsError
 from tests.augment.augmenters.tiny_models import SENTENCES, make_translator, make_writer
 
@@ -56,14 +57,12 @@ def rows_decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counted
 
 
-def augmenter(folders: Folders, **options: Any) -> BackTranslation:
+def augmenter(folders: Folders, **options: Any) -> Rewriter:
     forward, back = map(str, folders)
     return build(device="cpu", **{"forward": forward, "back": back, **options})
 
 
-def variants(
-    found: BackTranslation, texts: list[str], n_variants: int = 3, reserved: tuple[str, ...] = ()
-) -> list[list[str]]:
+def variants(found: Rewriter, texts: list[str], n_variants: int = 3, reserved: tuple[str, ...] = ()) -> list[list[str]]:
     """Return variants whose seeds hang on the texts, wherever they stand."""
     seeds = [sum(map(ord, text)) for text in texts]
     return found.augment(texts, n_variants=n_variants, seeds=seeds, reserved=[frozenset(reserved)] * len(texts))
@@ -294,9 +293,10 @@ def test_a_marian_model_of_many_targets_is_told_the_pivot(folders: Folders) -> N
     found = augmenter(folders, language="en", pivot_language="zh")
     with pytest.raises(ParamsError, match=r"must be one of \['zh'\], got 'en'"):
         variants(found, TEXTS[:1])  # the way back knows only zh
-    found.there.generate([Prompt(TEXTS[0])])
-    code = found.there._reading[0].get_vocab()[">>zh<<"]
-    assert found.there._encode([TEXTS[0]])[0][0] == code
+    route = ("en", "zh")
+    there = Generator(str(folders[0]), Decoding(sampling=False), device="cpu", tokens_per_batch=500, route=route)
+    there.generate([Prompt(TEXTS[0])])
+    assert there._encode([TEXTS[0]])[0][0] == there._reading[0].get_vocab()[">>zh<<"]
 
 
 class Many:

@@ -110,7 +110,7 @@ def test_the_prefix_stands_before_every_text(models: dict[str, Path], monkeypatc
     monkeypatch.setattr(generator, "decode_batch", recording)
     found: Any = augmenter(models, "paraphrase", prefix="night fire: ")
     variants(found, TEXTS, 1)
-    before = found.writer._reading[0]("night fire: ")["input_ids"][:5]
+    before = found.generator._reading[0]("night fire: ")["input_ids"][:5]
     assert len(before) == 5 and all(row[:5] == before for row in read)
 
 
