@@ -1,7 +1,5 @@
 """Write the report, one self-contained page, and the learning curves for `dvc plots`."""
 
-from pipeline.artifacts.folds import read_folds
-
 from pipeline.artifacts.copies import SUMMARY
 from pipeline.artifacts.files import read_json, write_atomically, write_bytes
 from pipeline.artifacts.paths import AUDIT, LEARNING_CURVES, REPORT_PAGE, SUBMISSION

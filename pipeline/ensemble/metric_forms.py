@@ -8,7 +8,6 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from pipeline.contracts import Metric
-from pipeline.data.class_diagnostics import confusion
 from pipeline.data.class_targets import confusion
 
 

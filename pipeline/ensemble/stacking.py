@@ -17,9 +17,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline import components
-from pipeline.artifacts.folds import HOLDOUT_FOLD, TRAIN_FOLD, Folds
 from pipeline.artifacts.predictions import Predictions, probabilities_of
-from pipeline.artifacts.probabilities import probabilities_of
 from pipeline.artifacts.scores import TaskScores
 from pipeline.artifacts.table import HOLDOUT_FOLD, TRAIN_FOLD, Folds, Table
 from pipeline.contracts import Metric, Stacker, TaskKind
