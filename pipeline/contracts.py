@@ -6,7 +6,8 @@ is offered to its kind, and a component names what it needs of it (`components.b
 reads: `FILES` names the options that are files in models/, `MODELS` those that are a folder there with a model, or a hub
 checkpoint `owner/name@<40-hex commit>`, `PACKAGES` those that are a folder in an installed package, and `LIBRARIES` the
 packages on whose versions its results depend.
-Shapes: B rows of a batch, T tokens, H hidden units, L layers, C labels of a task, N rows, M models.
+Shapes: B rows of a batch, T tokens, H hidden units, L layers, N rows, M models, C labels of a task or outputs of a model, V
+values of a prediction (probabilities, say).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -27,9 +28,8 @@ PROBABILITY = "probability:"  # before a label's name: a column of a submission'
 class TaskKind(Protocol):
     """`task_kinds/`: what a task's targets are, how models learn and predict them, and what is decided and shown of them.
 
-    N rows, C outputs of a model, V values of a prediction (probabilities, say). Its constant `FORM` names the form of its
-    targets ("class": one of several labels); losses, metrics, objectives, baselines and stackers that fit only some forms say
-    so in `FORMS`. `N_LABELS` says how many labels there must be, of a kind or for a metric; without it any number will do.
+    Its constant `FORM` names the form of its targets ("class": one of several labels); losses, metrics, objectives, baselines
+    and stackers that fit only some forms say so in `FORMS`. `N_LABELS`, of a kind or a metric: how many labels there must be.
     """
 
     form: str

@@ -102,8 +102,7 @@ class SideBySide:
     @classmethod
     def of(cls, sides: Sequence[Cached | Online]) -> "SideBySide":
         """Align the sides of the same rows."""
-        frame = sides[0].encoded
-        return cls(sides, [align(frame, side.encoded) for side in sides[1:]])
+        return cls(sides, [align(sides[0].encoded, side.encoded) for side in sides[1:]])
 
     @property
     def lengths(self) -> np.ndarray:

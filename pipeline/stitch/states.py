@@ -117,8 +117,8 @@ class Cached:
                 self.encoded = Encoded(**{name: tokens[name] for name in tokens.files})
             self.states = np.load(folder / STATES, mmap_mode="r")  # (tokens, H), float16
         except (OSError, ValueError) as error:
-            advice = "Run dvc repro; they are made again."
-            raise MachineError(f"{folder}: the cached states cannot be read: {error}. {advice}") from error
+            what = f"the cached states cannot be read: {error}. Run dvc repro; they are made again."
+            raise MachineError(f"{folder}: {what}") from error
         self.hidden_size = self.states.shape[1]
 
     def batch(self, rows: np.ndarray) -> dict[str, torch.Tensor]:

@@ -24,6 +24,7 @@ def inner_split(rows: pd.DataFrame, settings: Training, seed: int) -> tuple[pd.D
         return rows, None
     from sklearn.model_selection import GroupShuffleSplit
 
+    # By clusters: a near-duplicate among the fitted rows would reward learning by heart.
     splitter = GroupShuffleSplit(1, test_size=settings.inner_ratio, random_state=derive_seed(seed, "inner"))
     fitted, inner = next(splitter.split(rows, groups=rows["cluster"]))
     return rows.iloc[fitted].reset_index(drop=True), rows.iloc[inner].reset_index(drop=True)

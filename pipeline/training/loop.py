@@ -145,8 +145,7 @@ class _Loop:
         batches = epoch_batches(lengths, batch_size=self.settings.batch_size, seed=self.seed, epoch=epoch)
         self.model.train()
         for rows in batches[self.step - epoch * self.steps_per_epoch :]:
-            losses = self.train_step(rows)
-            self.record(epoch, losses, int(lengths[rows].sum()))
+            self.record(epoch, self.train_step(rows), int(lengths[rows].sum()))
             failpoint("step")
             self.checkpoint_if_due()
 
@@ -176,9 +175,10 @@ class _Loop:
             raise error
         log.warning("%s; going back to step %d at half the rate", error, state["step"])
         rollback: RollbackRecord = {"from": self.step, "to": state["step"]}
-        rollbacks = [*self.history.rollbacks, rollback]
+        rollbacks = [*self.history.rollbacks, rollback]  # the restored history lacks those of this epoch
         self.restore(state)
         self.history.rollbacks = rollbacks
+        # Checkpoints of the steps gone back over would, after a kill, be resumed at the full rate.
         self.checkpoints.start_over(self.step, self.state())
 
     def fitting(self, rows: np.ndarray) -> dict[str, float]:
@@ -267,6 +267,7 @@ class _Loop:
         self.optimizer.load_state_dict(state["optimizer"])
         if state["scaler"] is not None and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
+        # Hooks begin last: they take the restored weights for the model's.
         for hook, kept in zip(self.hooks, state["hooks"], strict=True):
             hook.begin(self.model, step=self.step, n_steps=self.n_steps, state=kept)
 

@@ -149,9 +149,9 @@ def history(name: str = "bert") -> list[dict]:
 def test_copies_are_trained_on_beside_the_rows_and_only_by_encoders_that_take_them() -> None:
     table, folds = table_and_folds(n_train=40)
     run(table, folds, epochs=1, copies=copies_of(table, folds))
-    assert [(one["n_rows"], one["n_copies"]) for one in history()] == [(40, 20)] * 2
+    assert [(unit["n_rows"], unit["n_copies"]) for unit in history()] == [(40, 20)] * 2
     without = run(table, folds, epochs=1, name="other", copies=copies_of(table, folds), augment=False)
-    assert [(one["n_rows"], one["n_copies"]) for one in history("other")] == [(20, 0)] * 2
+    assert [(unit["n_rows"], unit["n_copies"]) for unit in history("other")] == [(20, 0)] * 2
     assert np.array_equal(without.logits, run(table, folds, epochs=1, name="third").logits)
 
 
@@ -159,7 +159,7 @@ def test_L5_copies_of_rows_that_choose_the_epoch_are_left_out() -> None:
     """The epoch is chosen on spared training rows, of which no copy is trained on."""
     table, folds = table_and_folds(n_train=40)
     run(table, folds, epochs=1, copies=copies_of(table, folds), epoch_selection="inner", inner_ratio=0.2)
-    assert [(one["n_rows"], one["n_copies"]) for one in history()] == [(32, 16)] * 2
+    assert [(unit["n_rows"], unit["n_copies"]) for unit in history()] == [(32, 16)] * 2
 
 
 def test_other_copies_train_anew_and_the_same_do_not() -> None:

@@ -127,8 +127,8 @@ class Row:
 
     @classmethod
     def of(cls, texts: list[str]) -> "Row":
-        places = np.cumsum([0, *(1 + len(text) for text in texts)]).tolist()
-        return cls("".join(f"#{text}" for text in texts) + "#", [[place, place + 1] for place in places])
+        starts = np.cumsum([0, *(1 + len(text) for text in texts)]).tolist()
+        return cls("".join(f"#{text}" for text in texts) + "#", [[start, start + 1] for start in starts])
 
 
 @st.composite
@@ -152,7 +152,9 @@ def of_spans(*rows: list[tuple[int, int]]) -> Encoded:
     return Encoded(ids, ids, np.cumsum([0, *lengths]), 0, 0, spans)
 
 
-SPAN_ROWS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 4)).map(lambda one: (one[0], sum(one))), max_size=7)
+SPAN_ROWS = st.lists(
+    st.tuples(st.integers(0, 9), st.integers(0, 4)).map(lambda drawn: (drawn[0], sum(drawn))), max_size=7
+)
 
 
 def slow_pairs(frame: Encoded, other: Encoded, row: int) -> list[dict[int, int]]:
@@ -161,13 +163,16 @@ def slow_pairs(frame: Encoded, other: Encoded, row: int) -> list[dict[int, int]]
     if mine == theirs:
         return [{token: 1} for token in range(len(mine))]
     overlaps = [[min(a[1], b[1]) - max(a[0], b[0]) for b in theirs] for a in mine]
-    return [{token: overlap for token, overlap in enumerate(one) if overlap > 0} for one in overlaps]
+    return [{token: overlap for token, overlap in enumerate(of_token) if overlap > 0} for of_token in overlaps]
 
 
 def pairs_of(alignment: Alignment, frame: Encoded, row: int) -> list[dict[int, float]]:
     tokens = range(frame.starts[row], frame.starts[row + 1])
     slices = [slice(alignment.indptr[token], alignment.indptr[token + 1]) for token in tokens]
-    return [dict(zip(alignment.source[one].tolist(), alignment.weight[one].tolist(), strict=True)) for one in slices]
+    return [
+        dict(zip(alignment.source[received].tolist(), alignment.weight[received].tolist(), strict=True))
+        for received in slices
+    ]
 
 
 def states_of(encoded: Encoded, hidden_size: int = 3) -> torch.Tensor:
@@ -189,14 +194,14 @@ def on_frame(frame: Encoded, other: Encoded, states: torch.Tensor, rows: np.ndar
 
 
 def slow_states(frame: Encoded, other: Encoded, states: torch.Tensor, row: int, mode: str) -> torch.Tensor:
-    own, result = states[other.starts[row] :], torch.zeros(int(frame.lengths[row]), states.shape[1])
+    of_row, result = states[other.starts[row] :], torch.zeros(int(frame.lengths[row]), states.shape[1])
     for token, shares in enumerate(slow_pairs(frame, other, row)):
         if shares and mode == "max":
-            result[token] = torch.stack([own[source] for source in shares]).amax(dim=0)
+            result[token] = torch.stack([of_row[source] for source in shares]).amax(dim=0)
         elif shares and mode == "first":
-            result[token] = own[min(shares)]
+            result[token] = of_row[min(shares)]
         elif shares:
-            result[token] = sum(own[source] * share for source, share in shares.items()) / sum(shares.values())
+            result[token] = sum(of_row[source] * share for source, share in shares.items()) / sum(shares.values())
     return result
 
 
@@ -214,7 +219,7 @@ def test_tokens_of_one_emoji_stay_apart_where_both_cut_alike_and_blur_where_not(
     emoji = [(0, 1), (1, 2), (1, 2), (1, 2)]
     alignment = align(of_spans(emoji, emoji), of_spans(emoji, [*emoji, (2, 3)]))
     assert np.split(alignment.source, alignment.indptr[1:-1])[1:4] == [[1], [2], [3]]
-    assert [one.tolist() for one in np.split(alignment.source, alignment.indptr[1:-1])[5:]] == [[1, 2, 3]] * 3
+    assert [sources.tolist() for sources in np.split(alignment.source, alignment.indptr[1:-1])[5:]] == [[1, 2, 3]] * 3
 
 
 @given(rows=st.lists(st.tuples(SPAN_ROWS, SPAN_ROWS, st.booleans()), min_size=1, max_size=5))
@@ -226,9 +231,9 @@ def test_H2_any_spans_unsorted_overlapping_or_empty_match_a_slow_reference(rows)
     alignment = align(frame, other)
     for row in range(len(rows)):
         expected = slow_pairs(frame, other, row)
-        found = pairs_of(alignment, frame, row)
-        assert [list(one) for one in found] == [sorted(one) for one in expected]
-        for shares, weights in zip(expected, found, strict=True):
+        received = pairs_of(alignment, frame, row)
+        assert [list(shares) for shares in received] == [sorted(shares) for shares in expected]
+        for shares, weights in zip(expected, received, strict=True):
             total = sum(shares.values())
             assert weights == pytest.approx({token: share / total for token, share in shares.items()})
             assert sum(weights.values()) == pytest.approx(1 if shares else 0)
@@ -242,9 +247,11 @@ def test_H2_each_visible_character_that_both_kept_is_covered(corpus) -> None:
     alignment = align(frame, other)
     for number, row in enumerate(rows):
         theirs = spans_of(other, number)
-        kept = {place for span in theirs for place in range(*span) if not row.axis[place].isspace()}
+        kept = {position for span in theirs for position in range(*span) if not row.axis[position].isspace()}
         for span, sources in zip(spans_of(frame, number), pairs_of(alignment, frame, number), strict=True):
-            assert kept.intersection(range(*span)) <= {place for one in sources for place in range(*theirs[one])}
+            assert kept.intersection(range(*span)) <= {
+                position for source in sources for position in range(*theirs[source])
+            }
 
 
 @given(corpus=corpora())
@@ -258,9 +265,9 @@ def test_D14_special_tokens_meet_special_tokens_of_the_same_place_only(corpus) -
         for span, sources in zip(spans_of(frame, number), pairs_of(alignment, frame, number), strict=True):
             met = [theirs[source] for source in sources]
             if span in row.special:
-                assert bool(met) == (span in theirs) and all(one == span for one in met)
+                assert bool(met) == (span in theirs) and all(reached == span for reached in met)
             else:
-                assert not any(one in row.special for one in met)
+                assert not any(reached in row.special for reached in met)
 
 
 def test_separators_of_a_pair_meet_whatever_their_number() -> None:
@@ -268,7 +275,7 @@ def test_separators_of_a_pair_meet_whatever_their_number() -> None:
     frame, other = (encoded_by(family, rows, True, 40, "head") for family in ("wordpiece", "roberta"))
     ids = frame.input_ids.tolist()
     there = pairs_of(align(frame, other), frame, 0)
-    double = [place for place, token in enumerate(other.input_ids.tolist()) if token == 2]
+    double = [position for position, token in enumerate(other.input_ids.tolist()) if token == 2]
     assert there[ids.index(2)] == {0: 1.0}
     assert there[ids.index(3)] == {double[0]: 0.5, double[1]: 0.5}
     assert there[-1] == {double[2]: 1.0}
@@ -295,10 +302,10 @@ def test_rows_give_the_same_states_in_any_batch_and_match_a_slow_reference(corpu
     rows = np.array(random.choices(range(len(drawn)), k=len(drawn) + 1))
     states = states_of(other)
     batch = on_frame(frame, other, states, rows, mode)
-    for place, row in enumerate(rows):
+    for position, row in enumerate(rows):
         alone = on_frame(frame, other, states, np.array([row]), mode)[0]
         length = frame.lengths[row]
-        assert torch.equal(batch[place, :length], alone) and not batch[place, length:].any()
+        assert torch.equal(batch[position, :length], alone) and not batch[position, length:].any()
         torch.testing.assert_close(alone, slow_states(frame, other, states, row, mode))
 
 
@@ -307,7 +314,7 @@ def test_states_carry_gradients(mode: str) -> None:
     frame, other = of_spans([(0, 2), (2, 12), (20, 21)]), of_spans([(0, 4), (4, 8), (8, 12)])
     index = batch_index(align(frame, other), frame.starts, np.array([0]), frame_length=4, other_length=3)
     states = torch.randn(1, 3, 2, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda one: gather_states(one, **index, shape=(1, 4), mode=mode), states)
+    assert torch.autograd.gradcheck(lambda values: gather_states(values, **index, shape=(1, 4), mode=mode), states)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -316,9 +323,9 @@ def test_half_precision_is_computed_in_full(mode: str, dtype: torch.dtype) -> No
     frame, other = of_spans([(0, 2), (2, 12)]), of_spans([(0, 4), (4, 8), (8, 12)])
     index = batch_index(align(frame, other), frame.starts, np.array([0]), frame_length=2, other_length=3)
     states = states_of(other).to(dtype)[None]
-    found = gather_states(states, **index, shape=(1, 2), mode=mode)
-    assert found.dtype == torch.float32
-    assert torch.equal(found, gather_states(states.float(), **index, shape=(1, 2), mode=mode))
+    gathered = gather_states(states, **index, shape=(1, 2), mode=mode)
+    assert gathered.dtype == torch.float32
+    assert torch.equal(gathered, gather_states(states.float(), **index, shape=(1, 2), mode=mode))
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -333,11 +340,11 @@ def test_the_largest_of_negative_states_is_negative() -> None:
 
 
 def test_sides_without_spans_or_of_other_rows_are_refused() -> None:
-    one, two = of_spans([(0, 1)]), of_spans([(0, 1)], [(0, 1)])
+    frame, other = of_spans([(0, 1)]), of_spans([(0, 1)], [(0, 1)])
     with pytest.raises(ValueError, match="must have the same rows, got 1 and 2"):
-        align(one, two)
+        align(frame, other)
     with pytest.raises(ValueError, match="must have spans, got None"):
-        align(one, Encoded(one.input_ids, one.token_type_ids, one.starts, 0, 0, None))
+        align(frame, Encoded(frame.input_ids, frame.token_type_ids, frame.starts, 0, 0, None))
 
 
 @pytest.mark.parametrize(("frame_length", "other_length"), [(1, 3), (2, 2)])
@@ -395,7 +402,7 @@ def with_words(tokenizer: Any, texts: list[str], pairs: list[str] | None, max_le
 def test_without_offsets_each_byte_stands_for_its_character(byt5, texts, truncation, max_length) -> None:
     encoded = with_words(byt5, texts, None, max_length, truncation)
     for row, text in enumerate(texts):
-        full = [[place, place + 1] for place, letter in enumerate(text, 1) for _ in letter.encode()]
+        full = [[start, start + 1] for start, letter in enumerate(text, 1) for _ in letter.encode()]
         n_kept = min(len(full), max_length - 1)
         n_tail = {"head": 0, "tail": n_kept, "head_tail": n_kept // 2}[truncation]
         kept = full if n_kept == len(full) else full[: n_kept - n_tail] + full[len(full) - n_tail :]
@@ -451,5 +458,5 @@ def test_ids_of_another_truncation_are_refused(bertweet) -> None:
 def test_states_of_a_tokenizer_without_offsets_reach_the_words_of_another(bertweet) -> None:
     frame = encoded_by("wordpiece", [("the cats", "")], False, 40, "head")  # [CLS] the cat ##s [SEP]
     other = with_words(bertweet, ["the cats"], None, 40, "head")  # <s> the ca@@ t@@ s </s>
-    found = [list(one) for one in pairs_of(align(frame, other), frame, 0)]
-    assert found == [[0], [1], [2, 3, 4], [2, 3, 4], [5]]
+    sources = [list(received) for received in pairs_of(align(frame, other), frame, 0)]
+    assert sources == [[0], [1], [2, 3, 4], [2, 3, 4], [5]]

@@ -35,7 +35,7 @@ from pipeline.stitch.states import Base, Cached, LayerStates, extract
 from pipeline.stitch.stitching import stitch
 from pipeline.training.epoch_choice import EpochScorer
 from pipeline.units.execution import run_units
-from pipeline.units.stage import Stage
+from pipeline.units.stage import Stage, recorded_runs
 from pipeline.units.unit import Unit
 from tests.small import make_metric, table_and_folds
 
@@ -53,7 +53,9 @@ FINE_TUNED, STITCHED = {"n_copies", "n_truncated"}, {"encoders", "features"}
 def make_params(training: dict | None = None, device: str = "cpu", **stitched) -> Params:
     small = {"name": "from_config", "vocab_size": 200, "hidden_size": 16, "n_layers": 2, "n_heads": 2}
     training = {**TRAINING, **(training or {})}
-    encoders = {name: {"source": {**small, **own}, "max_length": 20, **training} for name, own in ENCODERS.items()}
+    encoders = {
+        name: {"source": {**small, **changed}, "max_length": 20, **training} for name, changed in ENCODERS.items()
+    }
     pair = {"base": "finetuned", "pairs": [["bert", "electra"]], "heads": {"cnn": {"name": "text_cnn", "n_filters": 4}}}
     task = {"kind": "binary", "metric": "accuracy", "train": "data/small/train.csv", "test": "data/small/test.csv"}
     values = {
@@ -74,7 +76,7 @@ def run_finetune(params: Params) -> None:
     for name, settings in params.encoders.items():
         finetune(
             name, TABLE, FOLDS, settings=settings, recipe=encoder_recipe(params, name),
-            metrics={task: one.metric for task, one in params.tasks.items()}, seed=params.seed, run=params.run,
+            metrics={task: section.metric for task, section in params.tasks.items()}, seed=params.seed, run=params.run,
             folder=Path("out/finetune") / name,
         )  # fmt: skip
 
@@ -89,12 +91,12 @@ def predictions(model: str = MODEL, folds: Folds = FOLDS) -> Predictions:
 
 def computed() -> dict[str, int]:
     """Return how many units each step of the last runs computed."""
-    records = [json.loads(path.read_text()) for path in Path(".stitchfold/last_run").glob("stitch-*.json")]
-    return {one["stage"].removeprefix("stitch-"): one["computed"] for one in records}
+    runs = [run for run in recorded_runs() if run.stage.kind.startswith("stitch-")]
+    return {run.stage.name.removeprefix("stitch-"): run.computed for run in runs}
 
 
 def job(fold: int = 0):
-    return next(one for one in fold_jobs(TABLE, FOLDS, seed=3) if one.fold == fold)
+    return next(fold_job for fold_job in fold_jobs(TABLE, FOLDS, seed=3) if fold_job.fold == fold)
 
 
 def base_of(encoder: str, params: Params, fold: int = 0) -> Base:
@@ -143,8 +145,8 @@ def test_it_learns_what_can_be_learnt() -> None:
     run_stitch(make_params({"epochs": 40}))
     labels = TABLE.select("weather", "train").set_index("row_id")["label"].astype(int)
     rows = predictions().rows
-    found = predictions().logits[(rows["split"] == "oof").to_numpy()].argmax(axis=1)
-    assert (found == labels.loc[rows.loc[rows["split"] == "oof", "row_id"]].to_numpy()).mean() > 0.8
+    decided = predictions().logits[(rows["split"] == "oof").to_numpy()].argmax(axis=1)
+    assert (decided == labels.loc[rows.loc[rows["split"] == "oof", "row_id"]].to_numpy()).mean() > 0.8
 
 
 def test_states_recomputed_in_every_epoch_give_the_same_as_cached_ones() -> None:
@@ -166,6 +168,12 @@ def test_a_new_pair_and_a_new_head_train_only_themselves() -> None:
     assert computed()["heads-weather-r0-f1"] == 1
 
 
+def test_a_new_pair_beside_a_finished_one_needs_the_states_of_its_own_encoders_only() -> None:
+    run_stitch(make_params(pairs=[["bert", "electra"], ["bert", "roformer"]], tokenizer="bert"))
+    assert computed()["states-weather-r0-f0"] == 4, "of two encoders, of the heads' and the scored rows"
+    assert computed()["heads-weather-r0-f0"] == 1
+
+
 def test_a_second_run_computes_nothing_not_even_states() -> None:
     shutil.rmtree(".stitchfold/last_run")
     run_stitch(make_params())
@@ -178,8 +186,8 @@ def test_two_encoders_that_came_out_the_same_share_their_states() -> None:
     shutil.copytree("out/finetune/bert", "out/finetune/roformer")
     for path in Path("out/finetune/roformer").glob("*.parquet*"):
         path.unlink()
-    one = read_predictions(FINETUNED / "bert/weather.parquet", manifest=FOLDS.digest)
-    write_predictions(replace(one, model="roformer"), FINETUNED / "roformer/weather.parquet")
+    of_bert = read_predictions(FINETUNED / "bert/weather.parquet", manifest=FOLDS.digest)
+    write_predictions(replace(of_bert, model="roformer"), FINETUNED / "roformer/weather.parquet")
     run_stitch(make_params(pairs=[["bert", "roformer"]]))
     assert computed()["states-weather-r0-f0"] == 2, "of the heads' and the scored rows, once each"
 
@@ -207,8 +215,8 @@ def test_another_manifest_is_refused() -> None:
 
 @pytest.mark.parametrize(("name", "message"), [("", "the fold's model is missing"), ("model.safetensors", "damaged")])
 def test_a_missing_or_damaged_fold_model_is_named(name: str, message: str) -> None:
-    place = Path("out/finetune/bert/models/weather-r0-f1") / name
-    shutil.rmtree(place) if place.is_dir() else place.write_bytes(b"x")
+    path = Path("out/finetune/bert/models/weather-r0-f1") / name
+    shutil.rmtree(path) if path.is_dir() else path.write_bytes(b"x")
     with pytest.raises(MachineError, match=rf"weather-r0-f1: .*{message}.* Run stitchfold doctor --fix"):
         run_stitch(make_params())
 
@@ -229,7 +237,9 @@ def trained(params: Params, tmp_path: Path, **changed) -> Path:
         "n_outputs": 2, "settings": params.stitch, "head": params.stitch.heads["cnn"],
         "scorer": EpochScorer(ClassTargets(), make_metric("accuracy", 2)), "seed": 5, **changed,
     }  # fmt: skip
-    unit = Unit("one", {"step": "stitch", "test": str(tmp_path), **{name: str(one) for name, one in changed.items()}})
+    unit = Unit(
+        "one", {"step": "stitch", "test": str(tmp_path), **{name: str(value) for name, value in changed.items()}}
+    )
     run_units([(unit, train_stitched, arguments)], run=params.run, stage=Stage("one"))
     return unit.result
 
@@ -250,7 +260,7 @@ def test_unfreezing_changes_the_top_layer_and_no_other(tmp_path) -> None:
     params = make_params(unfreeze=1, features="online")
     weights = load_file(trained(params, tmp_path) / "model.safetensors")
     before = load_classifier(Path("out/finetune/bert/models/weather-r0-f0"))[0].backbone.state_dict()
-    changed = {key for key, one in before.items() if not torch.equal(weights[f"tuned.0.backbone.{key}"], one)}
+    changed = {key for key, tensor in before.items() if not torch.equal(weights[f"tuned.0.backbone.{key}"], tensor)}
     assert changed and all("layer.1." in key or "pooler" in key for key in changed)
     run_stitch(params)
     assert np.isfinite(predictions().logits).all()
@@ -307,8 +317,8 @@ def test_the_cache_holds_two_bytes_for_each_value_of_real_tokens() -> None:
     assert (unit.result / "states.npy").stat().st_size <= 2 * n_values + 128
     classifier, tokenizer = base_of("bert", make_params()).load()
     encoded = base_of("bert", make_params()).encode(tokenizer, rows)
-    found = cached.batch(np.array([3, 0]))["states"][1, : encoded.lengths[0]].float()
-    torch.testing.assert_close(found, classifier(encoded.batch(np.array([0])))[0], atol=2e-3, rtol=2e-3)
+    states = cached.batch(np.array([3, 0]))["states"][1, : encoded.lengths[0]].float()
+    torch.testing.assert_close(states, classifier(encoded.batch(np.array([0])))[0], atol=2e-3, rtol=2e-3)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -347,10 +357,10 @@ def test_held_out_heads_learn_from_rows_that_the_encoders_never_saw() -> None:
         {"epoch_selection": "inner", "inner_ratio": 0.25}, head_rows="held_out", epoch_selection="last"
     )
     run_finetune(params)
-    one = job()
-    spared = head_rows(one, params.stitch, params.encoders["bert"])
+    fold_job = job()
+    spared = head_rows(fold_job, params.stitch, params.encoders["bert"])
     seen = read_history(FINETUNED / "bert")[0]["n_rows"]
-    assert len(spared) + seen == len(one.fitted) and len(spared) > 3
+    assert len(spared) + seen == len(fold_job.fitted) and len(spared) > 3
     run_stitch(params)
     history = json.loads(Path(f"out/stitch/{MODEL}/history.json").read_text())["units"]
     assert history[0]["n_rows"] == len(spared)
@@ -388,38 +398,38 @@ def test_the_same_seed_gives_the_same_stitch_and_another_another() -> None:
 
 
 def judge(fold: int, *, spoil: bool = False) -> Judge:
-    found = {}
+    of_encoders = {}
     for name in ENCODERS:
         path = predictions_path("finetune", name, "weather")
-        one = read_predictions(path, manifest=FOLDS.digest)
-        logits = one.logits.copy()
+        of_encoder = read_predictions(path, manifest=FOLDS.digest)
+        logits = of_encoder.logits.copy()
         if spoil:
-            logits[(one.rows["fold"] == fold).to_numpy()] *= -100 if name == "bert" else 100
-        found[name] = replace(one, logits=logits)
+            logits[(of_encoder.rows["fold"] == fold).to_numpy()] *= -100 if name == "bert" else 100
+        of_encoders[name] = replace(of_encoder, logits=logits)
     metric = make_params().tasks["weather"].metric.build(n_outputs=2, decide=ClassTargets().decide)
-    return Judge(found, table=TABLE, folds=FOLDS, task="weather", repeat=0, fold=fold, metric=metric)
+    return Judge(of_encoders, job(fold), table=TABLE, folds=FOLDS, metric=metric)
 
 
 @pytest.mark.parametrize("fold", [0, 1])
 def test_nothing_on_the_scored_fold_chooses_its_frame_or_its_pairs(fold: int) -> None:
-    one, other = judge(fold), judge(fold, spoil=True)
-    assert len(one.targets) == 18
-    assert one.best_pairs(list(ENCODERS), 3) == other.best_pairs(list(ENCODERS), 3)
-    assert one.frame_first(list(ENCODERS), "best") == other.frame_first(list(ENCODERS), "best")
+    judging, spoilt = judge(fold), judge(fold, spoil=True)
+    assert len(judging.targets) == 18
+    assert judging.best_pairs(list(ENCODERS), 3) == spoilt.best_pairs(list(ENCODERS), 3)
+    assert judging.frame_first(list(ENCODERS), "best") == spoilt.frame_first(list(ENCODERS), "best")
 
 
 def test_the_frame_is_the_better_encoder_and_pairs_are_chosen_for_how_they_blend() -> None:
-    one = judge(0)
-    right = np.eye(2)[one.targets]
+    judging = judge(0)
+    right = np.eye(2)[judging.targets]
     half = np.arange(len(right)) % 2 == 0
-    one.probabilities = {
+    judging.probabilities = {
         "a": np.where(half[:, None], right, 0.4 * right + 0.3),  # sure of one half, right in all
         "b": np.where(half[:, None], 0.4 * right + 0.3, right),
         "c": 1 - right,
     }
-    assert one.frame_first(["c", "b"], "best") == ["b", "c"]
-    assert one.frame_first(["c", "b"], "c") == ["c", "b"]
-    assert one.best_pairs(["c", "a", "b"], 3)[0] == ["a", "b"]
+    assert judging.frame_first(["c", "b"], "best") == ["b", "c"]
+    assert judging.frame_first(["c", "b"], "c") == ["c", "b"]
+    assert judging.best_pairs(["c", "a", "b"], 3)[0] == ["a", "b"]
 
 
 def test_an_unknown_variant_is_named() -> None:
@@ -431,18 +441,18 @@ def test_what_heads_learn_from_is_compared_on_the_same_rows() -> None:
     params = make_params({"epochs": 1})
     run_finetune(params)
     path = ablate_stitch(params, TABLE, FOLDS, variants=["noised", "held_out"])["weather"]
-    found = {row["variant"]: row for row in read_json(path)["rows"]}
-    assert list(found) == [
+    compared = {row["variant"]: row for row in read_json(path)["rows"]}
+    assert list(compared) == [
         "encoders alone", "train", "train, with the encoders", "noised", "noised, with the encoders",
         "held_out", "held_out, with the encoders",
     ]  # fmt: skip
-    assert (found["train"]["difference"], found["train"]["difference_low"]) == (0, 0)
+    assert (compared["train"]["difference"], compared["train"]["difference_low"]) == (0, 0)
     run_stitch(params)
     rows = predictions().rows
     labels = TABLE.select("weather", "train").set_index("row_id")["label"].astype(int)
     oof = (rows["split"] == "oof").to_numpy()
     right = predictions().logits[oof].argmax(axis=1) == labels.loc[rows.loc[oof, "row_id"]].to_numpy()
-    assert found["train"]["score"] == pytest.approx(right.mean())
+    assert compared["train"]["score"] == pytest.approx(right.mean())
     assert not Path("out/ablate/held_out").exists()
 
 

@@ -184,12 +184,12 @@ def test_killed_between_checkpoints_and_resumed_what_is_plugged_in_ends_in_the_s
 def test_an_average_is_what_is_kept_and_steps_are_taken_from_the_models_own_weights() -> None:
     model, objective = problem()
     plainly, start = copy.deepcopy(model), weights(model)
-    own, alone = Trail(), Trail()
-    run(model, objective, settings(), hooks=[Average(), own])
+    trail, alone = Trail(), Trail()
+    run(model, objective, settings(), hooks=[Average(), trail])
     run(plainly, objective, settings(), hooks=[alone])
-    assert (own.steps, own.n_steps) == (list(range(1, 10)), 9)
-    assert all(torch.equal(*pair) for pair in zip(own.weights_after, alone.weights_after, strict=True))
-    for after in own.weights_after:
+    assert (trail.steps, trail.n_steps) == (list(range(1, 10)), 9)
+    assert all(torch.equal(*pair) for pair in zip(trail.weights_after, alone.weights_after, strict=True))
+    for after in trail.weights_after:
         start = start.lerp(after, 1 - 0.7)
     torch.testing.assert_close(weights(model), start)
     assert torch.equal(weights(plainly), alone.weights_after[-1])
@@ -214,12 +214,12 @@ def test_a_hook_may_score_weights_of_its_own_choice() -> None:
 
     class Better(Average):
         def weights(self, evaluate):
-            own = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+            trained = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
             scores = []
-            for candidate in (own, self.average):
+            for candidate in (trained, self.average):
                 self.model.load_state_dict(candidate)
                 scores.append(evaluate(self.model))
-            self.model.load_state_dict(own)
+            self.model.load_state_dict(trained)
             return self.average if scores[1] > scores[0] else None
 
     def signed(model: nn.Module) -> float:

@@ -49,9 +49,7 @@ class TfidfLogistic:
     """A linear model over n-grams; text and text_pair have vocabularies of their own."""
 
     def __init__(self, model: LogisticRegression, *, n_outputs: int, max_features: int) -> None:
-        self.model = model
-        self.n_outputs = n_outputs
-        self.max_features = max_features
+        self.model, self.n_outputs, self.max_features = model, n_outputs, max_features
         self.vectorizers: dict[str, list[TfidfVectorizer]] = {}
         self.present = np.empty(0, dtype=np.int64)
 

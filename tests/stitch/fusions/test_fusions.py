@@ -47,7 +47,7 @@ def test_a_gated_sum_has_the_size_of_the_frame_unless_told(hidden_size: int | No
 
 def attended(attention: torch.nn.MultiheadAttention, queries: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     """Attention row by row and head by head over the tokens that are not padding (Vaswani et al., eq. 1)."""
-    found = torch.zeros_like(queries)
+    result = torch.zeros_like(queries)
     weights = attention.in_proj_weight.chunk(3)
     biases = attention.in_proj_bias.chunk(3)
     width = attention.head_dim
@@ -57,8 +57,8 @@ def attended(attention: torch.nn.MultiheadAttention, queries: torch.Tensor, othe
         for start in range(0, attention.embed_dim, width):
             part = slice(start, start + width)
             scores = (q[:, part] @ k[:, part].T / width**0.5).exp()
-            found[row, :, part] = scores / scores.sum(dim=1, keepdim=True) @ v[:, part]
-    return found @ attention.out_proj.weight.T + attention.out_proj.bias
+            result[row, :, part] = scores / scores.sum(dim=1, keepdim=True) @ v[:, part]
+    return result @ attention.out_proj.weight.T + attention.out_proj.bias
 
 
 @pytest.mark.parametrize("sizes", [(4, 6), (4, 6, 2)])
@@ -72,11 +72,11 @@ def test_cross_attention_equals_attention_written_by_hand_beside_the_frame(
         torch.nn.init.normal_(attention.out_proj.bias)
     frame, *others = sides(*sizes)
     queries = fusion.project[0](frame)
-    found = [
+    looked_up = [
         attended(attention, queries, project(other))
         for attention, project, other in zip(fusion.attend, fusion.project[1:], others, strict=True)
     ]
-    torch.testing.assert_close(fusion([frame, *others], MASK), torch.cat([frame, *found], dim=-1))
+    torch.testing.assert_close(fusion([frame, *others], MASK), torch.cat([frame, *looked_up], dim=-1))
     assert fusion.output_size == sizes[0] + 8 * len(others)
 
 

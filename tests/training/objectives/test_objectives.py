@@ -269,8 +269,8 @@ def test_mixed_vectors_under_a_linear_head_give_the_mixed_logits(monkeypatch) ->
     logits = model(batch)
     between = shares[:, None] * logits + (1 - shares[:, None]) * logits[partner]
     log_probabilities = between.log_softmax(dim=1)
-    own, other = (-log_probabilities[range(4), batch["labels"][one]] for one in (torch.arange(4), partner))
-    torch.testing.assert_close(loss, (shares * own + (1 - shares) * other).sum())
+    mine, theirs = (-log_probabilities[range(4), batch["labels"][rows]] for rows in (torch.arange(4), partner))
+    torch.testing.assert_close(loss, (shares * mine + (1 - shares) * theirs).sum())
 
 
 @pytest.mark.parametrize("layer", ["last", "embeddings"])
@@ -535,7 +535,7 @@ def test_unlabelled_rows_are_a_function_of_seed_step_and_row_and_all_have_their_
     assert np.array_equal(with_unlabelled().chosen(rows, 0), chosen)
     assert not np.array_equal(trained.chosen(rows, 1), chosen)
     assert not np.array_equal(with_unlabelled(seed=6).chosen(rows, 0), chosen)
-    assert {int(one) for step in range(6) for one in trained.chosen(rows, step)} == set(range(30))
+    assert {int(chosen) for step in range(6) for chosen in trained.chosen(rows, step)} == set(range(30))
 
 
 def test_lengths_hold_what_the_unlabelled_rows_take_on_average() -> None:
