@@ -25,22 +25,18 @@ class Sequential:
         """Return at most `n_variants` variants per text (see `contracts.Augmenter`)."""
         first, *others = self.augmenters
         made = first.augment(texts, n_variants=n_variants, seeds=seeds, reserved=reserved)
-        found = [variants or [text] for text, variants in zip(texts, made, strict=True)]
+        flowing = [variants or [text] for text, variants in zip(texts, made, strict=True)]
         for number, augmenter in enumerate(others, 1):
-            places = [(row, place) for row, variants in enumerate(found) for place in range(len(variants))]
+            places = [(row, position) for row, variants in enumerate(flowing) for position in range(len(variants))]
             changed = augmenter.augment(
-                [found[row][place] for row, place in places],
+                [flowing[row][position] for row, position in places],
                 n_variants=1,
-                seeds=[derive_seed(seeds[row], "flow", number, place) for row, place in places],
+                seeds=[derive_seed(seeds[row], "flow", number, position) for row, position in places],
                 reserved=[reserved[row] for row, _ in places],
             )
-            for (row, place), variants in zip(places, changed, strict=True):
-                if variants:
-                    found[row][place] = variants[0]
-        return [
-            [one for one in dict.fromkeys(variants) if one != text]
-            for text, variants in zip(texts, found, strict=True)
-        ]  # fmt: skip
+            for (row, position), variants in zip(places, changed, strict=True):
+                flowing[row][position] = variants[0] if variants else flowing[row][position]
+        return [list(dict.fromkeys(filter(text.__ne__, of_text))) for text, of_text in zip(texts, flowing, strict=True)]
 
 
 _built: dict[str, Augmenter] = {}
@@ -48,9 +44,9 @@ _built: dict[str, Augmenter] = {}
 
 def build_flow(flow: list["Component"], corpus: Corpus, *, device: str, key: str) -> Augmenter:
     """Return a flow's augmenter; the last one built in this process is kept under its key."""
-    key = f"{key} {[one.model_dump() for one in flow]}"
+    key = f"{key} {[component.model_dump() for component in flow]}"
     if key not in _built:
         _built.clear()
-        augmenters = [one.build(corpus=corpus, device=device) for one in flow]
+        augmenters = [component.build(corpus=corpus, device=device) for component in flow]
         _built[key] = augmenters[0] if len(augmenters) == 1 else Sequential(augmenters)
     return _built[key]

@@ -16,13 +16,13 @@ def read_confusions(path: Path) -> Confusions:
     Raises:
         ParamsError: naming file and line, if the file is missing or empty, no UTF-8, or a line has another form.
     """
-    found: dict[str, dict[str, None]] = {}
+    confusions: dict[str, dict[str, None]] = {}
     for number, fields in lexicon_lines(path):
         character, others = fields[0], "".join(fields[1:])
         if len(character) > 1 or len(fields) > 2:
             raise broken(path, number, "one character, a blank and the characters it is taken for", fields)
-        found.setdefault(character, {}).update(dict.fromkeys(others.replace(character, "")))
-    return {character: list(others) for character, others in found.items() if others}
+        confusions.setdefault(character, {}).update(dict.fromkeys(others.replace(character, "")))
+    return {character: list(others) for character, others in confusions.items() if others}
 
 
 def lexicon_lines(path: Path) -> Iterator[tuple[int, list[str]]]:

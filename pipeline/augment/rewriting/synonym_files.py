@@ -63,31 +63,31 @@ def _kind_of(path: Path) -> Kind:
 
 def _read_lines(path: Path) -> SynonymFile:
     """Read lines `word synonym synonym...`, or PPDB's own `[NN] ||| word ||| synonym ||| ... ||| Exclusion`."""
-    found = SynonymFile()
+    file = SynonymFile()
     for number, fields in lexicon_lines(path):
         if "|||" in fields:
             columns = " ".join(fields).split(" ||| ")
             if len(columns) < 4:
                 raise broken(path, number, "PPDB's columns between |||", fields)
-            same = found.antonyms if columns[-1] == "Exclusion" else found.synonyms
+            same = file.antonyms if columns[-1] == "Exclusion" else file.synonyms
             same.setdefault(columns[1].lower(), []).append((columns[2],))
         elif len(fields) > 1:
-            found.synonyms.setdefault(fields[0].lower(), []).append(fields[1:])
+            file.synonyms.setdefault(fields[0].lower(), []).append(fields[1:])
         elif any(map(str.isalnum, fields[0])):  # PPDB-XL has lines of control characters
             raise broken(path, number, "a word and its synonyms between blanks", fields)
-    return found
+    return file
 
 
 def _read_cilin(path: Path, related: bool) -> SynonymFile:
     """Read lines of a code and words: `Aa01A02= 人类 生人 全人类`."""
-    found = SynonymFile()
+    file = SynonymFile()
     for number, (code, *words) in lexicon_lines(path):
         if not CILIN.fullmatch(code) or not words:
             raise broken(path, number, "a code such as Aa01A02= and words between blanks", [code, *words])
         if code[-1] == "=" or (related and code[-1] == "#"):
             for word in words:
-                found.synonyms.setdefault(word.lower(), []).append(words)
-    return found
+                file.synonyms.setdefault(word.lower(), []).append(words)
+    return file
 
 
 def _read_wordnet(folder: Path) -> SynonymFile:
@@ -98,13 +98,13 @@ def _read_wordnet(folder: Path) -> SynonymFile:
     synsets: dict[tuple[str, str], Synset] = {}
     for path in paths:
         synsets |= dict(_synsets(path))
-    found = SynonymFile()
+    file = SynonymFile()
     for words, opposites in synsets.values():
         for word in words:
-            found.synonyms.setdefault(word.lower(), []).append(words)
-            for place in opposites:
-                found.antonyms.setdefault(word.lower(), []).append(synsets[place][0] if place in synsets else ())
-    return found
+            file.synonyms.setdefault(word.lower(), []).append(words)
+            for address in opposites:
+                file.antonyms.setdefault(word.lower(), []).append(synsets[address][0] if address in synsets else ())
+    return file
 
 
 def _synsets(path: Path) -> Iterator[tuple[tuple[str, str], Synset]]:

@@ -6,6 +6,7 @@ Differs from the paper: stop words stay.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -26,8 +27,8 @@ def build(
 
     Args:
         corpus: whose words are looked up in the file.
-        path: a text file of word2vec (first line: count and size) or GloVe in models/, also `.gz`.
-        n_words: words of the file, the first, that are known besides: variants hold words that the corpus does not.
+        path: see `needed_vectors`.
+        n_words: likewise.
         unit_length: scale the vectors to length 1 first, as gensim does; else similarities depend on the file's scale.
 
     Raises:
@@ -37,13 +38,5 @@ def build(
     if unit_length:
         vectors = {word: vector / (np.linalg.norm(vector) or 1.0) for word, vector in vectors.items()}
 
-    def similarity(texts: Sequence[str], others: Sequence[str]) -> np.ndarray:
-        distances = transport_distances(texts, others, vectors, masses=_occurrences, metric="euclidean")
-        similarities: np.ndarray = 1 / (1 + distances)
-        return similarities
-
-    return similarity
-
-
-def _occurrences(counts: np.ndarray, points: np.ndarray) -> np.ndarray:
-    return counts
+    options: dict[str, Any] = {"masses": lambda counts, points: counts, "metric": "euclidean"}
+    return lambda texts, others: 1 / (1 + transport_distances(texts, others, vectors, **options))
