@@ -65,7 +65,7 @@ class Shard:
         return _rows(self.source.rows, self.chosen)
 
     def arguments(self) -> dict[str, Any]:
-        """Return what `copying.make_copies` takes."""
+        """Return what `shard_copies.make_copies` takes."""
         source = self.source
         return {"rows": self.rows(), "corpus": source.corpus(), "corpus_key": source.corpus_key, **self.settings}
 
@@ -73,9 +73,8 @@ class Shard:
 def plan_shards(params: "Params", table: Table, folds: Folds, *, recipe: dict[str, Any]) -> Iterator[Shard]:
     """Yield the shards of all steps, task by task: of every repeat and fold, then of the rows without labels."""
     for task in table.labels:
-        steps = [
-            (number, one) for number, one in enumerate(params.augment.steps) if task in (one.tasks or table.labels)
-        ]
+        numbered = enumerate(params.augment.steps)
+        steps = [(number, step) for number, step in numbered if task in (step.tasks or table.labels)]
         train = table.rows[(table.rows["task"] == task) & (table.rows["split"] == "train")]
         plan = folds.rows[folds.rows["task"] == task]
         for repeat, fold in sorted(set(zip(plan["repeat"].astype(int), plan["fold"].astype(int), strict=True))):
@@ -158,10 +157,10 @@ def _chosen(rows: pd.DataFrame, step: "Step", params: "Params", source: Source) 
         target = counts.max() if step.balance_to == "largest" else counts.get(step.balance_to, 0)
     missing = {label: max(0, target - count) for label, count in counts.items()}
     n_copies = pd.Series(0, lots.index, dtype="int64")
-    for label, own in lots.groupby(rows["label"][lots.index]):
-        each, over = divmod(missing[label], len(own))
-        n_copies[own.index] = each
-        n_copies[own.sort_values().index[:over]] += 1
+    for label, of_label in lots.groupby(rows["label"][lots.index]):
+        each, over = divmod(missing[label], len(of_label))
+        n_copies[of_label.index] = each
+        n_copies[of_label.sort_values().index[:over]] += 1
     n_copies = n_copies.clip(upper=step.n_copies)
     return chosen.assign(n_copies=n_copies)[n_copies > 0]
 
@@ -172,12 +171,12 @@ def _shards(
     """Yield the shards of one step for some rows of a source."""
     step, augment = params.augment.steps[number], params.augment
     uses_model = step.guide is not None and step.guide.by == "gradient"
-    uses_model |= any(components.constant(one.kind, one.name, "MODELS") for flow in step.flows for one in flow)
+    uses_model |= any(components.constant(part.kind, part.name, "MODELS") for flow in step.flows for part in flow)
     n_rows = MODEL_SHARD_ROWS if uses_model else SHARD_ROWS
     settings = {"step": step, "reserved": augment.reserved, "quality": augment.quality}
-    place = "unlabelled" if source.fold is None else f"r{source.repeat}-f{source.fold}"
+    of_fold = "unlabelled" if source.fold is None else f"r{source.repeat}-f{source.fold}"
     for start in range(0, len(chosen), n_rows):
-        part = chosen.iloc[start : start + n_rows]
+        rows = chosen.iloc[start : start + n_rows]
         depends_on = {
             "step": "augment",
             "recipe": recipe["steps"][number],
@@ -185,8 +184,8 @@ def _shards(
             "reserved": augment.reserved,
             "quality": augment.quality.model_dump(include=SIMILARITY),
             "corpus": source.corpus_key,
-            "rows": rows_digest(_rows(source.rows, part)),
+            "rows": rows_digest(_rows(source.rows, rows)),
             "numerics": numerics(params.run.device, params.run.threads_per_worker),
         }
-        unit = Unit(f"{step.title}/{source.task}-{place}-{start // n_rows}", depends_on)
-        yield Shard(source, number, unit, part, settings)
+        unit = Unit(f"{step.title}/{source.task}-{of_fold}-{start // n_rows}", depends_on)
+        yield Shard(source, number, unit, rows, settings)

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from pipeline.augment.generation.generator import Generator, Prompt, checked
+from pipeline.augment.generation.decoding import Decoding
+from pipeline.augment.generation.generator import Generator, Prompt, check
 from pipeline.augment.generation.languages import check_there_and_back, languages
 from pipeline.augment.generation.pieces import has_letters
 from pipeline.augment.generation.rewriter import Rewriter
@@ -54,10 +55,8 @@ def build(
     Raises:
         ParamsError: if an option is out of range, or the models are missing or do not lead there and back.
     """
-    decoding = checked(
-        sampling=sampling, beams=beams, n_candidates=n_candidates, temperature=temperature, top_k=top_k,
-        tokens_per_batch=tokens_per_batch,
-    )  # fmt: skip
+    decoding = Decoding(sampling, beams, n_candidates, temperature, top_k)
+    check(decoding, tokens_per_batch)
     searched = replace(decoding, sampling=False, n_candidates=1, temperature=1.0, top_k=0)
     check_there_and_back(forward, languages(*locate(forward)), back, languages(*locate(back)))
     common: dict[str, Any] = {"device": device, "tokens_per_batch": tokens_per_batch, "cached": cached}

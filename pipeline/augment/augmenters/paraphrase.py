@@ -5,7 +5,8 @@ https://arxiv.org/abs/1910.10683. nlpaug's AbstSummAug gives one result per text
 for a tiny T5: here transformers' models run directly.
 """
 
-from pipeline.augment.generation.generator import Generator, checked
+from pipeline.augment.generation.decoding import Decoding
+from pipeline.augment.generation.generator import Generator, check
 from pipeline.augment.generation.rewriter import Rewriter
 
 MODELS = ("model",)
@@ -41,10 +42,8 @@ def build(
     Raises:
         ParamsError: if an option is out of range or the model is missing.
     """
-    decoding = checked(
-        sampling=sampling, beams=beams, n_candidates=n_candidates, temperature=temperature, top_k=top_k,
-        tokens_per_batch=tokens_per_batch,
-    )  # fmt: skip
+    decoding = Decoding(sampling, beams, n_candidates, temperature, top_k)
+    check(decoding, tokens_per_batch)
     return Rewriter(
         Generator(model, decoding, device=device, tokens_per_batch=tokens_per_batch, prefix=prefix, cached=cached)
     )

@@ -7,7 +7,8 @@ transformers' models run directly.
 
 from typing import Literal
 
-from pipeline.augment.generation.generator import Generator, checked
+from pipeline.augment.generation.decoding import Decoding
+from pipeline.augment.generation.generator import Generator, check
 from pipeline.augment.generation.pieces import glue, has_letters
 from pipeline.augment.generation.rewriter import Rewriter
 from pipeline.augment.rewriting.spans import is_word
@@ -48,10 +49,8 @@ def build(
     """
     if n_tokens < 1:
         raise ParamsError(f"n_tokens: must be at least 1, got {n_tokens}. A sentence takes about 20.")
-    decoding = checked(
-        sampling=True, beams=1, n_candidates=n_candidates, temperature=temperature, top_k=top_k,
-        tokens_per_batch=tokens_per_batch, n_tokens=n_tokens,
-    )  # fmt: skip
+    decoding = Decoding(True, 1, n_candidates, temperature, top_k, n_tokens)
+    check(decoding, tokens_per_batch)
     writer = Generator(model, decoding, device=device, tokens_per_batch=tokens_per_batch, causal=True, cached=cached)
     return Rewriter(writer, prepare=lambda texts: [close(text) for text in texts], finish=with_next_sentence)
 

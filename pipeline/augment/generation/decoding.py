@@ -21,14 +21,9 @@ from pipeline.model_sources import NO_CODE
 N_MODELS = 2
 # What a checkpoint says about its tokens holds; how it would search or sample is for the params to say.
 KEPT_SETTINGS = (
-    "bos_token_id",
-    "decoder_start_token_id",
-    "forced_bos_token_id",
-    "bad_words_ids",
-    "suppress_tokens",
-    "no_repeat_ngram_size",
-    "repetition_penalty",
-)
+    "bos_token_id", "decoder_start_token_id", "forced_bos_token_id", "bad_words_ids", "suppress_tokens",
+    "no_repeat_ngram_size", "repetition_penalty",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -84,14 +79,14 @@ def load_model(
             f"{sorted(report['missing_keys'])[:3]}: they would be random. Choose a model of this kind that was saved whole."
         )
     model.eval().to(device)
-    own, size = model.generation_config, model.get_output_embeddings().weight.shape[0]
-    stated = own.eos_token_id if isinstance(own.eos_token_id, list) else [own.eos_token_id]
+    settings, size = model.generation_config, model.get_output_embeddings().weight.shape[0]
+    stated = settings.eos_token_id if isinstance(settings.eos_token_id, list) else [settings.eos_token_id]
     # A configuration may keep its family's default, a token that a smaller vocabulary does not have.
     ends = [token for token in stated if token is not None and token < size] or ([] if end is None else [end])
     if not ends and not causal:
         raise ParamsError(f"model: {origin} must have a token that ends a text, got none. Choose another model.")
-    pads = [token for token in (own.pad_token_id, pad, *ends, 0) if token is not None and token < size]
-    kept = {name: getattr(own, name, None) for name in KEPT_SETTINGS}
+    pads = [token for token in (settings.pad_token_id, pad, *ends, 0) if token is not None and token < size]
+    kept = {name: getattr(settings, name, None) for name in KEPT_SETTINGS}
     model.generation_config = GenerationConfig(**kept, pad_token_id=pads[0], eos_token_id=ends or None)
     return Loaded(model, pads[0], ends)
 
@@ -141,9 +136,9 @@ def decode_batch(
     model, causal = loaded.model, not loaded.model.config.is_encoder_decoder
     ids = np.full((len(rows), width), loaded.pad)  # (B, T)
     mask = np.zeros((len(rows), width), dtype=np.int64)
-    for place, row in enumerate(rows):
+    for number, row in enumerate(rows):
         where = slice(width - len(row), None) if causal else slice(None, len(row))
-        ids[place, where], mask[place, where] = row, 1
+        ids[number, where], mask[number, where] = row, 1
     n_before = width if causal else 1
     beams, n_candidates = (1, 1) if decoding.sampling else (decoding.beams, decoding.n_candidates)
     processors: list[Any] = []
@@ -164,11 +159,11 @@ def decode_batch(
             length_penalty=1.0,
             **({} if first_token is None else {"forced_bos_token_id": first_token}),
         )
-    found = [
+    candidates = [
         _until_end(row, loaded.ends, None if causal else limits[i // n_candidates])
         for i, row in enumerate(made[:, n_before:].tolist())
     ]
-    return [found[start : start + n_candidates] for start in range(0, len(found), n_candidates)]
+    return [candidates[start : start + n_candidates] for start in range(0, len(candidates), n_candidates)]
 
 
 class OwnDraws:
@@ -215,7 +210,7 @@ def _until_end(tokens: list[int], ends: list[int], limit: int | None) -> list[in
     >>> _until_end([5, 6, 2, 0], [2], 4), _until_end([5, 6, 7, 2], [2], 4), _until_end([5, 6], [2], None)
     ([5, 6], None, [5, 6])
     """
-    length = next((place for place, token in enumerate(tokens) if token in ends), len(tokens))
+    length = next((position for position, token in enumerate(tokens) if token in ends), len(tokens))
     return None if limit is not None and length + 1 >= limit else tokens[:length]
 
 

@@ -55,4 +55,4 @@ class Rewriter:
 
 def _serves(variant: str, text: str, others: list[str], terms: frozenset[str]) -> bool:
     is_new = has_letters(variant) and variant != text.strip() and variant not in others
-    return is_new and (not terms or count_terms(text, terms) <= count_terms(variant, terms))
+    return is_new and count_terms(text, terms) <= count_terms(variant, terms)

@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.errors.exceptions import ParamsError
 from pipeline.model_sources import locate, package_folder
+from pipeline.units.devices import gpu_count
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -62,16 +63,13 @@ def _load(
     device: str, origin: str, *, revision: str | None, max_length: int
 ) -> "tuple[TextClassifier, PreTrainedTokenizerFast]":
     """Return the encoder with a pooling as its only readout, so that a batch gives vectors, and its tokenizer."""
-    import torch
-
     from pipeline.models.classifier import TextClassifier, encoder_half
     from pipeline.models.hub_checkpoints import load_checkpoint
     from pipeline.models.token_states import MeanPooling
 
     parts = load_checkpoint(origin, revision=revision, max_length=max_length)
-    on_cpu = device == "cpu" or not torch.cuda.is_available()
-    encoder = TextClassifier(encoder_half(parts.model), MeanPooling()).eval().to("cpu" if on_cpu else "cuda")
-    return encoder, parts.tokenizer
+    encoder = TextClassifier(encoder_half(parts.model), MeanPooling()).eval()
+    return encoder.to("cuda" if gpu_count(device) else "cpu"), parts.tokenizer
 
 
 def _vectors(
