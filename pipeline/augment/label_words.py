@@ -74,7 +74,6 @@ def gradient_guide(folder: Path, *, share: float, device: str, max_length: int =
     Args:
         folder: a model as `modelling.save_classifier` writes it.
         share: of a text's different words, rounded up.
-        device: auto, cpu or cuda.
         max_length: tokens per text that are read; words behind them weigh nothing.
 
     Raises:

@@ -54,9 +54,9 @@ def make_copies(
     """Make the copies of a shard and write them, with a record, into the workspace's result.
 
     Args:
-        workspace: where the result goes.
+        workspace: also says the device, and whether to stop.
         rows: `row_id, text, text_pair, label, seed, n_copies` of the rows of one fold that get copies.
-        corpus: all texts and labels of that fold, from which alone augmenters may learn.
+        corpus: texts and labels of that fold, from which alone augmenters may learn.
         corpus_key: a name of the corpus.
         step: how copies are made.
         reserved: terms that stay as they are.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,11 +41,23 @@ class Source:
     table: Table
     rows: pd.DataFrame
     learned: "pd.Index[int]"
-    corpus_key: str
 
     def corpus(self) -> Corpus:
         """Return the texts, of pairs both, and labels that augmenters may learn from."""
-        return _corpus(self.rows.loc[self.learned], self.table, self.task, has_labels=self.fold is not None)
+        rows = self.rows.loc[self.learned]
+        paired = rows["text_pair"].fillna("").str.strip() != ""
+        texts = [*rows["text"], *rows["text_pair"][paired]]
+        if self.fold is None:
+            return Corpus(texts)
+        targets, labels = self.table.targets(self.task, rows), self.table.labels[self.task]
+        strata = self.table.kind(self.task).strata(targets, labels)[0].tolist()
+        return Corpus(texts, [*strata, *(stratum for stratum, has in zip(strata, paired, strict=True) if has)])
+
+    @cached_property
+    def corpus_key(self) -> str:
+        """Return the digest of the corpus."""
+        corpus = self.corpus()
+        return digest([list(corpus.texts), list(corpus.labels or ())])
 
 
 @dataclass(frozen=True)
@@ -116,18 +129,7 @@ def _source(
     if len(rows) > CORPUS_ROWS:
         drawn = np.random.default_rng(derive_seed(seed, "corpus")).choice(len(rows), CORPUS_ROWS, replace=False)
         learned = rows.index[np.sort(drawn)]
-    corpus = _corpus(places.loc[learned], table, task, has_labels=fold is not None)
-    key = digest([list(corpus.texts), list(corpus.labels or ())])
-    return Source(task, repeat, fold, table, places, learned, key)
-
-
-def _corpus(rows: pd.DataFrame, table: Table, task: str, *, has_labels: bool) -> Corpus:
-    paired = rows["text_pair"].fillna("").str.strip() != ""
-    texts = [*rows["text"], *rows["text_pair"][paired]]
-    if not has_labels:
-        return Corpus(texts)
-    strata = table.kind(task).strata(table.targets(task, rows), table.labels[task])[0].tolist()
-    return Corpus(texts, [*strata, *(stratum for stratum, has in zip(strata, paired, strict=True) if has)])
+    return Source(task, repeat, fold, table, places, learned)
 
 
 def _rows(table: pd.DataFrame, chosen: pd.DataFrame) -> pd.DataFrame:

@@ -36,20 +36,15 @@ def build(
     tokens_per_batch: int = 8192,
     cached: bool = True,
 ) -> Rewriter:
-    """Return the augmenter; the models load with the first text.
+    """Return the augmenter; the models load with the first text. See `Decoding` for how texts are made.
 
     Args:
-        device: auto, cpu or cuda.
         forward: the translator into the pivot language.
         back: the translator from it.
         n_candidates: how many translations back are looked through at most, and so the most variants of a text.
         sampling: whether the way back is sampled; else it is searched by beams. The way there always is.
-        temperature: below 1 likely words become likelier.
-        top_k: how many of the likeliest tokens are sampled from; 0 for all.
-        beams: of the searches; 1 is greedy.
         language: code of the texts' language, for models of many languages: `eng_Latn`, `zh`, as their card says.
         pivot_language: code of the pivot, also for Marian models of many targets: `cmn_Hans`.
-        tokens_per_batch: padded tokens of a batch, times beams.
         cached: whether translations are kept in `.stitchfold/translations`.
 
     Raises:

@@ -42,7 +42,6 @@ def build(
     """Return the augmenter.
 
     Args:
-        device: auto, cpu or cuda.
         model: a folder in models/ or `owner/name@<40-hex commit>`: a masked language model, like BERT, RoBERTa,
             DistilBERT or ELECTRA's generator.
         action: `substitute` words, or `insert` them before others.

@@ -25,18 +25,12 @@ def build(
     tokens_per_batch: int = 8192,
     cached: bool = True,
 ) -> Rewriter:
-    """Return the augmenter; the model loads with the first text.
+    """Return the augmenter; the model loads with the first text. See `Decoding` for how texts are made.
 
     Args:
-        device: auto, cpu or cuda.
         model: a T5, BART or other sequence-to-sequence model.
         prefix: what the model wants before a text, such as `paraphrase: `.
         n_candidates: how many results are looked through at most, and so the most variants of a text.
-        sampling: whether results are sampled; else they are searched by beams.
-        temperature: below 1 likely words become likelier.
-        top_k: how many of the likeliest tokens are sampled from; 0 for all.
-        beams: of beam search.
-        tokens_per_batch: padded tokens of a batch, times beams.
         cached: whether results are kept in `.stitchfold/translations`.
 
     Raises:

@@ -31,17 +31,13 @@ def build(
     tokens_per_batch: int = 8192,
     cached: bool = True,
 ) -> Rewriter:
-    """Return the augmenter; the model loads with the first text.
+    """Return the augmenter; the model loads with the first text. See `Decoding` for how texts are made.
 
     Args:
-        device: auto, cpu or cuda.
         model: a GPT-2 or other causal language model.
         position: where the sentence goes: at the end.
         n_tokens: within how many tokens the sentence must end.
         n_candidates: how many are drawn at most, and so the most variants of a text.
-        temperature: below 1 likely words become likelier.
-        top_k: how many of the likeliest tokens are sampled from; 0 for all.
-        tokens_per_batch: padded tokens of a batch.
         cached: whether sentences are kept in `.stitchfold/translations`.
 
     Raises:

