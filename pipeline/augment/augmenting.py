@@ -47,12 +47,7 @@ N_EXAMPLES = 4
 def augment(params: "Params", table: Table, folds: Folds, *, recipe: dict[str, Any], folder: Path = FOLDER) -> None:
     """Make the copies of all steps, find where they may not serve, and write them with a summary into a folder.
 
-    Args:
-        params: the steps, what is reserved, the quality gate, and where it runs.
-        table: the rows.
-        folds: the fold manifest.
-        recipe: of the stage, whose `steps` and `flips` stand for code and files.
-        folder: where the tables and `augment.json` go.
+    The `steps` and `flips` of the stage's recipe stand for code and files.
 
     Raises:
         ParamsError: if a step names a task or label that does not exist, or a lexicon or model is unusable.

@@ -39,11 +39,9 @@ def tfidf_guide(corpus: Corpus, *, share: float) -> Guide:
     if corpus.labels is None:
         raise ParamsError("guide.by: tfidf learns from labels, got texts without labels. Take gradient, or no guide.")
     weights = class_weights(corpus.texts, corpus.labels)
-
-    def guide(texts: Sequence[str]) -> list[frozenset[str]]:
-        return [_heaviest({word: weights.get(word.lower(), 0.0) for word in words_of(text)}, share) for text in texts]
-
-    return guide
+    return lambda texts: [
+        _heaviest({word: weights.get(word.lower(), 0.0) for word in words_of(text)}, share) for text in texts
+    ]
 
 
 def class_weights(texts: Sequence[str], labels: Sequence[int]) -> dict[str, float]:

@@ -60,10 +60,9 @@ def needed_vectors(texts: Sequence[str], *, path: str | None, n_words: int) -> V
         vectors = read_vectors(Path(path), wanted=wanted, n_more=n_words)
     except (OSError, EOFError) as error:
         raise ParamsError(f"path: {path} cannot be read: {error}. Get the file again.") from error
-    if words and not any(form in vectors for form in wanted):
-        raise ParamsError(
-            f"path: {path} must know words of the texts, got none of {len(words)}. Take vectors of their language."
-        )
+    if words and wanted.isdisjoint(vectors):
+        problem = f"path: {path} must know words of the texts, got none of {len(words)}."
+        raise ParamsError(f"{problem} Take vectors of their language.")
     return vectors
 
 
@@ -77,9 +76,6 @@ def transport_distances(
     texts are equal after `normalise`, else infinite. Of a very long text the first 1,000 different words are read.
 
     Args:
-        texts: N texts.
-        others: N texts.
-        vectors: of the words that are known.
         masses: gives each different word of a text its mass >= 0, from its number of occurrences (W,) and its point
             (W, V); they are scaled to sum 1.
         metric: what it costs to move a mass of 1 from a point to another.

@@ -16,6 +16,7 @@ from nlpaug import Augmenter as NlpaugAugmenter
 from nlpaug.util import Method
 
 from pipeline.augment.generation.mask_filling import Blank, Kind, Masked, MaskFiller, kind_of
+from pipeline.augment.rewriting.character_noise import check_amounts
 from pipeline.augment.rewriting.sentence_rewriting import check_ratio
 from pipeline.augment.rewriting.spans import N_TRIES, align_case, cut_spans, is_word, term_spans
 from pipeline.contracts import Augmenter
@@ -55,9 +56,7 @@ def build(
         ParamsError: if an option is out of range, or the model is none that fills masks.
     """
     check_ratio("contextual.word_ratio", word_ratio)
-    for name, number in (("top_k", top_k), ("tokens_per_batch", tokens_per_batch), ("max_length", max_length)):
-        if number < 1:
-            raise ParamsError(f"contextual.{name}: must be at least 1, got {number}. Raise it.")
+    check_amounts("contextual", top_k=top_k, tokens_per_batch=tokens_per_batch, max_length=max_length)
     if not 0 < temperature < float("inf"):
         raise ParamsError(f"contextual.temperature: must be above 0, got {temperature}. 1 takes the model at its word.")
     filler = MaskFiller(

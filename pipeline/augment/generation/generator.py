@@ -9,7 +9,7 @@ help: it moves the places where a draw tips over, and leaves as many.
 import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
@@ -64,39 +64,26 @@ def check(decoding: Decoding, tokens_per_batch: int) -> None:
         raise ParamsError("\n".join(problems))
 
 
+@dataclass(eq=False)
 class Generator:
-    """Makes texts with one model. The weights load when a text needs them that was not made before."""
+    """Makes texts with one model. The weights load when a text needs them that was not made before.
 
-    def __init__(
-        self,
-        model: str,
-        decoding: Decoding,
-        *,
-        device: str,
-        tokens_per_batch: int,
-        causal: bool = False,
-        prefix: str = "",
-        route: tuple[str, str] = ("", ""),
-        cached: bool = True,
-    ) -> None:
-        """Take a model as `model_sources.locate` does.
+    Raises:
+        ParamsError: if there is no such model.
+    """
 
-        Args:
-            model: a folder, or a hub checkpoint at a commit.
-            decoding: how texts are made.
-                tokens_per_batch: padded tokens of a batch, times beams.
-            causal: whether the model continues a text instead of writing it anew.
-            prefix: what is written before each text.
-            route: source and target language, for models of many.
-            cached: whether results are kept on disk and found there.
+    model: str  # a folder, or a hub checkpoint at a commit
+    decoding: Decoding
+    device: str
+    tokens_per_batch: int  # padded ones, times beams
+    causal: bool = False  # whether the model continues a text instead of writing it anew
+    prefix: str = ""  # what is written before each text
+    route: tuple[str, str] = ("", "")  # source and target language, for models of many
+    cached: bool = True  # whether results are kept on disk and found there
 
-        Raises:
-            ParamsError: if there is no such model.
-        """
-        self.origin, self.revision = locate(model)
-        self.decoding, self.causal, self.prefix, self.route = decoding, causal, prefix, route
-        self.tokens_per_batch, self.cached = tokens_per_batch, cached
-        self.device = "cuda" if gpu_count(device) else "cpu"
+    def __post_init__(self) -> None:
+        self.origin, self.revision = locate(self.model)
+        self.device = "cuda" if gpu_count(self.device) else "cpu"
 
     def generate(self, prompts: Sequence[Prompt]) -> list[Made]:
         """Return for each prompt its candidates, best first, None where one found no end within its limit.

@@ -25,14 +25,10 @@ def build(
     A word's mass is its share of the text's words, and moving it costs the Euclidean distance of the vectors. See
     `transport_distances` for words without a vector.
 
-    Args:
-        corpus: whose words are looked up in the file.
-        path: see `needed_vectors`.
-        n_words: likewise.
-        unit_length: scale the vectors to length 1 first, as gensim does; else similarities depend on the file's scale.
+    See `needed_vectors` for whose vectors are read, and for what is refused.
 
-    Raises:
-        ParamsError: if there is no such file, it is broken, or it knows no word of the corpus.
+    Args:
+        unit_length: scale the vectors to length 1 first, as gensim does; else similarities depend on the file's scale.
     """
     vectors = needed_vectors(corpus.texts, path=path, n_words=n_words)
     if unit_length:

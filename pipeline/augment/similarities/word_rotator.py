@@ -24,13 +24,7 @@ def build(
     The distance, in [0, 2], is the least cost of transport where a word's mass is the length of its vector and moving it
     costs one minus the cosine. See `transport_distances` for words without a vector.
 
-    Args:
-        corpus: whose words are looked up in the file.
-        path: see `needed_vectors`.
-        n_words: likewise.
-
-    Raises:
-        ParamsError: if there is no such file, it is broken, or it knows no word of the corpus.
+    See `needed_vectors` for whose vectors are read, and for what is refused.
     """
     vectors = needed_vectors(corpus.texts, path=path, n_words=n_words)
 
