@@ -141,16 +141,9 @@ def flips(copies: Copies, params: "Params", table: Table, folds: Folds, *, recip
 
 
 def find_flips(
-    workspace: "Workspace",
-    *,
-    rows: pd.DataFrame,
-    copies: pd.DataFrame,
-    n_outputs: int,
-    kind: TaskKind,
-    model: "Component",
-    confidence: float,
-    seed: int,
-) -> None:
+    workspace: "Workspace", *, rows: pd.DataFrame, copies: pd.DataFrame, n_outputs: int, kind: TaskKind,
+    model: "Component", confidence: float, seed: int,
+) -> None:  # fmt: skip
     """Write the ids of the copies on which a model of the fold's training rows flips, into the workspace's result."""
     judge = model.build(n_outputs=n_outputs, seed=seed)
     judge.fit(rows[["text", "text_pair"]], np.array(rows["label"].tolist()))

@@ -42,15 +42,9 @@ class Part(NamedTuple):
 
 
 def make_copies(
-    workspace: "Workspace",
-    *,
-    rows: pd.DataFrame,
-    corpus: Corpus,
-    corpus_key: str,
-    step: "Step",
-    reserved: list[str],
+    workspace: "Workspace", *, rows: pd.DataFrame, corpus: Corpus, corpus_key: str, step: "Step", reserved: list[str],
     quality: "Quality",
-) -> None:
+) -> None:  # fmt: skip
     """Make the copies of a shard and write them, with a record, into the workspace's result.
 
     Args:

@@ -22,20 +22,10 @@ MODELS = ("forward", "back")
 
 
 def build(
-    *,
-    device: str,
-    forward: str = "",
-    back: str = "",
-    n_candidates: int = 4,
-    sampling: bool = True,
-    temperature: float = 0.9,
-    top_k: int = 50,
-    beams: int = 1,
-    language: str = "",
-    pivot_language: str = "",
-    tokens_per_batch: int = 8192,
-    cached: bool = True,
-) -> Rewriter:
+    *, device: str, forward: str = "", back: str = "", n_candidates: int = 4, sampling: bool = True,
+    temperature: float = 0.9, top_k: int = 50, beams: int = 1, language: str = "", pivot_language: str = "",
+    tokens_per_batch: int = 8192, cached: bool = True,
+) -> Rewriter:  # fmt: skip
     """Return the augmenter; the models load with the first text. See `Decoding` for how texts are made.
 
     Args:

@@ -30,16 +30,9 @@ KEY_LIMIT = 2**63
 
 
 def build(
-    *,
-    device: str,
-    model: str = "",
-    action: Literal["substitute", "insert"] = "substitute",
-    word_ratio: float = 0.15,
-    top_k: int = 20,
-    temperature: float = 1.0,
-    tokens_per_batch: int = 8192,
-    max_length: int = 256,
-) -> Augmenter:
+    *, device: str, model: str = "", action: Literal["substitute", "insert"] = "substitute", word_ratio: float = 0.15,
+    top_k: int = 20, temperature: float = 1.0, tokens_per_batch: int = 8192, max_length: int = 256,
+) -> Augmenter:  # fmt: skip
     """Return the augmenter.
 
     Args:

@@ -13,18 +13,9 @@ MODELS = ("model",)
 
 
 def build(
-    *,
-    device: str,
-    model: str = "",
-    prefix: str = "",
-    n_candidates: int = 4,
-    sampling: bool = True,
-    temperature: float = 0.9,
-    top_k: int = 50,
-    beams: int = 4,
-    tokens_per_batch: int = 8192,
-    cached: bool = True,
-) -> Rewriter:
+    *, device: str, model: str = "", prefix: str = "", n_candidates: int = 4, sampling: bool = True,
+    temperature: float = 0.9, top_k: int = 50, beams: int = 4, tokens_per_batch: int = 8192, cached: bool = True,
+) -> Rewriter:  # fmt: skip
     """Return the augmenter; the model loads with the first text. See `Decoding` for how texts are made.
 
     Args:

@@ -20,17 +20,9 @@ MODELS = ("model",)
 
 
 def build(
-    *,
-    device: str,
-    model: str = "",
-    position: Literal["end"] = "end",
-    n_tokens: int = 40,
-    n_candidates: int = 4,
-    temperature: float = 0.9,
-    top_k: int = 50,
-    tokens_per_batch: int = 8192,
-    cached: bool = True,
-) -> Rewriter:
+    *, device: str, model: str = "", position: Literal["end"] = "end", n_tokens: int = 40, n_candidates: int = 4,
+    temperature: float = 0.9, top_k: int = 50, tokens_per_batch: int = 8192, cached: bool = True,
+) -> Rewriter:  # fmt: skip
     """Return the augmenter; the model loads with the first text. See `Decoding` for how texts are made.
 
     Args:

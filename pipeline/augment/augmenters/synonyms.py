@@ -27,16 +27,10 @@ FILES = ("lexicon", "antonyms")
 
 
 def build(
-    *,
-    corpus: Corpus,
-    lexicon: str = "",
-    format: Literal["ppdb", "cilin", "wordnet"] | None = None,
-    antonyms: str | None = None,
-    related: bool = False,
-    known_only: bool = False,
-    word_ratio: float = 0.1,
+    *, corpus: Corpus, lexicon: str = "", format: Literal["ppdb", "cilin", "wordnet"] | None = None,
+    antonyms: str | None = None, related: bool = False, known_only: bool = False, word_ratio: float = 0.1,
     max_words: int = 10,
-) -> Augmenter:
+) -> Augmenter:  # fmt: skip
     """Return the augmenter; see `word_substitution.amounts` for how many words it replaces.
 
     Args:

@@ -28,15 +28,9 @@ LIBRARIES = ("gensim", "jieba")  # their versions stand in the recipe
 
 
 def build(
-    *,
-    corpus: Corpus,
-    path: str = "",
-    top_k: int = 10,
-    min_similarity: float = 0.6,
-    n_words: int = 20_000,
-    word_ratio: float = 0.1,
-    max_words: int = 10,
-) -> Augmenter:
+    *, corpus: Corpus, path: str = "", top_k: int = 10, min_similarity: float = 0.6, n_words: int = 20_000,
+    word_ratio: float = 0.1, max_words: int = 10,
+) -> Augmenter:  # fmt: skip
     """Return the augmenter; see `word_substitution.amounts` for how many words it replaces.
 
     Args:
