@@ -94,10 +94,13 @@ def gradient_guide(folder: Path, *, share: float, device: str, max_length: int =
         if not texts:
             return []
         encoded = encode(tokenizer, texts, None, max_length=n_tokens, truncation="head")
+        if encoded.spans is None:
+            raise ParamsError(
+                "guide.model: its tokenizer gives no offsets of tokens. Take a model with a fast tokenizer."
+            )
+        spans = np.split(encoded.spans, encoded.starts[1:-1])  # a row's spans (tokens, 2)
         weights = _token_weights(model, encoded)
-        return [
-            _heaviest(_word_weights(*of_text), share) for of_text in zip(texts, _rows(encoded), weights, strict=True)
-        ]
+        return [_heaviest(_word_weights(*of_text), share) for of_text in zip(texts, spans, weights, strict=True)]
 
     return guide
 
@@ -129,13 +132,6 @@ def _token_weights(model: Any, encoded: "Encoded") -> list[np.ndarray]:
         for row, product in zip(rows, products.detach().cpu().numpy(), strict=True):
             weights[row] = product[: lengths[row]]
     return weights
-
-
-def _rows(encoded: "Encoded") -> list[np.ndarray]:
-    """Return the spans (tokens, 2) of each row."""
-    if encoded.spans is None:
-        raise ParamsError("guide.model: its tokenizer gives no offsets of tokens. Take a model with a fast tokenizer.")
-    return np.split(encoded.spans, encoded.starts[1:-1])
 
 
 def _word_weights(text: str, spans: np.ndarray, weights: np.ndarray) -> dict[str, float]:

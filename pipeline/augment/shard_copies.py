@@ -47,14 +47,9 @@ def make_copies(
 ) -> None:  # fmt: skip
     """Make the copies of a shard and write them, with a record, into the workspace's result.
 
-    Args:
-        workspace: also says the device, and whether to stop.
-        rows: `row_id, text, text_pair, label, seed, n_copies` of the rows of one fold that get copies.
-        corpus: texts and labels of that fold, from which alone augmenters may learn.
-        corpus_key: a name of the corpus.
-        step: how copies are made.
-        reserved: terms that stay as they are.
-        quality: which copies are kept.
+    `rows` are `row_id, text, text_pair, label, seed, n_copies` of the rows of one fold that get copies, `corpus` the texts
+    and labels of that fold, from which alone augmenters may learn, and `corpus_key` stands for it. Terms that are `reserved`
+    stay as they are.
     """
     record = Record(n_rows=len(rows))
     sides = [_side(*row) for row in zip(rows["text_pair"], rows["seed"], strict=True)]

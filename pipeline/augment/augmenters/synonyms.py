@@ -54,8 +54,8 @@ def build(
 
     def are_opposite(word: str, other: str) -> bool:
         pairs = ((word, other), (other, word))
-        listed = (group for groups in opposites for a, b in pairs for group in groups.get(a, ()) if b in group)
-        return is_negation(word, other) or any(True for _ in listed)
+        groups = ((b, group) for listed in opposites for a, b in pairs for group in listed.get(a, ()))
+        return is_negation(word, other) or any(b in group for b, group in groups)
 
     def look_up(word: str) -> list[str]:
         synonyms = usable(chain(*words.synonyms.get(word, ())), word)

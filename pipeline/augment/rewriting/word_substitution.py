@@ -62,7 +62,9 @@ class Substitution(WordAugmenter):
 
     def order(self, words: Sequence[str]) -> list[int]:
         """Return the positions of the words that may change, those first that are to be tried first."""
-        return changeable(self, words, shuffled=True)
+        positions = changeable(self, words)
+        random.shuffle(positions)
+        return positions
 
     def substitute(self, data: str) -> str:
         """Return the text with as many words replaced as are wanted and can be."""
@@ -115,13 +117,10 @@ def for_content_words(look_up: Replacements) -> Replacements:
     return lambda word: of_lowered(word.lower())
 
 
-def changeable(augmenter: Any, words: Sequence[str], *, shuffled: bool = False) -> list[int]:
+def changeable(augmenter: Any, words: Sequence[str]) -> list[int]:
     """Return the positions of the words that may change; numbers, such as the 000 of 13,000, do not."""
     spared = augmenter.stopwords
-    positions = [i for i, word in enumerate(words) if word not in spared and not word.isdecimal()]
-    if shuffled:
-        random.shuffle(positions)
-    return positions
+    return [i for i, word in enumerate(words) if word not in spared and not word.isdecimal()]
 
 
 def replaced(word: Any, new: str) -> Word:

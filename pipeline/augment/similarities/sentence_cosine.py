@@ -43,32 +43,25 @@ def build(
             "models/ or owner/name@<40-hex commit>, or a folder inside an installed package."
         )
     origin, revision = locate(model) if model else (package_folder(str(package)), None)
-    encoder, tokenizer = _load(device, origin, revision=revision, max_length=max_length)
+    from pipeline.models.classifier import TextClassifier, encoder_half
+    from pipeline.models.hub_checkpoints import load_checkpoint
+    from pipeline.models.token_states import MeanPooling
+
+    parts = load_checkpoint(origin, revision=revision, max_length=max_length)
+    # Its only readout is a pooling, so that a batch gives vectors.
+    encoder = TextClassifier(encoder_half(parts.model), MeanPooling()).eval().to("cuda" if gpu_count(device) else "cpu")
 
     def similarity(texts: Sequence[str], others: Sequence[str]) -> np.ndarray:
         distinct = {text: row for row, text in enumerate(dict.fromkeys([*texts, *others]))}
         if not distinct:
             return np.empty(0)
-        vectors = _vectors(encoder, tokenizer, list(distinct), max_length)
+        vectors = _vectors(encoder, parts.tokenizer, list(distinct), max_length)
         rows = np.array([(distinct[text], distinct[other]) for text, other in zip(texts, others, strict=True)])
         cosines = np.einsum("nh,nh->n", vectors[rows[:, 0]], vectors[rows[:, 1]])
         cosines[rows[:, 0] == rows[:, 1]] = 1.0
         return np.clip(cosines, 0.0, 1.0)
 
     return similarity
-
-
-def _load(
-    device: str, origin: str, *, revision: str | None, max_length: int
-) -> "tuple[TextClassifier, PreTrainedTokenizerFast]":
-    """Return the encoder with a pooling as its only readout, so that a batch gives vectors, and its tokenizer."""
-    from pipeline.models.classifier import TextClassifier, encoder_half
-    from pipeline.models.hub_checkpoints import load_checkpoint
-    from pipeline.models.token_states import MeanPooling
-
-    parts = load_checkpoint(origin, revision=revision, max_length=max_length)
-    encoder = TextClassifier(encoder_half(parts.model), MeanPooling()).eval()
-    return encoder.to("cuda" if gpu_count(device) else "cpu"), parts.tokenizer
 
 
 def _vectors(
