@@ -138,16 +138,11 @@ def _summary(settings: "Augment", shards: list[Shard], facts: pd.DataFrame) -> l
         first_dropped = {
             example["dropped"]: example for example in reversed(examples) if example["dropped"] is not None
         }
-        steps.append(
-            {
-                "name": step.title,
-                "n_rows": sum(record.n_rows for record in records),
-                "n_made": sum(record.n_made for record in records),
-                "n_kept": len(distances),
-                "dropped": dict(reasons),
-                "failed": [failure for record in records for failure in record.failed],
-                "mean_edit_distance": float(distances.mean()) if len(distances) else None,
-                "examples": [*kept, *first_dropped.values()],
-            }
-        )
+        steps.append({
+            "name": step.title, "n_rows": sum(record.n_rows for record in records),
+            "n_made": sum(record.n_made for record in records), "n_kept": len(distances), "dropped": dict(reasons),
+            "failed": [failure for record in records for failure in record.failed],
+            "mean_edit_distance": float(distances.mean()) if len(distances) else None,
+            "examples": [*kept, *first_dropped.values()],
+        })  # fmt: skip
     return steps

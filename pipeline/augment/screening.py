@@ -117,15 +117,10 @@ def flips(copies: Copies, params: "Params", table: Table, folds: Folds, *, recip
     for job in jobs:
         seed = derive_seed(params.seed, "flips", job.task, job.repeat, job.fold)
         depends_on = {
-            "step": "flips",
-            "recipe": recipe,
-            "model": quality.flip_model.model_dump(),
-            "confidence": quality.flip_confidence,
-            "rows": rows_digest(job.fitted),
-            "copies": rows_digest(job.copies),
-            "seed": seed,
-            "numerics": numerics(params.run.device, params.run.threads_per_worker),
-        }
+            "step": "flips", "recipe": recipe, "model": quality.flip_model.model_dump(),
+            "confidence": quality.flip_confidence, "rows": rows_digest(job.fitted), "copies": rows_digest(job.copies),
+            "seed": seed, "numerics": numerics(params.run.device, params.run.threads_per_worker),
+        }  # fmt: skip
         arguments = {
             "rows": job.fitted, "copies": job.copies, "n_outputs": len(table.labels[job.task]),
             "kind": table.kind(job.task), "model": quality.flip_model, "confidence": quality.flip_confidence, "seed": seed,

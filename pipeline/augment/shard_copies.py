@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -61,15 +62,11 @@ def make_copies(
             _stop_if_asked(workspace, len(parts), len(rows))
             numbers = drawn[start : start + BLOCK_ROWS]
             block = rows.iloc[numbers]
+            augmenter = build_flow(flow, corpus, device=workspace.device, key=corpus_key)
             variants_of = _augmented(
-                build_flow(flow, corpus, device=workspace.device, key=corpus_key),
-                [sources[row] for row in numbers],
-                block,
-                record,
-                seeds=block["seed"].tolist(),
-                n_variants=int(block["n_copies"].max()),
-                reserved=[spared[row] for row in numbers],
-            )
+                augmenter, [sources[row] for row in numbers], block, record, seeds=block["seed"].tolist(),
+                n_variants=int(block["n_copies"].max()), reserved=[spared[row] for row in numbers],
+            )  # fmt: skip
             failpoint("augment")
             for row, n_copies, variants in zip(numbers, block["n_copies"], variants_of, strict=True):
                 wanted = enumerate(variants[:n_copies])
@@ -172,14 +169,14 @@ def _frame(parts: list[Part], rows: pd.DataFrame, sides: list[str], sources: lis
     return frame
 
 
+@dataclass(frozen=True)
 class Sequential:
     """Augmenters one after another; one that finds nothing to change leaves what it got.
 
     nlpaug's own flow returns a single text for a list of texts.
     """
 
-    def __init__(self, augmenters: Sequence[Augmenter]) -> None:
-        self.augmenters = augmenters
+    augmenters: Sequence[Augmenter]
 
     def augment(
         self, texts: Sequence[str], *, n_variants: int, seeds: Sequence[int], reserved: Sequence[frozenset[str]]

@@ -180,14 +180,10 @@ def _shards(
     for start in range(0, len(chosen), n_rows):
         rows = chosen.iloc[start : start + n_rows]
         depends_on = {
-            "step": "augment",
-            "recipe": recipe["steps"][number],
-            "settings": step.model_dump(exclude=WHICH_ROWS),
-            "reserved": augment.reserved,
-            "quality": augment.quality.model_dump(include=SIMILARITY),
-            "corpus": source.corpus_key,
-            "rows": rows_digest(_rows(source.rows, rows)),
+            "step": "augment", "recipe": recipe["steps"][number], "settings": step.model_dump(exclude=WHICH_ROWS),
+            "reserved": augment.reserved, "quality": augment.quality.model_dump(include=SIMILARITY),
+            "corpus": source.corpus_key, "rows": rows_digest(_rows(source.rows, rows)),
             "numerics": numerics(params.run.device, params.run.threads_per_worker),
-        }
+        }  # fmt: skip
         unit = Unit(f"{step.title}/{source.task}-{of_fold}-{start // n_rows}", depends_on)
         yield Shard(source, number, unit, rows, settings)

@@ -82,11 +82,11 @@ class Draft:
     ends: list[int]
 
 
+@dataclass(frozen=True)
 class Batched:
     """A `ContextualAug` as an `Augmenter`."""
 
-    def __init__(self, augmenter: "ContextualAug") -> None:
-        self.augmenter = augmenter
+    augmenter: "ContextualAug"
 
     def augment(
         self, texts: Sequence[str], *, n_variants: int, seeds: Sequence[int], reserved: Sequence[frozenset[str]]

@@ -139,6 +139,7 @@ class Generator:
         if not items:
             return
         ids = dict(zip(items, self._encode([item.text for item in items]), strict=True))
+        # The longest first: if memory does not suffice it shows at once, and the sort keeps groups of a width together.
         ordered = sorted(items, key=lambda item: -len(ids[item]))
         for width, group in groupby(ordered, key=lambda item: width_of(len(ids[item]))):
             waiting = list(group)

@@ -110,6 +110,7 @@ class MaskFiller:
     def _batches(self, rows: Sequence[Masked]) -> Iterator[list[Window]]:
         windows = [window for number, row in enumerate(rows) for window in self._windows(number, row)]
         batch: list[Window] = []
+        # By length, so that little is padded; a batch is full when its last and longest window, times rows, is.
         for window in sorted(windows, key=lambda window: len(window[1])):
             if batch and (len(batch) + 1) * len(window[1]) > self.tokens_per_batch:
                 yield batch
@@ -206,11 +207,12 @@ def whole_words(tokenizer: Any) -> dict[int, str]:
 
 def gumbel(keys: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """Return standard Gumbel noise, float64 in the shape that both give, of keys (uint64) and ids >= 0 by splitmix64."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):  # splitmix64 counts modulo 2**64
         mixed = keys + (ids.astype(np.uint64) + np.uint64(1)) * np.uint64(GOLDEN)
         for shift, factor in HASH_STEPS:
             mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
         mixed ^= mixed >> np.uint64(31)
+    # 53 bits, the most that a float64 holds, and a half: never 0 or 1, where the logarithms are infinite.
     uniform: np.ndarray = ((mixed >> np.uint64(11)).astype(np.float64) + 0.5) / 2**53
     noise: np.ndarray = -np.log(-np.log(uniform))
     return noise

@@ -34,6 +34,7 @@ class Rewriter:
         prepared = self.prepare(texts)
         drawn = [0 if has_letters(text) and source else n_draws for text, source in zip(texts, prepared, strict=True)]
         while True:
+            # All texts that lack variants at once: models are fast in batches only.
             asked = [
                 (row, draw)
                 for row, done in enumerate(drawn)

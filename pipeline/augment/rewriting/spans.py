@@ -8,6 +8,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -67,22 +68,22 @@ class Cutter:
         return joined(words)
 
 
+@dataclass(frozen=True)
 class Spared:
     """A container of the words that are not to be changed: reserved ones, signs, links and names of users."""
 
-    def __init__(self, terms: frozenset[str]) -> None:
-        self.terms = terms
+    terms: frozenset[str]
 
     def __contains__(self, word: object) -> bool:
         return word in self.terms or not is_word(str(word))
 
 
+@dataclass(frozen=True)
 class PerText:
     """An nlpaug augmenter as an `Augmenter`: text by text, under the text's own seed."""
 
-    def __init__(self, augmenter: Any, cutter: Cutter) -> None:
-        """Take an augmenter that was given `cutter.cut` and `cutter.join` as its tokenizers."""
-        self.augmenter, self.cutter = augmenter, cutter
+    augmenter: Any  # was given `cutter.cut` and `cutter.join` as its tokenizers
+    cutter: Cutter
 
     def augment(
         self, texts: Sequence[str], *, n_variants: int, seeds: Sequence[int], reserved: Sequence[frozenset[str]]
