@@ -45,38 +45,33 @@ N_EXAMPLES = 4
 
 
 def augment(params: "Params", table: Table, folds: Folds, *, recipe: dict[str, Any], folder: Path = FOLDER) -> None:
-    """Make the copies of all steps, find where they may not serve, and write them with a summary.
+    """Make the copies of all steps, find where they may not serve, and write them with a summary into a folder.
 
-    Args:
-        params: the steps, what is reserved, the quality gate, and where it runs.
-        table: the rows.
-        folds: the fold manifest.
-        recipe: of the stage, whose `steps` and `flips` stand for code and files.
-        folder: where the tables and `augment.json` go.
+    The `steps` and `flips` of the stage's recipe stand for code and files.
 
     Raises:
         ParamsError: if a step names a task or label that does not exist, or a lexicon or model is unusable.
     """
     settings = params.augment
     check_steps(settings, table)
-    parts = list(plan_shards(params, table, folds, recipe=recipe))
-    if parts:
-        run_units([(one.unit, make_copies, one.arguments) for one in parts], run=params.run, stage=Stage("augment"))
+    shards = list(plan_shards(params, table, folds, recipe=recipe))
+    if shards:
+        units = [(shard.unit, make_copies, shard.arguments) for shard in shards]
+        run_units(units, run=params.run, stage=Stage("augment"))
     failpoint("screen")
     similarity = params.folds.near_duplicate_similarity
-    own = [one for one in parts if one.source.fold is not None]
-    screened = screen(map(_read, own), table, folds, settings=settings, similarity=similarity)
+    labelled = [shard for shard in shards if shard.source.fold is not None]
+    facts, barred = screen(map(_read, labelled), table, folds, settings=settings, similarity=similarity)
     write = partial(write_part, manifest=folds.digest, folder=folder)
-    write(COPIES, _kept(own, screened.found["reason"].isna().to_numpy()))
-    barred = screened.barred
+    write(COPIES, _kept(labelled, facts["reason"].isna().to_numpy()))
     if settings.quality.flip_confidence is not None:
         copies = Copies(read_frame(folder / COPIES.name)[0], barred, no_copies().unlabelled)
         barred = pd.concat([barred, flips(copies, params, table, folds, recipe=recipe["flips"])], ignore_index=True)
     write(BARRED, [barred])
-    unlabelled = [_read_unlabelled(one) for one in parts if one.source.fold is None]
+    unlabelled = [_read_unlabelled(shard) for shard in shards if shard.source.fold is None]
     write(UNLABELLED, unlabelled)
     summary = {
-        "steps": _summary(settings, own, screened.found),
+        "steps": _summary(settings, labelled, facts),
         "barred": barred.groupby("reason").size().to_dict(),
         "n_unlabelled": sum(map(len, unlabelled)),
     }
@@ -87,16 +82,15 @@ def check_steps(settings: "Augment", table: Table) -> None:
     """Refuse steps that name a task or a label that does not exist; all problems at once."""
     problems = []
     for number, step in enumerate(settings.steps):
-        place = f"augment.steps.{number}"
-        problems += [
-            f"{place}.tasks: {expected(name, table.labels)}" for name in step.tasks or () if name not in table.labels
-        ]
+        path = f"augment.steps.{number}"
+        unknown = [name for name in step.tasks or () if name not in table.labels]
+        problems += [f"{path}.tasks: {expected(name, table.labels)}" for name in unknown]
         labels = sorted({label for task in step.tasks or table.labels for label in table.labels.get(task, ())})
         named = {"classes": step.classes or []}
         if isinstance(step.balance_to, str) and step.balance_to != "largest":
             named["balance_to"] = [step.balance_to]
         problems += [
-            f"{place}.{key}: no row has this label: {expected(label, labels)}"
+            f"{path}.{key}: no row has this label: {expected(label, labels)}"
             for key, values in named.items()
             for label in values
             if label not in labels
@@ -114,11 +108,11 @@ def _read(shard: Shard) -> pd.DataFrame:
     return rows.assign(copy_id=ids)[[*COPIES_SCHEMA.names, "step"]]
 
 
-def _kept(parts: list[Shard], kept: np.ndarray) -> Iterator[pd.DataFrame]:
+def _kept(shards: list[Shard], kept: np.ndarray) -> Iterator[pd.DataFrame]:
     """Yield each shard's copies that are kept; `kept` tells it of those of all shards."""
     n_before = 0
-    for part in parts:
-        copies = _read(part)
+    for shard in shards:
+        copies = _read(shard)
         yield copies[kept[n_before : n_before + len(copies)]]
         n_before += len(copies)
 
@@ -131,27 +125,24 @@ def _read_unlabelled(shard: Shard) -> pd.DataFrame:
     return merged[UNLABELLED_SCHEMA.names]
 
 
-def _summary(settings: "Augment", parts: list[Shard], found: pd.DataFrame) -> list[dict[str, Any]]:
+def _summary(settings: "Augment", shards: list[Shard], facts: pd.DataFrame) -> list[dict[str, Any]]:
     """Return what became of each step: rows, copies, what was dropped and why, failures and examples."""
     steps = []
     for number, step in enumerate(settings.steps):
-        records = [read_record(one.unit.result) for one in parts if one.step == number]
-        own = found[found["step"] == number]
-        left = own[own["reason"].isna()]
-        reasons = sum((record.dropped for record in records), Counter(own["reason"].dropna()))
+        records = [read_record(shard.unit.result) for shard in shards if shard.step == number]
+        of_step = facts[facts["step"] == number]
+        distances = of_step.loc[of_step["reason"].isna(), "edit_distance"]
+        reasons = sum((record.dropped for record in records), Counter(of_step["reason"].dropna()))
         examples = [example for record in records for example in record.examples]
-        kept = [one for one in examples if one["dropped"] is None][:N_EXAMPLES]
-        first_dropped = {one["dropped"]: one for one in reversed(examples) if one["dropped"] is not None}
-        steps.append(
-            {
-                "name": step.title,
-                "n_rows": sum(record.n_rows for record in records),
-                "n_made": sum(record.n_made for record in records),
-                "n_kept": len(left),
-                "dropped": dict(reasons),
-                "failed": [one for record in records for one in record.failed],
-                "mean_edit_distance": float(left["edit_distance"].mean()) if len(left) else None,
-                "examples": [*kept, *first_dropped.values()],
-            }
-        )
+        kept = [example for example in examples if example["dropped"] is None][:N_EXAMPLES]
+        first_dropped = {
+            example["dropped"]: example for example in reversed(examples) if example["dropped"] is not None
+        }
+        steps.append({
+            "name": step.title, "n_rows": sum(record.n_rows for record in records),
+            "n_made": sum(record.n_made for record in records), "n_kept": len(distances), "dropped": dict(reasons),
+            "failed": [failure for record in records for failure in record.failed],
+            "mean_edit_distance": float(distances.mean()) if len(distances) else None,
+            "examples": [*kept, *first_dropped.values()],
+        })  # fmt: skip
     return steps

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.augment.rewriting.spans import cut_spans, is_word
+from pipeline.augment.rewriting.spans import cut_spans, is_word, words_of
 from pipeline.contracts import Corpus
 from pipeline.errors.exceptions import ParamsError
-from pipeline.text.words import Span
+from pipeline.units.devices import gpu_count
 
 if TYPE_CHECKING:
     from pipeline.models.batching import Encoded
@@ -39,11 +39,9 @@ def tfidf_guide(corpus: Corpus, *, share: float) -> Guide:
     if corpus.labels is None:
         raise ParamsError("guide.by: tfidf learns from labels, got texts without labels. Take gradient, or no guide.")
     weights = class_weights(corpus.texts, corpus.labels)
-
-    def guide(texts: Sequence[str]) -> list[frozenset[str]]:
-        return [_heaviest({word: weights.get(word.lower(), 0.0) for word in _words(text)}, share) for text in texts]
-
-    return guide
+    return lambda texts: [
+        _heaviest({word: weights.get(word.lower(), 0.0) for word in words_of(text)}, share) for text in texts
+    ]
 
 
 def class_weights(texts: Sequence[str], labels: Sequence[int]) -> dict[str, float]:
@@ -54,9 +52,9 @@ def class_weights(texts: Sequence[str], labels: Sequence[int]) -> dict[str, floa
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    if len(set(labels)) < 2 or not any(map(_words, texts)):
+    if len(set(labels)) < 2 or not any(map(words_of, texts)):
         return {}
-    vectorizer = TfidfVectorizer(analyzer=lambda text: [word.lower() for word in _words(text)])
+    vectorizer = TfidfVectorizer(analyzer=lambda text: [word.lower() for word in words_of(text)])
     classes = np.unique(labels)[:, None] == np.asarray(labels)  # (C, N)
     sums = classes.astype(np.float64) @ vectorizer.fit_transform(texts)  # (C, V)
     total = sums.sum(axis=0)
@@ -74,7 +72,6 @@ def gradient_guide(folder: Path, *, share: float, device: str, max_length: int =
     Args:
         folder: a model as `modelling.save_classifier` writes it.
         share: of a text's different words, rounded up.
-        device: auto, cpu or cuda.
         max_length: tokens per text that are read; words behind them weigh nothing.
 
     Raises:
@@ -86,11 +83,10 @@ def gradient_guide(folder: Path, *, share: float, device: str, max_length: int =
     if not (folder / READOUT).is_file():
         raise ParamsError(f"guide.model: {folder} holds no {READOUT}. Give the folder of a model of a fold.")
     model, tokenizer = load_classifier(folder)
-    model.to(_device(device))
+    model.to("cuda" if gpu_count(device) else "cpu")
     positions = getattr(model.backbone.config, "max_position_embeddings", None) or math.inf
-    n_tokens = int(
-        min(max_length, positions - (tokenizer.pad_token_id or 0) - 1)
-    )  # roberta's start after the padding id
+    # roberta's positions start after the padding id
+    n_tokens = int(min(max_length, positions - (tokenizer.pad_token_id or 0) - 1))
 
     def guide(texts: Sequence[str]) -> list[frozenset[str]]:
         from pipeline.models.batching import encode
@@ -98,11 +94,13 @@ def gradient_guide(folder: Path, *, share: float, device: str, max_length: int =
         if not texts:
             return []
         encoded = encode(tokenizer, texts, None, max_length=n_tokens, truncation="head")
+        if encoded.spans is None:
+            raise ParamsError(
+                "guide.model: its tokenizer gives no offsets of tokens. Take a model with a fast tokenizer."
+            )
+        spans = np.split(encoded.spans, encoded.starts[1:-1])  # a row's spans (tokens, 2)
         weights = _token_weights(model, encoded)
-        return [
-            _heaviest(_word_weights(text, spans, token_weights), share)
-            for text, spans, token_weights in zip(texts, _rows(encoded), weights, strict=True)
-        ]
+        return [_heaviest(_word_weights(*of_text), share) for of_text in zip(texts, spans, weights, strict=True)]
 
     return guide
 
@@ -136,22 +134,16 @@ def _token_weights(model: Any, encoded: "Encoded") -> list[np.ndarray]:
     return weights
 
 
-def _rows(encoded: "Encoded") -> list[np.ndarray]:
-    """Return the spans (tokens, 2) of each row."""
-    if encoded.spans is None:
-        raise ParamsError("guide.model: its tokenizer gives no offsets of tokens. Take a model with a fast tokenizer.")
-    return np.split(encoded.spans, encoded.starts[1:-1])
-
-
 def _word_weights(text: str, spans: np.ndarray, weights: np.ndarray) -> dict[str, float]:
     """Return the highest weight of a token that lies in each word of a text."""
     starts, ends = spans[:, 0] - 1, spans[:, 1] - 1  # a row's axis begins with the place of a special token
-    found: dict[str, float] = {}
-    for start, end in _word_spans(text):
-        inside = weights[(starts < end) & (ends > start)]
+    heaviest: dict[str, float] = {}
+    for start, end in cut_spans(text):
         word = text[start:end]
-        found[word] = max(found.get(word, 0.0), float(inside.max(initial=0.0)))
-    return found
+        if is_word(word):
+            inside = weights[(starts < end) & (ends > start)]
+            heaviest[word] = max(heaviest.get(word, 0.0), float(inside.max(initial=0.0)))
+    return heaviest
 
 
 def _heaviest(weights: Mapping[str, float], share: float) -> frozenset[str]:
@@ -162,22 +154,6 @@ def _heaviest(weights: Mapping[str, float], share: float) -> frozenset[str]:
     """
     ordered = sorted(weights, key=lambda word: (-weights[word], word))
     return frozenset(word for word in ordered[: math.ceil(share * len(ordered))] if weights[word] > 0)
-
-
-def _words(text: str) -> list[str]:
-    return [text[start:end] for start, end in _word_spans(text)]
-
-
-def _word_spans(text: str) -> list[Span]:
-    return [(start, end) for start, end in cut_spans(text) if is_word(text[start:end])]
-
-
-def _device(device: str) -> str:
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return device
 
 
 def _check_share(share: float) -> None:

@@ -41,18 +41,13 @@ def drop_faulty(
     copies: pd.DataFrame, corpus: Corpus, quality: "Quality", reserved: frozenset[str], device: str, record: Record
 ) -> pd.DataFrame:
     """Return the copies that pass, counting the others by reason."""
-    reasons = pd.Series(
-        [_fault(*texts, reserved) for texts in zip(copies["source"], copies["variant"], strict=True)], dtype=object
-    )
+    faults = [_fault(*texts, reserved) for texts in zip(copies["source"], copies["variant"], strict=True)]
+    reasons = pd.Series(faults, dtype=object)
     if quality.similarity is not None and len(copies):
         similarity = quality.similarity.build(corpus=corpus, device=device)
         copies = copies.assign(similarity=similarity(copies["source"].tolist(), copies["variant"].tolist()))
-        outside = {
-            "too little like its row": copies["similarity"] < quality.min_similarity,
-            "too much like its row": copies["similarity"] > quality.max_similarity,
-        }
-        for reason, where in outside.items():
-            reasons[where & reasons.isna()] = reason
+        reasons[reasons.isna() & (copies["similarity"] < quality.min_similarity)] = "too little like its row"
+        reasons[reasons.isna() & (copies["similarity"] > quality.max_similarity)] = "too much like its row"
     for reason in reasons.dropna().unique():
         dropped = copies[(reasons == reason).to_numpy(bool)]
         record.dropped[reason] += len(dropped)
@@ -65,9 +60,8 @@ def _fault(source: str, variant: str, reserved: frozenset[str]) -> str | None:
         return "empty"
     if source.strip() == variant.strip():
         return "equals its row"
-    if reserved and count_terms(source, reserved) - count_terms(variant, reserved):
-        return "lost a reserved term"
-    return None
+    lost = count_terms(source, reserved) - count_terms(variant, reserved)
+    return "lost a reserved term" if lost else None
 
 
 def example_of(row: Mapping[Any, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -28,31 +27,17 @@ if TYPE_CHECKING:
 UNIT_FLIPS = "flips.json"
 # What is kept of every copy: the text as a hash, the place as the number of a task, repeat and fold.
 COMPARED = {
-    "step": "int16",
-    "edit_distance": "int32",
-    "reason": "object",
-    "place": "int32",
-    "text": "uint64",
-    "lot": "int64",
-}
-
-
-@dataclass(frozen=True)
-class Screened:
-    """What was found of all copies, and the folds from which those that are kept are barred.
-
-    `found`: `step, edit_distance, reason` of each copy in their order; the reason is null where a copy is kept. `barred`: as
-    in `Copies`.
-    """
-
-    found: pd.DataFrame
-    barred: pd.DataFrame
+    "step": "int16", "edit_distance": "int32", "reason": "object", "place": "int32", "text": "uint64", "lot": "int64",
+}  # fmt: skip
 
 
 def screen(
     batches: Iterable[pd.DataFrame], table: Table, folds: Folds, *, settings: "Augment", similarity: float | None
-) -> Screened:
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return what a look at all rows and all copies finds of copies; of these no more than a batch is held at once.
+
+    First `step, edit_distance, reason` of each copy in their order, the reason null where a copy is kept; then the folds
+    from which those that are kept are barred, as in `Copies`.
 
     Args:
         batches: copies as in `Copies`, with the number of the `step` that made each; those of a batch have one task, repeat
@@ -63,31 +48,31 @@ def screen(
         similarity: from which texts are near-duplicates; None takes equal ones only.
     """
     sizes = folds.rows.groupby(["task", "repeat", "fold"]).size()
-    numbers = {place: number for number, place in enumerate(sizes.index)}
-    found, barred = [pd.DataFrame(columns=list(COMPARED))], [no_copies().barred.assign(number=0)]
+    numbers = {task_repeat_fold: number for number, task_repeat_fold in enumerate(sizes.index)}
+    batch_facts, barred = [pd.DataFrame(columns=list(COMPARED))], [no_copies().barred.assign(number=0)]
     n_before = 0
     filled = (copies for copies in batches if len(copies))
-    for task, own in groupby(filled, key=lambda copies: str(copies["task"].iloc[0])):
+    for task, of_task in groupby(filled, key=lambda copies: str(copies["task"].iloc[0])):
         rows = _Rows(task, table, folds, similarity)
-        for copies in own:
+        for copies in of_task:
             repeat, fold = (int(copies[name].iloc[0]) for name in ("repeat", "fold"))
             reasons, near = rows.compare(copies, repeat, fold)
             facts = copies[["step", "edit_distance"]].assign(reason=reasons, place=numbers[task, repeat, fold])
             # A twin counts within its task and repeat.
             facts["text"] = hash_texts(row_texts(copies)) ^ np.uint64(derive_seed(0, task, repeat))
             facts["lot"] = _lots(copies) if settings.max_ratio is not None else 0
-            found.append(facts.astype(COMPARED))
+            batch_facts.append(facts.astype(COMPARED))
             barred.append(near.assign(number=near["number"] + n_before))
             n_before += len(copies)
-    facts = pd.concat(found, ignore_index=True).astype(COMPARED)
+    facts = pd.concat(batch_facts, ignore_index=True).astype(COMPARED)
     facts["reason"] = facts["reason"].mask(facts["reason"].isna() & facts["text"].duplicated(), "equals another copy")
     if settings.max_ratio is not None:
         left = facts[facts["reason"].isna()]
         allowed = np.floor(settings.max_ratio * sizes.to_numpy())[left["place"]]
         facts.loc[left.index[left.groupby("place")["lot"].rank(method="first") > allowed], "reason"] = "over max_ratio"
-    places = pd.concat(barred, ignore_index=True)
-    kept = places[facts["reason"].isna().to_numpy()[places["number"].to_numpy(np.int64)]]
-    return Screened(facts[["step", "edit_distance", "reason"]], kept[BARRED_SCHEMA.names].reset_index(drop=True))
+    near = pd.concat(barred, ignore_index=True)
+    kept = near[facts["reason"].isna().to_numpy()[near["number"].to_numpy(np.int64)]]
+    return facts[["step", "edit_distance", "reason"]], kept[BARRED_SCHEMA.names].reset_index(drop=True)
 
 
 class _Rows:
@@ -99,21 +84,21 @@ class _Rows:
         self.hashes, self.near = hash_texts(texts), NearTexts(texts, similarity=similarity)
         plan = folds.rows[folds.rows["task"] == task]
         of_rows = plan.pivot(index="row_id", columns="repeat", values="fold").reindex(train["row_id"])
-        self.folds = {int(str(repeat)): own.to_numpy(np.int16) for repeat, own in of_rows.items()}
+        self.folds = {int(str(repeat)): of_repeat.to_numpy(np.int16) for repeat, of_repeat in of_rows.items()}
 
     def compare(self, copies: pd.DataFrame, repeat: int, fold: int) -> tuple[np.ndarray, pd.DataFrame]:
         """Return why copies of one fold are dropped, or None, and the `number` of those barred, with the folds."""
         texts = row_texts(copies)
-        place, row = self.near.pairs(texts.to_pylist())
-        fold_of_row = self.folds[repeat][row]
+        numbers, rows = self.near.pairs(texts.to_pylist())
+        fold_of_row = self.folds[repeat][rows]
         reasons = np.full(len(copies), None, dtype=object)
         reasons[np.isin(hash_texts(texts), self.hashes)] = "equals another row"
         in_holdout = fold_of_row == HOLDOUT_FOLD
-        reasons[place[in_holdout]] = "nearly equals a row of the hold-out"
+        reasons[numbers[in_holdout]] = "nearly equals a row of the hold-out"
         elsewhere = ~in_holdout & (fold_of_row != fold)
-        barred = copies[["copy_id", "task", "repeat"]].iloc[place[elsewhere]]
+        barred = copies[["copy_id", "task", "repeat"]].iloc[numbers[elsewhere]]
         barred = barred.assign(fold=fold_of_row[elsewhere], reason="nearly equals a row of the fold")
-        return reasons, barred.assign(number=place[elsewhere]).drop_duplicates(["number", "fold"])
+        return reasons, barred.assign(number=numbers[elsewhere]).drop_duplicates(["number", "fold"])
 
 
 def _lots(copies: pd.DataFrame) -> list[int]:
@@ -132,39 +117,28 @@ def flips(copies: Copies, params: "Params", table: Table, folds: Folds, *, recip
     for job in jobs:
         seed = derive_seed(params.seed, "flips", job.task, job.repeat, job.fold)
         depends_on = {
-            "step": "flips",
-            "recipe": recipe,
-            "model": quality.flip_model.model_dump(),
-            "confidence": quality.flip_confidence,
-            "rows": rows_digest(job.fitted),
-            "copies": rows_digest(job.copies),
-            "seed": seed,
-            "numerics": numerics(params.run.device, params.run.threads_per_worker),
-        }
-        arguments = {"rows": job.fitted, "copies": job.copies, "n_outputs": len(table.labels[job.task])}
-        arguments["kind"] = table.kind(job.task)
-        arguments |= {"model": quality.flip_model, "confidence": quality.flip_confidence, "seed": seed}
+            "step": "flips", "recipe": recipe, "model": quality.flip_model.model_dump(),
+            "confidence": quality.flip_confidence, "rows": rows_digest(job.fitted), "copies": rows_digest(job.copies),
+            "seed": seed, "numerics": numerics(params.run.device, params.run.threads_per_worker),
+        }  # fmt: skip
+        arguments = {
+            "rows": job.fitted, "copies": job.copies, "n_outputs": len(table.labels[job.task]),
+            "kind": table.kind(job.task), "model": quality.flip_model, "confidence": quality.flip_confidence, "seed": seed,
+        }  # fmt: skip
         units.append((Unit(f"flips/{job.name}", depends_on), find_flips, arguments))
     run_units(units, run=params.run, stage=Stage("augment-flips"))
-    found = [no_copies().barred]
+    barred = [no_copies().barred]
     for job, (unit, *_) in zip(jobs, units, strict=True):
         ids = json.loads((unit.result / UNIT_FLIPS).read_text(encoding="utf-8"))
-        place = {"task": job.task, "repeat": job.repeat, "fold": job.fold, "reason": "the fold's own model flips"}
-        found.append(pd.DataFrame({"copy_id": pd.Series(ids, dtype="str"), **place}))
-    return pd.concat(found, ignore_index=True)
+        facts = {"task": job.task, "repeat": job.repeat, "fold": job.fold, "reason": "the fold's own model flips"}
+        barred.append(pd.DataFrame({"copy_id": pd.Series(ids, dtype="str"), **facts}))
+    return pd.concat(barred, ignore_index=True)
 
 
 def find_flips(
-    workspace: "Workspace",
-    *,
-    rows: pd.DataFrame,
-    copies: pd.DataFrame,
-    n_outputs: int,
-    kind: TaskKind,
-    model: "Component",
-    confidence: float,
-    seed: int,
-) -> None:
+    workspace: "Workspace", *, rows: pd.DataFrame, copies: pd.DataFrame, n_outputs: int, kind: TaskKind,
+    model: "Component", confidence: float, seed: int,
+) -> None:  # fmt: skip
     """Write the ids of the copies on which a model of the fold's training rows flips, into the workspace's result."""
     judge = model.build(n_outputs=n_outputs, seed=seed)
     judge.fit(rows[["text", "text_pair"]], np.array(rows["label"].tolist()))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,11 +41,23 @@ class Source:
     table: Table
     rows: pd.DataFrame
     learned: "pd.Index[int]"
-    corpus_key: str
 
     def corpus(self) -> Corpus:
         """Return the texts, of pairs both, and labels that augmenters may learn from."""
-        return _corpus(self.rows.loc[self.learned], self.table, self.task, has_labels=self.fold is not None)
+        rows = self.rows.loc[self.learned]
+        paired = rows["text_pair"].fillna("").str.strip() != ""
+        texts = [*rows["text"], *rows["text_pair"][paired]]
+        if self.fold is None:
+            return Corpus(texts)
+        targets, labels = self.table.targets(self.task, rows), self.table.labels[self.task]
+        strata = self.table.kind(self.task).strata(targets, labels)[0].tolist()
+        return Corpus(texts, [*strata, *(stratum for stratum, has in zip(strata, paired, strict=True) if has)])
+
+    @cached_property
+    def corpus_key(self) -> str:
+        """Return the digest of the corpus."""
+        corpus = self.corpus()
+        return digest([list(corpus.texts), list(corpus.labels or ())])
 
 
 @dataclass(frozen=True)
@@ -65,7 +78,7 @@ class Shard:
         return _rows(self.source.rows, self.chosen)
 
     def arguments(self) -> dict[str, Any]:
-        """Return what `copying.make_copies` takes."""
+        """Return what `shard_copies.make_copies` takes."""
         source = self.source
         return {"rows": self.rows(), "corpus": source.corpus(), "corpus_key": source.corpus_key, **self.settings}
 
@@ -73,9 +86,8 @@ class Shard:
 def plan_shards(params: "Params", table: Table, folds: Folds, *, recipe: dict[str, Any]) -> Iterator[Shard]:
     """Yield the shards of all steps, task by task: of every repeat and fold, then of the rows without labels."""
     for task in table.labels:
-        steps = [
-            (number, one) for number, one in enumerate(params.augment.steps) if task in (one.tasks or table.labels)
-        ]
+        numbered = enumerate(params.augment.steps)
+        steps = [(number, step) for number, step in numbered if task in (step.tasks or table.labels)]
         train = table.rows[(table.rows["task"] == task) & (table.rows["split"] == "train")]
         plan = folds.rows[folds.rows["task"] == task]
         for repeat, fold in sorted(set(zip(plan["repeat"].astype(int), plan["fold"].astype(int), strict=True))):
@@ -117,18 +129,7 @@ def _source(
     if len(rows) > CORPUS_ROWS:
         drawn = np.random.default_rng(derive_seed(seed, "corpus")).choice(len(rows), CORPUS_ROWS, replace=False)
         learned = rows.index[np.sort(drawn)]
-    corpus = _corpus(places.loc[learned], table, task, has_labels=fold is not None)
-    key = digest([list(corpus.texts), list(corpus.labels or ())])
-    return Source(task, repeat, fold, table, places, learned, key)
-
-
-def _corpus(rows: pd.DataFrame, table: Table, task: str, *, has_labels: bool) -> Corpus:
-    paired = rows["text_pair"].fillna("").str.strip() != ""
-    texts = [*rows["text"], *rows["text_pair"][paired]]
-    if not has_labels:
-        return Corpus(texts)
-    strata = table.kind(task).strata(table.targets(task, rows), table.labels[task])[0].tolist()
-    return Corpus(texts, [*strata, *(stratum for stratum, has in zip(strata, paired, strict=True) if has)])
+    return Source(task, repeat, fold, table, places, learned)
 
 
 def _rows(table: pd.DataFrame, chosen: pd.DataFrame) -> pd.DataFrame:
@@ -158,10 +159,10 @@ def _chosen(rows: pd.DataFrame, step: "Step", params: "Params", source: Source) 
         target = counts.max() if step.balance_to == "largest" else counts.get(step.balance_to, 0)
     missing = {label: max(0, target - count) for label, count in counts.items()}
     n_copies = pd.Series(0, lots.index, dtype="int64")
-    for label, own in lots.groupby(rows["label"][lots.index]):
-        each, over = divmod(missing[label], len(own))
-        n_copies[own.index] = each
-        n_copies[own.sort_values().index[:over]] += 1
+    for label, of_label in lots.groupby(rows["label"][lots.index]):
+        each, over = divmod(missing[label], len(of_label))
+        n_copies[of_label.index] = each
+        n_copies[of_label.sort_values().index[:over]] += 1
     n_copies = n_copies.clip(upper=step.n_copies)
     return chosen.assign(n_copies=n_copies)[n_copies > 0]
 
@@ -172,21 +173,17 @@ def _shards(
     """Yield the shards of one step for some rows of a source."""
     step, augment = params.augment.steps[number], params.augment
     uses_model = step.guide is not None and step.guide.by == "gradient"
-    uses_model |= any(components.constant(one.kind, one.name, "MODELS") for flow in step.flows for one in flow)
+    uses_model |= any(components.constant(part.kind, part.name, "MODELS") for flow in step.flows for part in flow)
     n_rows = MODEL_SHARD_ROWS if uses_model else SHARD_ROWS
     settings = {"step": step, "reserved": augment.reserved, "quality": augment.quality}
-    place = "unlabelled" if source.fold is None else f"r{source.repeat}-f{source.fold}"
+    of_fold = "unlabelled" if source.fold is None else f"r{source.repeat}-f{source.fold}"
     for start in range(0, len(chosen), n_rows):
-        part = chosen.iloc[start : start + n_rows]
+        rows = chosen.iloc[start : start + n_rows]
         depends_on = {
-            "step": "augment",
-            "recipe": recipe["steps"][number],
-            "settings": step.model_dump(exclude=WHICH_ROWS),
-            "reserved": augment.reserved,
-            "quality": augment.quality.model_dump(include=SIMILARITY),
-            "corpus": source.corpus_key,
-            "rows": rows_digest(_rows(source.rows, part)),
+            "step": "augment", "recipe": recipe["steps"][number], "settings": step.model_dump(exclude=WHICH_ROWS),
+            "reserved": augment.reserved, "quality": augment.quality.model_dump(include=SIMILARITY),
+            "corpus": source.corpus_key, "rows": rows_digest(_rows(source.rows, rows)),
             "numerics": numerics(params.run.device, params.run.threads_per_worker),
-        }
-        unit = Unit(f"{step.title}/{source.task}-{place}-{start // n_rows}", depends_on)
-        yield Shard(source, number, unit, part, settings)
+        }  # fmt: skip
+        unit = Unit(f"{step.title}/{source.task}-{of_fold}-{start // n_rows}", depends_on)
+        yield Shard(source, number, unit, rows, settings)

@@ -23,6 +23,7 @@ from pipeline.text.words import IS_HAN, find_word, word_forms
 MAX_WORDS = 1000  # different ones per text, the first: two texts of so many take half a second
 CACHED_BAGS = 1000
 MAX_STEPS = 10_000_000  # of the simplex; POT's 100,000 end too soon for long texts
+Metric = Literal["cosine", "euclidean"]
 Masses = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -41,6 +42,9 @@ class Bag:
 def needed_vectors(texts: Sequence[str], *, path: str | None, n_words: int) -> Vectors:
     """Return the vectors of the texts' words and characters, and of the first `n_words` others of a file.
 
+    The file is a text file of word2vec (first line: count and size) or GloVe in models/, also `.gz`. The other words serve
+    for variants, which hold words that the texts do not.
+
     Raises:
         ParamsError: if there is no such file, it is broken, or it knows no word of the texts.
     """
@@ -56,20 +60,14 @@ def needed_vectors(texts: Sequence[str], *, path: str | None, n_words: int) -> V
         vectors = read_vectors(Path(path), wanted=wanted, n_more=n_words)
     except (OSError, EOFError) as error:
         raise ParamsError(f"path: {path} cannot be read: {error}. Get the file again.") from error
-    if words and not any(form in vectors for form in wanted):
-        raise ParamsError(
-            f"path: {path} must know words of the texts, got none of {len(words)}. Take vectors of their language."
-        )
+    if words and wanted.isdisjoint(vectors):
+        problem = f"path: {path} must know words of the texts, got none of {len(words)}."
+        raise ParamsError(f"{problem} Take vectors of their language.")
     return vectors
 
 
 def transport_distances(
-    texts: Sequence[str],
-    others: Sequence[str],
-    vectors: Vectors,
-    *,
-    masses: Masses,
-    metric: Literal["cosine", "euclidean"],
+    texts: Sequence[str], others: Sequence[str], vectors: Vectors, *, masses: Masses, metric: Metric
 ) -> np.ndarray:
     """Return the cost of transport per pair of texts, float64 (N,), each >= 0.
 
@@ -78,9 +76,6 @@ def transport_distances(
     texts are equal after `normalise`, else infinite. Of a very long text the first 1,000 different words are read.
 
     Args:
-        texts: N texts.
-        others: N texts.
-        vectors: of the words that are known.
         masses: gives each different word of a text its mass >= 0, from its number of occurrences (W,) and its point
             (W, V); they are scaled to sum 1.
         metric: what it costs to move a mass of 1 from a point to another.
@@ -101,21 +96,23 @@ def transport_distances(
 
 
 def _bag(text: str, vectors: Vectors, masses: Masses) -> Bag:
-    counts, found = Counter[str](), dict[str, np.ndarray]()
+    counts, point_of = Counter[str](), dict[str, np.ndarray]()
     for start, end in cut_spans(text):
-        word = text[start:end]
-        known = find_word(word, vectors)
-        point = vectors[known] if known is not None else _mean_of_characters(word, vectors)
-        if point is not None and (len(found) < MAX_WORDS or (known or word) in found):
-            counts[known or word] += 1
-            found[known or word] = point
-    words = sorted(found)
+        known = find_word(text[start:end], vectors)
+        word = text[start:end] if known is None else known
+        point = _mean_of_characters(word, vectors) if known is None else vectors[known]
+        if point is not None and (len(point_of) < MAX_WORDS or word in point_of):
+            counts[word] += 1
+            point_of[word] = point
+    words = sorted(point_of)
     if not words:
         return Bag([], np.empty(0), np.empty((0, 0)))
-    points = np.stack([found[word] for word in words]).astype(np.float64)  # (W, V)
+    points = np.stack([point_of[word] for word in words]).astype(np.float64)  # (W, V)
     mass = masses(np.array([counts[word] for word in words], np.float64), points)
     kept = np.flatnonzero(mass)
-    return Bag([words[place] for place in kept], mass[kept] / mass.sum() if len(kept) else mass[kept], points[kept])
+    return Bag(
+        [words[position] for position in kept], mass[kept] / mass.sum() if len(kept) else mass[kept], points[kept]
+    )
 
 
 def _mean_of_characters(word: str, vectors: Vectors) -> np.ndarray | None:
@@ -124,7 +121,7 @@ def _mean_of_characters(word: str, vectors: Vectors) -> np.ndarray | None:
     return mean
 
 
-def _transport(first: Bag, second: Bag, metric: Literal["cosine", "euclidean"]) -> float:
+def _transport(first: Bag, second: Bag, metric: Metric) -> float:
     from ot import emd2
     from scipy.spatial.distance import cdist
 

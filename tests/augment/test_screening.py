@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from pipeline.artifacts.table import TABLE_COLUMNS, Folds, Table
-from pipeline.augment.screening import Screened, screen
+from pipeline.augment.screening import screen
 from pipeline.params.augment import Augment
 from tests.small import make_table
 
@@ -27,22 +27,22 @@ def batch(task: str, repeat: int, fold: int, texts: list[str]) -> pd.DataFrame:
     return copies.assign(task=task, repeat=repeat, fold=fold, step=0, edit_distance=1, text_pair=None)
 
 
-def screened(batches: list[pd.DataFrame], **settings) -> Screened:
+def screened(batches: list[pd.DataFrame], **settings) -> tuple[pd.DataFrame, pd.DataFrame]:
     table, folds = both_tasks()
     return screen(batches, table, folds, settings=Augment.model_validate({"steps": [], **settings}), similarity=0.85)
 
 
 def test_a_twin_counts_within_its_task_and_repeat() -> None:
     places = [("a", 0, 0), ("a", 0, 1), ("a", 1, 1), ("b", 0, 0)]
-    found = screened([batch(*place, ["the same copy"]) for place in places]).found
-    assert found["reason"].isna().tolist() == [True, False, True, True]
-    assert found["reason"][1] == "equals another copy"
+    facts, _ = screened([batch(*place, ["the same copy"]) for place in places])
+    assert facts["reason"].isna().tolist() == [True, False, True, True]
+    assert facts["reason"][1] == "equals another copy"
 
 
 def test_twins_without_a_second_text_are_found_beside_pairs_and_alone() -> None:
     alone = batch("a", 0, 1, ["the same copy"])
     beside = batch("a", 0, 0, ["the same copy", "the same copy"]).assign(text_pair=[None, "another text"])
-    assert screened([beside, alone]).found["reason"].isna().tolist() == [True, True, False]
+    assert screened([beside, alone])[0]["reason"].isna().tolist() == [True, True, False]
 
 
 @pytest.mark.parametrize("n_each", [1, 2, 5])
@@ -50,19 +50,19 @@ def test_batches_change_nothing_that_is_found(n_each: int) -> None:
     texts = ["THE RIVER rises", "a bird sings", "the bus is late", "a copy", "a copy"]
     whole = batch("a", 0, 0, texts)
     parts = [whole[start : start + n_each].reset_index(drop=True) for start in range(0, 5, n_each)]
-    found = screened([*parts, batch("b", 1, 1, ["the river  rises"])])
-    assert found.found["reason"].fillna("").tolist() == [
+    facts, barred = screened([*parts, batch("b", 1, 1, ["the river  rises"])])
+    assert facts["reason"].fillna("").tolist() == [
         "", "equals another row", "equals another row", "", "equals another copy", "",
     ]  # fmt: skip
-    assert found.barred[["copy_id", "task", "fold"]].to_numpy().tolist() == [["r2~1.0.0", "b", 0]]
+    assert barred[["copy_id", "task", "fold"]].to_numpy().tolist() == [["r2~1.0.0", "b", 0]]
 
 
 def test_the_cap_is_each_folds_own() -> None:
     batches = [batch("a", 0, fold, [f"copy {fold} {i}" for i in range(n)]) for fold, n in ((0, 5), (1, 1))]
-    reasons = screened(batches, max_ratio=1.0).found["reason"]
+    reasons = screened(batches, max_ratio=1.0)[0]["reason"]
     assert (reasons == "over max_ratio").tolist().count(True) == 3 and reasons.isna()[5]
 
 
 def test_no_copies_are_nothing_to_screen() -> None:
-    found = screened([batch("a", 0, 0, [])], max_ratio=1.0)
-    assert not len(found.found) and not len(found.barred)
+    facts, barred = screened([batch("a", 0, 0, [])], max_ratio=1.0)
+    assert not len(facts) and not len(barred)

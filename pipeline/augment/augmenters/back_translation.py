@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from pipeline.augment.generation.generator import Generator, Prompt, checked
+from pipeline.augment.generation.decoding import Decoding
+from pipeline.augment.generation.generator import Generator, Prompt, check
 from pipeline.augment.generation.languages import check_there_and_back, languages
 from pipeline.augment.generation.pieces import has_letters
 from pipeline.augment.generation.rewriter import Rewriter
@@ -21,43 +22,26 @@ MODELS = ("forward", "back")
 
 
 def build(
-    *,
-    device: str,
-    forward: str = "",
-    back: str = "",
-    n_candidates: int = 4,
-    sampling: bool = True,
-    temperature: float = 0.9,
-    top_k: int = 50,
-    beams: int = 1,
-    language: str = "",
-    pivot_language: str = "",
-    tokens_per_batch: int = 8192,
-    cached: bool = True,
-) -> Rewriter:
-    """Return the augmenter; the models load with the first text.
+    *, device: str, forward: str = "", back: str = "", n_candidates: int = 4, sampling: bool = True,
+    temperature: float = 0.9, top_k: int = 50, beams: int = 1, language: str = "", pivot_language: str = "",
+    tokens_per_batch: int = 8192, cached: bool = True,
+) -> Rewriter:  # fmt: skip
+    """Return the augmenter; the models load with the first text. See `Decoding` for how texts are made.
 
     Args:
-        device: auto, cpu or cuda.
         forward: the translator into the pivot language.
         back: the translator from it.
         n_candidates: how many translations back are looked through at most, and so the most variants of a text.
         sampling: whether the way back is sampled; else it is searched by beams. The way there always is.
-        temperature: below 1 likely words become likelier.
-        top_k: how many of the likeliest tokens are sampled from; 0 for all.
-        beams: of the searches; 1 is greedy.
         language: code of the texts' language, for models of many languages: `eng_Latn`, `zh`, as their card says.
         pivot_language: code of the pivot, also for Marian models of many targets: `cmn_Hans`.
-        tokens_per_batch: padded tokens of a batch, times beams.
         cached: whether translations are kept in `.stitchfold/translations`.
 
     Raises:
         ParamsError: if an option is out of range, or the models are missing or do not lead there and back.
     """
-    decoding = checked(
-        sampling=sampling, beams=beams, n_candidates=n_candidates, temperature=temperature, top_k=top_k,
-        tokens_per_batch=tokens_per_batch,
-    )  # fmt: skip
+    decoding = Decoding(sampling, beams, n_candidates, temperature, top_k)
+    check(decoding, tokens_per_batch)
     searched = replace(decoding, sampling=False, n_candidates=1, temperature=1.0, top_k=0)
     check_there_and_back(forward, languages(*locate(forward)), back, languages(*locate(back)))
     common: dict[str, Any] = {"device": device, "tokens_per_batch": tokens_per_batch, "cached": cached}

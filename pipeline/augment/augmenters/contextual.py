@@ -7,7 +7,7 @@ So transformers is used directly, in batches, behind nlpaug's `Augmenter`; what 
 
 import random
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,8 +16,9 @@ from nlpaug import Augmenter as NlpaugAugmenter
 from nlpaug.util import Method
 
 from pipeline.augment.generation.mask_filling import Blank, Kind, Masked, MaskFiller, kind_of
+from pipeline.augment.rewriting.character_noise import check_amounts
 from pipeline.augment.rewriting.sentence_rewriting import check_ratio
-from pipeline.augment.rewriting.spans import N_TRIES, cut_spans, is_word, term_spans
+from pipeline.augment.rewriting.spans import N_TRIES, align_case, cut_spans, is_word, term_spans
 from pipeline.contracts import Augmenter
 from pipeline.errors.exceptions import ParamsError
 from pipeline.text.words import Span
@@ -29,20 +30,12 @@ KEY_LIMIT = 2**63
 
 
 def build(
-    *,
-    device: str,
-    model: str = "",
-    action: Literal["substitute", "insert"] = "substitute",
-    word_ratio: float = 0.15,
-    top_k: int = 20,
-    temperature: float = 1.0,
-    tokens_per_batch: int = 8192,
-    max_length: int = 256,
-) -> Augmenter:
+    *, device: str, model: str = "", action: Literal["substitute", "insert"] = "substitute", word_ratio: float = 0.15,
+    top_k: int = 20, temperature: float = 1.0, tokens_per_batch: int = 8192, max_length: int = 256,
+) -> Augmenter:  # fmt: skip
     """Return the augmenter.
 
     Args:
-        device: auto, cpu or cuda.
         model: a folder in models/ or `owner/name@<40-hex commit>`: a masked language model, like BERT, RoBERTa,
             DistilBERT or ELECTRA's generator.
         action: `substitute` words, or `insert` them before others.
@@ -56,9 +49,7 @@ def build(
         ParamsError: if an option is out of range, or the model is none that fills masks.
     """
     check_ratio("contextual.word_ratio", word_ratio)
-    for name, number in (("top_k", top_k), ("tokens_per_batch", tokens_per_batch), ("max_length", max_length)):
-        if number < 1:
-            raise ParamsError(f"contextual.{name}: must be at least 1, got {number}. Raise it.")
+    check_amounts("contextual", top_k=top_k, tokens_per_batch=tokens_per_batch, max_length=max_length)
     if not 0 < temperature < float("inf"):
         raise ParamsError(f"contextual.temperature: must be above 0, got {temperature}. 1 takes the model at its word.")
     filler = MaskFiller(
@@ -91,11 +82,11 @@ class Draft:
     ends: list[int]
 
 
+@dataclass(frozen=True)
 class Batched:
     """A `ContextualAug` as an `Augmenter`."""
 
-    def __init__(self, augmenter: "ContextualAug") -> None:
-        self.augmenter = augmenter
+    augmenter: "ContextualAug"
 
     def augment(
         self, texts: Sequence[str], *, n_variants: int, seeds: Sequence[int], reserved: Sequence[frozenset[str]]
@@ -115,14 +106,14 @@ class ContextualAug(NlpaugAugmenter):
         """Return n variants of a text, or one of each text, itself if it has none, seeded by `random` as nlpaug's are."""
         texts = [data] * n if isinstance(data, str) else list(data)
         seeds = [random.randrange(KEY_LIMIT) for _ in texts]
-        found = self.variants(texts, n_variants=1, seeds=seeds, reserved=[frozenset[str]()] * len(texts))
-        return [variants[0] if variants else text for text, variants in zip(texts, found, strict=True)]
+        varied = self.variants(texts, n_variants=1, seeds=seeds, reserved=[frozenset[str]()] * len(texts))
+        return [variants[0] if variants else text for text, variants in zip(texts, varied, strict=True)]
 
     def variants(
         self, texts: Sequence[str], *, n_variants: int, seeds: Sequence[int], reserved: Sequence[frozenset[str]]
     ) -> list[list[str]]:
         """Return for each text at most `n_variants` variants; at most N_TRIES times as many are tried."""
-        found: list[list[str]] = [[] for _ in texts]
+        variants: list[list[str]] = [[] for _ in texts]
         drafts = [self._draft(*of_text) for of_text in zip(texts, reserved, self.filler.encode(texts), strict=True)]
         tried = [0 if draft.edits else N_TRIES * n_variants for draft in drafts]
         while True:
@@ -130,17 +121,17 @@ class ContextualAug(NlpaugAugmenter):
             plan = [
                 (row, tried[row] + more)
                 for row in range(len(texts))
-                for more in range(min(n_variants - len(found[row]), N_TRIES * n_variants - tried[row]))
+                for more in range(min(n_variants - len(variants[row]), N_TRIES * n_variants - tried[row]))
             ]
             if not plan:
-                return found
+                return variants
             chosen = [self._choose(drafts[row], seed=[seeds[row], number]) for row, number in plan]
             masked = [self._mask(drafts[row], *of_try) for (row, _), of_try in zip(plan, chosen, strict=True)]
             for (row, number), (edits, _), words in zip(plan, chosen, self.filler.fill(masked), strict=True):
                 tried[row] = number + 1
                 variant = written(texts[row], edits, words, inserts=self.action == "insert")
-                if variant.strip() != texts[row].strip() and variant not in found[row]:
-                    found[row].append(variant)
+                if variant.strip() != texts[row].strip() and variant not in variants[row]:
+                    variants[row].append(variant)
 
     def _draft(self, text: str, terms: frozenset[str], encoded: tuple[list[int], list[Span]]) -> Draft:
         input_ids, offsets = encoded
@@ -202,7 +193,7 @@ def written(text: str, edits: list[Edit], words: list[str], *, inserts: bool) ->
     """Return the text with the words of the edits' blanks; all else stands as it stood."""
     parts: list[str] = []
     done = 0
-    rest: Iterator[str] = iter(words)
+    rest = iter(words)
     for edit in edits:
         word = "".join(next(rest) for _ in range(edit.n_blanks))
         if inserts:
@@ -210,14 +201,3 @@ def written(text: str, edits: list[Edit], words: list[str], *, inserts: bool) ->
         parts += [text[done : edit.start], align_case(word, text[edit.start : edit.end])]
         done = edit.end
     return "".join([*parts, text[done:]])
-
-
-def align_case(word: str, model: str) -> str:
-    """Return a word capitalised as another is.
-
-    >>> align_case("flood", "FIRE"), align_case("flood", "Fire"), align_case("Paris", "fire"), align_case("flood", "I")
-    ('FLOOD', 'Flood', 'Paris', 'Flood')
-    """
-    if len(model) > 1 and model.isupper():
-        return word.upper()
-    return word[:1].upper() + word[1:] if model[:1].isupper() else word

@@ -41,15 +41,9 @@ class Homophones(CharacterMap, OcrAug):
 
 
 def build(
-    *,
-    corpus: Corpus,
-    lexicon: str | None = None,
-    tone: bool = False,
-    word_ratio: float = 0.1,
-    max_words: int = 10,
-    character_ratio: float = 0.1,
-    max_characters: int = 2,
-) -> Augmenter:
+    *, corpus: Corpus, lexicon: str | None = None, tone: bool = False,
+    word_ratio: float = 0.1, max_words: int = 10, character_ratio: float = 0.1, max_characters: int = 2,
+) -> Augmenter:  # fmt: skip
     """Return the augmenter; see `noise_amounts` for how much it changes.
 
     Args:

@@ -49,15 +49,10 @@ def neighbours(mapping: dict[str, list[str]], *, signs: bool, digits: bool) -> d
 
 def build(
     *,
-    word_ratio: float = 0.1,
-    max_words: int = 10,
-    character_ratio: float = 0.1,
-    max_characters: int = 2,
-    min_word_length: int = 4,
-    layout: Literal["en", "de", "es", "fr", "he", "it", "nl", "pl", "th", "tr", "uk"] = "en",
-    signs: bool = False,
-    digits: bool = False,
-) -> Augmenter:
+    word_ratio: float = 0.1, max_words: int = 10, character_ratio: float = 0.1, max_characters: int = 2,
+    min_word_length: int = 4, layout: Literal["en", "de", "es", "fr", "he", "it", "nl", "pl", "th", "tr", "uk"] = "en",
+    signs: bool = False, digits: bool = False,
+) -> Augmenter:  # fmt: skip
     """Return the augmenter, for texts in the letters of one keyboard layout; see `noise_amounts` for how much it changes.
 
     Args:

@@ -17,13 +17,9 @@ FILES = ("lexicon",)
 
 
 def build(
-    *,
-    lexicon: str = "",
-    word_ratio: float = 0.1,
-    max_words: int = 10,
-    character_ratio: float = 0.1,
-    max_characters: int = 2,
-) -> Augmenter:
+    *, lexicon: str = "",
+    word_ratio: float = 0.1, max_words: int = 10, character_ratio: float = 0.1, max_characters: int = 2,
+) -> Augmenter:  # fmt: skip
     """Return the augmenter. Two characters are taken for each other whichever of them the file names first.
 
     See `noise_amounts` for how much it changes.

@@ -61,12 +61,10 @@ class Lexicon:
 
 
 def build(*, lexicon: str | None = None, word_ratio: float = 0.1, max_words: int = 10) -> Augmenter:
-    """Return the augmenter.
+    """Return the augmenter; see `word_amount` for how many words it changes.
 
     Args:
         lexicon: a file of lines `word misspelling misspelling...`, for any language; None for nlpaug's English one.
-        word_ratio: share of a text's words that are changed, in (0, 1], rounded up.
-        max_words: at most so many words per text.
 
     Raises:
         ParamsError: if the file is missing, naming the line if one is broken.

@@ -5,46 +5,30 @@ https://arxiv.org/abs/1910.10683. nlpaug's AbstSummAug gives one result per text
 for a tiny T5: here transformers' models run directly.
 """
 
-from pipeline.augment.generation.generator import Generator, checked
+from pipeline.augment.generation.decoding import Decoding
+from pipeline.augment.generation.generator import Generator, check
 from pipeline.augment.generation.rewriter import Rewriter
 
 MODELS = ("model",)
 
 
 def build(
-    *,
-    device: str,
-    model: str = "",
-    prefix: str = "",
-    n_candidates: int = 4,
-    sampling: bool = True,
-    temperature: float = 0.9,
-    top_k: int = 50,
-    beams: int = 4,
-    tokens_per_batch: int = 8192,
-    cached: bool = True,
-) -> Rewriter:
-    """Return the augmenter; the model loads with the first text.
+    *, device: str, model: str = "", prefix: str = "", n_candidates: int = 4, sampling: bool = True,
+    temperature: float = 0.9, top_k: int = 50, beams: int = 4, tokens_per_batch: int = 8192, cached: bool = True,
+) -> Rewriter:  # fmt: skip
+    """Return the augmenter; the model loads with the first text. See `Decoding` for how texts are made.
 
     Args:
-        device: auto, cpu or cuda.
         model: a T5, BART or other sequence-to-sequence model.
         prefix: what the model wants before a text, such as `paraphrase: `.
         n_candidates: how many results are looked through at most, and so the most variants of a text.
-        sampling: whether results are sampled; else they are searched by beams.
-        temperature: below 1 likely words become likelier.
-        top_k: how many of the likeliest tokens are sampled from; 0 for all.
-        beams: of beam search.
-        tokens_per_batch: padded tokens of a batch, times beams.
         cached: whether results are kept in `.stitchfold/translations`.
 
     Raises:
         ParamsError: if an option is out of range or the model is missing.
     """
-    decoding = checked(
-        sampling=sampling, beams=beams, n_candidates=n_candidates, temperature=temperature, top_k=top_k,
-        tokens_per_batch=tokens_per_batch,
-    )  # fmt: skip
+    decoding = Decoding(sampling, beams, n_candidates, temperature, top_k)
+    check(decoding, tokens_per_batch)
     return Rewriter(
         Generator(model, decoding, device=device, tokens_per_batch=tokens_per_batch, prefix=prefix, cached=cached)
     )

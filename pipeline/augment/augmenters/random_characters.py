@@ -71,14 +71,9 @@ def script_of(word: str) -> str | None:
 
 
 def build(
-    *,
-    corpus: Corpus,
-    action: Literal["insert", "substitute", "swap", "delete"] = "substitute",
-    word_ratio: float = 0.1,
-    max_words: int = 10,
-    character_ratio: float = 0.1,
-    max_characters: int = 2,
-) -> Augmenter:
+    *, corpus: Corpus, action: Literal["insert", "substitute", "swap", "delete"] = "substitute",
+    word_ratio: float = 0.1, max_words: int = 10, character_ratio: float = 0.1, max_characters: int = 2,
+) -> Augmenter:  # fmt: skip
     """Return the augmenter. Words of fewer than four characters stay as they are, but for Chinese ones.
 
     See `noise_amounts` for how much it changes.

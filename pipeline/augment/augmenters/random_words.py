@@ -26,10 +26,13 @@ class RandomWords(RandomWordAug):
         super().__init__(**amounts("random_words", word_ratio, max_words), **options)
         self.draw = draw
 
+    def _cut(self, data: str) -> tuple[list[Word], list[int]]:
+        words = self.tokenizer(data)
+        return words, changeable(self, words)
+
     def swap(self, data: str) -> str:
         """Return the text with words in the places of the next ones that may move."""
-        words = self.tokenizer(data)
-        positions = changeable(self, words)
+        words, positions = self._cut(data)
         moved = words.copy()
         for _ in range(self.generate_aug_cnt(len(positions)) if len(positions) > 1 else 0):
             first = random.randrange(len(positions) - 1)
@@ -39,8 +42,7 @@ class RandomWords(RandomWordAug):
 
     def delete(self, data: str) -> str:
         """Return the text without some words; one at least stays."""
-        words = self.tokenizer(data)
-        positions = changeable(self, words)
+        words, positions = self._cut(data)
         n_gone = self.generate_aug_cnt(len(positions))
         if n_gone == len(positions) == sum(map(is_word, words)):
             n_gone = max(0, n_gone - 1)
@@ -48,8 +50,7 @@ class RandomWords(RandomWordAug):
 
     def crop(self, data: str) -> str:
         """Return the text without a run of words; one at least stays, and so do reserved terms."""
-        words = self.tokenizer(data)
-        positions = changeable(self, words)
+        words, positions = self._cut(data)
         reserved = self.stopwords.terms
         known = [position for position, word in enumerate(words) if is_word(word)]
         for length in range(self.generate_aug_cnt(len(positions)), 0, -1):
@@ -62,8 +63,7 @@ class RandomWords(RandomWordAug):
 
     def substitute(self, data: str) -> str:
         """Return the text with some words replaced by words of the corpus."""
-        words = self.tokenizer(data)
-        positions = changeable(self, words)
+        words, positions = self._cut(data)
         for position in self.sample(positions, self.generate_aug_cnt(len(positions))):
             for new in self.draw(words[position]) if self.draw else ():
                 words[position] = replaced(words[position], new)
@@ -87,13 +87,11 @@ def build(
     word_ratio: float = 0.1,
     max_words: int = 10,
 ) -> Augmenter:
-    """Return the augmenter.
+    """Return the augmenter; see `word_substitution.amounts` for how many words it changes.
 
     Args:
         corpus: read only by `substitute`: its words are written, common ones more often.
         action: what happens to words.
-        word_ratio: share of a text's words to which it happens, in (0, 1], rounded up.
-        max_words: at most so many words per text.
     """
     check_choice("random_words.action", action, ACTIONS)
     draw = Draw(count_words(corpus.texts)[0]) if action == "substitute" else None

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from pipeline.augment.rewriting.character_noise import check_amounts
 from pipeline.augment.rewriting.sentence_rewriting import SIGNS, free_pieces, per_text
 from pipeline.augment.rewriting.spans import is_word
 from pipeline.contracts import Augmenter, Corpus
@@ -41,8 +42,7 @@ def build(*, corpus: Corpus, top_k: int = 10) -> Augmenter:
     """
     if corpus.labels is None:
         raise ParamsError("same_class_sentence: needs labels, but these texts have none. Leave it out for this task.")
-    if top_k < 1:
-        raise ParamsError(f"same_class_sentence.top_k: must be at least 1, got {top_k}. Raise it.")
+    check_amounts("same_class_sentence", top_k=top_k)
     sentences = ClassSentences(corpus, top_k)
     return per_text(sentences.replace_one, name="same_class_sentence", action="substitute")
 

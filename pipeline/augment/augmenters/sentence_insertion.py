@@ -7,7 +7,8 @@ transformers' models run directly.
 
 from typing import Literal
 
-from pipeline.augment.generation.generator import Generator, checked
+from pipeline.augment.generation.decoding import Decoding
+from pipeline.augment.generation.generator import Generator, check
 from pipeline.augment.generation.pieces import glue, has_letters
 from pipeline.augment.generation.rewriter import Rewriter
 from pipeline.augment.rewriting.spans import is_word
@@ -19,28 +20,16 @@ MODELS = ("model",)
 
 
 def build(
-    *,
-    device: str,
-    model: str = "",
-    position: Literal["end"] = "end",
-    n_tokens: int = 40,
-    n_candidates: int = 4,
-    temperature: float = 0.9,
-    top_k: int = 50,
-    tokens_per_batch: int = 8192,
-    cached: bool = True,
-) -> Rewriter:
-    """Return the augmenter; the model loads with the first text.
+    *, device: str, model: str = "", position: Literal["end"] = "end", n_tokens: int = 40, n_candidates: int = 4,
+    temperature: float = 0.9, top_k: int = 50, tokens_per_batch: int = 8192, cached: bool = True,
+) -> Rewriter:  # fmt: skip
+    """Return the augmenter; the model loads with the first text. See `Decoding` for how texts are made.
 
     Args:
-        device: auto, cpu or cuda.
         model: a GPT-2 or other causal language model.
         position: where the sentence goes: at the end.
         n_tokens: within how many tokens the sentence must end.
         n_candidates: how many are drawn at most, and so the most variants of a text.
-        temperature: below 1 likely words become likelier.
-        top_k: how many of the likeliest tokens are sampled from; 0 for all.
-        tokens_per_batch: padded tokens of a batch.
         cached: whether sentences are kept in `.stitchfold/translations`.
 
     Raises:
@@ -48,10 +37,8 @@ def build(
     """
     if n_tokens < 1:
         raise ParamsError(f"n_tokens: must be at least 1, got {n_tokens}. A sentence takes about 20.")
-    decoding = checked(
-        sampling=True, beams=1, n_candidates=n_candidates, temperature=temperature, top_k=top_k,
-        tokens_per_batch=tokens_per_batch, n_tokens=n_tokens,
-    )  # fmt: skip
+    decoding = Decoding(True, 1, n_candidates, temperature, top_k, n_tokens)
+    check(decoding, tokens_per_batch)
     writer = Generator(model, decoding, device=device, tokens_per_batch=tokens_per_batch, causal=True, cached=cached)
     return Rewriter(writer, prepare=lambda texts: [close(text) for text in texts], finish=with_next_sentence)
 

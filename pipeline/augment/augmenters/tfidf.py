@@ -23,15 +23,11 @@ class TfIdf(Substitution):
     """Replaces words drawn by how uninformative they are."""
 
     def __init__(self, *, texts: Sequence[str], **options: Any) -> None:
-        super().__init__(where="tfidf", **options)
         counts, texts_with = count_words(texts)
         self.idf = {word: math.log(len(texts) / n_texts) for word, n_texts in texts_with.items()}
         self.highest = math.log(max(1, len(texts)))
-        self.draw = Draw({word: count * (self.highest - self.idf[word.lower()]) for word, count in counts.items()})
-
-    def replacements(self, word: str) -> Sequence[str]:
-        """Return one uninformative word."""
-        return self.draw(word)
+        draw = Draw({word: count * (self.highest - self.idf[word.lower()]) for word, count in counts.items()})
+        super().__init__(where="tfidf", replacements=draw, **options)
 
     def order(self, words: Sequence[str]) -> list[int]:
         """Return the positions of the words below the text's highest TF-IDF, drawn by how far below."""
@@ -50,11 +46,9 @@ class TfIdf(Substitution):
 
 
 def build(*, corpus: Corpus, word_ratio: float = 0.3, max_words: int = 10) -> Augmenter:
-    """Return the augmenter.
+    """Return the augmenter; see `word_substitution.amounts` for how many words it replaces.
 
     Args:
         corpus: gives the frequencies, and the words that are written.
-        word_ratio: share of a text's words that are replaced, in (0, 1], rounded up.
-        max_words: at most so many words per text.
     """
     return per_text(TfIdf, texts=corpus.texts, word_ratio=word_ratio, max_words=max_words)

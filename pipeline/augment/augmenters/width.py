@@ -42,12 +42,10 @@ class Width(WordByWord, CharAugmenter):
 def build(
     *, direction: Literal["full", "half", "random"] = "random", word_ratio: float = 0.1, max_words: int = 10
 ) -> Augmenter:
-    """Return the augmenter.
+    """Return the augmenter; see `word_amount` for how many words it changes.
 
     Args:
         direction: to full width, to half width, or `random`: each word that is drawn to the width that it does not have.
-        word_ratio: share of a text's words and signs that are changed, in (0, 1], rounded up.
-        max_words: at most so many per text.
     """
     check_choice("width.direction", direction, TABLES)
     amounts = word_amount("width", word_ratio, max_words)

@@ -36,12 +36,10 @@ class WordSplit(SplitAug):
 
 
 def build(*, min_word_length: int = 4, word_ratio: float = 0.1, max_words: int = 10) -> Augmenter:
-    """Return the augmenter.
+    """Return the augmenter; see `word_substitution.amounts` for how many words it splits.
 
     Args:
         min_word_length: shorter words stay whole.
-        word_ratio: share of a text's long enough words that are split, in (0, 1], rounded up.
-        max_words: at most so many words per text.
 
     Raises:
         ParamsError: if a number is out of its range.

@@ -21,21 +21,17 @@ from pipeline.model_sources import NO_CODE
 N_MODELS = 2
 # What a checkpoint says about its tokens holds; how it would search or sample is for the params to say.
 KEPT_SETTINGS = (
-    "bos_token_id",
-    "decoder_start_token_id",
-    "forced_bos_token_id",
-    "bad_words_ids",
-    "suppress_tokens",
-    "no_repeat_ngram_size",
-    "repetition_penalty",
-)
+    "bos_token_id", "decoder_start_token_id", "forced_bos_token_id", "bad_words_ids", "suppress_tokens",
+    "no_repeat_ngram_size", "repetition_penalty",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Decoding:
     """How texts are made: by beam search, `n_candidates` of each, or sampled, one for each seed.
 
-    `n_tokens` is how many a causal model adds; the others' limit follows from what they read.
+    A temperature below 1 makes likely words likelier; `top_k` of the likeliest tokens are sampled from, 0 for all; one beam
+    is greedy. `n_tokens` is how many a causal model adds; the others' limit follows from what they read.
     """
 
     sampling: bool
@@ -59,15 +55,9 @@ class Loaded:
 def load_model(
     origin: str, revision: str | None, *, causal: bool, device: str, pad: int | None, end: int | None
 ) -> Loaded:
-    """Load a model in float32 from safetensors; the last two of a process are kept.
+    """Load a model in float32 from safetensors, from a folder or the hub; the last two of a process are kept.
 
-    Args:
-        origin: a folder, or a name on the hub.
-        revision: the hub's commit.
-        causal: whether it continues texts.
-        device: cpu or cuda.
-        pad: the tokenizer's token for padding, used where the model states none that it knows.
-        end: the tokenizer's token for the end, likewise.
+    The tokenizer's tokens for padding and for the end are used where the model states none that it knows.
 
     Raises:
         ParamsError: if it cannot be loaded, or has no token that ends a text and needs one.
@@ -84,14 +74,14 @@ def load_model(
             f"{sorted(report['missing_keys'])[:3]}: they would be random. Choose a model of this kind that was saved whole."
         )
     model.eval().to(device)
-    own, size = model.generation_config, model.get_output_embeddings().weight.shape[0]
-    stated = own.eos_token_id if isinstance(own.eos_token_id, list) else [own.eos_token_id]
+    settings, size = model.generation_config, model.get_output_embeddings().weight.shape[0]
+    stated = settings.eos_token_id if isinstance(settings.eos_token_id, list) else [settings.eos_token_id]
     # A configuration may keep its family's default, a token that a smaller vocabulary does not have.
     ends = [token for token in stated if token is not None and token < size] or ([] if end is None else [end])
     if not ends and not causal:
         raise ParamsError(f"model: {origin} must have a token that ends a text, got none. Choose another model.")
-    pads = [token for token in (own.pad_token_id, pad, *ends, 0) if token is not None and token < size]
-    kept = {name: getattr(own, name, None) for name in KEPT_SETTINGS}
+    pads = [token for token in (settings.pad_token_id, pad, *ends, 0) if token is not None and token < size]
+    kept = {name: getattr(settings, name, None) for name in KEPT_SETTINGS}
     model.generation_config = GenerationConfig(**kept, pad_token_id=pads[0], eos_token_id=ends or None)
     return Loaded(model, pads[0], ends)
 
@@ -141,9 +131,10 @@ def decode_batch(
     model, causal = loaded.model, not loaded.model.config.is_encoder_decoder
     ids = np.full((len(rows), width), loaded.pad)  # (B, T)
     mask = np.zeros((len(rows), width), dtype=np.int64)
-    for place, row in enumerate(rows):
+    for number, row in enumerate(rows):
+        # A causal model goes on from the last place, so its rows are padded before the text.
         where = slice(width - len(row), None) if causal else slice(None, len(row))
-        ids[place, where], mask[place, where] = row, 1
+        ids[number, where], mask[number, where] = row, 1
     n_before = width if causal else 1
     beams, n_candidates = (1, 1) if decoding.sampling else (decoding.beams, decoding.n_candidates)
     processors: list[Any] = []
@@ -159,16 +150,16 @@ def decode_batch(
             do_sample=False,
             num_beams=beams,
             num_return_sequences=n_candidates,
-            max_new_tokens=max(limits),
+            max_new_tokens=max(limits),  # of the batch; `OwnLimits` ends each row at its own
             early_stopping=False,
             length_penalty=1.0,
             **({} if first_token is None else {"forced_bos_token_id": first_token}),
         )
-    found = [
+    candidates = [
         _until_end(row, loaded.ends, None if causal else limits[i // n_candidates])
         for i, row in enumerate(made[:, n_before:].tolist())
     ]
-    return [found[start : start + n_candidates] for start in range(0, len(found), n_candidates)]
+    return [candidates[start : start + n_candidates] for start in range(0, len(candidates), n_candidates)]
 
 
 class OwnDraws:
@@ -185,6 +176,7 @@ class OwnDraws:
         left = scores
         if 0 < self.top_k < scores.shape[1]:
             left, tokens = scores.topk(self.top_k)  # (B, K)
+        # In float32 the sums of 50,000 probabilities end 4e-5 off 1 (NumPy's), 200 times what a median token weighs.
         cumulated = (left.double() / self.temperature).softmax(dim=-1).cumsum(dim=-1)
         draws = torch.from_numpy(self.draws[:, step, None]).to(scores.device) * cumulated[:, -1:]
         places = (cumulated <= draws).sum(dim=-1, keepdim=True).clamp(max=left.shape[1] - 1)  # (B, 1)
@@ -215,7 +207,7 @@ def _until_end(tokens: list[int], ends: list[int], limit: int | None) -> list[in
     >>> _until_end([5, 6, 2, 0], [2], 4), _until_end([5, 6, 7, 2], [2], 4), _until_end([5, 6], [2], None)
     ([5, 6], None, [5, 6])
     """
-    length = next((place for place, token in enumerate(tokens) if token in ends), len(tokens))
+    length = next((position for position, token in enumerate(tokens) if token in ends), len(tokens))
     return None if limit is not None and length + 1 >= limit else tokens[:length]
 
 

@@ -9,8 +9,8 @@ help: it moves the places where a draw tips over, and leaves as many.
 import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
-from functools import cached_property
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -42,71 +42,48 @@ class Prompt(NamedTuple):
     seed: int = 0
 
 
-def checked(
-    *,
-    sampling: bool,
-    beams: int,
-    n_candidates: int,
-    temperature: float,
-    top_k: int,
-    tokens_per_batch: int,
-    n_tokens: int = 0,
-) -> Decoding:
-    """Return the options of an augmenter as a `Decoding`.
+def check(decoding: Decoding, tokens_per_batch: int) -> None:
+    """Refuse the options of an augmenter that makes texts.
 
     Raises:
         ParamsError: with all options that are out of range.
     """
+    beams, n_candidates = decoding.beams, decoding.n_candidates
     counts = {"beams": beams, "n_candidates": n_candidates, "tokens_per_batch": tokens_per_batch}
     problems = [f"{name}: must be at least 1, got {value}." for name, value in counts.items() if value < 1]
-    if not 0 < temperature < float("inf"):
-        problems.append(f"temperature: must be above 0, got {temperature}. 1 samples as the model says.")
-    if top_k < 0:
-        problems.append(f"top_k: must be at least 0, got {top_k}. 0 samples from all tokens.")
-    if not sampling and n_candidates > beams:
+    if not 0 < decoding.temperature < float("inf"):
+        problems.append(f"temperature: must be above 0, got {decoding.temperature}. 1 samples as the model says.")
+    if decoding.top_k < 0:
+        problems.append(f"top_k: must be at least 0, got {decoding.top_k}. 0 samples from all tokens.")
+    if not decoding.sampling and n_candidates > beams:
         problems.append(
             f"n_candidates: beam search gives at most as many as `beams`, {beams}, got {n_candidates}. "
             "Raise beams, or set sampling: true."
         )
     if problems:
         raise ParamsError("\n".join(problems))
-    return Decoding(sampling, beams, n_candidates, temperature, top_k, n_tokens)
 
 
+@dataclass(eq=False)
 class Generator:
-    """Makes texts with one model. The weights load when a text needs them that was not made before."""
+    """Makes texts with one model. The weights load when a text needs them that was not made before.
 
-    def __init__(
-        self,
-        model: str,
-        decoding: Decoding,
-        *,
-        device: str,
-        tokens_per_batch: int,
-        causal: bool = False,
-        prefix: str = "",
-        route: tuple[str, str] = ("", ""),
-        cached: bool = True,
-    ) -> None:
-        """Take a model as `model_sources.locate` does.
+    Raises:
+        ParamsError: if there is no such model.
+    """
 
-        Args:
-            model: a folder, or a hub checkpoint at a commit.
-            decoding: how texts are made.
-            device: auto, cpu or cuda.
-            tokens_per_batch: padded tokens of a batch, times beams.
-            causal: whether the model continues a text instead of writing it anew.
-            prefix: what is written before each text.
-            route: source and target language, for models of many.
-            cached: whether results are kept on disk and found there.
+    model: str  # a folder, or a hub checkpoint at a commit
+    decoding: Decoding
+    device: str
+    tokens_per_batch: int  # padded ones, times beams
+    causal: bool = False  # whether the model continues a text instead of writing it anew
+    prefix: str = ""  # what is written before each text
+    route: tuple[str, str] = ("", "")  # source and target language, for models of many
+    cached: bool = True  # whether results are kept on disk and found there
 
-        Raises:
-            ParamsError: if there is no such model.
-        """
-        self.origin, self.revision = locate(model)
-        self.decoding, self.causal, self.prefix, self.route = decoding, causal, prefix, route
-        self.tokens_per_batch, self.cached = tokens_per_batch, cached
-        self.device = "cuda" if gpu_count(device) else "cpu"
+    def __post_init__(self) -> None:
+        self.origin, self.revision = locate(self.model)
+        self.device = "cuda" if gpu_count(self.device) else "cpu"
 
     def generate(self, prompts: Sequence[Prompt]) -> list[Made]:
         """Return for each prompt its candidates, best first, None where one found no end within its limit.
@@ -115,9 +92,9 @@ class Generator:
         its pieces; of a causal model's text the last tokens count. A piece without a letter stays as it is.
         """
         items = [self._items(prompt) for prompt in prompts]
-        made = self._made(dict.fromkeys(item for own in items for item in own if has_letters(item.text)))
+        made = self._made(dict.fromkeys(item for pieces in items for item in pieces if has_letters(item.text)))
         n_each = 1 if self.decoding.sampling else self.decoding.n_candidates
-        return [join_pieces([made.get(item) or [item.text] * n_each for item in own]) for own in items]
+        return [join_pieces([made.get(item) or [item.text] * n_each for item in pieces]) for pieces in items]
 
     def _items(self, prompt: Prompt) -> list[Prompt]:
         """Return the pieces of a text that the model takes at once, each with its own seed."""
@@ -125,10 +102,10 @@ class Generator:
         text = prompt.text.encode("utf-8", "ignore").decode()  # half a surrogate pair makes tokenizers fail
         pieces = [text]
         if not self.causal and len((before + text).encode()) + N_SPECIAL > limit:
-            pieces = list(fitting(text, lambda one: len(tokenizer(before + one, verbose=False)["input_ids"]) <= limit))
-        if not self.decoding.sampling:
-            return [Prompt(piece.strip()) for piece in pieces]
-        return [Prompt(piece.strip(), derive_seed(prompt.seed, place)) for place, piece in enumerate(pieces)]
+            read = partial(tokenizer, verbose=False)
+            pieces = list(fitting(text, lambda piece: len(read(before + piece)["input_ids"]) <= limit))
+        seeds = [derive_seed(prompt.seed, number) if self.decoding.sampling else 0 for number in range(len(pieces))]
+        return [Prompt(piece.strip(), seed) for piece, seed in zip(pieces, seeds, strict=True)]
 
     def _made(self, items: Iterable[Prompt]) -> dict[Prompt, Made]:
         keys = {item: digest([self._settings, *item])[:32] for item in items}
@@ -162,6 +139,7 @@ class Generator:
         if not items:
             return
         ids = dict(zip(items, self._encode([item.text for item in items]), strict=True))
+        # The longest first: if memory does not suffice it shows at once, and the sort keeps groups of a width together.
         ordered = sorted(items, key=lambda item: -len(ids[item]))
         for width, group in groupby(ordered, key=lambda item: width_of(len(ids[item]))):
             waiting = list(group)
@@ -195,24 +173,17 @@ class Generator:
         n_rows = self._n_rows(width) if self.device == "cuda" else -(-len(items) // ROW_STEP) * ROW_STEP
         filled = [*range(len(items)), *[0] * (n_rows - len(items))]
         lengths = [self.decoding.n_tokens or min(limit, LENGTH_RATIO * len(row) + LENGTH_MORE) for row in ids]
-        found = decode_batch(
-            load_model(
-                self.origin, self.revision, causal=self.causal, device=self.device, pad=tokenizer.pad_token_id, end=end
-            ),
-            [ids[place] for place in filled],
-            self.decoding,
-            width=width,
-            limits=[lengths[place] for place in filled],
-            seeds=[items[place].seed for place in filled],
-            first_token=first,
-        )
-        return {item: [self._text(tokens) for tokens in own] for item, own in zip(items, found, strict=False)}
+        rows = [ids[number] for number in filled]
+        limits, seeds = [lengths[number] for number in filled], [items[number].seed for number in filled]
+        around: dict[str, Any] = {"causal": self.causal, "pad": tokenizer.pad_token_id, "end": end}
+        model = load_model(self.origin, self.revision, device=self.device, **around)
+        made = decode_batch(model, rows, self.decoding, width=width, limits=limits, seeds=seeds, first_token=first)
+        return {item: list(map(self._text, candidates)) for item, candidates in zip(items, made, strict=False)}
 
     def _text(self, tokens: list[int] | None) -> str | None:
         if tokens is None:
             return None
-        text: str = self._reading[0].decode(tokens, skip_special_tokens=True)
-        return BLANK_IN_CHINESE.sub("", text).strip()
+        return BLANK_IN_CHINESE.sub("", self._reading[0].decode(tokens, skip_special_tokens=True)).strip()
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
         tokenizer, before, _, limit = self._reading

@@ -60,21 +60,16 @@ def steer(tokenizer: Any, *, source: str, target: str) -> tuple[str, int | None]
     vocabulary = tokenizer.get_vocab()
     markers = [token for token in vocabulary if token.startswith(">>") and token.endswith("<<")]
     if hasattr(tokenizer, "src_lang"):
-        forms = {
-            code: next((form for form in (code, f"__{code}__") if form in vocabulary), None)
-            for code in (source, target)
-        }
-        for code, form in forms.items():
-            if not code or form is None:
+        for code in (source, target):
+            if not code or not {code, f"__{code}__"} & vocabulary.keys():
                 raise _unknown(code, "language and pivot_language: a model of many languages needs both")
         tokenizer.src_lang = source
-        return "", int(vocabulary[forms[target]])
+        return "", int(vocabulary[target if target in vocabulary else f"__{target}__"])
     if not target or not markers:
         return "", None
     if f">>{target}<<" not in vocabulary:
-        raise _unknown(
-            target, f"language or pivot_language: must be one of {sorted(marker[2:-2] for marker in markers)}"
-        )
+        codes = sorted(marker[2:-2] for marker in markers)
+        raise _unknown(target, f"language or pivot_language: must be one of {codes}")
     return f">>{target}<< ", None
 
 
@@ -104,7 +99,7 @@ def _file(origin: str, revision: str | None, name: str) -> Path | None:
     from transformers.utils import cached_file
 
     try:
-        found = cached_file(origin, name, revision=revision, _raise_exceptions_for_missing_entries=False)
+        path_there = cached_file(origin, name, revision=revision, _raise_exceptions_for_missing_entries=False)
     except OSError as error:
         raise ParamsError(f"model: cannot get {name} of {origin}@{revision}: {error}") from error
-    return None if found is None else Path(found)
+    return None if path_there is None else Path(path_there)

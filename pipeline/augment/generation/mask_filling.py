@@ -16,6 +16,7 @@ import torch
 from pipeline.errors.exceptions import ParamsError
 from pipeline.model_sources import NO_CODE, locate
 from pipeline.text.words import IS_HAN, Span
+from pipeline.units.devices import gpu_count
 
 Kind = Literal["letters", "digits", "han"]
 Window = tuple[int, list[int], list[tuple[int, int]]]  # row, input ids, (position, which of the row's blanks)
@@ -56,33 +57,31 @@ class MaskFiller:
         """
         self.top_k, self.temperature, self.tokens_per_batch = top_k, temperature, tokens_per_batch
         self.tokenizer, self.model = _load(model)
-        on_cpu = device == "cpu" or not torch.cuda.is_available()
-        self.device = torch.device("cpu" if on_cpu else "cuda")
+        self.device = torch.device("cuda" if gpu_count(device) else "cpu")
         self.model.to(self.device).eval().base_model.register_forward_hook(self._only_blanks)
         self.mask_id: int = self.tokenizer.mask_token_id
         sample = self.tokenizer("a", return_special_tokens_mask=True)
         inner = [position for position, special in enumerate(sample["special_tokens_mask"]) if not special]
         self.before = sample["input_ids"][: inner[0]] if inner else sample["input_ids"][:1]
         self.after = sample["input_ids"][inner[-1] + 1 :] if inner else sample["input_ids"][1:]
-        pad_id = self.model.config.pad_token_id or 0
+        self.pad_id = self.model.config.pad_token_id or 0
         # RoBERTa's positions start behind the id of its padding.
-        n_positions = getattr(self.model.config, "max_position_embeddings", 0) - pad_id - 1
+        n_positions = getattr(self.model.config, "max_position_embeddings", 0) - self.pad_id - 1
         n_around = len(self.before) + len(self.after)
         self.window = max(1, min(max_length, n_positions if n_positions > 0 else max_length) - n_around)
-        self.pad_id = pad_id
         self.vocabulary = {kind: torch.tensor(ids, device=self.device) for kind, ids in self._read_words().items()}
 
     def _read_words(self) -> dict[Kind, list[int]]:
         """Return the ids of whole words by kind; keep what they read and, case-folded, in which columns they stand."""
         self.words: dict[int, str] = whole_words(self.tokenizer)
-        found: dict[Kind, list[int]] = {"letters": [], "digits": [], "han": []}
-        self.columns: dict[Kind, defaultdict[str, list[int]]] = {kind: defaultdict(list) for kind in found}
+        ids: dict[Kind, list[int]] = {"letters": [], "digits": [], "han": []}
+        self.columns: dict[Kind, defaultdict[str, list[int]]] = {kind: defaultdict(list) for kind in ids}
         for token_id, word in sorted(self.words.items()):
             kind = kind_of(word)
             if kind is not None and (kind != "letters" or len(word) > 1 or word in LONE_LETTERS or not word.isascii()):
-                self.columns[kind][word.casefold()].append(len(found[kind]))
-                found[kind].append(token_id)
-        return found
+                self.columns[kind][word.casefold()].append(len(ids[kind]))
+                ids[kind].append(token_id)
+        return ids
 
     def encode(self, texts: Sequence[str]) -> list[tuple[list[int], list[Span]]]:
         """Return ids without special tokens and the [start, end) of each."""
@@ -111,6 +110,7 @@ class MaskFiller:
     def _batches(self, rows: Sequence[Masked]) -> Iterator[list[Window]]:
         windows = [window for number, row in enumerate(rows) for window in self._windows(number, row)]
         batch: list[Window] = []
+        # By length, so that little is padded; a batch is full when its last and longest window, times rows, is.
         for window in sorted(windows, key=lambda window: len(window[1])):
             if batch and (len(batch) + 1) * len(window[1]) > self.tokens_per_batch:
                 yield batch
@@ -150,21 +150,20 @@ class MaskFiller:
         """Return a word for each of S blanks from their logits (S, V)."""
         words = [""] * len(blanks)
         for kind in self.vocabulary:
-            chosen = [place for place, blank in enumerate(blanks) if blank.kind == kind]
+            chosen = [number for number, blank in enumerate(blanks) if blank.kind == kind]
             if not chosen:
                 continue
             scores = logits[chosen][:, self.vocabulary[kind]]  # (S', K)
-            for row, place in enumerate(chosen):
+            for row, number in enumerate(chosen):
                 columns = self.columns[kind]
-                banned = [column for word in blanks[place].banned for column in columns.get(word, ())]
-                scores[row, banned] = -torch.inf
+                scores[row, [column for word in blanks[number].banned for column in columns.get(word, ())]] = -torch.inf
             top = scores.topk(min(self.top_k, scores.shape[1]))
             ids = self.vocabulary[kind][top.indices].cpu().numpy()  # (S', k)
-            keys = np.array([blanks[place].key for place in chosen], dtype=np.uint64)
+            keys = np.array([blanks[number].key for number in chosen], dtype=np.uint64)
             noisy = top.values.cpu().numpy().astype(np.float64) / self.temperature + gumbel(keys[:, None], ids)
             best = ids[np.arange(len(chosen)), noisy.argmax(axis=1)]
-            for place, token_id in zip(chosen, best.tolist(), strict=True):
-                words[place] = self.words[token_id]
+            for number, token_id in zip(chosen, best.tolist(), strict=True):
+                words[number] = self.words[token_id]
         return words
 
 
@@ -208,11 +207,12 @@ def whole_words(tokenizer: Any) -> dict[int, str]:
 
 def gumbel(keys: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """Return standard Gumbel noise, float64 in the shape that both give, of keys (uint64) and ids >= 0 by splitmix64."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):  # splitmix64 counts modulo 2**64
         mixed = keys + (ids.astype(np.uint64) + np.uint64(1)) * np.uint64(GOLDEN)
         for shift, factor in HASH_STEPS:
             mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
         mixed ^= mixed >> np.uint64(31)
+    # 53 bits, the most that a float64 holds, and a half: never 0 or 1, where the logarithms are infinite.
     uniform: np.ndarray = ((mixed >> np.uint64(11)).astype(np.float64) + 0.5) / 2**53
     noise: np.ndarray = -np.log(-np.log(uniform))
     return noise

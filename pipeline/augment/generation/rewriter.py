@@ -34,6 +34,7 @@ class Rewriter:
         prepared = self.prepare(texts)
         drawn = [0 if has_letters(text) and source else n_draws for text, source in zip(texts, prepared, strict=True)]
         while True:
+            # All texts that lack variants at once: models are fast in batches only.
             asked = [
                 (row, draw)
                 for row, done in enumerate(drawn)
@@ -55,4 +56,4 @@ class Rewriter:
 
 def _serves(variant: str, text: str, others: list[str], terms: frozenset[str]) -> bool:
     is_new = has_letters(variant) and variant != text.strip() and variant not in others
-    return is_new and (not terms or count_terms(text, terms) <= count_terms(variant, terms))
+    return is_new and count_terms(text, terms) <= count_terms(variant, terms)

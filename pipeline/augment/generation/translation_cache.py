@@ -70,12 +70,9 @@ def model_digest(origin: str, revision: str | None) -> str:
     if revision is not None:
         return digest([origin, revision])[:NAME_DIGITS]
     files = sorted(path for path in Path(origin).iterdir() if path.suffix in READ_BY_MODELS and path.is_file())
-    return digest([[path.name, _file_digest(path, *_version(path))] for path in files])[:NAME_DIGITS]
-
-
-def _version(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns
+    states = [path.stat() for path in files]
+    digests = [_file_digest(path, state.st_size, state.st_mtime_ns) for path, state in zip(files, states, strict=True)]
+    return digest([[path.name, of_file] for path, of_file in zip(files, digests, strict=True)])[:NAME_DIGITS]
 
 
 @lru_cache(maxsize=100)

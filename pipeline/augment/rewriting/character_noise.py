@@ -32,15 +32,9 @@ class WordByWord:
     _generate_aug_cnt: Any
 
     def __init__(
-        self,
-        *,
-        tokenizer: Callable[[str], Sequence[str]],
-        reverse_tokenizer: Callable[[Sequence[str]], str],
-        aug_word_p: float,
-        aug_word_min: int,
-        aug_word_max: int,
-        **options: Any,
-    ) -> None:
+        self, *, tokenizer: Callable[[str], Sequence[str]], reverse_tokenizer: Callable[[Sequence[str]], str],
+        aug_word_p: float, aug_word_min: int, aug_word_max: int, **options: Any,
+    ) -> None:  # fmt: skip
         super().__init__(tokenizer=lambda word: [word], reverse_tokenizer="".join, **options)  # type: ignore[call-arg]
         self.cut, self.join = tokenizer, reverse_tokenizer
         self.aug_word_p, self.aug_word_min, self.aug_word_max = aug_word_p, aug_word_min, aug_word_max

@@ -8,7 +8,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -68,35 +68,39 @@ class Cutter:
         return joined(words)
 
 
+@dataclass(frozen=True)
 class Spared:
     """A container of the words that are not to be changed: reserved ones, signs, links and names of users."""
 
-    def __init__(self, terms: frozenset[str]) -> None:
-        self.terms = terms
+    terms: frozenset[str]
 
     def __contains__(self, word: object) -> bool:
         return word in self.terms or not is_word(str(word))
 
 
+@dataclass(frozen=True)
 class PerText:
     """An nlpaug augmenter as an `Augmenter`: text by text, under the text's own seed."""
 
-    def __init__(self, augmenter: Any, cutter: Cutter) -> None:
-        """Take an augmenter that was given `cutter.cut` and `cutter.join` as its tokenizers."""
-        self.augmenter, self.cutter = augmenter, cutter
+    augmenter: Any  # was given `cutter.cut` and `cutter.join` as its tokenizers
+    cutter: Cutter
 
     def augment(
         self, texts: Sequence[str], *, n_variants: int, seeds: Sequence[int], reserved: Sequence[frozenset[str]]
     ) -> list[list[str]]:
         """Return for each text at most `n_variants` variants (see `contracts.Augmenter`)."""
-        found = []
-        with own_randomness():
+        states = random.getstate(), np.random.get_state()
+        variants = []
+        try:
             for text, seed, terms in zip(texts, seeds, reserved, strict=True):
                 self.augmenter.stopwords = self.cutter.spare(text, terms)
                 random.seed(seed)
                 np.random.seed(seed % 2**32)
-                found.append(distinct_variants(text, n_variants, self._variant))
-        return found
+                variants.append(distinct_variants(text, n_variants, self._variant))
+        finally:  # the global generators go on as if nothing had been drawn
+            random.setstate(states[0])
+            np.random.set_state(states[1])
+        return variants
 
     def _variant(self, text: str) -> str | None:
         made = self.augmenter.augment(text)
@@ -105,27 +109,15 @@ class PerText:
 
 def distinct_variants(text: str, n_variants: int, make: Callable[[str], str | None]) -> list[str]:
     """Return at most `n_variants` variants, none equal to the text or to another; N_TRIES failures in a row end it."""
-    found: list[str] = []
+    variants: list[str] = []
     n_failures = 0 if text.strip() else N_TRIES
-    while len(found) < n_variants and n_failures < N_TRIES:
+    while len(variants) < n_variants and n_failures < N_TRIES:
         made = make(text)
-        if made and made.strip() and made != text.strip() and made not in found:
-            found.append(made)
+        n_failures += 1
+        if made and made.strip() and made != text.strip() and made not in variants:
+            variants.append(made)
             n_failures = 0
-        else:
-            n_failures += 1
-    return found
-
-
-@contextmanager
-def own_randomness() -> Iterator[None]:
-    """Leave the global generators as they were found."""
-    states = random.getstate(), np.random.get_state()
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
+    return variants
 
 
 def cut_spans(text: str, terms: frozenset[str] = frozenset()) -> list[Span]:
@@ -173,9 +165,24 @@ def _pattern(terms: frozenset[str]) -> re.Pattern[str] | None:
 
 def _continues(text: str, left: int, right: int) -> bool:
     """Return whether the characters at two places belong to one word that is not Chinese."""
-    if left < 0 or right >= len(text):
-        return False
-    return all(one.isalnum() and not CLOSE.match(one) for one in (text[left], text[right]))
+    is_inside = left >= 0 and right < len(text)
+    return is_inside and all(sign.isalnum() and not CLOSE.match(sign) for sign in (text[left], text[right]))
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of a text that hold a letter or digit and are no link or user's name, in their order."""
+    return [word for word in (text[start:end] for start, end in cut_spans(text)) if is_word(word)]
+
+
+def align_case(word: str, model: str) -> str:
+    """Return a word capitalised as another is.
+
+    >>> align_case("flood", "FIRE"), align_case("flood", "Fire"), align_case("Paris", "fire"), align_case("flood", "I")
+    ('FLOOD', 'Flood', 'Paris', 'Flood')
+    """
+    if len(model) > 1 and model.isupper():
+        return word.upper()
+    return word[:1].upper() + word[1:] if model[:1].isupper() else word
 
 
 def is_word(word: str) -> bool:

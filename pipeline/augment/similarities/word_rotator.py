@@ -5,6 +5,7 @@ Differs from the paper: the vectors are taken as they are, without its conversio
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -23,24 +24,12 @@ def build(
     The distance, in [0, 2], is the least cost of transport where a word's mass is the length of its vector and moving it
     costs one minus the cosine. See `transport_distances` for words without a vector.
 
-    Args:
-        corpus: whose words are looked up in the file.
-        path: a text file of word2vec (first line: count and size) or GloVe in models/, also `.gz`.
-        n_words: words of the file, the first, that are known besides: variants hold words that the corpus does not.
-
-    Raises:
-        ParamsError: if there is no such file, it is broken, or it knows no word of the corpus.
+    See `needed_vectors` for whose vectors are read, and for what is refused.
     """
     vectors = needed_vectors(corpus.texts, path=path, n_words=n_words)
 
-    def similarity(texts: Sequence[str], others: Sequence[str]) -> np.ndarray:
-        distances = transport_distances(texts, others, vectors, masses=_lengths, metric="cosine")
-        similarities: np.ndarray = np.clip(1 - distances, 0, 1)
-        return similarities
-
-    return similarity
-
-
-def _lengths(counts: np.ndarray, points: np.ndarray) -> np.ndarray:
-    masses: np.ndarray = counts * np.linalg.norm(points, axis=1)
-    return masses
+    options: dict[str, Any] = {
+        "masses": lambda counts, points: counts * np.linalg.norm(points, axis=1),
+        "metric": "cosine",
+    }
+    return lambda texts, others: np.clip(1 - transport_distances(texts, others, vectors, **options), 0, 1)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import components
+from pipeline.augment.rewriting.lexicons import read_synonyms
 from pipeline.augment.rewriting.spans import Cutter, cut_spans, joined, term_spans
-from pipeline.augment.rewriting.synonym_files import read_synonyms
 from pipeline.contracts import Corpus
 from pipeline.errors.exceptions import ParamsError
 
