@@ -74,8 +74,7 @@ def describe_stitching(
         members, ensemble: with the stitched models, and what was built from them.
         parents: the encoders of each stitched member, by its name.
         everyone: the members and every parent, also one that is no member.
-        ladder, metric, tune, seed: as the ensemble was built.
-        n_bootstrap: resamples of each interval.
+        ladder, metric, tune, n_bootstrap, seed: as for the ensemble.
     """
     if not parents:
         return None
@@ -137,10 +136,9 @@ def _left_out(members: Members, names: list[str], build: Callable[[], Stacker], 
 def _model_record(
     name: str, encoders: list[str], compared: Comparison, candidates: Mapping[Key, np.ndarray], members: Members
 ) -> dict[str, Any]:
-    model, keys = ("model", name), [("model", encoder) for encoder in encoders]
+    model, keys, left_out = ("model", name), [("model", encoder) for encoder in encoders], ("without", name)
     better = compared.best(keys)
     errors = [members.kind.errors(members.train.labels, candidates[key]) for key in (model, *keys)]
-    left_out = ("without", name)
     return {
         "name": name,
         "encoders": encoders,

@@ -31,29 +31,17 @@ class PageInputs(TypedDict):
     """What the page is made of."""
 
     leaks: Sequence[Leak]
-    """What was found when they were looked for."""
-    audit: dict[str, Any]
-    """What the prepare stage found in the data, per task."""
-    histories: dict[str, ModelHistory]
-    """Per encoder one unit per task, repeat and fold."""
-    stitched: dict[str, ModelHistory]
-    """The same per stitched model."""
-    augmentation: dict[str, Any]
-    """What became of the steps that make copies."""
-    ablations: dict[str, dict[str, Any]]
-    """Task -> what was tried, `stitch` (what heads learn from) and `augment` (which copies pay); may be empty."""
-    last_runs: list[dict[str, Any]]
-    """Per stage how many units were computed and reused; may be empty."""
-    submission: dict[str, Any]
-    """What was submitted: path, sha256, model, and per task the rows and the counts of the labels."""
-    params: dict[str, Any]
-    """params.yaml with every default filled in."""
-    texts: Texts
-    """Task -> row id -> (text, second text or None), for the rows that are shown."""
-    versions: dict[str, str]
-    """Library -> version."""
-    manifest: str
-    """Digest of the fold manifest."""
+    audit: dict[str, Any]  # what the prepare stage says of the data, per task
+    histories: dict[str, ModelHistory]  # per encoder one unit per task, repeat and fold
+    stitched: dict[str, ModelHistory]  # the same per stitched model
+    augmentation: dict[str, Any]  # what became of the steps that make copies
+    ablations: dict[str, dict[str, Any]]  # task -> what was tried, `stitch` and `augment`; may be empty
+    last_runs: list[dict[str, Any]]  # per stage how many units were computed and reused; may be empty
+    submission: dict[str, Any]  # path, sha256, model, and per task the rows and the counts of the labels
+    params: dict[str, Any]  # params.yaml with every default filled in
+    texts: Texts  # task -> row id -> (text, second text or None), for the rows that are shown
+    versions: dict[str, str]  # library -> version
+    manifest: str  # digest of the fold manifest
 
 
 def render(scores: Mapping[str, TaskScores], **inputs: Unpack[PageInputs]) -> str:

@@ -3,22 +3,22 @@
 Source: Ke et al., LightGBM, 2017, https://papers.nips.cc/paper/6907. Needs thousands of rows to beat a weighted mean.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from pipeline.artifacts.predictions import log_columns
+from pipeline.ensemble.metric_forms import Stateful
 from pipeline.errors.exceptions import ParamsError
 
 
 @dataclass
-class LightGbm:
+class LightGbm(Stateful):
     """One tree per label and round over M * C columns, model by model; all C labels come out, absent ones too."""
 
     n_rounds: int
     parameters: dict[str, Any]
-    fitted: dict[str, Any] = field(default_factory=dict)
 
     def fit(self, probabilities: np.ndarray, labels: np.ndarray) -> None:
         """Fit on probabilities (N, M, C) and int labels (N,)."""
@@ -45,14 +45,6 @@ class LightGbm:
         """Return each model's share of the gain of all splits, or None if there is no split."""
         total = sum(self.fitted["gains"])
         return [gain / total for gain in self.fitted["gains"]] if total > 0 else None
-
-    def state(self) -> dict[str, Any]:
-        """Return the trees in LightGBM's own text form and the models' gains."""
-        return self.fitted
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Take what `state` returned."""
-        self.fitted = state
 
 
 def build(
