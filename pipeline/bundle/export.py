@@ -107,9 +107,7 @@ def choose(model: str | None, task: str | None, params: Params) -> tuple[str, st
 def _check_names(model: str, task: str, params: Params) -> None:
     stitched = params.stitch.models(list(params.encoders))
     if model not in stitched:
-        stage = params.stages.get(model, "")
-        if stage in LOADED_ALREADY:
-            what = LOADED_ALREADY[stage].format(model)
+        if what := LOADED_ALREADY.get(params.stages.get(model, ""), "").format(model):
             raise ParamsError(
                 f"--model: must be a stitched model, one of {sorted(stitched)}, but {model!r} is {what}. Name one of them."
             )
@@ -192,12 +190,12 @@ def _assemble(plans: list[Plan], header: dict[str, Any], *, tuned: bool) -> Expo
             folder = f"encoders/{base.encoder}-r{plan.job.repeat}-f{plan.job.fold}"
             folder = folders.setdefault((base.encoder, digest(_reading_files(base.model))), folder)
             readers.setdefault(folder, (base, tokenizer))
-            entry = _describe(base, folder)
-            number = next(
-                (n for n, same in enumerate(described) if same == entry and _same(encoders[n], encoder)), None
-            )
-            if number is None:
-                number = len(encoders)
+            entry = {
+                "encoder": base.encoder, "folder": folder, "max_length": base.settings.max_length,
+                "truncation": base.settings.truncation, "layers": base.layers, "without_offsets": base.without_offsets,
+            }  # fmt: skip
+            alike = (n for n, known in enumerate(described) if known == entry and _same(encoders[n], encoder))
+            if (number := next(alike, len(encoders))) == len(encoders):
                 described.append(entry)
                 encoders.append(encoder)
             numbers.append(number)
@@ -205,12 +203,6 @@ def _assemble(plans: list[Plan], header: dict[str, Any], *, tuned: bool) -> Expo
         fold = {"repeat": plan.job.repeat, "fold": plan.job.fold}
         folds.append({**fold, "encoders": numbers, "stitch": stitched.stitch.spec})
     return ExportedModel({**header, "encoders": described, "folds": folds}, readers, encoders, stitches)
-
-
-def _describe(base: Base, folder: str) -> dict[str, Any]:
-    reading = {"max_length": base.settings.max_length, "truncation": base.settings.truncation}
-    states = {"layers": base.layers, "without_offsets": base.without_offsets}
-    return {"encoder": base.encoder, "folder": folder, **reading, **states}
 
 
 def _reading_files(folder: Path) -> dict[str, str]:

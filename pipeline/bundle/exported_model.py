@@ -44,10 +44,8 @@ class ExportedModel(nn.Module):
             stitches: one per fold.
         """
         super().__init__()
-        self.description = description
-        self.readers = dict(readers)
-        self.encoders = nn.ModuleList(encoders)
-        self.stitches = nn.ModuleList(stitches)
+        self.description, self.readers = description, dict(readers)
+        self.encoders, self.stitches = nn.ModuleList(encoders), nn.ModuleList(stitches)
 
     @property
     def labels(self) -> list[str]:

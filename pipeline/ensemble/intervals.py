@@ -32,10 +32,9 @@ class Bootstrap(TypedDict):
 
 
 def cluster_weights(clusters: np.ndarray, *, n_resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield chunks of bootstrap row weights (r, N): how often each row's cluster was drawn.
+    """Yield chunks of bootstrap row weights (r, N), n_resamples in all: how often each row's cluster was drawn.
 
-    As many clusters are drawn, with replacement, as there are; the chunks' rows sum to `n_resamples`, and no chunk
-    takes more than `CHUNK_CELLS` cells.
+    As many clusters are drawn, with replacement, as there are; no chunk takes more than `CHUNK_CELLS` cells.
     """
     _, members = np.unique(clusters, return_inverse=True)
     n_clusters = int(members.max()) + 1
@@ -44,6 +43,7 @@ def cluster_weights(clusters: np.ndarray, *, n_resamples: int, seed: int) -> Ite
     for start in range(0, n_resamples, size):
         n_rows = min(size, n_resamples - start)
         drawn = generator.integers(0, n_clusters, (n_rows, n_clusters))
+        # Shifted apart, the draws of all resamples are counted at once.
         drawn += np.arange(n_rows)[:, None] * n_clusters
         counts = np.bincount(drawn.ravel(), minlength=n_rows * n_clusters).reshape(n_rows, n_clusters)
         yield counts[:, members].astype(np.float64)

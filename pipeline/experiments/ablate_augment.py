@@ -36,10 +36,8 @@ def ablate_augment(
     """Train one encoder without copies, with those of each step and of all, and under other objectives; write the tables.
 
     Args:
-        params: the competition's, with the steps to try in `augment.steps`.
-        table: the rows.
-        folds: the fold manifest.
-        encoder: the encoder to train.
+        params, table, folds: the competition's, with the steps to try in `augment.steps`.
+        encoder: which is trained.
         steps: names of steps or of `objectives/` to try, None for all steps, all together, and all objectives that can be.
         equal_steps: whether models that learn from copies get fewer epochs, so that all take about the same number of
             optimizer steps; otherwise all take the same epochs, and copies bring further steps.

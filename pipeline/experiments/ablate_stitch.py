@@ -31,9 +31,7 @@ def ablate_stitch(params: Params, table: Table, folds: Folds, *, variants: list[
     """Stitch all pairs in every variant, score the mean of the stitched models out-of-fold, and write a table per task.
 
     Args:
-        params: the competition's; `stitch.head_rows` and `stitch.base` are replaced by each variant's.
-        table: the rows.
-        folds: the fold manifest.
+        params, table, folds: the competition's; `stitch.head_rows` and `stitch.base` are replaced by each variant's.
         variants: keys of `HEAD_VARIANTS`, None for all; the reference is always among them.
 
     Returns:

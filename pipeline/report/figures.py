@@ -65,11 +65,7 @@ class Estimate:
 def intervals(estimates: list[Estimate], *, label: str, title: str, reference: float | None = None) -> str:
     """Return a dot-and-interval plot, the first estimate on top; nothing where there is nothing to draw.
 
-    Args:
-        estimates: what to draw.
-        label: what the horizontal axis shows.
-        title: what a screen reader says.
-        reference: where to draw a dashed line, such as the baseline's score or a gain of zero.
+    `label` is that of the horizontal axis, `title` for screen readers; a dashed line stands at `reference`.
     """
     if not estimates:
         return ""

@@ -115,11 +115,7 @@ def submission_frame(
 ) -> pd.DataFrame:
     """Return `row_id` and what the task's kind shows: `label` and, where there are such, a `probability:<label>` per label.
 
-    Args:
-        row_ids: ids of the N test rows, in the order of the test file.
-        probabilities: float array (N, C).
-        labels: the C labels in order.
-        kind: of the task.
+    The N test rows stand in the order of the test file; the columns of their probabilities (N, C) are the labels.
     """
     answers = kind.answers(probabilities, labels)
     answers.insert(0, "row_id", list(row_ids))
