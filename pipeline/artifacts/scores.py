@@ -52,7 +52,7 @@ class Estimate(Score):
 
 
 class StitchedScore(Score):
-    """A stitched model against its encoders; `adds` is what it adds to all other members."""
+    """A stitched model; its `gain` is that over the best of its encoders (its key `over`), it `adds` to all other members."""
 
     name: str
     encoders: list[str]

@@ -97,10 +97,12 @@ def describe_stitching(
     if members.holdout.ids:
         blends = {("ensemble", key): blend.holdout for key, (_, blend) in ensembles.items()}
         splits["holdout"] = compare(members.holdout.labels, blends, clusters=members.holdout.clusters, **options)
+    both = ("ensemble", "with"), ("ensemble", "without")
+    gains = {split: scored and asdict(scored.gain(*both)) for split, scored in splits.items()} if others else None
     return {
         "with_pairs": _ensemble_record("with", ensembles, splits),
         "without_pairs": _ensemble_record("without", ensembles, splits),
-        "difference": _difference(splits) if others else None,
+        "difference": gains,
         "leave_one_out": rung,
         "models": [_model_record(name, group, compared, candidates, members) for name, group in parents.items()],
     }
@@ -112,13 +114,8 @@ def _ensemble_record(
     if key not in ensembles:
         return None
     members, ensemble = ensembles[key]
-    scores = {split: compared and compared.score(("ensemble", key)) for split, compared in splits.items()}
+    scores = {split: scored and scored.score(("ensemble", key)) for split, scored in splits.items()}
     return {"n_models": len(members.names), "chosen": ensemble.chosen, **scores}
-
-
-def _difference(splits: Mapping[str, Comparison | None]) -> dict[str, Any]:
-    both = ("ensemble", "with"), ("ensemble", "without")
-    return {split: compared and asdict(compared.gain(*both)) for split, compared in splits.items()}
 
 
 def _left_out(members: Members, names: list[str], build: Callable[[], Stacker], rung: str) -> dict[Key, np.ndarray]:

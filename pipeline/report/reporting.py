@@ -153,15 +153,13 @@ def _curve(task: str, encoder: str, units: list[UnitRecord]) -> dict[str, Any]:
     """Return one encoder's losses as a figure, and what each fold began and ended with."""
     folds = [
         {
-            "repeat": unit["repeat"],
-            "fold": unit["fold"],
-            "first": unit["steps"][0]["loss"],
+            "repeat": unit["repeat"], "fold": unit["fold"], "first": unit["steps"][0]["loss"],
             "epochs": [epoch["loss"] for epoch in unit["epochs"]],
             "inner": [epoch["inner_score"] for epoch in unit["epochs"] if epoch["inner_score"] is not None],
         }
         for unit in units
         if unit["steps"]
-    ]
+    ]  # fmt: skip
     return {"encoder": encoder, "svg": Markup(figures.losses(task, encoder, units)), "folds": folds}
 
 
@@ -197,14 +195,10 @@ def _sums(units: Sequence[UnitRecord], versions: dict[str, str]) -> dict[str, An
 
 
 def _environment() -> Environment:
-    loader = FileSystemLoader(TEMPLATE.parent)
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    options: dict[str, Any] = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+    environment = Environment(loader=FileSystemLoader(TEMPLATE.parent), autoescape=True, **options)
     # Each by its name: what is looked up by a string no fingerprint follows.
-    environment.filters.update(
-        score=score, signed=signed, correlation=correlation, count=count, percent=percent, duration=duration
-    )
-    environment.filters["short"] = figures.short
+    environment.filters.update(score=score, signed=signed, correlation=correlation, count=count, percent=percent)
+    environment.filters.update(duration=duration, short=figures.short)
     environment.globals["MATRIX_LABELS"] = MATRIX_LABELS
     return environment

@@ -6,7 +6,7 @@ Differs from scikit-learn: a label without positives or negatives is left out of
 
 import numpy as np
 
-from pipeline.ensemble.metric_forms import ProbabilityMetric
+from pipeline.ensemble.forms import ProbabilityMetric
 
 
 def build() -> ProbabilityMetric:

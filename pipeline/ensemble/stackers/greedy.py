@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.contracts import Metric
-from pipeline.ensemble.metric_forms import Stateful
+from pipeline.ensemble.forms import Stateful
 from pipeline.errors.exceptions import ParamsError
 
 REFIT = "quick"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.artifacts.predictions import log_columns
-from pipeline.ensemble.metric_forms import Stateful
+from pipeline.ensemble.forms import Stateful
 from pipeline.errors.exceptions import ParamsError
 
 
@@ -48,14 +48,9 @@ class LightGbm(Stateful):
 
 
 def build(
-    *,
-    seed: int,
-    n_rounds: int = 60,
-    learning_rate: float = 0.05,
-    n_leaves: int = 5,
-    min_rows_per_leaf: int = 40,
+    *, seed: int, n_rounds: int = 60, learning_rate: float = 0.05, n_leaves: int = 5, min_rows_per_leaf: int = 40,
     penalty: float = 10.0,
-) -> LightGbm:
+) -> LightGbm:  # fmt: skip
     """Return the stacker, deterministic on one thread.
 
     Raises:
@@ -64,14 +59,7 @@ def build(
     if not 2 <= n_leaves <= 7:
         raise ParamsError(f"stacker lightgbm: n_leaves must lie in [2, 7], got {n_leaves}. Lower it.")
     parameters = {
-        "learning_rate": learning_rate,
-        "num_leaves": n_leaves,
-        "min_data_in_leaf": min_rows_per_leaf,
-        "lambda_l2": penalty,
-        "seed": seed,
-        "deterministic": True,
-        "force_row_wise": True,
-        "num_threads": 1,
-        "verbose": -1,
-    }
+        "learning_rate": learning_rate, "num_leaves": n_leaves, "min_data_in_leaf": min_rows_per_leaf,
+        "lambda_l2": penalty, "seed": seed, "deterministic": True, "force_row_wise": True, "num_threads": 1, "verbose": -1,
+    }  # fmt: skip
     return LightGbm(n_rounds, parameters)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import softmax
 
 from pipeline.artifacts.predictions import log_columns
-from pipeline.ensemble.metric_forms import Stateful
+from pipeline.ensemble.forms import Stateful
 from pipeline.errors.exceptions import ParamsError
 
 SMALLEST = 1e-6

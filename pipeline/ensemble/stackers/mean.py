@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.ensemble.metric_forms import Stateful
+from pipeline.ensemble.forms import Stateful
 
 REFIT = "nothing"
 KEEPS_SINGLE = True
