@@ -3,8 +3,8 @@
 A component is one file `pipeline/*/<kind>/<name>.py` with a function `build`, whose arguments all go by keyword. Those with a
 default are the options that params.yaml may set. Those without come from the code: a `Build...` protocol below says all that
 is offered to its kind, and a component names what it needs of it (`components.build` passes just that). Constants say what it
-reads: `FILES` the options that are files in models/, `MODELS` those that are a folder there with a model, or a hub checkpoint
-`owner/name@<40-hex commit>`, `PACKAGES` a folder in an installed package, `LIBRARIES` packages whose versions change results.
+reads: `FILES` the options that are files in models/, `MODELS` those that are a folder with a model there, or a checkpoint
+`owner/name@<40-hex commit>`, `PACKAGES` a folder of an installed package, `LIBRARIES` packages whose versions matter.
 Shapes: B rows of a batch, T tokens, H hidden units, L layers, C labels of a task, N rows, M models.
 """
 
@@ -252,7 +252,7 @@ class Stacker(Protocol):
 
 
 class BuildStacker(Protocol):
-    """`stackers/`: a rung of the ladder; that with `KEEPS_SINGLE = True` gives back the probabilities of a single member.
+    """`stackers/`: a rung of the ladder; that with `KEEPS_SINGLE = True` returns the probabilities of a single member.
 
     `REFIT` is "nothing" where nothing is fitted, "quick" where that takes no time to speak of; absent where it does.
     """

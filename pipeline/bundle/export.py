@@ -98,9 +98,8 @@ def choose(model: str | None, task: str | None, params: Params) -> tuple[str, st
     scores = read_scores()[task]
     stitched = [record for record in scores["models"] if record["kind"] == "stitched" and record["score"] is not None]
     if not stitched:
-        raise DataError(
-            f"{SCORES}: must hold a stitched model, got none. Name one by --model, or set stitch.pairs and run dvc repro."
-        )
+        remedy = "Name one by --model, or set stitch.pairs and run dvc repro."
+        raise DataError(f"{SCORES}: must hold a stitched model, got none. {remedy}")
     return best_first(stitched, scores)[0]["name"], task
 
 

@@ -120,7 +120,7 @@ def choose_rung(
     """Return the position of the simplest (first) candidate within one standard error of the best.
 
     The standard error is that of the paired bootstrap difference to the best: candidates score the same rows, so their
-    errors largely cancel. A candidate without a score (NaN) is never chosen, but where all are without one the first is.
+    errors largely cancel. A candidate without a score (NaN) is never chosen; where all are without one the first is.
     """
     if len(candidates) == 1:
         return 0

@@ -1,4 +1,4 @@
-"""Models scored on the same rows: bootstrap over clusters of rows, paired intervals, and that of a score on rows not seen."""
+"""Models scored on the same rows: bootstrap over clusters, paired intervals, and that of a score on rows not seen."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -107,7 +107,7 @@ class Comparison:
 def compare(
     labels: np.ndarray, candidates: Mapping[Any, np.ndarray], *, metric: Metric, **bootstrap: Unpack[Bootstrap]
 ) -> Comparison:
-    """Score candidates, probabilities (N, C) by key, on the same rows under the same resamples (see `bootstrap_scores`)."""
+    """Score candidates, probabilities (N, C) by key, on the same rows and resamples (see `bootstrap_scores`)."""
     resampled = bootstrap_scores(labels, list(candidates.values()), metric=metric, **bootstrap)
     scores = {key: metric.score(labels, probabilities) for key, probabilities in candidates.items()}
     return Comparison(scores, dict(zip(candidates, resampled, strict=True)), metric.sign)

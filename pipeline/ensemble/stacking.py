@@ -140,7 +140,7 @@ def build_ensemble(
 ) -> Ensemble:
     """Cross-fit every rung, choose one, and estimate the whole procedure.
 
-    The `ladder` has the simplest rung first; with one member it is just its mean. `tune` says whether to tune the decision.
+    The `ladder` has the simplest rung first; with one member it is just its mean. `tune`: whether to tune the decision.
     """
     if len(members.names) < 2:
         [name] = components.having("stackers", "KEEPS_SINGLE")

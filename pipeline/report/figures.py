@@ -88,7 +88,7 @@ def intervals(estimates: list[Estimate], *, label: str, title: str, reference: f
 
 
 def losses(task: str, encoder: str, units: list[UnitRecord]) -> str:
-    """Return one encoder's training loss by step, its folds laid over each other, each thinned to means of neighbours."""
+    """Return one encoder's training loss by step, its folds over each other, each thinned to means of neighbours."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(3.4, 2.1), layout="constrained")
         axes = figure.add_subplot()

@@ -100,11 +100,8 @@ def frame_of_tests(predictions: Predictions, table: Table) -> pd.DataFrame:
     """
     task, labels = predictions.task, predictions.labels
     if labels != table.labels[task]:
-        raise DataError(
-            f"predictions of {predictions.model}: must have the labels {table.labels[task]} of task {task}, got {labels}. "
-            "Run dvc repro.",
-            code="E309",
-        )
+        must = f"must have the labels {table.labels[task]} of task {task}, got {labels}. Run dvc repro."
+        raise DataError(f"predictions of {predictions.model}: {must}", code="E309")
     row_ids, kind = table.select(task, "test")["row_id"].tolist(), table.kind(task)
     probabilities = probabilities_of(predictions, "test", row_ids, kind=kind)
     return submission_frame(row_ids, probabilities, labels, kind=kind)

@@ -59,7 +59,7 @@ def build(
     if not 2 <= n_leaves <= 7:
         raise ParamsError(f"stacker lightgbm: n_leaves must lie in [2, 7], got {n_leaves}. Lower it.")
     parameters = {
-        "learning_rate": learning_rate, "num_leaves": n_leaves, "min_data_in_leaf": min_rows_per_leaf,
-        "lambda_l2": penalty, "seed": seed, "deterministic": True, "force_row_wise": True, "num_threads": 1, "verbose": -1,
+        "learning_rate": learning_rate, "num_leaves": n_leaves, "min_data_in_leaf": min_rows_per_leaf, "lambda_l2": penalty,
+        "seed": seed, "deterministic": True, "force_row_wise": True, "num_threads": 1, "verbose": -1,
     }  # fmt: skip
     return LightGbm(n_rounds, parameters)
