@@ -179,19 +179,18 @@ class Augmenter(Protocol):
     def augment(
         self, texts: Sequence[str], *, n_variants: int, seeds: Sequence[int], reserved: Sequence[frozenset[str]]
     ) -> list[list[str]]:
-        """Return for each of N texts at most `n_variants` variants.
+        """Return for each of N texts at most `n_variants` variants; the first are the same however many are asked for.
 
-        The first variants of a text are the same however many are asked for. None equals its text or another of its
-        variants; what cannot be made (no known word, an empty text) is left out. `seeds` (N), each >= 0. `reserved` holds
-        per text the terms that must stay as they are.
+        None equals its text or another of its variants; what cannot be made (no known word, an empty text) is left out.
+        `seeds` (N), each >= 0. `reserved` holds per text the terms that must stay as they are.
         """
 
 
 class BuildAugmenter(Protocol):
     """`augmenters/`: it may learn from the corpus, the rows of ONE fold, so that its copies stay within that fold.
 
-    `SPARES = True` says that it works word by word and can spare any set of words that `reserved` names, not only drop
-    what lost one; `NEEDS_LABELS = True` that it can do nothing with rows without labels.
+    `SPARES = True`: it works word by word and can spare any words that `reserved` names, not only drop what lost one;
+    `NEEDS_LABELS = True`: it can do nothing with rows without labels.
     """
 
     def __call__(self, *, corpus: Corpus, device: str) -> Augmenter: ...
@@ -254,10 +253,9 @@ class Stacker(Protocol):
 
 
 class BuildStacker(Protocol):
-    """`stackers/`: a rung of the ensemble's ladder.
+    """`stackers/`: a rung of the ladder; that with `KEEPS_SINGLE = True` returns the probabilities of a single member.
 
-    `REFIT` is "nothing" where nothing is fitted, "quick" where that takes no time to speak of; absent where it does. The one
-    with `KEEPS_SINGLE = True` gives back the probabilities of a single member.
+    `REFIT` is "nothing" where nothing is fitted, "quick" where that takes no time to speak of; absent where it does.
     """
 
     def __call__(self, *, metric: "Metric", seed: int) -> Stacker: ...
@@ -271,7 +269,7 @@ class Metric(Protocol):
 
     @property
     def sign(self) -> int:
-        """1 where a higher score is better, else -1: the score times it is better the higher it is."""
+        """1 where a higher score is better, else -1: times it, a score is better the higher it is."""
         return 1 if self.higher_is_better else -1
 
     def score(self, labels: np.ndarray, probabilities: np.ndarray) -> float:

@@ -1,6 +1,6 @@
 """`scores.json`: what stacking says of each task, for the report, the terminal and whoever wants the best model.
 
-`Number` is None where JSON has null for what is not finite. Gains are positive where better, whatever way the metric points.
+A `Number` is None where it is not finite. Gains are positive where better, whatever way the metric points.
 """
 
 from collections.abc import Iterable
@@ -52,7 +52,7 @@ class Estimate(Score):
 
 
 class StitchedScore(Score):
-    """A stitched model against its encoders; `adds` is what it adds to all other members."""
+    """A stitched model; `gain` is over the best of its encoders (key `over`), `adds` what it adds to the other members."""
 
     name: str
     encoders: list[str]

@@ -7,7 +7,7 @@ import json
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -18,21 +18,18 @@ from pipeline.artifacts.files import MANIFEST, MEND, is_whole, publish_folder, r
 from pipeline.artifacts.histories import HISTORY, UnitRecord, place_of, read_history
 from pipeline.artifacts.paths import OUT, SCORES, predictions_path, stage_recipe_path
 from pipeline.artifacts.predictions import read_predictions
+from pipeline.artifacts.scores import best_first, read_scores
 from pipeline.artifacts.table import Folds, Table, read_folds, read_table
-from pipeline.bundle.exported_model import DESCRIPTION, FORMAT, VERSION, read_description
-from pipeline.bundle.exported_model import ExportedModel as ExportedModel
-from pipeline.bundle.exported_model import load_exported as load_exported
+from pipeline.bundle.exported_model import DESCRIPTION, FORMAT, VERSION, ExportedModel, read_description
 from pipeline.data.fold_jobs import FoldJob, fold_jobs
 from pipeline.errors.exceptions import DataError, MachineError, ParamsError, expected
 from pipeline.models.classifier import WEIGHTS, TextClassifier
+from pipeline.params.root import Params
 from pipeline.reproducibility import digest, versions
 from pipeline.stitch.fold_encoders import fold_base, head_rows
 from pipeline.stitch.fold_training import SPEC, load_stitched
 from pipeline.stitch.plan import Context, plan_model
 from pipeline.stitch.states import Base
-
-if TYPE_CHECKING:
-    from pipeline.params.root import Params
 
 IDENTITY = ("model", "task", "fold")
 NOT_FOR_READING = (WEIGHTS, HISTORY)
@@ -51,7 +48,7 @@ class Plan:
     bases: list[Base]
 
 
-def export(model: str, task: str, *, params: "Params", folder: Path, fold: int | None = None) -> Path:
+def export(model: str, task: str, *, params: Params, folder: Path, fold: int | None = None) -> Path:
     """Write a finished stitched model into a folder, which `load_exported` reads, and return the folder.
 
     The folder appears whole or not at all; an earlier export of the same model is replaced.
@@ -84,7 +81,7 @@ def export(model: str, task: str, *, params: "Params", folder: Path, fold: int |
     return folder
 
 
-def choose(model: str | None, task: str | None, params: "Params") -> tuple[str, str]:
+def choose(model: str | None, task: str | None, params: Params) -> tuple[str, str]:
     """Return the model and the task: what is None becomes the best stitched model by out-of-fold score, and the only task.
 
     Raises:
@@ -98,24 +95,18 @@ def choose(model: str | None, task: str | None, params: "Params") -> tuple[str, 
         raise ParamsError(f"--task: {expected(task, params.tasks)}")
     if model is not None:
         return model, task
-    found = read_json(SCORES)["tasks"][task]
-    sign = 1 if found["higher_is_better"] else -1
-    stitched = [one for one in found["models"] if one["kind"] == "stitched" and one["score"] is not None]
-    scores = {one["name"]: sign * one["score"] for one in stitched}
-    if not scores:
-        raise DataError(
-            f"{SCORES}: must hold a stitched model, got none. Name one by --model, or set stitch.pairs and run "
-            "dvc repro."
-        )
-    return max(scores, key=lambda name: scores[name]), task
+    scores = read_scores()[task]
+    stitched = [record for record in scores["models"] if record["kind"] == "stitched" and record["score"] is not None]
+    if not stitched:
+        remedy = "Name one by --model, or set stitch.pairs and run dvc repro."
+        raise DataError(f"{SCORES}: must hold a stitched model, got none. {remedy}")
+    return best_first(stitched, scores)[0]["name"], task
 
 
-def _check_names(model: str, task: str, params: "Params") -> None:
+def _check_names(model: str, task: str, params: Params) -> None:
     stitched = params.stitch.models(list(params.encoders))
     if model not in stitched:
-        stage = params.stages.get(model, "")
-        if stage in LOADED_ALREADY:
-            what = LOADED_ALREADY[stage].format(model)
+        if what := LOADED_ALREADY.get(params.stages.get(model, ""), "").format(model):
             raise ParamsError(
                 f"--model: must be a stitched model, one of {sorted(stitched)}, but {model!r} is {what}. Name one of them."
             )
@@ -128,15 +119,15 @@ def _check_target(folder: Path, identity: dict[str, Any]) -> None:
     """Refuse to replace anything but an earlier export of the same model, or an empty folder."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    found = read_description(folder)
-    if found is None:
+    description = read_description(folder)
+    if description is None:
         raise DataError(f"{folder}: exists and is no export. Choose another --output, or remove it.")
-    held = {name: found.get(name) for name in IDENTITY}
+    held = {name: description.get(name) for name in IDENTITY}
     if held != identity:
         raise DataError(f"{folder}: holds another export, {held}. Choose another --output, or remove it.")
 
 
-def _plan(model: str, task: str, fold: int | None, *, params: "Params", table: Table, folds: Folds) -> list[Plan]:
+def _plan(model: str, task: str, fold: int | None, *, params: Params, table: Table, folds: Folds) -> list[Plan]:
     """Return the folds to export after checking all of them; nothing large is read yet."""
     home = OUT / "stitch" / model
     if not (home / HISTORY).is_file():
@@ -159,9 +150,8 @@ def _plan_fold(context: Context, home: Path, job: FoldJob, record: UnitRecord | 
     folder, params, model = home / "models" / job.name, context.params, home.name
     if record is None or not is_whole(folder) or not (folder / SPEC).is_file():
         raise MachineError(f"{folder}: the fold's stitched model is missing or damaged. {MEND}", code="E402")
-    stale = DataError(
-        f"{folder}: was trained with other params, rows, encoders or code than those here. Run dvc repro, then export."
-    )
+    remedy = "Run dvc repro, then export."
+    stale = DataError(f"{folder}: was trained with other params, rows, encoders or code than those here. {remedy}")
     names = record["encoders"]
     group, _ = params.stitch.models(list(params.encoders))[model]
     head_name = model.removeprefix(f"{group}+")
@@ -176,7 +166,7 @@ def _plan_fold(context: Context, home: Path, job: FoldJob, record: UnitRecord | 
         for name in names
     ]  # fmt: skip
     rows = head_rows(job, params.stitch, params.encoders[names[0]])
-    listed = params.stitch.groups(list(params.encoders))[group] or [one for one in params.encoders if one in names]
+    listed = params.stitch.groups(list(params.encoders))[group] or [name for name in params.encoders if name in names]
     # The key of the unit that trained it says all that it depends on, the machine too: that may be another one here.
     context = replace(context, numerics=record["numerics"])
     if plan_model(context, job, model, listed, bases, head_name, rows).training[0].key != record["key"]:
@@ -189,43 +179,39 @@ def _assemble(plans: list[Plan], header: dict[str, Any], *, tuned: bool) -> Expo
     encoders: list[TextClassifier] = []
     described: list[dict[str, Any]] = []
     readers: dict[str, tuple[Base, Any]] = {}
-    places: dict[tuple[str, str], str] = {}
+    folders: dict[tuple[str, str], str] = {}
     stitches, folds = [], []
     for plan in plans:
         loaded = [base.load() for base in plan.bases]
         stitched = load_stitched(plan.folder, [encoder for encoder, _ in loaded], plan.bases, tuned=tuned)
         numbers = []
         for base, (encoder, tokenizer) in zip(plan.bases, loaded, strict=True):
-            own = f"encoders/{base.encoder}-r{plan.job.repeat}-f{plan.job.fold}"
-            place = places.setdefault((base.encoder, digest(_reading_files(base.model))), own)
-            readers.setdefault(place, (base, tokenizer))
-            entry = _describe(base, place)
-            pairs = enumerate(zip(described, encoders, strict=True))
-            alike = [n for n, (one, other) in pairs if one == entry and _same_weights(other, encoder)]
-            if not alike:
+            folder = f"encoders/{base.encoder}-r{plan.job.repeat}-f{plan.job.fold}"
+            folder = folders.setdefault((base.encoder, digest(_reading_files(base.model))), folder)
+            readers.setdefault(folder, (base, tokenizer))
+            entry = {
+                "encoder": base.encoder, "folder": folder, "max_length": base.settings.max_length,
+                "truncation": base.settings.truncation, "layers": base.layers, "without_offsets": base.without_offsets,
+            }  # fmt: skip
+            alike = (n for n, known in enumerate(described) if known == entry and _same(encoders[n], encoder))
+            if (number := next(alike, len(encoders))) == len(encoders):
                 described.append(entry)
                 encoders.append(encoder)
-            numbers.append(alike[0] if alike else len(encoders) - 1)
+            numbers.append(number)
         stitches.append(stitched.stitch)
         fold = {"repeat": plan.job.repeat, "fold": plan.job.fold}
         folds.append({**fold, "encoders": numbers, "stitch": stitched.stitch.spec})
     return ExportedModel({**header, "encoders": described, "folds": folds}, readers, encoders, stitches)
 
 
-def _describe(base: Base, folder: str) -> dict[str, Any]:
-    reading = {"max_length": base.settings.max_length, "truncation": base.settings.truncation}
-    states = {"layers": base.layers, "without_offsets": base.without_offsets}
-    return {"encoder": base.encoder, "folder": folder, **reading, **states}
-
-
 def _reading_files(folder: Path) -> dict[str, str]:
     """Return the digests of the files of a fold's model that are neither weights nor records: configuration, tokenizer."""
     digests: dict[str, str] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    return {name: one for name, one in digests.items() if name not in NOT_FOR_READING}
+    return {name: file_digest for name, file_digest in digests.items() if name not in NOT_FOR_READING}
 
 
-def _same_weights(one: nn.Module, other: nn.Module) -> bool:
-    first, second = one.state_dict(), other.state_dict()
+def _same(*modules: nn.Module) -> bool:
+    first, second = (module.state_dict() for module in modules)
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
@@ -235,10 +221,11 @@ def _write(model: ExportedModel, folder: Path) -> None:
     for leftover in (temporary, whole):
         shutil.rmtree(leftover, ignore_errors=True)
     try:
-        for place, (base, _) in model.readers.items():
+        for sub_folder, (base, _) in model.readers.items():
             for name in _reading_files(base.model):
-                (temporary / place / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(base.model / name, temporary / place / name)
+                copy = temporary / sub_folder / name
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(base.model / name, copy)
         text = json.dumps(model.description, ensure_ascii=False, indent=1)
         (temporary / DESCRIPTION).write_text(text + "\n", encoding="utf-8", errors="surrogatepass")
         save_model(model, str(temporary / WEIGHTS))

@@ -32,12 +32,9 @@ class ExportedModel(nn.Module):
     """All folds of a stitched model, encoders included; its prediction is the mean of the folds' probabilities."""
 
     def __init__(
-        self,
-        description: dict[str, Any],
-        readers: Mapping[str, tuple[Base, Any]],
-        encoders: Sequence[TextClassifier],
+        self, description: dict[str, Any], readers: Mapping[str, tuple[Base, Any]], encoders: Sequence[TextClassifier],
         stitches: Sequence[Stitch],
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Put the parts together.
 
         Args:
@@ -47,10 +44,8 @@ class ExportedModel(nn.Module):
             stitches: one per fold.
         """
         super().__init__()
-        self.description = description
-        self.readers = dict(readers)
-        self.encoders = nn.ModuleList(encoders)
-        self.stitches = nn.ModuleList(stitches)
+        self.description, self.readers = description, dict(readers)
+        self.encoders, self.stitches = nn.ModuleList(encoders), nn.ModuleList(stitches)
 
     @property
     def labels(self) -> list[str]:
@@ -88,7 +83,8 @@ class ExportedModel(nn.Module):
         for stitch, fold in zip(self.stitches, self.description["folds"], strict=True):
             encoders: list[Any] = [self.encoders[number] for number in fold["encoders"]]
             folders = [self.description["encoders"][number]["folder"] for number in fold["encoders"]]
-            sides = [Online(encoded[one], hidden_size(encoder)) for one, encoder in zip(folders, encoders, strict=True)]
+            pairs = zip(folders, encoders, strict=True)
+            sides = [Online(encoded[folder], hidden_size(encoder)) for folder, encoder in pairs]
             classifier = StitchedClassifier(stitch, encoders)  # type: ignore[arg-type]
             logits = predict_logits(classifier, SideBySide.of(sides), tokens_per_batch)
             parts.append(self.kind.values(logits))
@@ -126,21 +122,20 @@ def load_exported(folder: Path) -> ExportedModel:
         remedy = "Update stitchfold." if description["version"] > VERSION else "Make it again: stitchfold export."
         raise DataError(f"{folder}: must be of version {VERSION}, got {description['version']}. {remedy}")
     if not is_whole(folder):
-        raise DataError(
-            f"{folder}: does not match its manifest (damaged, or edited). Make it again: stitchfold export."
-        )
+        wrong = "does not match its manifest (damaged, or edited)"
+        raise DataError(f"{folder}: {wrong}. Make it again: stitchfold export.")
     readers, encoders = {}, []
     with torch.random.fork_rng(devices=[]):  # initial weights are drawn before the stored ones are read
-        for one in description["encoders"]:
-            place = folder / one["folder"]
-            source = json.loads((place / READOUT).read_text(encoding="utf-8"))["source"]
-            parts: EncoderParts = components.load("encoders", source, "restore")(folder=place)
-            reading = {"max_length": one["max_length"], "truncation": one["truncation"]}
+        for entry in description["encoders"]:
+            path = folder / entry["folder"]
+            source = json.loads((path / READOUT).read_text(encoding="utf-8"))["source"]
+            parts: EncoderParts = components.load("encoders", source, "restore")(folder=path)
+            reading = {"max_length": entry["max_length"], "truncation": entry["truncation"]}
             settings = Encoder.model_validate({"source": source, **reading})
-            base = Base(one["encoder"], settings, place, "", "", one["layers"], one["without_offsets"])
-            readers[one["folder"]] = (base, parts.tokenizer)
-            encoders.append(TextClassifier(encoder_half(parts.model), LayerStates(one["layers"])))  # type: ignore[arg-type]
-        stitches = [Stitch(one["stitch"], seed=0) for one in description["folds"]]
+            base = Base(entry["encoder"], settings, path, "", "", entry["layers"], entry["without_offsets"])
+            readers[entry["folder"]] = (base, parts.tokenizer)
+            encoders.append(TextClassifier(encoder_half(parts.model), LayerStates(entry["layers"])))  # type: ignore[arg-type]
+        stitches = [Stitch(fold["stitch"], seed=0) for fold in description["folds"]]
     model = ExportedModel(description, readers, encoders, stitches)
     load_model(model, str(folder / WEIGHTS))
     return model.requires_grad_(False).eval()
@@ -149,8 +144,8 @@ def load_exported(folder: Path) -> ExportedModel:
 def read_description(folder: Path) -> dict[str, Any] | None:
     """Return what a folder's export.json says, or None if it is no export."""
     try:
-        found: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        return found if found["format"] == FORMAT else None
+        description: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        return description if description["format"] == FORMAT else None
     except (OSError, ValueError, TypeError, KeyError):
         return None
 

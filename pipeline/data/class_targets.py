@@ -159,8 +159,7 @@ def _best_scale(labels: np.ndarray, probabilities: np.ndarray, label: int, *, me
     # Every cell of a confusion as one weighted row: any metric of labels can score it.
     true, predicted = np.divmod(np.arange(n_outputs**2), n_outputs)
     weights = counts.reshape(n_outputs**2, -1).T.astype(np.float64)
-    sign = 1 if metric.higher_is_better else -1
-    scores = np.nan_to_num(sign * metric.resampled(true, np.eye(n_outputs)[predicted], weights), nan=-np.inf)
+    scores = np.nan_to_num(metric.sign * metric.resampled(true, np.eye(n_outputs)[predicted], weights), nan=-np.inf)
     best = np.flatnonzero(scores >= scores.max() - 1e-12)
     return float(SCALES[best[np.argmin(np.abs(np.log(SCALES[best])))]])
 

@@ -74,8 +74,7 @@ def describe_stitching(
         members, ensemble: with the stitched models, and what was built from them.
         parents: the encoders of each stitched member, by its name.
         everyone: the members and every parent, also one that is no member.
-        ladder, metric, tune, seed: as the ensemble was built.
-        n_bootstrap: resamples of each interval.
+        ladder, metric, tune, n_bootstrap, seed: as for the ensemble.
     """
     if not parents:
         return None
@@ -98,10 +97,12 @@ def describe_stitching(
     if members.holdout.ids:
         blends = {("ensemble", key): blend.holdout for key, (_, blend) in ensembles.items()}
         splits["holdout"] = compare(members.holdout.labels, blends, clusters=members.holdout.clusters, **options)
+    both = ("ensemble", "with"), ("ensemble", "without")
+    gains = {split: scored and asdict(scored.gain(*both)) for split, scored in splits.items()} if others else None
     return {
         "with_pairs": _ensemble_record("with", ensembles, splits),
         "without_pairs": _ensemble_record("without", ensembles, splits),
-        "difference": _difference(splits) if others else None,
+        "difference": gains,
         "leave_one_out": rung,
         "models": [_model_record(name, group, compared, candidates, members) for name, group in parents.items()],
     }
@@ -113,13 +114,8 @@ def _ensemble_record(
     if key not in ensembles:
         return None
     members, ensemble = ensembles[key]
-    scores = {split: compared and compared.score(("ensemble", key)) for split, compared in splits.items()}
+    scores = {split: scored and scored.score(("ensemble", key)) for split, scored in splits.items()}
     return {"n_models": len(members.names), "chosen": ensemble.chosen, **scores}
-
-
-def _difference(splits: Mapping[str, Comparison | None]) -> dict[str, Any]:
-    both = ("ensemble", "with"), ("ensemble", "without")
-    return {split: compared and asdict(compared.gain(*both)) for split, compared in splits.items()}
 
 
 def _left_out(members: Members, names: list[str], build: Callable[[], Stacker], rung: str) -> dict[Key, np.ndarray]:
@@ -137,10 +133,9 @@ def _left_out(members: Members, names: list[str], build: Callable[[], Stacker], 
 def _model_record(
     name: str, encoders: list[str], compared: Comparison, candidates: Mapping[Key, np.ndarray], members: Members
 ) -> dict[str, Any]:
-    model, keys = ("model", name), [("model", encoder) for encoder in encoders]
+    model, keys, left_out = ("model", name), [("model", encoder) for encoder in encoders], ("without", name)
     better = compared.best(keys)
     errors = [members.kind.errors(members.train.labels, candidates[key]) for key in (model, *keys)]
-    left_out = ("without", name)
     return {
         "name": name,
         "encoders": encoders,

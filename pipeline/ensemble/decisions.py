@@ -62,8 +62,7 @@ def cross_fit(
     Args:
         build: makes an unfitted stacker.
         probabilities: of the members, (N, M, C).
-        labels: int array (N,).
-        folds: int array (N,), numbered 0 to K - 1.
+        labels, folds: int arrays (N,); folds are numbered 0 to K - 1.
     """
     n_folds, (n_rows, _, n_outputs) = int(folds.max()) + 1, probabilities.shape
     worlds = np.full((n_folds, n_rows, n_outputs), 1 / n_outputs)
@@ -103,8 +102,7 @@ def make_plan(
         candidates: per rung, simplest first, cross-fitted probabilities (R, N, C) of R repeats.
         folds: int array (R, N).
         clusters: array (N,); rows that share a value are resampled together.
-        seed: of the bootstrap.
-        choosing: kind of task, metric, and whether to try to tune the decision.
+        seed, choosing: of the bootstrap; see `Choosing`.
     """
     kind, metric = choosing["kind"], choosing["metric"]
     means = [candidate.mean(axis=0) for candidate in candidates]
@@ -122,7 +120,7 @@ def choose_rung(
     """Return the position of the simplest (first) candidate within one standard error of the best.
 
     The standard error is that of the paired bootstrap difference to the best: candidates score the same rows, so their
-    errors largely cancel. A candidate without a score (NaN) is never chosen, but where all are without one the first is.
+    errors largely cancel. A candidate without a score (NaN) is never chosen; where all are without one the first is.
     """
     if len(candidates) == 1:
         return 0
@@ -139,13 +137,8 @@ def tune_decision(
 ) -> Decision:  # fmt: skip
     """Return scales found on all rows, used only if scales found on the other folds gain more than one standard error.
 
-    Args:
-        labels, clusters: arrays (N,).
-        probabilities: array (R, N, C) of R repeats.
-        folds: int array (R, N).
-        kind: of the task.
-        metric: one that the decision can serve.
-        seed: of the bootstrap.
+    Labels and clusters are arrays (N,), probabilities (R, N, C) of R repeats, folds (R, N); the metric is one that the
+    decision can serve.
     """
     plain, tuned = probabilities.mean(axis=0), np.empty_like(probabilities)
     for repeat, (values, numbers) in enumerate(zip(probabilities, folds, strict=True)):

@@ -1,4 +1,4 @@
-"""Models scored on the same rows: bootstrap over clusters of rows, paired intervals, and that of a score on rows not seen."""
+"""Models scored on the same rows: bootstrap over clusters, paired intervals, and that of a score on rows not seen."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,10 +32,9 @@ class Bootstrap(TypedDict):
 
 
 def cluster_weights(clusters: np.ndarray, *, n_resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield chunks of bootstrap row weights (r, N): how often each row's cluster was drawn.
+    """Yield chunks of bootstrap row weights (r, N), n_resamples in all: how often each row's cluster was drawn.
 
-    As many clusters are drawn, with replacement, as there are; the chunks' rows sum to `n_resamples`, and no chunk
-    takes more than `CHUNK_CELLS` cells.
+    As many clusters are drawn, with replacement, as there are; no chunk takes more than `CHUNK_CELLS` cells.
     """
     _, members = np.unique(clusters, return_inverse=True)
     n_clusters = int(members.max()) + 1
@@ -44,6 +43,7 @@ def cluster_weights(clusters: np.ndarray, *, n_resamples: int, seed: int) -> Ite
     for start in range(0, n_resamples, size):
         n_rows = min(size, n_resamples - start)
         drawn = generator.integers(0, n_clusters, (n_rows, n_clusters))
+        # Shifted apart, the draws of all resamples are counted at once.
         drawn += np.arange(n_rows)[:, None] * n_clusters
         counts = np.bincount(drawn.ravel(), minlength=n_rows * n_clusters).reshape(n_rows, n_clusters)
         yield counts[:, members].astype(np.float64)
@@ -107,7 +107,7 @@ class Comparison:
 def compare(
     labels: np.ndarray, candidates: Mapping[Any, np.ndarray], *, metric: Metric, **bootstrap: Unpack[Bootstrap]
 ) -> Comparison:
-    """Score candidates, probabilities (N, C) by key, on the same rows under the same resamples (see `bootstrap_scores`)."""
+    """Score candidates, probabilities (N, C) by key, on the same rows and resamples (see `bootstrap_scores`)."""
     resampled = bootstrap_scores(labels, list(candidates.values()), metric=metric, **bootstrap)
     scores = {key: metric.score(labels, probabilities) for key, probabilities in candidates.items()}
     return Comparison(scores, dict(zip(candidates, resampled, strict=True)), metric.sign)

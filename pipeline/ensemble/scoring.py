@@ -14,8 +14,8 @@ import numpy as np
 
 from pipeline.artifacts.scores import TaskScores
 from pipeline.contracts import Metric
+from pipeline.ensemble.forms import ratio
 from pipeline.ensemble.intervals import Bootstrap, compare
-from pipeline.ensemble.metric_forms import ratio
 
 
 def error_agreement(errors_of_models: Sequence[np.ndarray]) -> list[list[float]]:

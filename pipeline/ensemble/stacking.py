@@ -117,17 +117,14 @@ def _rows(source: pd.DataFrame, manifest: pd.DataFrame, *, table: Table, task: s
 def _check_member(predictions: Predictions, *, labels: list[str], manifest: pd.DataFrame, task: str) -> None:
     where = f"predictions of {predictions.model}, task {task}"
     if predictions.task != task or sorted(predictions.labels) != sorted(labels):
-        raise DataError(
-            f"{where}: must be of task {task} with the labels {labels}, got {predictions.task} with "
-            f"{predictions.labels}. Run dvc repro."
-        )
+        got = f"{predictions.task} with {predictions.labels}"
+        raise DataError(f"{where}: must be of task {task} with the labels {labels}, got {got}. Run dvc repro.")
     wrong = in_other_folds(predictions, manifest)
     if len(wrong):
         row = wrong.iloc[0]
         raise DataError(
             f"{where}: {len(wrong)} out-of-fold rows are not in the fold of the manifest, first {row['row_id']!r}: "
-            f"must be {row['fold_of_row']}, got {row['fold']}: its model may have trained on it. "
-            "Run dvc repro --force."
+            f"must be {row['fold_of_row']}, got {row['fold']}: its model may have trained on it. Run dvc repro --force."
         )
 
 
@@ -143,21 +140,16 @@ def build_ensemble(
 ) -> Ensemble:
     """Cross-fit every rung, choose one, and estimate the whole procedure.
 
-    Args:
-        members: of one task.
-        ladder: rungs by name, simplest first. With one member it is just its mean.
-        metric: of the task.
-        tune: whether to tune the decision.
-        seed: of the bootstraps that choose.
+    The `ladder` has the simplest rung first; with one member it is just its mean. `tune`: whether to tune the decision.
     """
     if len(members.names) < 2:
         [name] = components.having("stackers", "KEEPS_SINGLE")
         ladder = {name: partial(components.build, "stackers", name, metric=metric, seed=seed)}
-    labels, clusters = members.train.labels, members.train.clusters
+    labels = members.train.labels
     if members.folds.max() < 2:
         logger.warning("task %s: two folds leave nothing to choose on: the first rung is used, untuned.", members.task)
         ladder, tune = dict(list(ladder.items())[:1]), False
-    options: dict[str, Any] = {"clusters": clusters, "kind": members.kind, "metric": metric, "tune": tune}
+    options: dict[str, Any] = {"clusters": members.train.clusters, "kind": members.kind, "metric": metric, "tune": tune}
     rungs, estimate = [], []
     for repeat, (probabilities, folds) in enumerate(zip(members.out_of_fold, members.folds, strict=True)):
         worlds = [cross_fit(build, probabilities, labels, folds) for build in ladder.values()]
@@ -203,11 +195,7 @@ def describe_ensemble(
 ) -> dict[str, Any]:  # fmt: skip
     """Return one task's part of scores.json, but for its `stitching`.
 
-    Args:
-        members, ensemble: what it was made from, and what was made.
-        kinds: `encoder`, `stitched` or `baseline` by member name.
-        metric_name: the one of `metrics` that decides.
-        metrics: every metric to report, by name.
+    `kinds` says by member name `encoder`, `stitched` or `baseline`; of the `metrics` to report `metric_name` decides.
     """
     metric, names = metrics[metric_name], members.names
     singles = [members.out_of_fold[:, :, position] for position in range(len(names))]

@@ -3,34 +3,29 @@
 import logging
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline import components
 from pipeline.artifacts.copies import read_copies
 from pipeline.artifacts.paths import ABLATIONS
-from pipeline.artifacts.predictions import Predictions, probabilities_of, read_predictions
+from pipeline.artifacts.predictions import Predictions, probabilities_of
 from pipeline.artifacts.table import Folds, Table
 from pipeline.augment.augmenting import augment
-from pipeline.base_models.finetuning import finetune
 from pipeline.errors.exceptions import ParamsError, expected
-from pipeline.experiments.paired_table import scored_ids, write_tables
+from pipeline.experiments.paired_table import finetune_aside, read_by_task, scored_ids, write_tables
+from pipeline.params.augment import Step
+from pipeline.params.encoders import Encoder
 from pipeline.params.fields import Component
-from pipeline.recipes.encoder_recipes import encoder_recipe
+from pipeline.params.root import Params
 from pipeline.recipes.stage_recipes import stage_recipe
-
-if TYPE_CHECKING:
-    from pipeline.params.augment import Step
-    from pipeline.params.encoders import Encoder
-    from pipeline.params.root import Params
 
 log = logging.getLogger(__name__)
 NO_COPIES = "no copies"
 
 
 def ablate_augment(
-    params: "Params",
+    params: Params,
     table: Table,
     folds: Folds,
     *,
@@ -41,10 +36,8 @@ def ablate_augment(
     """Train one encoder without copies, with those of each step and of all, and under other objectives; write the tables.
 
     Args:
-        params: the competition's, with the steps to try in `augment.steps`.
-        table: the rows.
-        folds: the fold manifest.
-        encoder: the encoder to train.
+        params, table, folds: the competition's, with the steps to try in `augment.steps`.
+        encoder: which is trained.
         steps: names of steps or of `objectives/` to try, None for all steps, all together, and all objectives that can be.
         equal_steps: whether models that learn from copies get fewer epochs, so that all take about the same number of
             optimizer steps; otherwise all take the same epochs, and copies bring further steps.
@@ -63,20 +56,20 @@ def ablate_augment(
             raise ParamsError(f"steps: {expected(name, variants)}")
     if not params.augment.transductive:
         table = table.only("train", "unlabelled")
-    found: dict[str, dict[str, np.ndarray]] = {task: {} for task in table.labels}
+    blends: dict[str, dict[str, np.ndarray]] = {task: {} for task in table.labels}
     facts: dict[str, dict[str, int]] = {}
     for variant in dict.fromkeys([NO_COPIES, *(steps or variants)]):
         log.info("ablate: %s", variant)
         predictions, facts[variant] = _augmented(*variants[variant], params, table, folds, encoder, equal_steps)
         for task in table.labels:
             ids = scored_ids(folds, task)
-            found[task][variant] = probabilities_of(predictions[task], "oof", ids, kind=table.kind(task))
+            blends[task][variant] = probabilities_of(predictions[task], "oof", ids, kind=table.kind(task))
     same = "about as many steps" if equal_steps else "as many epochs"
     note = f"Out-of-fold scores of {encoder}, same folds and seeds, {same}; differences from {NO_COPIES} are paired."
-    return write_tables("augment", params, table, folds, found, reference=NO_COPIES, note=note, facts=facts)
+    return write_tables("augment", params, table, folds, blends, reference=NO_COPIES, note=note, facts=facts)
 
 
-def _variants(params: "Params", encoder: str) -> dict[str, tuple[list["Step"], "Encoder"]]:
+def _variants(params: Params, encoder: str) -> dict[str, tuple[list[Step], Encoder]]:
     """Return what can be tried, by name: the steps that make copies, and the encoder's settings."""
     settings, steps = params.encoders[encoder], params.augment.steps
     alone = settings.model_copy(update={"augment": False})
@@ -98,32 +91,20 @@ def _variants(params: "Params", encoder: str) -> dict[str, tuple[list["Step"], "
 
 
 def _augmented(
-    steps: list["Step"],
-    settings: "Encoder",
-    params: "Params",
-    table: Table,
-    folds: Folds,
-    encoder: str,
-    equal_steps: bool,
+    steps: list[Step], settings: Encoder, params: Params, table: Table, folds: Folds, encoder: str, equal_steps: bool
 ) -> tuple[dict[str, Predictions], dict[str, int]]:
     """Return an encoder's predictions by task when it learns from the copies of some steps; with `n_copies` and `epochs`."""
     augmented = params.augment.model_copy(update={"steps": steps})
-    own = params.model_copy(update={"augment": augmented, "encoders": {encoder: settings}})
+    tried = params.model_copy(update={"augment": augmented, "encoders": {encoder: settings}})
     folder = ABLATIONS / "copies"
-    augment(own, table, folds, recipe=stage_recipe(own, "augment"), folder=folder)
+    augment(tried, table, folds, recipe=stage_recipe(tried, "augment"), folder=folder)
     copies = read_copies(manifest=folds.digest, folder=folder)
     n_copies = len(copies.rows) if settings.augment else 0
     if equal_steps:
         settings = settings.model_copy(update={"epochs": epochs_of_equal_steps(settings.epochs, folds, n_copies)})
-        own = own.model_copy(update={"encoders": {encoder: settings}})
-    finetune(
-        encoder, table, folds, settings=settings, recipe=encoder_recipe(own, encoder),
-        metrics={task: one.metric for task, one in params.tasks.items()}, seed=params.seed, run=params.run,
-        folder=folder / encoder, copies=copies,
-    )  # fmt: skip
-    predictions = {
-        task: read_predictions(folder / encoder / f"{task}.parquet", manifest=folds.digest) for task in table.labels
-    }
+        tried = tried.model_copy(update={"encoders": {encoder: settings}})
+    finetune_aside(encoder, tried, table, folds, folder=folder, copies=copies)
+    predictions = read_by_task(folder / encoder, table, folds)
     shutil.rmtree(folder)  # the units keep what was computed
     return predictions, {"n_copies": n_copies, "epochs": settings.epochs}
 

@@ -38,9 +38,9 @@ def cautions(scores: TaskScores, *, units: dict[str, list[UnitRecord]], submitte
             f"({signed(gain['low'])} to {signed(gain['high'])}): {'a loss' if gain['high'] < 0 else 'not significant'}."
         )
     said += [
-        f"The ensemble with stitched models gains {signed(gain['value'])} ({signed(gain['low'])} to {signed(gain['high'])}) "
-        f"{'out of fold' if split == 'oof' else 'on the hold-out'} over the one without: a loss. "
-        "Leave them out of stack.members."
+        f"The ensemble with stitched models gains {signed(gain['value'])} "
+        f"({signed(gain['low'])} to {signed(gain['high'])}) {'out of fold' if split == 'oof' else 'on the hold-out'} "
+        "over the one without: a loss. Leave them out of stack.members."
         for split, gain in gains_by_split(scores).items()
         if gain["high"] is not None and gain["high"] < 0
     ]

@@ -65,11 +65,7 @@ class Estimate:
 def intervals(estimates: list[Estimate], *, label: str, title: str, reference: float | None = None) -> str:
     """Return a dot-and-interval plot, the first estimate on top; nothing where there is nothing to draw.
 
-    Args:
-        estimates: what to draw.
-        label: what the horizontal axis shows.
-        title: what a screen reader says.
-        reference: where to draw a dashed line, such as the baseline's score or a gain of zero.
+    `label` is that of the horizontal axis, `title` for screen readers; a dashed line stands at `reference`.
     """
     if not estimates:
         return ""
@@ -92,7 +88,7 @@ def intervals(estimates: list[Estimate], *, label: str, title: str, reference: f
 
 
 def losses(task: str, encoder: str, units: list[UnitRecord]) -> str:
-    """Return one encoder's training loss by step, its folds laid over each other, each thinned to means of neighbours."""
+    """Return one encoder's training loss by step, its folds over each other, each thinned to means of neighbours."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(3.4, 2.1), layout="constrained")
         axes = figure.add_subplot()

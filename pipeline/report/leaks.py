@@ -86,11 +86,7 @@ def straddling(table: Table, folds: Folds, clusters: pd.DataFrame) -> Iterator[L
 def leaking_copies(copies: Copies, table: Table, folds: Folds, *, similarity: float | None) -> Iterator[Leak]:
     """Yield copies whose parent is scored where they are trained on, and those that say what a scored row says.
 
-    Args:
-        copies: with what is barred.
-        table: the rows.
-        folds: the fold manifest.
-        similarity: from which texts are near-duplicates; None takes equal ones only.
+    `similarity` says from where on texts are near-duplicates; None takes equal ones only.
     """
     again = "Run dvc repro --force --single-item augment"
     barred = pd.MultiIndex.from_frame(copies.barred[["copy_id", "fold"]])
@@ -163,11 +159,7 @@ def trained_on_scored_rows(
 ) -> Iterator[Leak]:
     """Yield the fold models that learnt from, or whose epoch was chosen on, other rows than their fold allows.
 
-    Args:
-        name: of the model, for the message.
-        units: what training recorded of each fold.
-        allowed: number and digest of the training rows of each task, repeat and fold.
-        settings: how the epoch is chosen.
+    `allowed` holds number and digest of the training rows of each task, repeat and fold (see `allowed_rows`).
     """
     inner = settings.epoch_selection == "inner"
     for unit in units:
@@ -190,12 +182,9 @@ def trained_on_scored_rows(
 
 
 def heads_over_other_folds(folder: Path, units: Units, models: Mapping[str, Mapping[Place, str]]) -> Iterator[Leak]:
-    """Yield the folds of a stitched model whose heads stand over the encoders of another fold.
+    """Yield the folds of a stitched model, by its folder and records, whose heads stand over another fold's encoders.
 
-    Args:
-        folder: of the stitched model.
-        units: what its training recorded of each fold.
-        models: the digest of each encoder's model of each task, repeat and fold.
+    `models` holds the digest of each encoder's model of each task, repeat and fold.
     """
     for unit in units:
         path = folder / "models" / f"{unit['task']}-r{unit['repeat']}-f{unit['fold']}" / STITCHED

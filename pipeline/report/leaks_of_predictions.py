@@ -43,13 +43,8 @@ def stacked_in_sample(
     """Yield an ensemble whose out-of-fold predictions are those of the stacker that was fitted on the very rows.
 
     Some rungs give the same either way (a mean fits nothing): it is a leak only where a stacker fitted without a fold
-    would have given that fold other predictions.
-
-    Args:
-        members: what was stacked.
-        ensemble: its predictions.
-        state: what `Ensemble.state` wrote.
-        build: makes the unfitted stacker of the chosen rung.
+    would have given that fold other predictions. `state` is what `Ensemble.state` wrote of the ensemble of the members,
+    and `build` makes the unfitted stacker of the chosen rung.
     """
     stacker = build()
     stacker.load_state(state["state"])

@@ -31,29 +31,17 @@ class PageInputs(TypedDict):
     """What the page is made of."""
 
     leaks: Sequence[Leak]
-    """What was found when they were looked for."""
-    audit: dict[str, Any]
-    """What the prepare stage found in the data, per task."""
-    histories: dict[str, ModelHistory]
-    """Per encoder one unit per task, repeat and fold."""
-    stitched: dict[str, ModelHistory]
-    """The same per stitched model."""
-    augmentation: dict[str, Any]
-    """What became of the steps that make copies."""
-    ablations: dict[str, dict[str, Any]]
-    """Task -> what was tried, `stitch` (what heads learn from) and `augment` (which copies pay); may be empty."""
-    last_runs: list[dict[str, Any]]
-    """Per stage how many units were computed and reused; may be empty."""
-    submission: dict[str, Any]
-    """What was submitted: path, sha256, model, and per task the rows and the counts of the labels."""
-    params: dict[str, Any]
-    """params.yaml with every default filled in."""
-    texts: Texts
-    """Task -> row id -> (text, second text or None), for the rows that are shown."""
-    versions: dict[str, str]
-    """Library -> version."""
-    manifest: str
-    """Digest of the fold manifest."""
+    audit: dict[str, Any]  # what the prepare stage says of the data, per task
+    histories: dict[str, ModelHistory]  # per encoder one unit per task, repeat and fold
+    stitched: dict[str, ModelHistory]  # the same per stitched model
+    augmentation: dict[str, Any]  # what became of the steps that make copies
+    ablations: dict[str, dict[str, Any]]  # task -> what was tried, `stitch` and `augment`; may be empty
+    last_runs: list[dict[str, Any]]  # per stage how many units were computed and reused; may be empty
+    submission: dict[str, Any]  # path, sha256, model, and per task the rows and the counts of the labels
+    params: dict[str, Any]  # params.yaml with every default filled in
+    texts: Texts  # task -> row id -> (text, second text or None), for the rows that are shown
+    versions: dict[str, str]  # library -> version
+    manifest: str  # digest of the fold manifest
 
 
 def render(scores: Mapping[str, TaskScores], **inputs: Unpack[PageInputs]) -> str:
@@ -165,15 +153,13 @@ def _curve(task: str, encoder: str, units: list[UnitRecord]) -> dict[str, Any]:
     """Return one encoder's losses as a figure, and what each fold began and ended with."""
     folds = [
         {
-            "repeat": unit["repeat"],
-            "fold": unit["fold"],
-            "first": unit["steps"][0]["loss"],
+            "repeat": unit["repeat"], "fold": unit["fold"], "first": unit["steps"][0]["loss"],
             "epochs": [epoch["loss"] for epoch in unit["epochs"]],
             "inner": [epoch["inner_score"] for epoch in unit["epochs"] if epoch["inner_score"] is not None],
         }
         for unit in units
         if unit["steps"]
-    ]
+    ]  # fmt: skip
     return {"encoder": encoder, "svg": Markup(figures.losses(task, encoder, units)), "folds": folds}
 
 
@@ -209,14 +195,10 @@ def _sums(units: Sequence[UnitRecord], versions: dict[str, str]) -> dict[str, An
 
 
 def _environment() -> Environment:
-    loader = FileSystemLoader(TEMPLATE.parent)
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    options: dict[str, Any] = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+    environment = Environment(loader=FileSystemLoader(TEMPLATE.parent), autoescape=True, **options)
     # Each by its name: what is looked up by a string no fingerprint follows.
-    environment.filters.update(
-        score=score, signed=signed, correlation=correlation, count=count, percent=percent, duration=duration
-    )
-    environment.filters["short"] = figures.short
+    environment.filters.update(score=score, signed=signed, correlation=correlation, count=count, percent=percent)
+    environment.filters.update(duration=duration, short=figures.short)
     environment.globals["MATRIX_LABELS"] = MATRIX_LABELS
     return environment

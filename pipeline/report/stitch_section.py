@@ -14,7 +14,7 @@ SMALLEST_GRID = 3  # encoders from which a table of pairs says more than a list
 
 
 def describe(task: str, scores: TaskScores, histories: dict[str, ModelHistory]) -> dict[str, Any] | None:
-    """Return what the template shows of one task's stitched models, by their histories; None without any member of them."""
+    """Return what the template shows of one task's stitched models, by their histories, or None without a member."""
     stitching = scores["stitching"]
     if stitching is None:
         return None

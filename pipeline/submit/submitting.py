@@ -100,11 +100,8 @@ def frame_of_tests(predictions: Predictions, table: Table) -> pd.DataFrame:
     """
     task, labels = predictions.task, predictions.labels
     if labels != table.labels[task]:
-        raise DataError(
-            f"predictions of {predictions.model}: must have the labels {table.labels[task]} of task {task}, got {labels}. "
-            "Run dvc repro.",
-            code="E309",
-        )
+        must = f"must have the labels {table.labels[task]} of task {task}, got {labels}. Run dvc repro."
+        raise DataError(f"predictions of {predictions.model}: {must}", code="E309")
     row_ids, kind = table.select(task, "test")["row_id"].tolist(), table.kind(task)
     probabilities = probabilities_of(predictions, "test", row_ids, kind=kind)
     return submission_frame(row_ids, probabilities, labels, kind=kind)
@@ -115,11 +112,7 @@ def submission_frame(
 ) -> pd.DataFrame:
     """Return `row_id` and what the task's kind shows: `label` and, where there are such, a `probability:<label>` per label.
 
-    Args:
-        row_ids: ids of the N test rows, in the order of the test file.
-        probabilities: float array (N, C).
-        labels: the C labels in order.
-        kind: of the task.
+    The N test rows stand in the order of the test file; the columns of their probabilities (N, C) are the labels.
     """
     answers = kind.answers(probabilities, labels)
     answers.insert(0, "row_id", list(row_ids))

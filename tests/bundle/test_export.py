@@ -67,12 +67,14 @@ def test_raw_texts_get_the_mean_of_the_folds_probabilities_as_submitted(
     monkeypatch.chdir(finished.folder)
     model = load_exported(export(MODEL, TASK, params=load_params(), folder=tmp_path / "model", fold=fold))
     texts = rows_of(finished.folder)["synthetic_text"].tolist()
-    found = model.predict_probabilities(texts)
-    np.testing.assert_allclose(found, stored(finished.folder, fold=fold), atol=1e-3)
+    probabilities = model.predict_probabilities(texts)
+    np.testing.assert_allclose(probabilities, stored(finished.folder, fold=fold), atol=1e-3)
     assert model.labels == read_table().labels[TASK]
     others = [stored(finished.folder, fold=other) for other in {None, 0, 1} - {fold}]
-    for other in [*others, found[::-1]]:
-        assert np.abs(found - other).max() > 5e-3, "other folds or rows predict the same: this test compares nothing"
+    for other in [*others, probabilities[::-1]]:
+        assert np.abs(probabilities - other).max() > 5e-3, (
+            "other folds or rows predict the same: this test compares nothing"
+        )
 
 
 def test_a_fresh_process_elsewhere_predicts_the_same(finished: Project, exported: Path, tmp_path) -> None:
@@ -109,7 +111,7 @@ def run_changed(project: Project, options: str, encoders: tuple[str, ...] = (), 
         project.edit("params.yaml", ", base: finetuned", "")
     project.edit("params.yaml", "stitch: {heads", f"{lines}stitch: {{{options}, heads")
     params, table, folds = load_params(), read_table(), read_folds()
-    metrics = {task: one.metric for task, one in params.tasks.items()}
+    metrics = {task: settings.metric for task, settings in params.tasks.items()}
     for name in (*encoders, *again):
         finetune(
             name, table, folds, settings=params.encoders[name], recipe=encoder_recipe(params, name), metrics=metrics,
@@ -136,9 +138,11 @@ def test_every_way_to_stitch_is_exported(
     loaded = load_exported(export(model, TASK, params=params, folder=tmp_path / "model"))
     assert len(loaded.encoders) == n_encoders, "weights that folds share must stand once, others once per fold"
     assert len(list((tmp_path / "model/encoders").iterdir())) == n_folders, "so must tokenizers"
-    found = loaded.predict_probabilities(rows_of(in_copy.folder)["synthetic_text"].tolist())
-    np.testing.assert_allclose(found, stored(in_copy.folder, model), atol=1e-3)
-    assert np.abs(found - found[::-1]).max() > 5e-3, "all rows predict the same: this test compares nothing"
+    probabilities = loaded.predict_probabilities(rows_of(in_copy.folder)["synthetic_text"].tolist())
+    np.testing.assert_allclose(probabilities, stored(in_copy.folder, model), atol=1e-3)
+    assert np.abs(probabilities - probabilities[::-1]).max() > 5e-3, (
+        "all rows predict the same: this test compares nothing"
+    )
 
 
 def test_pairs_of_texts_encoders_chosen_by_each_fold_and_heads_on_spared_rows_are_exported(
@@ -151,8 +155,8 @@ def test_pairs_of_texts_encoders_chosen_by_each_fold_and_heads_on_spared_rows_ar
     params = run_changed(in_copy, options, again=("bert", "electra"))
     loaded = load_exported(export("best1+cnn", TASK, params=params, folder=tmp_path / "model"))
     rows = rows_of(in_copy.folder)
-    found = loaded.predict_probabilities(rows["synthetic_text"].tolist(), rows["id"].tolist())
-    np.testing.assert_allclose(found, stored(in_copy.folder, "best1+cnn"), atol=1e-3)
+    probabilities = loaded.predict_probabilities(rows["synthetic_text"].tolist(), rows["id"].tolist())
+    np.testing.assert_allclose(probabilities, stored(in_copy.folder, "best1+cnn"), atol=1e-3)
     with pytest.raises(DataError, match="text_pairs: the model was trained on pairs of texts. Give the second ones"):
         loaded.predict_probabilities(["fine"])
     with pytest.raises(DataError, match="text_pairs: must be as many as texts, 2, got 1"):
@@ -226,12 +230,12 @@ def test_a_model_not_computed_yet_is_refused(in_copy: Project, tmp_path) -> None
         export("bert+electra+linear", TASK, params=load_params(), folder=tmp_path / "model")
 
 
-@pytest.mark.parametrize("place", [f"stitch/{MODEL}", "finetune/electra"])
+@pytest.mark.parametrize("path", [f"stitch/{MODEL}", "finetune/electra"])
 @pytest.mark.parametrize(("name", "message"), [("", "missing"), ("model.safetensors", "damaged")])
 def test_a_missing_or_damaged_fold_is_named_and_nothing_is_written(
-    in_copy: Project, place: str, name: str, message: str
+    in_copy: Project, path: str, name: str, message: str
 ) -> None:
-    broken = Path("out") / place / "models/intent-r0-f1" / name
+    broken = Path("out") / path / "models/intent-r0-f1" / name
     if name:
         broken.unlink()
         broken.write_bytes(b"x")

@@ -31,8 +31,8 @@ def members_of(strengths, *, n_rows=400, n_repeats=1, holdout=0, n_folds=4, n_ou
     names = [*strengths, *dict(copies)]
     labels = generator.integers(0, n_outputs, n_rows + holdout)
     logits = generator.normal(size=(n_repeats, len(labels), len(strengths), n_outputs))
-    for place, strength in enumerate(strengths.values()):
-        logits[:, np.arange(len(labels)), place, labels] += strength
+    for position, strength in enumerate(strengths.values()):
+        logits[:, np.arange(len(labels)), position, labels] += strength
     order = [list(strengths).index(dict(copies).get(name, name)) for name in names]
     probabilities = np.exp(logits[:, :, order])
     probabilities /= probabilities.sum(axis=3, keepdims=True)
@@ -76,15 +76,20 @@ def described(members, parents, options, everyone=None):
 def test_with_against_without_is_the_whole_procedure_on_both_sets(holdout):
     members = members_of({"a": 1.0, "b": 0.8, PAIR: 1.3}, holdout=holdout, n_repeats=2)
     options = settings("mean", "logistic", tune=True)
-    found = described(members, {PAIR: ["a", "b"]}, options)
+    stitching = described(members, {PAIR: ["a", "b"]}, options)
     full, plain = build_ensemble(members, **options), build_ensemble(keep(members, ["a", "b"]), **options)
-    splits = {"oof": (members.train, [one.out_of_fold.mean(axis=0) for one in (full, plain)])}
+    splits = {"oof": (members.train, [blend.out_of_fold.mean(axis=0) for blend in (full, plain)])}
     splits["holdout"] = (members.holdout, [full.holdout, plain.holdout])
     for split, (rows, pair) in splits.items():
         if not rows.ids:
-            assert found["difference"][split] is found["with_pairs"][split] is found["without_pairs"][split] is None
+            assert (
+                stitching["difference"][split]
+                is stitching["with_pairs"][split]
+                is stitching["without_pairs"][split]
+                is None
+            )
             continue
-        scores = [options["metric"].score(rows.labels, one) for one in pair]
+        scores = [options["metric"].score(rows.labels, blend) for blend in pair]
         resampled = bootstrap_scores(
             rows.labels,
             pair,
@@ -93,12 +98,14 @@ def test_with_against_without_is_the_whole_procedure_on_both_sets(holdout):
             n_resamples=200,
             seed=derive_seed(0, "t"),
         )
-        assert [found[key][split]["score"] for key in ("with_pairs", "without_pairs")] == scores
-        assert found["difference"][split]["value"] == scores[0] - scores[1]
+        assert [stitching[key][split]["score"] for key in ("with_pairs", "without_pairs")] == scores
+        assert stitching["difference"][split]["value"] == scores[0] - scores[1]
         low, high = np.percentile(resampled[0] - resampled[1], [2.5, 97.5])
-        assert (found["difference"][split]["low"], found["difference"][split]["high"]) == pytest.approx((low, high))
-    assert (found["with_pairs"]["n_models"], found["without_pairs"]["n_models"]) == (3, 2)
-    assert found["without_pairs"]["chosen"] == plain.chosen
+        assert (stitching["difference"][split]["low"], stitching["difference"][split]["high"]) == pytest.approx(
+            (low, high)
+        )
+    assert (stitching["with_pairs"]["n_models"], stitching["without_pairs"]["n_models"]) == (3, 2)
+    assert stitching["without_pairs"]["chosen"] == plain.chosen
 
 
 @pytest.mark.parametrize("rung", ["greedy", "logistic"])
@@ -106,7 +113,8 @@ def test_a_copy_adds_nothing_and_a_strong_member_adds_surely(rung):
     copy, strong = OTHER, PAIR
     members = members_of({"a": 1.0, "b": 0.8, strong: 2.5}, copies={copy: "a"}, n_rows=4000)
     models = {
-        one["name"]: one for one in described(members, {strong: ["a", "b"], copy: ["a", "b"]}, settings(rung))["models"]
+        record["name"]: record
+        for record in described(members, {strong: ["a", "b"], copy: ["a", "b"]}, settings(rung))["models"]
     }
     assert models[strong]["adds"]["low"] > 0.05
     # Greedy takes the first of equals; logistic's penalty shrinks two copies less than one, the more the fewer rows.
@@ -116,16 +124,16 @@ def test_a_copy_adds_nothing_and_a_strong_member_adds_surely(rung):
 def test_leaving_one_out_is_the_rung_refitted_without_it():
     members = members_of({"a": 1.0, "b": 0.8, PAIR: 1.2, OTHER: 1.1}, n_repeats=2, n_rows=200)
     options = settings("logistic")
-    found = described(members, {PAIR: ["a", "b"], OTHER: ["a", "b"]}, options)
+    stitching = described(members, {PAIR: ["a", "b"], OTHER: ["a", "b"]}, options)
     scores = []
     for kept in (members, keep(members, ["a", "b", OTHER])):
         parts = zip(kept.out_of_fold, kept.folds, strict=True)
-        own = [
-            own_folds(cross_fit(options["ladder"]["logistic"], one, kept.train.labels, folds), folds)
-            for one, folds in parts
+        refitted = [
+            own_folds(cross_fit(options["ladder"]["logistic"], probabilities, kept.train.labels, folds), folds)
+            for probabilities, folds in parts
         ]
-        scores.append(options["metric"].score(members.train.labels, np.mean(own, axis=0)))
-    assert found["models"][0]["adds"]["value"] == pytest.approx(scores[0] - scores[1], abs=1e-12)
+        scores.append(options["metric"].score(members.train.labels, np.mean(refitted, axis=0)))
+    assert stitching["models"][0]["adds"]["value"] == pytest.approx(scores[0] - scores[1], abs=1e-12)
 
 
 def test_no_fold_is_predicted_by_a_fit_on_its_own_labels():
@@ -144,9 +152,9 @@ def test_no_fold_is_predicted_by_a_fit_on_its_own_labels():
 
 def test_useless_stitched_models_add_nothing_sure():
     members = members_of({"a": 1.0, "b": 1.0, PAIR: 0.0, OTHER: 0.0}, n_rows=600, holdout=200)
-    found = described(members, {PAIR: ["a", "b"], OTHER: ["a", "b"]}, settings("mean", "greedy", "logistic"))
-    assert all(one["low"] <= 0 for one in found["difference"].values())
-    assert all(model["gain"]["high"] < 0 for model in found["models"])
+    stitching = described(members, {PAIR: ["a", "b"], OTHER: ["a", "b"]}, settings("mean", "greedy", "logistic"))
+    assert all(gain["low"] <= 0 for gain in stitching["difference"].values())
+    assert all(model["gain"]["high"] < 0 for model in stitching["models"])
 
 
 @pytest.mark.parametrize(
@@ -169,12 +177,12 @@ def test_a_slow_rung_gives_way_where_its_refits_would_read_too_much(chosen, ladd
 def test_the_mean_stands_in_where_the_ladder_has_nothing_quick(monkeypatch):
     monkeypatch.setattr("pipeline.ensemble.contributions.REFIT_NUMBERS", 0)
     members = members_of({"a": 1.0, PAIR: 1.0}, n_rows=120)
-    found = described(members, {PAIR: ["a"]}, settings("logistic"))
+    stitching = described(members, {PAIR: ["a"]}, settings("logistic"))
     score = settings("mean")["metric"].score
     with_it, without = members.out_of_fold[0].mean(axis=1), members.out_of_fold[0, :, 0]
     labels = members.train.labels
-    assert found["leave_one_out"] == "mean"
-    assert found["models"][0]["adds"]["value"] == pytest.approx(score(labels, with_it) - score(labels, without))
+    assert stitching["leave_one_out"] == "mean"
+    assert stitching["models"][0]["adds"]["value"] == pytest.approx(score(labels, with_it) - score(labels, without))
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
@@ -184,12 +192,12 @@ def test_the_better_encoder_is_the_one_to_beat_whatever_way_the_metric_points(me
     options = settings("mean", metric=metric)
     model = described(inner, {PAIR: ["a", "b"]}, options, everyone)["models"][0]
     score = partial(options["metric"].score, members.train.labels)
-    by_name = {name: score(members.out_of_fold[0, :, place]) for place, name in enumerate(members.names)}
+    by_name = {name: score(members.out_of_fold[0, :, position]) for position, name in enumerate(members.names)}
     assert model["gain"]["over"] == "b" and model["parents"] == {"a": by_name["a"], "b": by_name["b"]}
     sign = 1 if metric == "accuracy" else -1
     assert model["gain"]["value"] == sign * (by_name[PAIR] - by_name["b"]) and model["gain"]["low"] > 0
-    wrong = [members.out_of_fold[0, :, place].argmax(axis=1) != members.train.labels for place in range(3)]
-    expected = {name: np.corrcoef(wrong[place], wrong[2])[0, 1] for place, name in enumerate("ab")}
+    wrong = [members.out_of_fold[0, :, position].argmax(axis=1) != members.train.labels for position in range(3)]
+    expected = {name: np.corrcoef(wrong[position], wrong[2])[0, 1] for position, name in enumerate("ab")}
     assert model["error_correlation"] == pytest.approx(expected)
     assert (model["head"], model["encoders"]) == ("cnn", ["a", "b"])
 
@@ -197,11 +205,11 @@ def test_the_better_encoder_is_the_one_to_beat_whatever_way_the_metric_points(me
 def test_gains_are_paired():
     members = members_of({"a": 1.0}, copies={PAIR: "a"})
     keys = [("model", "a"), ("model", PAIR)]
-    found = compare(
+    compared = compare(
         members.train.labels, {key: members.out_of_fold[0, :, 0] for key in keys},
         metric=make_metric("accuracy", 2), clusters=members.train.clusters, n_resamples=100, seed=0,
     )  # fmt: skip
-    assert (found.gain(*keys).low, found.gain(*keys).high) == (0, 0) and found.score(keys[0])["low"] < 1
+    assert (compared.gain(*keys).low, compared.gain(*keys).high) == (0, 0) and compared.score(keys[0])["low"] < 1
 
 
 def test_without_stitched_members_there_is_nothing_to_say():
@@ -211,10 +219,10 @@ def test_without_stitched_members_there_is_nothing_to_say():
 
 def test_with_nothing_but_stitched_members_there_is_no_ensemble_without_them():
     everyone = members_of({"a": 1.0, "b": 1.0, PAIR: 1.0}, n_rows=80, holdout=20)
-    found = described(keep(everyone, [PAIR]), {PAIR: ["a", "b"]}, settings("mean", "logistic"), everyone)
-    assert found["difference"] is found["without_pairs"] is found["models"][0]["adds"] is None
-    assert found["with_pairs"]["holdout"]["score"] > 0.5
-    json.dumps(found, allow_nan=False)
+    stitching = described(keep(everyone, [PAIR]), {PAIR: ["a", "b"]}, settings("mean", "logistic"), everyone)
+    assert stitching["difference"] is stitching["without_pairs"] is stitching["models"][0]["adds"] is None
+    assert stitching["with_pairs"]["holdout"]["score"] > 0.5
+    json.dumps(stitching, allow_nan=False)
 
 
 def test_kept_members_are_the_ones_gathered_alone():
@@ -266,7 +274,7 @@ def test_the_stage_compares_a_pair_with_an_encoder_that_is_no_member(repository)
     main()
     scores = read_json(SCORES)["tasks"]["news"]
     stitching, model = scores["stitching"], scores["stitching"]["models"][0]
-    assert [one["name"] for one in scores["models"][:3]] == ["model0", "model0+model1+cnn", "tfidf"]
+    assert [record["name"] for record in scores["models"][:3]] == ["model0", "model0+model1+cnn", "tfidf"]
     assert set(model["parents"]) == {"model0", "model1"} and model["encoders"] == ["model0", "model1"]
     assert stitching["with_pairs"]["oof"]["score"] == scores["estimate"]["score"]
     assert stitching["with_pairs"]["oof"]["low"] == scores["estimate"]["low"]
@@ -275,5 +283,5 @@ def test_the_stage_compares_a_pair_with_an_encoder_that_is_no_member(repository)
 
 
 def test_parents_are_those_of_the_task_in_the_order_of_params(repository):
-    found = read_parents(["model0+model1+cnn"], encoders=["unused", "model0", "model1"], task="news")
-    assert found == {"model0+model1+cnn": ["model0", "model1"]}
+    parents = read_parents(["model0+model1+cnn"], encoders=["unused", "model0", "model1"], task="news")
+    assert parents == {"model0+model1+cnn": ["model0", "model1"]}

@@ -32,16 +32,16 @@ def resampled(labels, probabilities, **options):
 def test_the_standard_error_of_accuracy_is_the_binomial_one():
     labels, probabilities = right_with(0.8, 2000, 0)
     score = make_metric("accuracy", 2).score(labels, probabilities)
-    found = interval(score, resampled(labels, probabilities)).standard_error
-    assert found == pytest.approx(np.sqrt(score * (1 - score) / 2000), rel=0.08)
+    error = interval(score, resampled(labels, probabilities)).standard_error
+    assert error == pytest.approx(np.sqrt(score * (1 - score) / 2000), rel=0.08)
 
 
 def test_the_interval_holds_the_truth_about_95_times_in_100():
     inside = 0
     for seed in range(200):
         labels, probabilities = right_with(0.7, 300, seed)
-        found = interval(0.0, resampled(labels, probabilities, n_resamples=300))
-        inside += found.low <= 0.7 <= found.high
+        estimate = interval(0.0, resampled(labels, probabilities, n_resamples=300))
+        inside += estimate.low <= 0.7 <= estimate.high
     assert 178 <= inside <= 199  # 99.9 % of a binomial with 0.95
 
 
@@ -99,8 +99,8 @@ def test_the_score_on_unseen_rows_lies_in_its_interval_about_95_times_in_100():
         labels, probabilities = right_with(0.7, 800, seed)
         train, test = slice(0, 600), slice(600, 800)
         score = make_metric("accuracy", 2).score(labels[train], probabilities[train])
-        own = interval(score, resampled(labels[train], probabilities[train], n_resamples=200))
-        low, high = unseen_interval(own, n_train=600, n_test=200)
+        estimate = interval(score, resampled(labels[train], probabilities[train], n_resamples=200))
+        low, high = unseen_interval(estimate, n_train=600, n_test=200)
         inside += low <= make_metric("accuracy", 2).score(labels[test], probabilities[test]) <= high
     assert 178 <= inside <= 199
 
@@ -119,7 +119,7 @@ def test_models_that_err_on_the_same_rows_agree():
     right, wrong = np.eye(2)[labels], np.eye(2)[1 - labels]
     half, other = right.copy(), right.copy()
     half[:2], other[2:] = wrong[:2], wrong[2:]
-    assert error_agreement([(one.argmax(axis=1) != labels).astype(float) for one in (half, half, other, right)]) == [
+    assert error_agreement([(model.argmax(axis=1) != labels).astype(float) for model in (half, half, other, right)]) == [
         [1, 1, -1, 0], [1, 1, -1, 0], [-1, -1, 1, 0], [0, 0, 0, 1],
     ]  # fmt: skip
 
@@ -127,7 +127,7 @@ def test_models_that_err_on_the_same_rows_agree():
 def test_calibration_bins_hold_every_row_once():
     labels, probabilities = np.array([0, 1, 1]), np.array([[1.0, 0.0], [0.45, 0.55], [0.6, 0.4]])
     bins = calibration_bins(labels, probabilities)
-    assert [one["rows"] for one in bins] == [0, 0, 0, 0, 0, 1, 1, 0, 0, 1]
+    assert [part["rows"] for part in bins] == [0, 0, 0, 0, 0, 1, 1, 0, 0, 1]
     assert bins[9]["accuracy"] == 1 and bins[6]["accuracy"] == 0 and bins[0]["confidence"] is None
 
 
@@ -160,12 +160,12 @@ def test_confusion_counts_true_labels_by_row():
 
 
 def test_the_confusion_csv_has_a_line_per_row_and_survives_commas_in_labels():
-    one = {
+    scores = {
         "labels": ["a,b", "c"], "confusion": [[2, 1], [0, 3]], "models": [],
         "calibration": calibration_bins(np.array([0]), np.array([[0.7, 0.3]])),
         "estimate": {"score": 0.8, "low": 0.7, "high": 0.9},
     }  # fmt: skip
-    tables = {name: list(csv.DictReader(text.splitlines())) for name, text in plot_tables({"news": one}).items()}
+    tables = {name: list(csv.DictReader(text.splitlines())) for name, text in plot_tables({"news": scores}).items()}
     assert len(tables["confusion"]) == 6
     assert tables["confusion"][2] == {"task": "news", "actual": "a,b", "predicted": "c"}
     assert tables["calibration"] == [{"task": "news", "confidence": "0.7", "accuracy": "1.0", "rows": "1"}]

@@ -199,7 +199,7 @@ def test_the_choices_for_a_fold_are_made_in_its_own_world(fold):
     turned[:, fold] = worlds[:, fold]
     metric = make_metric("f1_macro", 3)
     options = {"clusters": np.arange(400), "kind": KIND, "metric": metric, "tune": True, "seed": 0}
-    plain, other = (cross_fit_plan(labels, list(one), folds, **options) for one in (worlds, turned))
+    plain, other = (cross_fit_plan(labels, list(rungs), folds, **options) for rungs in (worlds, turned))
     assert np.array_equal(other[folds == fold], plain[folds == fold])
 
 
@@ -442,16 +442,16 @@ def test_an_ensemble_of_unlike_members_beats_the_best_of_them():
 
 def test_the_summary_is_the_mean_over_tasks_with_errors_in_quadrature():
     gathered, ensemble = stacked(n_repeats=1)
-    one = described(gathered, ensemble)
-    whole = summarise({"a": one, "b": one})
+    scores = described(gathered, ensemble)
+    whole = summarise({"a": scores, "b": scores})
     assert set(whole) == {"estimate", "low", "high", "best_single", "baseline", "tasks"}
-    assert whole["estimate"] == one["estimate"]["score"]
-    half = (one["estimate"]["test_high"] - one["estimate"]["test_low"]) / 2
+    assert whole["estimate"] == scores["estimate"]["score"]
+    half = (scores["estimate"]["test_high"] - scores["estimate"]["test_low"]) / 2
     assert whole["high"] - whole["estimate"] == pytest.approx(half / np.sqrt(2))
-    assert whole["tasks"]["b"]["best_single_name"] == one["best_single"]
-    assert whole["tasks"]["b"]["f1_macro"] == one["estimate"]["metrics"]["f1_macro"]
-    assert summarise({"a": one, "b": one | {"baseline": None}})["baseline"] is None
-    assert plot_tables({"a": one})["confusion"].count("\n") == 1 + one["n_train"]
+    assert whole["tasks"]["b"]["best_single_name"] == scores["best_single"]
+    assert whole["tasks"]["b"]["f1_macro"] == scores["estimate"]["metrics"]["f1_macro"]
+    assert summarise({"a": scores, "b": scores | {"baseline": None}})["baseline"] is None
+    assert plot_tables({"a": scores})["confusion"].count("\n") == 1 + scores["n_train"]
 
 
 PARAMS = """

@@ -36,10 +36,10 @@ def _in_a_folder(tmp_path, monkeypatch) -> None:
 def test_each_step_alone_and_each_objective_stands_beside_no_copies() -> None:
     params = make_params(STEPS[:2])
     paths = ablate_augment(params, TABLE, FOLDS, encoder="bert", steps=["random_words delete", "mixup"])
-    found = read_json(paths["weather"])
-    rows = {row["variant"]: row for row in found["rows"]}
+    values = read_json(paths["weather"])
+    rows = {row["variant"]: row for row in values["rows"]}
     assert list(rows) == ["no copies", "random_words delete", "mixup"]
-    assert found["reference"] == "no copies" and rows["no copies"]["difference"] == 0
+    assert values["reference"] == "no copies" and rows["no copies"]["difference"] == 0
     assert {name: row["n_copies"] > 0 for name, row in rows.items()} == {
         "no copies": False,
         "random_words delete": True,

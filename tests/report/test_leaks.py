@@ -48,8 +48,8 @@ N_SEEDS = 20
 SIMILARITY = 0.85
 
 
-def kinds(found: Any) -> set[str]:
-    return {leak.kind for leak in found}
+def kinds(leaks: Any) -> set[str]:
+    return {leak.kind for leak in leaks}
 
 
 def generated(folder: Path, seed: int, n_train: int = 240) -> tuple[Table, Folds, pd.DataFrame]:
@@ -76,14 +76,16 @@ def member(table: Table, folds: Folds, *, in_sample: bool = False) -> Prediction
     parts = []
     for job in fold_jobs(table, folds, seed=0):
         model = make_pipeline(TfidfVectorizer(), RandomForestClassifier(25, random_state=0))
-        own = job.predicted[job.predicted["split"] == "oof"]
-        known = own.assign(label=own["row_id"].map(codes)) if in_sample else own.iloc[:0]
+        scored = job.predicted[job.predicted["split"] == "oof"]
+        known = scored.assign(label=scored["row_id"].map(codes)) if in_sample else scored.iloc[:0]
         fitted = pd.concat([job.fitted, known], ignore_index=True)
         model.fit(fitted["text"], fitted["label"].astype(int))
         logits = np.log(model.predict_proba(job.predicted["text"]).clip(1e-3))
         parts.append((job.predicted[PREDICTION_COLUMNS], logits))
     rows = pd.concat([part for part, _ in parts], ignore_index=True)
-    return Predictions("forest", "intent", labels, rows, np.concatenate([one for _, one in parts]), folds.digest, "", 0)
+    return Predictions(
+        "forest", "intent", labels, rows, np.concatenate([block for _, block in parts]), folds.digest, "", 0
+    )
 
 
 def test_L2_a_clean_run_has_no_leak(finished: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,13 +99,13 @@ def test_L2_a_clean_run_has_no_leak(finished: Project, monkeypatch: pytest.Monke
 def test_L2_clean_data_and_honest_members_raise_no_alarm(tmp_path: Path, seed: int) -> None:
     """Over 20 seeds of clean data, folds, copies, members and ensembles no leak is reported."""
     table, folds, clusters = generated(tmp_path, seed)
-    found = [*straddling(table, folds, clusters), *label_in_text(table), *label_in_order(table, clusters)]
+    leaks = [*straddling(table, folds, clusters), *label_in_text(table), *label_in_order(table, clusters)]
     honest = {"forest": member(table, folds)}
-    found += [*made_over_other_folds(honest, folds), *surer_of_scored_rows(honest, kind=ClassTargets())]
-    own, manifest, members = competition(seed=seed)
-    found += surer_of_scored_rows(members, kind=ClassTargets())
-    found += stacked(own, manifest, members, in_sample=False)
-    assert found == []
+    leaks += [*made_over_other_folds(honest, folds), *surer_of_scored_rows(honest, kind=ClassTargets())]
+    rows, manifest, members = competition(seed=seed)
+    leaks += surer_of_scored_rows(members, kind=ClassTargets())
+    leaks += stacked(rows, manifest, members, in_sample=False)
+    assert leaks == []
 
 
 def copies_of(table: Table, folds: Folds, texts: dict[str, str], *, fold_shift: int = 0) -> Copies:
@@ -165,8 +167,8 @@ def test_L2_L3_I11_a_copy_that_says_what_a_scored_row_says_is_found(clean, text:
     parent, scored = of_two_folds(folds)
     table = with_text(table, scored, SCORED)
     copies = copies_of(table, folds, {parent: text})
-    found = leaks_of(copies, table, folds)
-    assert kinds(found) == {kind} and found[0].certain == (kind == "copies equal to scored rows")
+    leaks = leaks_of(copies, table, folds)
+    assert kinds(leaks) == {kind} and leaks[0].certain == (kind == "copies equal to scored rows")
     bar = {"copy_id": f"{parent}~0", "task": "intent", "repeat": 0, "fold": 1, "reason": "like it"}
     assert leaks_of(replace(copies, barred=pd.DataFrame([bar])), table, folds) == []
 
@@ -174,15 +176,15 @@ def test_L2_L3_I11_a_copy_that_says_what_a_scored_row_says_is_found(clean, text:
 def test_L2_rows_that_belong_together_in_two_folds_are_found(clean) -> None:
     """Rows of a group, near-duplicates, and texts equal but for script that lie in two folds are found."""
     table, folds, clusters = clean
-    one, other = of_two_folds(folds)
-    grouped = table.rows.assign(group=np.where(table.rows["row_id"].isin([one, other]), "author 1", None))
+    row, other = of_two_folds(folds)
+    grouped = table.rows.assign(group=np.where(table.rows["row_id"].isin([row, other]), "author 1", None))
     assert kinds(straddling(make_table(grouped, table.labels), folds, clusters)) == {
         "rows straddle folds: of one group"
     }
     near = clusters.copy()
-    near.loc[near["row_id"].isin([one, other]), "cluster"] = 10**6
+    near.loc[near["row_id"].isin([row, other]), "cluster"] = 10**6
     assert kinds(straddling(table, folds, near)) == {"rows straddle folds: near-duplicates"}
-    twins = with_text(with_text(table, one, "Ｇood 头发"), other, "good 頭髮")
+    twins = with_text(with_text(table, row, "Ｇood 头发"), other, "good 頭髮")
     assert kinds(straddling(twins, folds, clusters)) == {
         "rows straddle folds: equal but for case, width, blanks or script"
     }
@@ -237,8 +239,8 @@ def test_L2_L4_heads_over_another_folds_encoders_are_found(tmp_path: Path) -> No
         folder = tmp_path / "models" / f"intent-r0-f{fold}"
         folder.mkdir(parents=True)
         (folder / "stitch.json").write_text(json.dumps({"encoders": [f"one{fold}", f"other{of_other}"]}))
-    found = list(heads_over_other_folds(tmp_path, units, models))
-    assert kinds(found) == {"heads over another fold's encoders"} and len(found) == 1 and "r0-f1" in found[0].text
+    leaks = list(heads_over_other_folds(tmp_path, units, models))
+    assert kinds(leaks) == {"heads over another fold's encoders"} and len(leaks) == 1 and "r0-f1" in leaks[0].text
 
 
 def test_L2_a_member_that_knows_its_rows_by_heart_is_found(clean) -> None:
@@ -247,16 +249,19 @@ def test_L2_a_member_that_knows_its_rows_by_heart_is_found(clean) -> None:
     known = member(table, folds, in_sample=True)
     assert kinds(surer_of_scored_rows({"known": known}, kind=ClassTargets())) == {"knows the rows it is scored on"}
     honest = member(table, folds)
-    found = list(surer_of_scored_rows({"a": honest, "known": known, "b": honest}, kind=ClassTargets()))
-    assert [leak.text.split()[2] for leak in found] == ["known:"]
+    leaks = list(surer_of_scored_rows({"a": honest, "known": known, "b": honest}, kind=ClassTargets()))
+    assert [leak.text.split()[2] for leak in leaks] == ["known:"]
 
 
 def test_L2_test_rows_of_another_kind_are_no_leak_of_any_member() -> None:
     """Where test rows are harder for every member alike, no member is accused."""
     _, _, members = competition(signals=(3.0, 3.0, 3.0))
     harder = {
-        name: replace(one, logits=np.where((one.rows["split"] == "test").to_numpy()[:, None], 0.2, 1) * one.logits)
-        for name, one in members.items()
+        name: replace(
+            predictions,
+            logits=np.where((predictions.rows["split"] == "test").to_numpy()[:, None], 0.2, 1) * predictions.logits,
+        )
+        for name, predictions in members.items()
     }
     assert list(surer_of_scored_rows(harder, kind=ClassTargets())) == []
     assert list(surer_of_scored_rows({"model0": harder["model0"]}, kind=ClassTargets())) != []
@@ -269,7 +274,7 @@ def stacked(table: Table, folds: Folds, members: dict[str, Predictions], *, in_s
     build = build or logistic.build
     ensemble = build_ensemble(gathered, ladder={"rung": build}, metric=metric, tune=False, seed=0)
     if in_sample:
-        known = np.stack([ensemble.fitted["rung"].predict(one) for one in gathered.out_of_fold])
+        known = np.stack([ensemble.fitted["rung"].predict(inputs) for inputs in gathered.out_of_fold])
         ensemble = replace(ensemble, out_of_fold=known)
     final = ensemble_predictions(gathered, ensemble, manifest=folds.digest, seed=0)
     return list(stacked_in_sample(gathered, final, ensemble.state(gathered), build))
@@ -340,8 +345,8 @@ def test_I19_a_prediction_that_is_not_finite_reaches_no_stacker(clean, tmp_path:
 def test_L7_nothing_is_fitted_on_the_rows_that_are_scored(clean) -> None:
     """Vocabulary, weights of words and coefficients of a baseline stay the same whatever the scored rows say."""
     table, folds, _ = clean
-    own = folds.select("intent", 0).query("fold == 0")["row_id"]
-    scored = table.rows["row_id"].isin(own) & (table.rows["split"] == "train")
+    ids = folds.select("intent", 0).query("fold == 0")["row_id"]
+    scored = table.rows["row_id"].isin(ids) & (table.rows["split"] == "train")
     label = table.labels["intent"][0]
     changed = make_table(
         table.rows.assign(
@@ -350,10 +355,10 @@ def test_L7_nothing_is_fitted_on_the_rows_that_are_scored(clean) -> None:
         ),
         table.labels,
     )
-    found = []
-    for one in (table, changed):
-        job = fold_jobs(one, folds, seed=0)[0]
-        model = tfidf_logistic.build(n_outputs=len(one.labels["intent"]), seed=0)
+    results = []
+    for source in (table, changed):
+        job = fold_jobs(source, folds, seed=0)[0]
+        model = tfidf_logistic.build(n_outputs=len(source.labels["intent"]), seed=0)
         model.fit(job.fitted, job.fitted["label"].to_numpy(np.int64))
-        found.append(model.predict_log_probabilities(job.predicted[job.predicted["split"] == "test"]))
-    np.testing.assert_array_equal(*found)
+        results.append(model.predict_log_probabilities(job.predicted[job.predicted["split"] == "test"]))
+    np.testing.assert_array_equal(*results)

@@ -208,9 +208,9 @@ def test_rendering_changes_none_of_its_values(values: dict[str, Any]) -> None:
 
 
 def test_the_page_loads_nothing_and_runs_nothing(whole_page: str) -> None:
-    html, found = whole_page, elements(whole_page)
-    assert not {"script", "link", "img", "iframe", "object", "embed"} & set(found.names)
-    assert found.references and all(reference.startswith("#") for reference in found.references)
+    html, tags = whole_page, elements(whole_page)
+    assert not {"script", "link", "img", "iframe", "object", "embed"} & set(tags.names)
+    assert tags.references and all(reference.startswith("#") for reference in tags.references)
     assert "http" not in html and "@import" not in html and "src=" not in html
 
 
@@ -218,9 +218,9 @@ def test_every_reference_inside_the_page_has_one_target(values: dict[str, Any]) 
     values["scores"]["tasks"]["other"] = task_scores()
     values["audit"]["other"] = task_audit()
     values["submission"]["tasks"]["other"] = values["submission"]["tasks"]["main"]
-    found = elements(page(values))
-    assert len(found.ids) == len(set(found.ids))
-    assert {reference.removeprefix("#") for reference in found.references} <= set(found.ids)
+    tags = elements(page(values))
+    assert len(tags.ids) == len(set(tags.ids))
+    assert {reference.removeprefix("#") for reference in tags.references} <= set(tags.ids)
 
 
 def put_in_text(values: dict[str, Any]) -> None:
@@ -228,17 +228,17 @@ def put_in_text(values: dict[str, Any]) -> None:
 
 
 def put_in_label(values: dict[str, Any]) -> None:
-    found = values["scores"]["tasks"]["main"]
-    found["labels"] = [SCRIPT, "b", "c"]
-    found["hardest"][0]["label"] = SCRIPT
+    scores = values["scores"]["tasks"]["main"]
+    scores["labels"] = [SCRIPT, "b", "c"]
+    scores["hardest"][0]["label"] = SCRIPT
     values["audit"]["main"]["classes"] = {SCRIPT: 100, "b": 100, "c": 5}
     values["audit"]["main"]["label_variants"] = [[SCRIPT, "b"]]
 
 
 def put_in_model_name(values: dict[str, Any]) -> None:
-    found = values["scores"]["tasks"]["main"]
-    found["models"][1]["name"] = found["best_single"] = found["agreement"]["names"][1] = SCRIPT
-    found["weights"]["mean"] = {SCRIPT: 1.0}
+    scores = values["scores"]["tasks"]["main"]
+    scores["models"][1]["name"] = scores["best_single"] = scores["agreement"]["names"][1] = SCRIPT
+    scores["weights"]["mean"] = {SCRIPT: 1.0}
     values["histories"] = {SCRIPT: values["histories"]["roberta"]}
 
 
@@ -319,8 +319,8 @@ def test_models_stand_best_first_where_lower_is_better(values: dict[str, Any]) -
 
 
 def test_optional_parts_may_be_missing(values: dict[str, Any]) -> None:
-    found = values["scores"]["tasks"]["main"]
-    found.update(holdout=None, decision=None, baseline=None, weights={}, hardest=[], calibration=[])
+    scores = values["scores"]["tasks"]["main"]
+    scores.update(holdout=None, decision=None, baseline=None, weights={}, hardest=[], calibration=[])
     values.update(histories={}, last_runs=[], texts={})
     html = page(values)
     assert "hold-out" not in section(html, "headline") and "Tuned decision" not in html
@@ -329,27 +329,27 @@ def test_optional_parts_may_be_missing(values: dict[str, Any]) -> None:
 
 
 def test_one_member_has_nothing_to_agree_with(values: dict[str, Any]) -> None:
-    found = values["scores"]["tasks"]["main"]
-    found["agreement"] = {"names": ["roberta"], "values": [[1.0]]}
+    scores = values["scores"]["tasks"]["main"]
+    scores["agreement"] = {"names": ["roberta"], "values": [[1.0]]}
     assert "nothing to compare" in section(page(values), "agreement")
 
 
 def test_scores_without_a_value_are_dashes(values: dict[str, Any]) -> None:
-    found = values["scores"]["tasks"]["main"]
-    found["models"][1].update(score=None, low=None, high=None, folds=[[None, None, None]], mean=None, std=None)
-    found["estimate"].update(test_low=None, test_high=None, low=None, high=None)
+    scores = values["scores"]["tasks"]["main"]
+    scores["models"][1].update(score=None, low=None, high=None, folds=[[None, None, None]], mean=None, std=None)
+    scores["estimate"].update(test_low=None, test_high=None, low=None, high=None)
     html = page(values)
     assert "roberta encoder – – – – –" in section(html, "scores")
     assert "– to –" in section(html, "headline")
 
 
 def test_many_labels_show_confusions_instead_of_a_matrix(values: dict[str, Any]) -> None:
-    found = values["scores"]["tasks"]["main"]
+    scores = values["scores"]["tasks"]["main"]
     n_labels = 40
-    found["labels"] = [f"label_{place}" for place in range(n_labels)]
-    found["confusion"] = [[9 if a == b else 0 for b in range(n_labels)] for a in range(n_labels)]
-    found["confusion"][3][7] = 5
-    values["audit"]["main"]["classes"] = dict.fromkeys(found["labels"], 8)
+    scores["labels"] = [f"label_{number}" for number in range(n_labels)]
+    scores["confusion"] = [[9 if a == b else 0 for b in range(n_labels)] for a in range(n_labels)]
+    scores["confusion"][3][7] = 5
+    values["audit"]["main"]["classes"] = dict.fromkeys(scores["labels"], 8)
     html = section(page(values), "confusion")
     assert "Recall" not in html
     assert "label_3 label_7 5 35.7 %" in html
@@ -388,9 +388,9 @@ def test_a_hold_out_within_both_intervals_is_no_caution() -> None:
     ],
 )
 def test_a_gain_that_may_be_chance_is_a_caution(low: float, value: float, high: float, said: str) -> None:
-    found = task_scores()
-    found["models"][2]["gain"] = {"value": value, "low": low, "high": high, "standard_error": 0.002}
-    assert re.search(said, cautions(found, units={}, submitted="ensemble")[0])
+    scores = task_scores()
+    scores["models"][2]["gain"] = {"value": value, "low": low, "high": high, "standard_error": 0.002}
+    assert re.search(said, cautions(scores, units={}, submitted="ensemble")[0])
 
 
 def test_submitting_another_model_than_the_one_estimated_is_a_caution() -> None:
@@ -407,7 +407,9 @@ def test_stitched_models_that_surely_lose_are_a_caution(oof: Any, holdout: Any, 
         for split, bounds in (("oof", oof), ("holdout", holdout))
     }
     said = cautions({**task_scores(), "stitching": {"difference": difference}}, units={}, submitted="ensemble")
-    assert len([one for one in said if "stitched models gains −0.0150 (−0.0200 to −0.0100)" in one]) == n_said
+    assert (
+        len([caution for caution in said if "stitched models gains −0.0150 (−0.0200 to −0.0100)" in caution]) == n_said
+    )
 
 
 def test_truncated_rows_are_a_caution() -> None:
@@ -430,8 +432,8 @@ def test_truncated_rows_are_a_caution() -> None:
     ],
 )
 def test_what_the_audit_found_is_a_caution(part: str, value: Any, said: str) -> None:
-    found = data_cautions({**task_audit(), part: value})
-    assert len(found) == 1 and re.search(said, found[0])
+    texts = data_cautions({**task_audit(), part: value})
+    assert len(texts) == 1 and re.search(said, texts[0])
 
 
 def test_figures_take_their_colours_from_the_page() -> None:
@@ -457,7 +459,7 @@ def test_a_figure_of_nothing_is_nothing() -> None:
 
 
 def test_thinning_keeps_the_mean() -> None:
-    values = [float(place % 7) for place in range(1200)]
+    values = [float(step % 7) for step in range(1200)]
     thinned = thin(values, n_points=100)
     assert len(thinned) == 100
     assert sum(thinned) / 100 == pytest.approx(sum(values) / 1200)

@@ -29,7 +29,7 @@ def stitched(pair: tuple[str, ...], head: str, score: float) -> dict[str, Any]:
         "high": score + 0.02,
         "parents": {name: PARENTS[name] for name in pair},
         "gain": {"over": over, **gain(score - PARENTS[over])},
-        "error_correlation": {name: 0.5 + place / 10 for place, name in enumerate(pair)},
+        "error_correlation": {name: 0.5 + number / 10 for number, name in enumerate(pair)},
         "adds": gain(0.0021),
     }
 
@@ -42,8 +42,8 @@ def ensemble(n_models: int, score: float) -> dict[str, Any]:
 
 def stitched_unit(fold: int, encoders: list[str]) -> dict[str, Any]:
     """Return the record of one trained fold of a stitched model."""
-    own = {key: value for key, value in unit(fold).items() if key not in ("tokens_per_second", "n_truncated")}
-    return {**own, "encoders": encoders, "features": "cache", "n_tokens": 999, "token_budget": 8192}
+    kept = {key: value for key, value in unit(fold).items() if key not in ("tokens_per_second", "n_truncated")}
+    return {**kept, "encoders": encoders, "features": "cache", "n_tokens": 999, "token_budget": 8192}
 
 
 def with_stitched() -> dict[str, Any]:
@@ -58,8 +58,8 @@ def with_stitched() -> dict[str, Any]:
         "models": models,
     }
     values["stitched"] = {
-        one["name"]: {"units": [stitched_unit(0, one["encoders"]), stitched_unit(1, one["encoders"][::-1])]}
-        for one in models
+        model["name"]: {"units": [stitched_unit(0, model["encoders"]), stitched_unit(1, model["encoders"][::-1])]}
+        for model in models
     }
     row = {"variant": "train", "score": 0.71, "low": 0.7, "high": 0.72, "difference": 0.0, "n_models": 3}
     row |= {"difference_low": 0.0, "difference_high": 0.0, "standard_error": 0.005}
@@ -132,10 +132,10 @@ def test_stitched_models_stand_best_first_and_their_curves_stay_away(whole_page:
 
 
 def test_references_have_targets_and_nothing_is_loaded(whole_page: str) -> None:
-    found = elements(whole_page)
-    assert len(found.ids) == len(set(found.ids)) and "stitched" in found.ids
-    assert {reference.removeprefix("#") for reference in found.references} <= set(found.ids)
-    assert "#stitched" in found.references
+    tags = elements(whole_page)
+    assert len(tags.ids) == len(set(tags.ids)) and "stitched" in tags.ids
+    assert {reference.removeprefix("#") for reference in tags.references} <= set(tags.ids)
+    assert "#stitched" in tags.references
 
 
 def test_without_stitched_models_the_page_does_not_speak_of_them() -> None:
@@ -144,18 +144,18 @@ def test_without_stitched_models_the_page_does_not_speak_of_them() -> None:
 
 @pytest.mark.parametrize("holdout", [True, False])
 def test_the_hold_out_is_shown_where_there_is_one(values: dict[str, Any], holdout: bool) -> None:
-    found = values["scores"]["tasks"]["main"]
+    scores = values["scores"]["tasks"]["main"]
     if not holdout:
-        found["holdout"] = found["stitching"]["difference"]["holdout"] = None
-        found["stitching"]["with_pairs"]["holdout"] = found["stitching"]["without_pairs"]["holdout"] = None
+        scores["holdout"] = scores["stitching"]["difference"]["holdout"] = None
+        scores["stitching"]["with_pairs"]["holdout"] = scores["stitching"]["without_pairs"]["holdout"] = None
     html = page(values)
     assert ("hold-out" in section(html, "stitched")) == ("hold-out" in section(html, "headline")) == holdout
 
 
 def test_stitched_members_alone_have_no_ensemble_to_compare_with(values: dict[str, Any]) -> None:
-    found = values["scores"]["tasks"]["main"]["stitching"]
-    found.update(without_pairs=None, difference=None)
-    for model in found["models"]:
+    stitching = values["scores"]["tasks"]["main"]["stitching"]
+    stitching.update(without_pairs=None, difference=None)
+    for model in stitching["models"]:
         model.update(adds=None, gain={"over": "bert", **gain(None)})
     html = page(values)
     assert "All members are stitched" in section(html, "stitched") and "Gain of the ensemble" not in html
@@ -171,16 +171,16 @@ def test_an_ablation_is_shown_also_where_no_stitched_model_is_a_member(values: d
 
 
 def test_a_pair_of_two_encoders_needs_no_table_of_pairs(values: dict[str, Any]) -> None:
-    found = values["scores"]["tasks"]["main"]["stitching"]
-    found["models"] = found["models"][:1]
+    stitching = values["scores"]["tasks"]["main"]["stitching"]
+    stitching["models"] = stitching["models"][:1]
     html = page(values)
     assert "bert+ electra+ cnn 0.7311" in section(html, "stitched") and "Pairs by head" not in html
 
 
 def test_pairs_that_folds_chose_are_counted(values: dict[str, Any]) -> None:
-    found = values["scores"]["tasks"]["main"]
+    scores = values["scores"]["tasks"]["main"]
     model = stitched(("bert", "electra", "roberta"), "cnn", 0.73) | {"name": "best1+cnn"}
-    found["stitching"]["models"] = [model]
+    scores["stitching"]["models"] = [model]
     chosen = [["bert", "electra"], ["electra", "bert"], ["roberta", "bert"]]
     values["stitched"] = {"best1+cnn": {"units": [stitched_unit(fold, pair) for fold, pair in enumerate(chosen)]}}
     html = section(page(values), "stitched")
@@ -208,10 +208,12 @@ def test_markup_in_names_is_shown_as_text(values: dict[str, Any], where: str) ->
 
 
 def test_twenty_models_give_a_page_with_one_line_each(values: dict[str, Any]) -> None:
-    found = values["scores"]["tasks"]["main"]["stitching"]
+    stitching = values["scores"]["tasks"]["main"]["stitching"]
     heads = [f"head{number}" for number in range(20)]
-    found["models"] = [stitched(("bert", "electra"), head, 0.73) for head in heads]
-    values["stitched"] = {one["name"]: {"units": [stitched_unit(0, one["encoders"])]} for one in found["models"]}
+    stitching["models"] = [stitched(("bert", "electra"), head, 0.73) for head in heads]
+    values["stitched"] = {
+        record["name"]: {"units": [stitched_unit(0, record["encoders"])]} for record in stitching["models"]
+    }
     html = section(page(values), "stitched")
     assert all(html.count(f"bert+ electra+ {head} ") == 1 for head in heads)
 

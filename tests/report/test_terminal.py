@@ -8,11 +8,11 @@ from tests.report.test_reporting import model, task_scores
 
 def with_pairs() -> dict[str, Any]:
     """Return one task's scores with three stitched models."""
-    found = task_scores()
+    scores = task_scores()
     names = {"bert+electra+cnn": 0.71, "roberta-large+electra+lstm": 0.74, "bert+roberta-large+cnn": 0.72}
-    found["models"][2:2] = [model(name, "stitched", score) for name, score in names.items()]
+    scores["models"][2:2] = [model(name, "stitched", score) for name, score in names.items()]
     gain = {"value": 0.011, "low": -0.002, "high": 0.024}
-    return {**found, "stitching": {"difference": {"oof": gain, "holdout": None}}}
+    return {**scores, "stitching": {"difference": {"oof": gain, "holdout": None}}}
 
 
 def test_columns_are_as_wide_as_their_longest_name() -> None:
@@ -28,11 +28,11 @@ def test_stitched_models_stand_best_first_between_the_others() -> None:
 
 
 def test_the_gain_by_stitched_models_is_shown_for_each_split_there_is() -> None:
-    found = with_pairs()
-    text = scores_text("main", found)
+    scores = with_pairs()
+    text = scores_text("main", scores)
     assert "gain by stitched models, out-of-fold: +0.0110 [−0.0020, +0.0240]" in text and "hold-out" not in text
-    found["stitching"]["difference"]["holdout"] = {"value": 0.01, "low": None, "high": None}
-    assert "gain by stitched models, on the hold-out: +0.0100 [–, –]" in scores_text("main", found)
+    scores["stitching"]["difference"]["holdout"] = {"value": 0.01, "low": None, "high": None}
+    assert "gain by stitched models, on the hold-out: +0.0100 [–, –]" in scores_text("main", scores)
 
 
 def test_without_stitched_models_nothing_is_said_of_them() -> None:

@@ -6,7 +6,7 @@ Differs from scikit-learn: a label without positives or negatives is left out of
 
 import numpy as np
 
-from pipeline.ensemble.metric_forms import ProbabilityMetric
+from pipeline.ensemble.forms import ProbabilityMetric
 
 
 def build() -> ProbabilityMetric:
@@ -29,11 +29,11 @@ def auc_of_weights(labels: np.ndarray, probabilities: np.ndarray, weights: np.nd
 
 
 def _area(positive: np.ndarray, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    negatives, own = np.flatnonzero(~positive), values[positive]
+    negatives, of_positives = np.flatnonzero(~positive), values[positive]
     negatives = negatives[np.argsort(values[negatives], kind="stable")]
     below = np.zeros((len(weights), len(negatives) + 1))
     np.cumsum(weights[:, negatives], axis=1, out=below[:, 1:])  # weight of the first n negatives
-    first, last = (np.searchsorted(values[negatives], own, side=side) for side in ("left", "right"))
+    first, last = (np.searchsorted(values[negatives], of_positives, side=side) for side in ("left", "right"))
     gains = weights[:, positive]
     ordered = (gains * (below[:, first] + below[:, last])).sum(axis=1) / 2  # a tie counts half
     pairs = gains.sum(axis=1) * below[:, -1]

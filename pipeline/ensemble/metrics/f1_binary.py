@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pipeline.ensemble.metric_forms import ConfusionMetric
+from pipeline.ensemble.forms import ConfusionMetric
 from pipeline.ensemble.metrics.f1_macro import f1_of_confusion
 from pipeline.errors.exceptions import ParamsError
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.ensemble.metric_forms import ProbabilityMetric
+from pipeline.ensemble.forms import ProbabilityMetric
 
 SMALLEST = np.finfo(np.float64).eps  # scikit-learn's clip
 

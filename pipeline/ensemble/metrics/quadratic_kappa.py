@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pipeline.ensemble.metric_forms import ConfusionMetric, ratio
+from pipeline.ensemble.forms import ConfusionMetric, ratio
 
 
 def build(*, n_outputs: int, decide: Callable[[np.ndarray], np.ndarray]) -> ConfusionMetric:

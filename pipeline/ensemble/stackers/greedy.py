@@ -4,26 +4,25 @@ Source: Caruana et al., Ensemble Selection from Libraries of Models, 2004, https
 Differs from the paper: the best prefix of the selection is kept; bagging over models is off unless asked for.
 """
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.contracts import Metric
+from pipeline.ensemble.forms import Stateful
 from pipeline.errors.exceptions import ParamsError
 
 REFIT = "quick"
 
 
 @dataclass
-class Greedy:
+class Greedy(Stateful):
     """A weighted mean whose weights are counts of selections."""
 
     metric: Metric
     seed: int
     n_steps: int
     n_bags: int
-    shares: list[float] = field(default_factory=list)
 
     def fit(self, probabilities: np.ndarray, labels: np.ndarray) -> None:
         """Select on probabilities (N, M, C) and int labels (N,); of equally good models the first in order is taken."""
@@ -34,7 +33,7 @@ class Greedy:
             size = n_models if self.n_bags == 1 else (n_models + 1) // 2
             bag = np.sort(generator.choice(n_models, size, replace=False))
             total[bag] += self._select(probabilities[:, bag], labels)
-        self.shares = [float(share) for share in total / total.sum()]
+        self.fitted = {"shares": [float(share) for share in total / total.sum()]}
 
     def _select(self, probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Return the shares of the best prefix of one selection."""
@@ -53,19 +52,12 @@ class Greedy:
 
     def predict(self, probabilities: np.ndarray) -> np.ndarray:
         """Return probabilities (N, C) for probabilities (N, M, C)."""
-        return np.einsum("nmc,m->nc", probabilities, np.array(self.shares))
+        return np.einsum("nmc,m->nc", probabilities, np.array(self.fitted["shares"]))
 
     def weights(self) -> list[float]:
         """Return the shares of the selections."""
-        return self.shares
-
-    def state(self) -> dict[str, Any]:
-        """Return the shares."""
-        return {"shares": self.shares}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Take what `state` returned."""
-        self.shares = list(state["shares"])
+        shares: list[float] = self.fitted["shares"]
+        return shares
 
 
 def build(*, metric: Metric, seed: int, n_steps: int = 30, n_bags: int = 1) -> Greedy:

@@ -3,22 +3,22 @@
 Source: Ke et al., LightGBM, 2017, https://papers.nips.cc/paper/6907. Needs thousands of rows to beat a weighted mean.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from pipeline.artifacts.predictions import log_columns
+from pipeline.ensemble.forms import Stateful
 from pipeline.errors.exceptions import ParamsError
 
 
 @dataclass
-class LightGbm:
+class LightGbm(Stateful):
     """One tree per label and round over M * C columns, model by model; all C labels come out, absent ones too."""
 
     n_rounds: int
     parameters: dict[str, Any]
-    fitted: dict[str, Any] = field(default_factory=dict)
 
     def fit(self, probabilities: np.ndarray, labels: np.ndarray) -> None:
         """Fit on probabilities (N, M, C) and int labels (N,)."""
@@ -46,24 +46,11 @@ class LightGbm:
         total = sum(self.fitted["gains"])
         return [gain / total for gain in self.fitted["gains"]] if total > 0 else None
 
-    def state(self) -> dict[str, Any]:
-        """Return the trees in LightGBM's own text form and the models' gains."""
-        return self.fitted
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Take what `state` returned."""
-        self.fitted = state
-
 
 def build(
-    *,
-    seed: int,
-    n_rounds: int = 60,
-    learning_rate: float = 0.05,
-    n_leaves: int = 5,
-    min_rows_per_leaf: int = 40,
+    *, seed: int, n_rounds: int = 60, learning_rate: float = 0.05, n_leaves: int = 5, min_rows_per_leaf: int = 40,
     penalty: float = 10.0,
-) -> LightGbm:
+) -> LightGbm:  # fmt: skip
     """Return the stacker, deterministic on one thread.
 
     Raises:
@@ -72,14 +59,7 @@ def build(
     if not 2 <= n_leaves <= 7:
         raise ParamsError(f"stacker lightgbm: n_leaves must lie in [2, 7], got {n_leaves}. Lower it.")
     parameters = {
-        "learning_rate": learning_rate,
-        "num_leaves": n_leaves,
-        "min_data_in_leaf": min_rows_per_leaf,
-        "lambda_l2": penalty,
-        "seed": seed,
-        "deterministic": True,
-        "force_row_wise": True,
-        "num_threads": 1,
-        "verbose": -1,
-    }
+        "learning_rate": learning_rate, "num_leaves": n_leaves, "min_data_in_leaf": min_rows_per_leaf, "lambda_l2": penalty,
+        "seed": seed, "deterministic": True, "force_row_wise": True, "num_threads": 1, "verbose": -1,
+    }  # fmt: skip
     return LightGbm(n_rounds, parameters)

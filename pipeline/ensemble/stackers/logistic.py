@@ -3,24 +3,23 @@
 Source: Wolpert, Stacked Generalization, 1992; Ting & Witten, Issues in Stacked Generalization, 1999 (probabilities in).
 """
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import softmax
 
 from pipeline.artifacts.predictions import log_columns
+from pipeline.ensemble.forms import Stateful
 from pipeline.errors.exceptions import ParamsError
 
 SMALLEST = 1e-6
 
 
 @dataclass
-class Logistic:
+class Logistic(Stateful):
     """Coefficients over M * C columns, model by model; a label absent when fitting keeps the models' mean."""
 
     inverse_penalty: float
-    fitted: dict[str, Any] = field(default_factory=dict)
 
     def fit(self, probabilities: np.ndarray, labels: np.ndarray) -> None:
         """Fit on probabilities (N, M, C) and int labels (N,)."""
@@ -54,14 +53,6 @@ class Logistic:
         """Return each model's share of the absolute coefficients, or None if all are zero."""
         sizes = np.abs(self.fitted["coefficients"]).sum(axis=0).reshape(self.fitted["n_models"], -1).sum(axis=1)
         return [float(share) for share in sizes / sizes.sum()] if sizes.sum() > 0 else None
-
-    def state(self) -> dict[str, Any]:
-        """Return coefficients, intercepts, standardisation and the labels that were present."""
-        return self.fitted
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Take what `state` returned."""
-        self.fitted = state
 
 
 def build(*, inverse_penalty: float = 0.01) -> Logistic:

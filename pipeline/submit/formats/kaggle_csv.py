@@ -22,12 +22,9 @@ TOLERANCE = 1e-6
 
 
 def build(
-    *,
-    values: Literal["labels", "probabilities"] = "labels",
-    id_column: str = "id",
-    label_column: str = "label",
+    *, values: Literal["labels", "probabilities"] = "labels", id_column: str = "id", label_column: str = "label",
     file_name: str = "submission.csv",
-) -> Format:
+) -> Format:  # fmt: skip
     """Return the format; the column names are used only where there is no sample file."""
     return KaggleCsv(values, id_column, label_column, file_name)
 

@@ -1,8 +1,8 @@
-"""The two forms of metrics: of a confusion matrix, and of probabilities."""
+"""What components of the ensemble share: the two forms of metrics, and a stacker's state."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -50,6 +50,21 @@ class ProbabilityMetric(Metric):
     def resampled(self, labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Return the scores (R,) under row weights (R, N)."""
         return self.from_weights(labels, probabilities, weights)
+
+
+@dataclass
+class Stateful:
+    """A stacker all of whose state, as JSON, is what it `fitted`."""
+
+    fitted: dict[str, Any] = field(default_factory=dict, kw_only=True)
+
+    def state(self) -> dict[str, Any]:
+        """Return what was fitted."""
+        return self.fitted
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take what `state` returned."""
+        self.fitted = state
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
