@@ -9,6 +9,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -92,12 +93,9 @@ def locked_files(repo: Repo) -> Iterator[tuple[Path, str | None]]:
         path = Path(os.path.relpath(out.fs_path))
         if not out.hash_info:
             continue
-        if not out.hash_info.isdir:
-            yield path, out.hash_info.value
-            continue
-        tree: Any = out.get_obj()
+        tree: Any = out.get_obj() if out.hash_info.isdir else None
         if tree is None:
-            yield path, None
+            yield path, None if out.hash_info.isdir else out.hash_info.value
             continue
         listed = {path.joinpath(*key): info.value for key, _, info in tree}
         yield from listed.items()
@@ -109,12 +107,9 @@ def stale_stages(repo: Repo) -> dict[str, str]:
     """Return the stages that `dvc repro` would run, because of another input or command, and why."""
     stale = {}
     for stage, changes in repo.status().items():
-        inputs = {
-            name: how
-            for change in changes
-            if isinstance(change, dict)
-            for name, how in change.get("changed deps", {}).items()
-        }
+        inputs: dict[str, Any] = {}
+        for change in changes:
+            inputs |= change.get("changed deps", {}) if isinstance(change, dict) else {}
         texts = [f"{name} {how if isinstance(how, str) else ', '.join(how)}" for name, how in inputs.items()]
         texts += [change for change in changes if change == "changed command"]
         if texts:
@@ -153,6 +148,5 @@ def _holders(repo: Repo) -> Iterator[int]:
             return
         except Invalid as error:
             raise ValueError(str(error)) from error
-    readers = [reader for of_a_path in notes["read"].values() for reader in of_a_path]
-    for process in (*notes["write"].values(), *readers):
+    for process in (*notes["write"].values(), *chain.from_iterable(notes["read"].values())):
         yield process["pid"]

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.artifacts.files import read_json
-from pipeline.artifacts.histories import HISTORY
+from pipeline.artifacts.histories import HISTORY, read_history
 from pipeline.artifacts.paths import OUT
 from pipeline.params.yaml_source import plain, read_yaml
 from pipeline.units.requests import PARAMS, Request
@@ -14,7 +13,6 @@ from pipeline.units.stage import Stage
 
 if TYPE_CHECKING:
     from pipeline.units.store import StoredUnit
-
 
 # What decides which units a stage needs; for stages that are not named here it is everything.
 SECTIONS = {
@@ -54,8 +52,7 @@ def part_of(params: Mapping[str, Any], stage: Stage) -> dict[str, Any] | None:
     >>> part_of({"seed": 1, "encoders": {"bert": {}}}, Stage("finetune", model="roberta"))
     """
     part = {name: params.get(name) for name in (*ALWAYS, *SECTIONS.get(stage.kind, EVERY_SECTION))}
-    if stage.kind in MODELS:
-        section = MODELS[stage.kind]
+    if section := MODELS.get(stage.kind):
         models = params.get(section) or {}
         if stage.model not in models:
             return None
@@ -110,4 +107,4 @@ def find_needs(files: Mapping[Path, dict[str, Any]], requests: list[Request], un
 def _made_from() -> set[str]:
     """Return the keys of the units from which the models in `out/` were made."""
     paths = [path for stage in ("finetune", "stitch") for path in (OUT / stage).glob(f"*/{HISTORY}")]
-    return {unit["key"] for path in paths for unit in read_json(path)["units"]}
+    return {unit["key"] for path in paths for unit in read_history(path.parent)}

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.reproducibility import derive_seed
+from pipeline.data.fold_jobs import fold_seed
 from pipeline.units import devices
-from pipeline.units.store import STORE, StoredUnit
+from pipeline.units.notes import read_unit_note
+from pipeline.units.store import STORE
 
 if TYPE_CHECKING:
     from pipeline.artifacts.table import Folds
@@ -65,8 +66,7 @@ def encoder_need(
     """Return what the fold models of an encoder need.
 
     Args:
-        name: of the encoder.
-        settings: of the encoder.
+        name: of the encoder, like `settings`.
         places: task, repeat and fold of its models.
         run: how many work at once.
         seed: of the whole run.
@@ -75,8 +75,8 @@ def encoder_need(
     weights = settings.source.call("n_parameters", max_length=settings.max_length)
     if weights is not None:
         weights += HEAD_WEIGHTS * state_width(settings.source)
-    seeds = {derive_seed(seed, *place) for place in places}
-    n_done = len(seeds & finished_seeds("finetune").get(recipe or "", set()))
+    finished = finished_units("finetune")
+    n_done = sum((recipe, fold_seed(seed, place)) in finished for place in places)
     return _need(name, len(places), n_done, weights, settings, run)
 
 
@@ -91,16 +91,16 @@ def stitch_need(
 ) -> Need:
     """Return what the stitched models need; `recipes` has the digest of each head, the others are as in `encoder_need`."""
     widths = {name: state_width(encoder.source) for name, encoder in encoders.items()}
-    models = settings.models(list(encoders))
-    groups = settings.groups(list(encoders))
-    finished = finished_seeds("stitch")
+    models, groups = settings.models(list(encoders)), settings.groups(list(encoders))
+    finished = finished_units("stitch")
     n_done, largest = 0, 0
     for name, (group, _) in models.items():
+        # Each fold chooses the members of `pairs: {best: n}` by its own scores: until then the widest two are assumed.
         members = groups[group] or sorted(encoders, key=lambda encoder: -widths[encoder])[:2]
         largest = max(largest, HEAD_WEIGHTS * sum(widths[member] for member in members))
         head = name.removeprefix(f"{group}+")
-        seeds = {derive_seed(seed, *place, *members, head) for place in places}
-        n_done += len(seeds & finished.get(recipes.get(head, ""), set())) if groups[group] else 0
+        if groups[group]:
+            n_done += sum((recipes.get(head), fold_seed(seed, place, *members, head)) in finished for place in places)
     if settings.unfreeze:
         sizes = [encoder.source.call("n_parameters", max_length=encoder.max_length) for encoder in encoders.values()]
         largest += 2 * max(size or 0 for size in sizes)
@@ -123,14 +123,10 @@ def _need(name: str, n_units: int, n_done: int, weights: int | None, settings: "
     return Need(name, n_units, n_done, model, checkpoints, memory)
 
 
-def finished_seeds(step: str) -> dict[str, set[int]]:
-    """Return the seeds of the finished units of a step in the unit store, by their recipe."""
-    seeds: dict[str, set[int]] = {}
-    for result in STORE.glob("*/result"):
-        about = StoredUnit(result.parent, "finished").about
-        if about.get("step") == step:
-            seeds.setdefault(about["recipe"], set()).add(about["seed"])
-    return seeds
+def finished_units(step: str) -> set[tuple[str, int]]:
+    """Return recipe and seed of the finished units of a step in the unit store."""
+    notes = [read_unit_note(result.parent) for result in STORE.glob("*/result")]
+    return {(note["recipe"], note["seed"]) for note in notes if note.get("step") == step}
 
 
 def worker_count(run: "Run") -> int:
