@@ -68,6 +68,7 @@ def note_opened_files() -> None:
     if not is_on():
         return
     _log().parent.mkdir(parents=True, exist_ok=True)
+    # Workers append to the same file; one write of a line stays whole.
     log = os.open(_log(), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     root = f"{Path.cwd()}{os.sep}"
 
@@ -98,12 +99,10 @@ def _note_keys(value: Any, key: str) -> None:
     if isinstance(value, Section):
         _key_of[id(value)] = key
         value = {name: vars(value)[name] for name in type(value).model_fields}
-    if isinstance(value, dict):
-        for name, item in value.items():
-            _note_keys(item, f"{key}.{name}".lstrip("."))
-    elif isinstance(value, list):
-        for item in value:
-            _note_keys(item, key)
+    for name, item in value.items() if isinstance(value, dict) else ():
+        _note_keys(item, f"{key}.{name}".lstrip("."))
+    for item in value if isinstance(value, list) else ():
+        _note_keys(item, key)
 
 
 def _read(section: Section, name: str) -> Any:
