@@ -14,7 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,16 +36,14 @@ from pipeline.errors.exceptions import (
     as_pipeline_error,
 )
 from pipeline.number_formats import duration, percent, size_text
+from pipeline.params.encoders import Encoder
+from pipeline.params.root import Params
+from pipeline.params.run import Run
 from pipeline.reproducibility import derive_seed, fixed_numerics
 from pipeline.training.fold_trainer import Trainee
 from pipeline.training.loop import train
 from pipeline.training_contracts import Objective
 from pipeline.units.devices import gpu_count, worker_count
-
-if TYPE_CHECKING:
-    from pipeline.params.encoders import Encoder
-    from pipeline.params.root import Params
-    from pipeline.params.run import Run
 
 FORWARD_SHARE = 1 / 3  # of a step's time: the backward pass takes about twice the forward one
 HEAD = (
@@ -112,7 +110,7 @@ class StopAfter:
         return (self.times[-1] - self.times[0]) / max(1, len(self.times) - 1)
 
 
-def dry_run(params: "Params", *, n_steps: int) -> Iterator[str]:
+def dry_run(params: Params, *, n_steps: int) -> Iterator[str]:
     """Yield, as lines of a table, what a few steps of every encoder take, and what that means for all of fine-tuning.
 
     The rows are those of the stages prepare and split where these have run, else those of the raw files. Timed are `n_steps`
@@ -142,7 +140,7 @@ def dry_run(params: "Params", *, n_steps: int) -> Iterator[str]:
 
 
 def measure(
-    *, job: FoldJob, settings: "Encoder", n_outputs: int, run: "Run", n_steps: int, more: dict[str, pd.DataFrame]
+    *, job: FoldJob, settings: Encoder, n_outputs: int, run: Run, n_steps: int, more: dict[str, pd.DataFrame]
 ) -> Measured:
     """Train an encoder for two steps of its longest rows and then for `n_steps` as they come, and return what that took.
 
@@ -175,7 +173,7 @@ def measure(
     )
 
 
-def _try_longest(trainee: Trainee, settings: "Encoder", run: "Run") -> int:
+def _try_longest(trainee: Trainee, settings: Encoder, run: Run) -> int:
     """Train on the longest rows and return the tokens per micro-batch that fitted into memory."""
     lengths = trainee.objective.lengths
     longest = np.argsort(-lengths, kind="stable")[: settings.batch_size]
@@ -192,7 +190,7 @@ def _try_longest(trainee: Trainee, settings: "Encoder", run: "Run") -> int:
         ) from error
 
 
-def _train(trainee: Trainee, objective: Objective, settings: "Encoder", run: "Run", monitor: StopAfter | None) -> int:
+def _train(trainee: Trainee, objective: Objective, settings: Encoder, run: Run, monitor: StopAfter | None) -> int:
     """Train without checkpoints and return the tokens per micro-batch that fitted into memory."""
     groups = [dict(group) for group in trainee.parameter_groups]  # the loop changes their rates
     options: dict[str, Any] = {"settings": settings, "seed": derive_seed(trainee.seed, "training"), "monitor": monitor}
@@ -200,7 +198,7 @@ def _train(trainee: Trainee, objective: Objective, settings: "Encoder", run: "Ru
 
 
 def _try(
-    name: str, job: FoldJob, settings: "Encoder", params: "Params", *, copies: Copies | None, **options: int
+    name: str, job: FoldJob, settings: Encoder, params: Params, *, copies: Copies | None, **options: int
 ) -> Measured:
     """Measure an encoder in a process of its own; its errors name the encoder."""
     if copies is None and components.constant("objectives", settings.objective.name, "READS") == "unlabelled":
@@ -223,7 +221,7 @@ def _try(
         raise as_pipeline_error(error).within(f"encoders.{name}") from error
 
 
-def _inputs(params: "Params") -> tuple[Table, Folds, Copies | None]:
+def _inputs(params: Params) -> tuple[Table, Folds, Copies | None]:
     """Return table, folds and copies of the stages, or where they have not run yet the raw rows in folds by position."""
     if TABLE.exists() and FOLDS.exists():
         folds = read_folds()

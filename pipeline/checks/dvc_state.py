@@ -3,12 +3,12 @@
 DVC takes a cached object, and a file whose size and time have not changed, for what they were; here both are read again.
 """
 
-import fcntl
 import hashlib
 import json
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from dvc.rwlock import RWLOCK_FILE, RWLOCK_LOCK, SCHEMA
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from dvc.utils import strictyaml
 from voluptuous import Invalid
+
+from pipeline.units.locks import try_flock
 
 LOCK_FILE = Path("dvc.lock")
 OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")
@@ -46,13 +48,9 @@ def lock_file_problem() -> str | None:
 
 def busy(repo: Repo) -> int | None:
     """Return the process of a DVC that is at work here, 0 if it cannot be told which."""
-    try:
-        with (Path(repo.tmp_dir) / "lock").open("r+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        pass
-    except BlockingIOError:
-        return 0
+    with suppress(FileNotFoundError), (Path(repo.tmp_dir) / "lock").open("r+") as file:
+        if not try_flock(file):
+            return 0
     try:
         return next((pid for pid in _holders(repo) if psutil.pid_exists(pid)), None)
     except LockError:
@@ -121,16 +119,16 @@ class Md5:
     """Reads files' md5; what is linked under several names is read once."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, int], str] = {}
+        self._digests: dict[tuple[int, int], str] = {}
 
     def __call__(self, path: Path) -> str:
         """Return the md5 of a file as 32 hex digits."""
         status = path.stat()
         inode = (status.st_dev, status.st_ino)
-        if inode not in self._known:
+        if inode not in self._digests:
             with path.open("rb") as file:
-                self._known[inode] = hashlib.file_digest(file, "md5").hexdigest()
-        return self._known[inode]
+                self._digests[inode] = hashlib.file_digest(file, "md5").hexdigest()
+        return self._digests[inode]
 
 
 def _holders(repo: Repo) -> Iterator[int]:

@@ -3,16 +3,14 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.artifacts.histories import HISTORY, read_history
 from pipeline.artifacts.paths import OUT
 from pipeline.params.yaml_source import plain, read_yaml
 from pipeline.units.requests import PARAMS, Request
 from pipeline.units.stage import Stage
-
-if TYPE_CHECKING:
-    from pipeline.units.store import StoredUnit
+from pipeline.units.store import StoredUnit
 
 # What decides which units a stage needs; for stages that are not named here it is everything.
 SECTIONS = {
@@ -68,7 +66,7 @@ def _has_fold(params: Mapping[str, Any], stage: Stage) -> bool:
     return within and stage.task in (params.get("tasks") or {})
 
 
-def find_needs(files: Mapping[Path, dict[str, Any]], requests: list[Request], units: "list[StoredUnit]") -> Needs:
+def find_needs(files: Mapping[Path, dict[str, Any]], requests: list[Request], units: list[StoredUnit]) -> Needs:
     """Return which units the files need.
 
     A file needs what the last `dvc repro` of a stage, and every run by hand, asked for under the settings that the stage

@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psutil
 from tabulate import tabulate
@@ -15,13 +14,11 @@ from pipeline.artifacts.paths import AUDIT, encoder_recipe_path, stage_recipe_pa
 from pipeline.checks.unit_needs import Need, encoder_need, state_width, stitch_need, worker_count
 from pipeline.errors.exceptions import MachineError
 from pipeline.number_formats import size_text
+from pipeline.params.encoders import Encoder
+from pipeline.params.root import Params
+from pipeline.params.run import Run
 from pipeline.recipes.encoder_recipes import settings_of
 from pipeline.units.store import STORE
-
-if TYPE_CHECKING:
-    from pipeline.params.encoders import Encoder
-    from pipeline.params.root import Params
-    from pipeline.params.run import Run
 
 MARGIN = 1.2  # free disk over what is needed
 STATE_BYTES_PER_VALUE = 2
@@ -31,7 +28,7 @@ QUANTILES = (("50", "half"), ("90", "10 %"), ("99", "1 %"))
 log = logging.getLogger(__name__)
 
 
-def preflight(params: "Params") -> Iterator[str]:
+def preflight(params: Params) -> Iterator[str]:
     """Yield, as lines, what the run still has to compute, the disk and memory for that, and texts that will be cut off.
 
     Raises:
@@ -63,7 +60,7 @@ def check_stage(need: Need) -> None:
         log.info("%s", check_disk([need]))
 
 
-def _train_recipe(name: str, encoder: "Encoder") -> str | None:
+def _train_recipe(name: str, encoder: Encoder) -> str | None:
     """Return the digest under which the unit store has an encoder's finished models; None where there can be none."""
     path = encoder_recipe_path(name)
     recipe = read_json(path) if path.exists() else {}
@@ -96,7 +93,7 @@ def free_bytes() -> int:
     return shutil.disk_usage(STORE if STORE.is_dir() else Path()).free
 
 
-def written_bytes(params: "Params") -> int:
+def written_bytes(params: Params) -> int:
     """Return about how many bytes tables and predictions take, each row of them as much as its text, which is plenty."""
     tables, predictions = 0, 0
     for task in params.tasks.values():
@@ -111,7 +108,7 @@ def _text_bytes(file: str | None) -> int:
     return 0 if file is None else Path(file).stat().st_size * growth
 
 
-def check_memory(needs: Sequence[Need], *, run: "Run") -> Iterator[str]:
+def check_memory(needs: Sequence[Need], *, run: Run) -> Iterator[str]:
     """Yield a line about the memory of the largest workers side by side, and a warning where there is less of it."""
     n_workers, available = worker_count(run), psutil.virtual_memory().available
     largest = max((need.memory or 0 for need in needs if need.n_open), default=0)
@@ -120,7 +117,7 @@ def check_memory(needs: Sequence[Need], *, run: "Run") -> Iterator[str]:
         yield "memory: WARNING, that is too little. Lower run.n_workers, or free memory; --dry-steps tries the longest texts."
 
 
-def check_states(params: "Params") -> Iterator[str]:
+def check_states(params: Params) -> Iterator[str]:
     """Yield a warning where the states of a fold's frozen encoders will not fit on the disk."""
     settings = params.stitch
     if settings.features == "online" or settings.unfreeze or not settings.models(list(params.encoders)):
@@ -135,7 +132,7 @@ def check_states(params: "Params") -> Iterator[str]:
         )
 
 
-def check_lengths(encoders: "Mapping[str, Encoder]") -> Iterator[str]:
+def check_lengths(encoders: Mapping[str, Encoder]) -> Iterator[str]:
     """Yield a warning for each encoder that cuts off a hundredth of a task's texts or more, once prepare has measured them.
 
     A token is a word or a part of one, so at least so many are cut off.

@@ -6,19 +6,16 @@ Estimates from params.yaml, the headers of checkpoints and the unit store; nothi
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from pipeline.artifacts.table import Folds
 from pipeline.data.fold_jobs import fold_seed
+from pipeline.params.encoders import Encoder, Training
+from pipeline.params.fields import Component
+from pipeline.params.run import Run
+from pipeline.params.stitch import Stitch
 from pipeline.units import devices
 from pipeline.units.notes import read_unit_note
 from pipeline.units.store import STORE
-
-if TYPE_CHECKING:
-    from pipeline.artifacts.table import Folds
-    from pipeline.params.encoders import Encoder, Training
-    from pipeline.params.fields import Component
-    from pipeline.params.run import Run
-    from pipeline.params.stitch import Stitch
 
 BYTES_PER_WEIGHT = 4
 OPTIMIZER_STATES = 2  # values that AdamW keeps of each weight
@@ -61,7 +58,7 @@ class Need:
 
 
 def encoder_need(
-    name: str, settings: "Encoder", places: Sequence[Place], *, run: "Run", seed: int, recipe: str | None
+    name: str, settings: Encoder, places: Sequence[Place], *, run: Run, seed: int, recipe: str | None
 ) -> Need:
     """Return what the fold models of an encoder need.
 
@@ -81,11 +78,11 @@ def encoder_need(
 
 
 def stitch_need(
-    settings: "Stitch",
-    encoders: "Mapping[str, Encoder]",
+    settings: Stitch,
+    encoders: Mapping[str, Encoder],
     places: Sequence[Place],
     *,
-    run: "Run",
+    run: Run,
     seed: int,
     recipes: Mapping[str, str],
 ) -> Need:
@@ -107,12 +104,12 @@ def stitch_need(
     return _need("stitched", len(models) * len(places), n_done, largest, settings, run)
 
 
-def state_width(source: "Component") -> int:
+def state_width(source: Component) -> int:
     """Return the width of an encoder's states; a large one where nothing on this machine says so."""
     return source.call("state_width") or UNKNOWN_WIDTH
 
 
-def _need(name: str, n_units: int, n_done: int, weights: int | None, settings: "Training", run: "Run") -> Need:
+def _need(name: str, n_units: int, n_done: int, weights: int | None, settings: Training, run: Run) -> Need:
     if weights is None:
         return Need(name, n_units, n_done, None, None, None)
     model = BYTES_PER_WEIGHT * weights
@@ -129,13 +126,13 @@ def finished_units(step: str) -> set[tuple[str, int]]:
     return {(note["recipe"], note["seed"]) for note in notes if note.get("step") == step}
 
 
-def worker_count(run: "Run") -> int:
+def worker_count(run: Run) -> int:
     """Return how many units run at once, as `devices` counts them but without torch."""
     n_gpus = 0 if run.device == "cpu" else len(list(Path("/dev").glob("nvidia[0-9]*")))
     return devices.worker_count(run, n_gpus=n_gpus)
 
 
-def places_of(folds: "Folds") -> list[Place]:
+def places_of(folds: Folds) -> list[Place]:
     """Return task, repeat and fold of all models of a fold manifest."""
     rows = folds.rows.loc[folds.rows["fold"] >= 0, ["task", "repeat", "fold"]].drop_duplicates()
     return [(str(task), int(repeat), int(fold)) for task, repeat, fold in rows.itertuples(index=False)]

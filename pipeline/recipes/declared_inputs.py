@@ -12,14 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.artifacts.paths import ABLATIONS, LAST_ERROR
 from pipeline.errors.exceptions import ParamsError
 from pipeline.params.fields import Section
-
-if TYPE_CHECKING:
-    from pipeline.params.root import Params
+from pipeline.params.root import Params
 
 FOLDER = Path(".stitchfold/audit")
 # What has a say in no result, or has it through DVC itself. Ablations may be absent: DVC cannot depend on them.
@@ -35,7 +33,7 @@ HOST = "//"
 BY_RECIPE = {"finetune": re.compile(r"tasks\.(\*|[^.]+\.metric\b.*)")}
 _keys: set[str] = set()
 _key_of: dict[int, str] = {}  # the key of each section, by its identity
-_watched: "list[Params]" = []  # as long as they live, no other section has the identity of one of theirs
+_watched: list[Params] = []  # as long as they live, no other section has the identity of one of theirs
 
 
 @contextmanager
@@ -85,7 +83,7 @@ def note_opened_files() -> None:
     sys.addaudithook(note)
 
 
-def watched(params: "Params") -> "Params":
+def watched(params: Params) -> Params:
     """Return the params; if inputs are audited, note from now on which of their keys are read."""
     if is_on():
         _watched.append(params)

@@ -3,20 +3,17 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import joblib
 
 from pipeline import components
 from pipeline.errors.exceptions import MachineError
+from pipeline.params.run import Run
 from pipeline.units.locks import try_flock
 from pipeline.units.store import STORE
 
-if TYPE_CHECKING:
-    from pipeline.params.run import Run
 
-
-def worker_count(run: "Run", *, n_gpus: int | None = None) -> int:
+def worker_count(run: Run, *, n_gpus: int | None = None) -> int:
     """Return how many units run at once: one per GPU, or one per `threads_per_worker` cores.
 
     Args:

@@ -4,13 +4,11 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.errors.exceptions import MachineError
 from pipeline.units.notes import UNIT, read_unit_note
-
-if TYPE_CHECKING:
-    from pipeline.units.unit import Unit
+from pipeline.units.unit import Unit
 
 LONGEST_SHOWN = 30
 # Digests say nothing to people where what they stand for is described too.
@@ -18,7 +16,7 @@ DIGESTS = {"recipe", "model", "code"}
 log = logging.getLogger(__name__)
 
 
-def explain(units: "Sequence[Unit]", *, store: Path, strict: bool = False) -> None:
+def explain(units: Sequence[Unit], *, store: Path, strict: bool = False) -> None:
     """Log for units that are to be computed what is new about them; `strict` refuses those that differ by machine alone.
 
     Raises:

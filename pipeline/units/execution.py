@@ -11,12 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.artifacts.files import publish_folder, write_atomically
 from pipeline.errors.exceptions import InterruptedRun, MachineError, PipelineError, as_pipeline_error
 from pipeline.errors.failpoints import failpoint
 from pipeline.errors.redacting import start_logging
+from pipeline.params.run import Run
 from pipeline.recipes.declared_inputs import note_opened_files
 from pipeline.reproducibility import fixed_numerics
 from pipeline.units.backend import WorkerDied
@@ -32,9 +33,6 @@ from pipeline.units.stage import LastRun, Stage
 from pipeline.units.stop_signals import stop_on_signals, stop_requested
 from pipeline.units.store import STORE
 from pipeline.units.unit import Unit
-
-if TYPE_CHECKING:
-    from pipeline.params.run import Run
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +70,7 @@ Arguments = dict[str, Any]
 Job = tuple[Unit, Work, Arguments | Callable[[], Arguments]]
 
 
-def run_units(jobs: Sequence[Job], *, run: "Run", stage: Stage) -> None:
+def run_units(jobs: Sequence[Job], *, run: Run, stage: Stage) -> None:
     """Finish all units: those in the store are left alone, the others computed, several at once.
 
     Args:
@@ -104,7 +102,7 @@ def run_units(jobs: Sequence[Job], *, run: "Run", stage: Stage) -> None:
     LastRun(stage, computed=len(open_jobs), reused=n_reused, seconds=time.monotonic() - started).write()
 
 
-def _attempt(jobs: Sequence[Job], run: "Run", watch: HangWatch) -> list[PipelineError]:
+def _attempt(jobs: Sequence[Job], run: Run, watch: HangWatch) -> list[PipelineError]:
     """Run units until all are finished or failed; those that a dead worker took down are tried again, each alone."""
     call_all = run.backend.build(n_workers=worker_count(run))
     n_deaths: Counter[str] = Counter()
@@ -159,7 +157,7 @@ def _note_failure(unit: Unit, error: PipelineError) -> None:
 
 
 def _run_unit(
-    unit: Unit, work: Work, arguments: Arguments, run: "Run", stage_pid: int
+    unit: Unit, work: Work, arguments: Arguments, run: Run, stage_pid: int
 ) -> tuple[str, PipelineError | None]:
     """Compute a unit in this process and publish its result; return its key and its error, so that it ends no other."""
     note_opened_files()

@@ -5,16 +5,13 @@ import os
 import signal
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from pipeline.artifacts.paths import LAST_ERROR
 from pipeline.errors.error_block import show
 from pipeline.errors.exceptions import MachineError
 from pipeline.units.locks import holder
 from pipeline.units.notes import PROGRESS, read_progress
-
-if TYPE_CHECKING:
-    from pipeline.units.unit import Unit
+from pipeline.units.unit import Unit
 
 MANY_STEPS = 50  # a silence as long as so many steps is not one slow step
 log = logging.getLogger(__name__)
@@ -26,7 +23,7 @@ class HangWatch:
     Units that have noted no step, or their last one, are left alone: nobody knows how long the rest may take.
     """
 
-    def __init__(self, units: "list[Unit]", *, hang_seconds: float | None) -> None:
+    def __init__(self, units: list[Unit], *, hang_seconds: float | None) -> None:
         self.units, self.hang_seconds = units, hang_seconds
         self.beats: dict[str, tuple[tuple[int, int], float]] = {}
         self.ended: set[str] = set()
@@ -37,7 +34,7 @@ class HangWatch:
             if (pid := self.hanging(unit)) is not None:
                 self._end(unit, pid)
 
-    def hanging(self, unit: "Unit") -> int | None:
+    def hanging(self, unit: Unit) -> int | None:
         """Return the process of a unit that hangs, else None."""
         pid, progress = holder(unit.folder), read_progress(unit.folder)
         try:
@@ -55,7 +52,7 @@ class HangWatch:
         silent = time.monotonic() - since
         return pid if silent > max(self.hang_seconds or 0.0, MANY_STEPS * pace) else None
 
-    def _end(self, unit: "Unit", pid: int) -> None:
+    def _end(self, unit: Unit, pid: int) -> None:
         """Kill the process: what hangs writes no checkpoint any more."""
         error = MachineError(
             f"{unit.name}: took no step for {self.hang_seconds:.0f} s and was ended. Look at the device; "

@@ -5,15 +5,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast
+from typing import Any, cast
 
 from tqdm import tqdm
 
 from pipeline.number_formats import duration
 from pipeline.units.notes import Progress, read_progress
-
-if TYPE_CHECKING:
-    from pipeline.units.unit import Unit
+from pipeline.units.unit import Unit
 
 LINE_SECONDS = 30.0
 POLL_SECONDS = 1.0
@@ -40,7 +38,7 @@ def polling(look: Callable[[], None]) -> Iterator[None]:
 
 
 @contextmanager
-def shown_progress(units: "list[Unit]", *, stage: str) -> Iterator[None]:
+def shown_progress(units: list[Unit], *, stage: str) -> Iterator[None]:
     """Show, while the block runs, the progress that workers note in the folders of their units."""
     hidden = None if units else True  # None: unless stderr is a terminal
     with tqdm(total=float(len(units)), desc=stage, bar_format=BAR, disable=hidden) as bar:
@@ -51,7 +49,7 @@ def shown_progress(units: "list[Unit]", *, stage: str) -> Iterator[None]:
 class Watcher:
     """Shows the progress that workers note in the folders of their units."""
 
-    def __init__(self, units: "list[Unit]", *, stage: str, bar: "tqdm[None]") -> None:
+    def __init__(self, units: list[Unit], *, stage: str, bar: "tqdm[Any]") -> None:
         self.units, self.stage, self.bar = units, stage, bar
         self.started = self.shown = time.monotonic()
         self.first: dict[str, tuple[float, float]] = {}
