@@ -17,7 +17,7 @@ from pipeline.number_formats import size_text
 from pipeline.params.encoders import Encoder
 from pipeline.params.root import Params
 from pipeline.params.run import Run
-from pipeline.recipes.encoder_recipes import settings_of
+from pipeline.recipes.stage_recipes import settings_of
 from pipeline.units.store import STORE
 
 MARGIN = 1.2  # free disk over what is needed

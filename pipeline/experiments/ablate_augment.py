@@ -17,8 +17,7 @@ from pipeline.base_models.finetuning import finetune
 from pipeline.errors.exceptions import ParamsError, expected
 from pipeline.experiments.paired_table import scored_ids, write_tables
 from pipeline.params.fields import Component
-from pipeline.recipes.encoder_recipes import encoder_recipe
-from pipeline.recipes.stage_recipes import stage_recipe
+from pipeline.recipes.stage_recipes import encoder_recipe, stage_recipe
 
 if TYPE_CHECKING:
     from pipeline.params.augment import Step

@@ -14,8 +14,7 @@ from pipeline.artifacts.table import Folds, Table
 from pipeline.base_models.finetuning import finetune
 from pipeline.errors.exceptions import ParamsError, expected
 from pipeline.experiments.paired_table import scored_ids, write_tables
-from pipeline.recipes.encoder_recipes import encoder_recipe
-from pipeline.recipes.stage_recipes import stage_recipe
+from pipeline.recipes.stage_recipes import encoder_recipe, stage_recipe
 from pipeline.stitch.stitching import stitch
 
 if TYPE_CHECKING:

@@ -173,8 +173,7 @@ def _is_among(key: str, declared: list[str]) -> bool:
 
 def _files_of_recipe(stage: str) -> set[str]:
     """Return the files for whose content the stage's recipe stands: those that are read to make it."""
-    from pipeline.recipes.encoder_recipes import encoder_recipe
-    from pipeline.recipes.stage_recipes import stage_recipe
+    from pipeline.recipes.stage_recipes import encoder_recipe, stage_recipe
 
     _log().write_bytes(b"")
     name, _, encoder = stage.partition("@")

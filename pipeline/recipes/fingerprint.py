@@ -85,9 +85,8 @@ def _resolve(module_name: str, name: str) -> list[Definition | str]:
         return [(module_name, name)]
     if name in module.imports:
         return _meaning(module.imports[name], within=module_name)
-    return [
-        (module_name, other) for other in module.definitions
-    ]  # bound by a statement, or by nothing that can be seen
+    # A statement binds it, or nothing that can be seen: then it may be made of anything in the module.
+    return [(module_name, other) for other in module.definitions]
 
 
 def _meaning(target: Definition | str, *, within: str) -> list[Definition | str]:
