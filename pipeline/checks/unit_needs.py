@@ -73,7 +73,7 @@ def encoder_need(
     if weights is not None:
         weights += HEAD_WEIGHTS * state_width(settings.source)
     finished = finished_units("finetune")
-    n_done = sum((recipe, fold_seed(seed, place)) in finished for place in places)
+    n_done = sum((recipe, fold_seed(seed, fold)) in finished for fold in places)
     return _need(name, len(places), n_done, weights, settings, run)
 
 
@@ -97,7 +97,7 @@ def stitch_need(
         largest = max(largest, HEAD_WEIGHTS * sum(widths[member] for member in members))
         head = name.removeprefix(f"{group}+")
         if groups[group]:
-            n_done += sum((recipes.get(head), fold_seed(seed, place, *members, head)) in finished for place in places)
+            n_done += sum((recipes.get(head), fold_seed(seed, fold, *members, head)) in finished for fold in places)
     if settings.unfreeze:
         sizes = [encoder.source.call("n_parameters", max_length=encoder.max_length) for encoder in encoders.values()]
         largest += 2 * max(size or 0 for size in sizes)
