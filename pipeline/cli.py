@@ -76,10 +76,8 @@ def show() -> None:
         for task, task_scores in scores.items():
             typer.echo(f"\n{scores_text(task, task_scores)}")
         if len(scores) > 1:
-            low, high = metrics["low"], metrics["high"]
-            typer.echo(
-                f"\nmean over tasks: {metrics['estimate']:.4f}, expected on the test rows {low:.4f} to {high:.4f}"
-            )
+            expected = f"expected on the test rows {metrics['low']:.4f} to {metrics['high']:.4f}"
+            typer.echo(f"\nmean over tasks: {metrics['estimate']:.4f}, {expected}")
         submission = read_json(SUBMISSION)
         typer.echo(f"\nsubmission  {submission['path']} (predictions of {submission['model']})")
         typer.echo(f"report      {REPORT_PAGE}")
@@ -258,16 +256,12 @@ def clean(
 
     with exit_on_error():
         verdict = judge(params or [], translations=translations)
-        for line in verdict.lines():
-            typer.echo(line)
+        typer.echo("\n".join(verdict.lines()))
         total, free = disk_usage([spare.folder for spare in verdict.spare])
-        linked = (
-            f"; {size_text(total - free)} more are linked from out/ or DVC's cache (dvc gc -w)" if free < total else ""
-        )
+        linked = f"; {size_text(total - free)} more are linked from out/ or DVC's cache (dvc gc -w)" * (free < total)
         if not yes:
-            typer.echo(
-                f"{len(verdict.spare)} can go, which frees {size_text(free)}{linked}. Next: stitchfold clean --yes"
-            )
+            count = len(verdict.spare)
+            typer.echo(f"{count} can go, which frees {size_text(free)}{linked}. Next: stitchfold clean --yes")
             return
         freed, taken = remove(verdict)
         left = f"; left alone, as somebody writes them: {', '.join(spare.text for spare in taken)}" if taken else ""

@@ -41,19 +41,14 @@ def locate(model: str) -> tuple[str, str | None]:
         if not (folder / "config.json").is_file():
             raise ParamsError(f"model: {model} must hold config.json, got none. {REMEDY}", code="E204")
         if not any(folder.glob("*.safetensors")):
-            raise ParamsError(
-                f"model: {model} must hold model.safetensors, got none: other weights are never read. {REMEDY}",
-                code="E204",
-            )
+            message = "must hold model.safetensors, got none: other weights are never read."
+            raise ParamsError(f"model: {model} {message} {REMEDY}", code="E204")
         return model, None
-    hub = HUB.fullmatch(model)
-    if hub is not None:
+    if hub := HUB.fullmatch(model):
         return hub["name"], hub["commit"]
     if re.fullmatch(r"[\w.-]+/[\w.-]+(@.*)?", model, re.ASCII) and folder.parts[0] != "models":
-        name = model.partition("@")[0]
-        raise ParamsError(
-            f"model: a branch can move: must be {name}@<40-hex commit>, got {model}. Pin the commit.", code="E204"
-        )
+        commit = f"{model.partition('@')[0]}@<40-hex commit>"
+        raise ParamsError(f"model: a branch can move: must be {commit}, got {model}. Pin the commit.", code="E204")
     raise ParamsError(f"model: no such folder: {model}. {REMEDY}", code="E204")
 
 
@@ -83,11 +78,11 @@ def checkpoint_folder(
     from huggingface_hub import constants, try_to_load_from_cache
 
     try:
-        found = try_to_load_from_cache(str(hub_id), "config.json", revision=revision)
+        config = try_to_load_from_cache(str(hub_id), "config.json", revision=revision)
     except ValueError as error:
         raise ParamsError(f"source.hub_id: {error} Correct the name.", code="E204") from error
-    if isinstance(found, str):
-        return Path(found).parent
+    if isinstance(config, str):
+        return Path(config).parent
     if constants.HF_HUB_OFFLINE:
         raise ParamsError(
             f"source.hub_id: {hub_id} at {revision} is not on this machine, and HF_HUB_OFFLINE forbids to fetch it. "

@@ -51,8 +51,10 @@ def duration(seconds: float | None) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
 
 
-def size_text(n_bytes: int) -> str:
-    """Return a size for people."""
+def size_text(n_bytes: int | None) -> str:
+    """Return a size for people, a question mark where it is not known."""
+    if n_bytes is None:
+        return "?"
     if n_bytes >= 1e9:
         return f"{n_bytes / 1e9:.2f} GB"
     return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 1e6 else f"{n_bytes / 1e3:.1f} kB"

@@ -14,10 +14,9 @@ def main() -> None:
         table, folds = read_table(), read_folds()
         recipe = read_json(stage_recipe_path("baseline"))
         (OUT / "baseline").mkdir(parents=True, exist_ok=True)
+        common = {"recipe": recipe, "seed": params.seed, "run": params.run}
         for name, baseline in params.baselines.items():
-            predictions = run_baseline(
-                name, table, folds, baseline=baseline, recipe=recipe, seed=params.seed, run=params.run
-            )
+            predictions = run_baseline(name, table, folds, baseline=baseline, **common)
             for task, part in predictions.items():
                 write_predictions(part, predictions_path("baseline", name, task))
 

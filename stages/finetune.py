@@ -9,7 +9,7 @@ from pipeline.artifacts.table import read_folds, read_table
 from pipeline.checks.preflight import check_stage
 from pipeline.checks.unit_needs import encoder_need, places_of
 from pipeline.errors.exceptions import DataError, ParamsError
-from pipeline.recipes.encoder_recipes import settings_of
+from pipeline.recipes.stage_recipes import settings_of
 from pipeline.stage_run import stage_run
 
 

@@ -2,8 +2,7 @@
 
 from pipeline.artifacts.files import write_json
 from pipeline.artifacts.paths import encoder_recipe_path, stage_recipe_path
-from pipeline.recipes.encoder_recipes import encoder_recipe
-from pipeline.recipes.stage_recipes import stage_recipe
+from pipeline.recipes.stage_recipes import encoder_recipe, stage_recipe
 from pipeline.stage_run import stage_run
 
 STAGES = ("prepare", "split", "augment", "baseline", "stitch", "stack", "submit", "report")

@@ -35,7 +35,7 @@ class RowTest:
     """A test of the catalogue: its rows, where it stands as pytest names it, what it shows, and its marks."""
 
     rows: tuple[str, ...]
-    place: str
+    node_id: str
     behaviour: str
     marks: tuple[str, ...]
 
@@ -67,10 +67,10 @@ def collect() -> Iterator[RowTest]:
         }
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef) and rows_of(node.name):
-                marks = tuple(sorted({mark for one in node.decorator_list for mark in _marks(one)}))
+                marks = tuple(sorted({mark for decorator in node.decorator_list for mark in _marks(decorator)}))
                 behaviour = " ".join((ast.get_docstring(node) or "").split("\n\n")[0].split())
-                place = f"{path.relative_to(ROOT).as_posix()}::{owners.get(id(node), '')}{node.name}"
-                yield RowTest(rows_of(node.name), place, behaviour, marks)
+                node_id = f"{path.relative_to(ROOT).as_posix()}::{owners.get(id(node), '')}{node.name}"
+                yield RowTest(rows_of(node.name), node_id, behaviour, marks)
 
 
 def _marks(decorator: ast.expr) -> Iterator[str]:
@@ -80,13 +80,13 @@ def _marks(decorator: ast.expr) -> Iterator[str]:
 
 
 def outcomes(tests: list[RowTest]) -> dict[str, str]:
-    """Run the tests and return each one's outcome by its place: passed, failed, or skipped and why."""
+    """Run the tests and return each one's outcome by its node id: passed, failed, or skipped and why."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        ids = sorted({test.place for test in tests})
+        ids = sorted({test.node_id for test in tests})
         command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", f"--junitxml={report}"]
         subprocess.run([*command, "-m", "not real_data", *ids], cwd=ROOT, check=False)
-        found: dict[str, str] = {}
+        outcomes: dict[str, str] = {}
         for case in ElementTree.parse(report).iter("testcase"):
             *folders, module = re.split(r"\.(?![A-Z])", case.attrib["classname"])  # a class stays with its module
             file, dot, owner = module.partition(".")
@@ -94,12 +94,14 @@ def outcomes(tests: list[RowTest]) -> dict[str, str]:
             key = "/".join([*folders, f"{file}.py"]) + "::" + (f"{owner}::" if dot else "") + name
             problem = next((child for child in case if child.tag in ("failure", "error", "skipped")), None)
             if problem is None:
-                found.setdefault(key, "passed")
+                outcomes.setdefault(key, "passed")
             elif problem.tag == "skipped":
-                found[key] = found[key] if found.get(key) == "failed" else "skipped: " + problem.attrib["message"]
+                outcomes[key] = (
+                    outcomes[key] if outcomes.get(key) == "failed" else "skipped: " + problem.attrib["message"]
+                )
             else:
-                found[key] = "failed"
-    return found
+                outcomes[key] = "failed"
+    return outcomes
 
 
 def page(tests: list[RowTest], states: dict[str, str], date: str) -> str:
@@ -113,13 +115,13 @@ def page(tests: list[RowTest], states: dict[str, str], date: str) -> str:
     for letter, (title, last) in SECTIONS.items():
         lines += ["", f"## {title}", "", "| row | behaviour | test | state |", "|---|---|---|---|"]
         for row in (f"{letter}{number}" for number in range(1, last + 1)):
-            own = [test for test in tests if row in test.rows]
-            if not own:
+            of_row = [test for test in tests if row in test.rows]
+            if not of_row:
                 lines.append(f"| {row} | {WITHOUT_TEST.get(row, 'No test.')} | | none |")
-            for position, test in enumerate(own):
+            for position, test in enumerate(of_row):
                 marks = "".join(f", {mark}" for mark in test.marks)
-                state = states.get(test.place, "not run") + marks
-                file, *_, name = test.place.split("::")
+                state = states.get(test.node_id, "not run") + marks
+                file, *_, name = test.node_id.split("::")
                 link = f"[{name.removeprefix('test_')}](../{file})"
                 lines.append(f"| {row if position == 0 else ''} | {_cell(test.behaviour)} | {link} | {state} |")
     return "\n".join([*lines, ""])
@@ -135,7 +137,8 @@ def states_of(text: str, tests: list[RowTest]) -> tuple[dict[str, str], str]:
     for name, file, state in re.findall(r"\[([^\]]+)\]\(\.\./([^)]+)\) \| ([^|]*) \|", text):
         known[file, f"test_{name}"] = state.split(", ")[0]
     states = {
-        test.place: known.get((test.place.split("::")[0], test.place.split("::")[-1]), "not run") for test in tests
+        test.node_id: known.get((test.node_id.split("::")[0], test.node_id.split("::")[-1]), "not run")
+        for test in tests
     }
     date = re.search(r"states are those of (\S+)\. ", text)
     return states, date[1] if date else "never"

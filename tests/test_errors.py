@@ -16,7 +16,9 @@ from pipeline.stage_run import exit_on_error
 
 ROOT = Path(__file__).parent.parent
 CLASSES = {
-    name: one for name, one in vars(exceptions).items() if isinstance(one, type) and issubclass(one, PipelineError)
+    name: member
+    for name, member in vars(exceptions).items()
+    if isinstance(member, type) and issubclass(member, PipelineError)
 }
 HOLE = "‹›"  # what an f-string fills in
 
@@ -29,7 +31,12 @@ def raised() -> Iterator[tuple[str, str, str | None, str]]:
                 continue
             message = _template(node.args[0]) if node.args else None
             code = next(
-                (ast.literal_eval(one.value) for one in node.keywords if one.arg == "code" and _is_literal(one)), None
+                (
+                    ast.literal_eval(keyword.value)
+                    for keyword in node.keywords
+                    if keyword.arg == "code" and _is_literal(keyword)
+                ),
+                None,
             )
             if message is not None:
                 yield f"{path.relative_to(ROOT)}:{node.lineno}", node.func.id, code, message
@@ -53,14 +60,14 @@ ERRORS = list(raised())
 def test_every_error_says_where_what_and_what_to_do_under_a_code_that_fits() -> None:
     assert len(ERRORS) > 200
     wrong = []
-    for place, name, code, message in ERRORS:
+    for position, name, code, message in ERRORS:
         if code is not None and (code not in CODES or int(code[1]) != CLASSES[name].exit_code):
-            wrong.append(f"{place}: {code} is no code of {name}")
+            wrong.append(f"{position}: {code} is no code of {name}")
         # A unit's name is put before the others; what is put together elsewhere begins with where it is.
         if name != "InterruptedRun" and ": " not in message and not message.startswith(HOLE):
-            wrong.append(f"{place}: must begin with where, and a colon: {message}")
+            wrong.append(f"{position}: must begin with where, and a colon: {message}")
         if not message.endswith(HOLE) and not re.search(r"([.?…]|‹›) ([A-Z`\d]|‹›)", message):
-            wrong.append(f"{place}: must end with what to do: {message}")
+            wrong.append(f"{position}: must end with what to do: {message}")
     assert not wrong, "\n".join(wrong)
 
 
@@ -76,11 +83,11 @@ def test_an_error_is_one_block_and_the_same_in_json(tmp_path, monkeypatch, capsy
     with pytest.raises(SystemExit) as caught, exit_on_error():
         raise MachineError("a/b: cannot be written. Free space.", code="E401", kept="step 800")
     assert caught.value.code == 4
-    told = capsys.readouterr().err
-    assert [line.split()[0] for line in told.strip().splitlines()] == ["E401", "where", "what", "mend", "why", "kept"]
-    found = json.loads(LAST_ERROR.read_text(encoding="utf-8"))
-    assert found["problems"] == [{"where": "a/b", "what": "cannot be written.", "mend": "Free space."}]
-    assert (found["code"], found["stage"], found["exit_code"], found["kept"]) == (
+    text = capsys.readouterr().err
+    assert [line.split()[0] for line in text.strip().splitlines()] == ["E401", "where", "what", "mend", "why", "kept"]
+    record = json.loads(LAST_ERROR.read_text(encoding="utf-8"))
+    assert record["problems"] == [{"where": "a/b", "what": "cannot be written.", "mend": "Free space."}]
+    assert (record["code"], record["stage"], record["exit_code"], record["kept"]) == (
         "E401",
         "finetune@bert",
         4,
@@ -95,16 +102,16 @@ def test_all_problems_of_params_stand_in_one_block() -> None:
     error = ParamsError(
         "params.yaml:3 seed: input should be an integer, got 'x'.\nparams.yaml:9 folds: is missing. Add it."
     )
-    told = block(describe(error, stage="check"))
-    assert told.count("  where ") == 2 and told.count("  why ") == 1
+    text = block(describe(error, stage="check"))
+    assert text.count("  where ") == 2 and text.count("  why ") == 1
 
 
 def test_an_unexpected_error_has_the_block_and_its_traceback(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as caught, exit_on_error():
         {}["key"]
-    told = capsys.readouterr().err
-    assert caught.value.code == 1 and told.strip().startswith("E100") and "KeyError: 'key'" in told
+    text = capsys.readouterr().err
+    assert caught.value.code == 1 and text.strip().startswith("E100") and "KeyError: 'key'" in text
 
 
 def test_a_command_that_looks_does_not_wipe_out_the_last_error(tmp_path, monkeypatch) -> None:

@@ -14,5 +14,5 @@ def test_every_row_has_a_test_or_a_reason_and_every_test_a_behaviour() -> None:
     rows = {f"{letter}{number}" for letter, (_, last) in SECTIONS.items() for number in range(1, last + 1)}
     tested = {row for test in tests for row in test.rows}
     assert rows - tested == set(WITHOUT_TEST)
-    assert not [test.place for test in tests if not test.behaviour]
+    assert not [test.node_id for test in tests if not test.behaviour]
     assert not tested - rows

@@ -41,7 +41,7 @@ def unsafe(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             modules = [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
-            yield from (f"import {one}" for one in modules if str(one).split(".")[0] in FORBIDDEN_MODULES)
+            yield from (f"import {module}" for module in modules if str(module).split(".")[0] in FORBIDDEN_MODULES)
         elif isinstance(node, ast.Call):
             name = ast.unparse(node.func)
             if name in FORBIDDEN_CALLS or name.endswith(".to_pickle"):

@@ -83,7 +83,7 @@ AFTER_HASHING = {
 def test_P7_readers_that_open_files_unseen_stand_only_where_the_file_was_hashed() -> None:
     """Files that C++ or Rust opens, which no audit sees, are only those that Python hashed before."""
     assert {
-        place for path in sorted((ROOT / "pipeline").rglob("*.py")) for place in unseen_reads(path)
+        position for path in sorted((ROOT / "pipeline").rglob("*.py")) for position in unseen_reads(path)
     } == AFTER_HASHING
 
 

@@ -12,12 +12,11 @@ from pipeline.checks.needs import find_needs, part_of, read_files
 from pipeline.errors.exceptions import ParamsError
 from pipeline.model_sources import locate
 from pipeline.number_formats import size_text
-from pipeline.units.differences import differences
+from pipeline.units.differences import differences, shown_changes
 from pipeline.units.requests import PARAMS, Request, read_requests
 from pipeline.units.store import REMOVED, STORE, StoredUnit, disk_usage, if_free, set_aside_folders, stored_units
 
 COMPETITIONS = Path("competitions")
-N_SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -54,9 +53,7 @@ class Verdict:
 def judge(paths: list[Path], *, translations: bool = False) -> Verdict:
     """Return what of the store is needed by params.yaml, competitions/*/params.yaml and further params files.
 
-    Args:
-        paths: the further ones.
-        translations: whether translations are judged too; they are spare if no file names their model.
+    With `translations` those are judged too; they are spare if no file names their model.
 
     Raises:
         ParamsError: if a file cannot be read: nobody would know what it needs.
@@ -73,16 +70,12 @@ def judge(paths: list[Path], *, translations: bool = False) -> Verdict:
     begun = [unit for unit, _ in unsure if unit.state != "finished" and unit.key in noted]
     unfinished = [_describe(unit, files, requests) for unit in begun]
     for unit in (*needed, *(unit for unit, _ in unsure)):
-        spare += [
-            Spare(path, f"{unit.name}: damaged, set aside as {path.name}") for path in set_aside_folders(unit.folder)
-        ]
+        damaged = set_aside_folders(unit.folder)
+        spare += [Spare(path, f"{unit.name}: damaged, set aside as {path.name}") for path in damaged]
     if translations:
         named = set(_models(files))
-        spare += [
-            Spare(path, f"{path}: of a model that no params file names")
-            for path in sorted(FOLDER.glob("*"))
-            if path.name not in named
-        ]
+        unnamed = [path for path in sorted(FOLDER.glob("*")) if path.name not in named]
+        spare += [Spare(path, f"{path}: of a model that no params file names") for path in unnamed]
     return Verdict(list(files), needed, unsure, unfinished, spare)
 
 
@@ -125,8 +118,7 @@ def _describe(unit: StoredUnit, files: Mapping[Path, dict[str, Any]], requests: 
     changes = list(differences(part_of(request.params, stage), today))
     if not changes:
         return f"{head}other code, data or machine than the last run under {path}"
-    shown = "; ".join(changes[:N_SHOWN]) + ("; …" if len(changes) > N_SHOWN else "")
-    return f"{head}made under other params than today's {path}: {shown}"
+    return f"{head}made under other params than today's {path}: {shown_changes(changes, n_shown=4)}"
 
 
 def _units(units: list[StoredUnit]) -> str:

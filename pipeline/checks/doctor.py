@@ -89,39 +89,36 @@ def examine() -> Iterator[Finding]:
 
 def _locks(repo: Repo) -> Iterator[Finding]:
     """Yield what keeps DVC from starting."""
-    problem, path = dvc_state.lock_file_problem(), dvc_state.LOCK_FILE
-    if problem is not None:
+    path = dvc_state.LOCK_FILE
+    if problem := dvc_state.lock_file_problem():
         names = (path.with_name(f"{path.name}.bad-{number}") for number in count(1))
         target = next(name for name in names if not name.exists())
-        outlook = "; then run dvc repro, nothing will be retrained"
-        yield Finding(path, problem, Action.MOVE, outlook, target=target)
-    problem = dvc_state.rwlock_problem(repo)
-    if problem is not None:
+        yield Finding(path, problem, Action.MOVE, "; then run dvc repro, nothing will be retrained", target=target)
+    if problem := dvc_state.rwlock_problem(repo):
         yield Finding(dvc_state.rwlock_path(repo), problem, Action.REMOVE, "; DVC makes it anew")
 
 
 def _copies(repo: Repo) -> Iterator[Finding]:
     """Yield damaged objects of DVC's cache, and damaged files in `out/`, which often are the same files."""
     md5 = Md5()
+    outlook = "; dvc repro makes it again from the unit store"
     for checked in check_objects(repo, md5):
         if checked.problem:
-            outlook = "; dvc repro makes it again from the unit store"
             yield Finding(checked.path, checked.problem, Action.REMOVE, outlook)
+    outlook = "; dvc repro brings it back from DVC's cache or the unit store"
     outs = () if dvc_state.lock_file_problem() else check_outs(repo, md5)
     damaged: set[Path] = set()
     for checked in (*check_fold_models(), *check_artifacts(), *outs):
         is_new = damaged.isdisjoint((checked.path, checked.path.parent))
         if checked.problem and checked.remedy is Remedy.DOCTOR and is_new:
             damaged.add(checked.path)
-            outlook = "; dvc repro brings it back from DVC's cache or the unit store"
             yield Finding(checked.path, checked.problem, Action.REMOVE, outlook)
 
 
 def _unit(unit: StoredUnit) -> Iterator[Finding]:
     """Yield what is wrong in the folder of a unit."""
-    for pattern in LEFTOVERS:
-        for path in sorted(unit.folder.glob(pattern)):
-            yield _leftover(path, unit.folder)
+    for path in (path for pattern in LEFTOVERS for path in sorted(unit.folder.glob(pattern))):
+        yield _leftover(path, unit.folder)
     for checked in check_unit(unit):
         if checked.problem:
             is_result = checked.path == unit.result

@@ -14,7 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,6 @@ from pipeline.artifacts.copies import COPIES, Copies, read_copies
 from pipeline.artifacts.paths import FOLDS, TABLE
 from pipeline.artifacts.table import Folds, Table, read_folds, read_table
 from pipeline.base_models.fold_training import build_trainee
-from pipeline.checks.preflight import size
 from pipeline.data.fold_jobs import FoldJob, augmented_rows, fold_jobs
 from pipeline.data.preparing import prepare
 from pipeline.errors.exceptions import (
@@ -36,17 +35,15 @@ from pipeline.errors.exceptions import (
     PipelineError,
     as_pipeline_error,
 )
-from pipeline.number_formats import duration, percent
+from pipeline.number_formats import duration, percent, size_text
+from pipeline.params.encoders import Encoder
+from pipeline.params.root import Params
+from pipeline.params.run import Run
 from pipeline.reproducibility import derive_seed, fixed_numerics
 from pipeline.training.fold_trainer import Trainee
 from pipeline.training.loop import train
 from pipeline.training_contracts import Objective
 from pipeline.units.devices import gpu_count, worker_count
-
-if TYPE_CHECKING:
-    from pipeline.params.encoders import Encoder
-    from pipeline.params.root import Params
-    from pipeline.params.run import Run
 
 FORWARD_SHARE = 1 / 3  # of a step's time: the backward pass takes about twice the forward one
 HEAD = (
@@ -77,36 +74,18 @@ class Measured:
         """Return the line of the table."""
         return (
             f"{name:<20}{self.tokens_per_step:>12,.0f}{self.epochs * self.steps_per_epoch:>12,}"
-            f"{self.seconds_per_step:>10.3f}{duration(per_fold):>14}{duration(in_all):>14}{size(self.peak_bytes):>13}"
+            f"{self.seconds_per_step:>10.3f}{duration(per_fold):>14}{duration(in_all):>14}{size_text(self.peak_bytes):>13}"
             f"{percent(self.truncated_ratio):>9}"
         )
 
 
-@dataclass(frozen=True)
 class Only:
     """An objective over some of its rows."""
 
-    objective: Objective
-    rows: np.ndarray
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """Tokens of each row (N,)."""
-        return self.objective.lengths[self.rows]
-
-    def batch(self, rows: np.ndarray, step: int) -> dict[str, torch.Tensor]:
-        """Return the objective's batch."""
-        return self.objective.batch(self.rows[rows], step)
-
-    def weights(self, batch: dict[str, torch.Tensor]) -> dict[str, float]:
-        """Return the objective's weights."""
-        return self.objective.weights(batch)
-
-    def loss_sums(
-        self, model: torch.nn.Module, batch: dict[str, torch.Tensor], progress: float
-    ) -> dict[str, torch.Tensor]:
-        """Return the objective's losses."""
-        return self.objective.loss_sums(model, batch, progress)
+    def __init__(self, objective: Objective, chosen: np.ndarray) -> None:
+        self.lengths = objective.lengths[chosen]
+        self.batch = lambda rows, step: objective.batch(chosen[rows], step)
+        self.weights, self.loss_sums = objective.weights, objective.loss_sums
 
 
 class StopAfter:
@@ -131,14 +110,11 @@ class StopAfter:
         return (self.times[-1] - self.times[0]) / max(1, len(self.times) - 1)
 
 
-def dry_run(params: "Params", *, n_steps: int) -> Iterator[str]:
+def dry_run(params: Params, *, n_steps: int) -> Iterator[str]:
     """Yield, as lines of a table, what a few steps of every encoder take, and what that means for all of fine-tuning.
 
-    The rows are those of the stages prepare and split where these have run, else those of the raw files.
-
-    Args:
-        params: what to try.
-        n_steps: steps to time, after two of the longest rows.
+    The rows are those of the stages prepare and split where these have run, else those of the raw files. Timed are `n_steps`
+    after two of the longest rows.
 
     Raises:
         PipelineError: if an encoder cannot be built, its longest rows do not fit into memory, or its loss is not finite.
@@ -148,10 +124,10 @@ def dry_run(params: "Params", *, n_steps: int) -> Iterator[str]:
     yield HEAD
     total = 0.0
     for name, settings in params.encoders.items():
-        for job in _first_jobs(table, folds, copies if settings.augment else None, seed=params.seed):
-            measured = _try(
-                name, job, settings, params, n_outputs=len(table.labels[job.task]), n_steps=n_steps, copies=copies
-            )
+        jobs = fold_jobs(table, folds, copies if settings.augment else None, seed=params.seed)
+        for job in [job for job in jobs if job.repeat == job.fold == 0]:
+            n_outputs = len(table.labels[job.task])
+            measured = _try(name, job, settings, params, n_outputs=n_outputs, n_steps=n_steps, copies=copies)
             per_fold = measured.fold_seconds(len(job.predicted) / len(job.fitted))
             in_all = per_fold * math.ceil(n_folds / n_workers)
             total += in_all
@@ -164,26 +140,19 @@ def dry_run(params: "Params", *, n_steps: int) -> Iterator[str]:
 
 
 def measure(
-    *, job: FoldJob, settings: "Encoder", n_outputs: int, run: "Run", n_steps: int, more: dict[str, pd.DataFrame]
+    *, job: FoldJob, settings: Encoder, n_outputs: int, run: Run, n_steps: int, more: dict[str, pd.DataFrame]
 ) -> Measured:
     """Train an encoder for two steps of its longest rows and then for `n_steps` as they come, and return what that took.
 
-    Args:
-        job: the fold whose rows it reads.
-        settings: of the encoder.
-        n_outputs: number of labels C.
-        run: device and threads.
-        n_steps: steps to time.
-        more: copies and unlabelled rows, as `train_fold` takes them.
+    `n_outputs` is the number of labels; `more` are copies and unlabelled rows, as `train_fold` takes them.
 
     Raises:
         ParamsError: if the longest row does not go through the model.
     """
     with fixed_numerics(run.threads_per_worker, on_gpu=gpu_count(run.device) > 0):
         started = time.monotonic()
-        trainee = build_trainee(
-            rows=job.fitted, n_outputs=n_outputs, settings=settings, scorer=None, seed=job.seed, **more
-        )
+        options: dict[str, Any] = {"n_outputs": n_outputs, "settings": settings, "scorer": None, "seed": job.seed}
+        trainee = build_trainee(rows=job.fitted, **{**options, **more})
         build_seconds = time.monotonic() - started
         budget = _try_longest(trainee, settings, run)
         fitting = settings.model_copy(update={"tokens_per_micro_batch": budget})
@@ -204,12 +173,11 @@ def measure(
     )
 
 
-def _try_longest(trainee: Trainee, settings: "Encoder", run: "Run") -> int:
+def _try_longest(trainee: Trainee, settings: Encoder, run: Run) -> int:
     """Train on the longest rows and return the tokens per micro-batch that fitted into memory."""
     lengths = trainee.objective.lengths
     longest = np.argsort(-lengths, kind="stable")[: settings.batch_size]
-    # Two steps: from the second one on the optimizer has its states.
-    twice = settings.model_copy(update={"epochs": 2})
+    twice = settings.model_copy(update={"epochs": 2})  # from the second step on the optimizer has its states
     try:
         return _train(trainee, Only(trainee.objective, longest), twice, run, None)
     except (IndexError, RuntimeError) as error:
@@ -222,24 +190,15 @@ def _try_longest(trainee: Trainee, settings: "Encoder", run: "Run") -> int:
         ) from error
 
 
-def _train(trainee: Trainee, objective: Objective, settings: "Encoder", run: "Run", monitor: StopAfter | None) -> int:
+def _train(trainee: Trainee, objective: Objective, settings: Encoder, run: Run, monitor: StopAfter | None) -> int:
     """Train without checkpoints and return the tokens per micro-batch that fitted into memory."""
     groups = [dict(group) for group in trainee.parameter_groups]  # the loop changes their rates
-    seed = derive_seed(trainee.seed, "training")
-    return train(
-        trainee.model, objective, groups, settings=settings, seed=seed, device=run.device, monitor=monitor
-    ).token_budget
+    options: dict[str, Any] = {"settings": settings, "seed": derive_seed(trainee.seed, "training"), "monitor": monitor}
+    return train(trainee.model, objective, groups, device=run.device, **options).token_budget
 
 
 def _try(
-    name: str,
-    job: FoldJob,
-    settings: "Encoder",
-    params: "Params",
-    *,
-    n_outputs: int,
-    n_steps: int,
-    copies: Copies | None,
+    name: str, job: FoldJob, settings: Encoder, params: Params, *, copies: Copies | None, **options: int
 ) -> Measured:
     """Measure an encoder in a process of its own; its errors name the encoder."""
     if copies is None and components.constant("objectives", settings.objective.name, "READS") == "unlabelled":
@@ -250,8 +209,8 @@ def _try(
     more = augmented_rows(job, settings, copies)
     try:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-            arguments: dict[str, Any] = {"n_outputs": n_outputs, "run": params.run, "n_steps": n_steps, "more": more}
-            return process.submit(measure, job=job, settings=settings, **arguments).result()
+            arguments: dict[str, Any] = {"job": job, "settings": settings, "run": params.run, "more": more, **options}
+            return process.submit(measure, **arguments).result()
     except BrokenProcessPool as error:
         raise MachineError(
             f"encoders.{name}: the process that tried its longest texts must live, but it was ended, most often for want of "
@@ -262,7 +221,7 @@ def _try(
         raise as_pipeline_error(error).within(f"encoders.{name}") from error
 
 
-def _inputs(params: "Params") -> tuple[Table, Folds, Copies | None]:
+def _inputs(params: Params) -> tuple[Table, Folds, Copies | None]:
     """Return table, folds and copies of the stages, or where they have not run yet the raw rows in folds by position."""
     if TABLE.exists() and FOLDS.exists():
         folds = read_folds()
@@ -272,14 +231,6 @@ def _inputs(params: "Params") -> tuple[Table, Folds, Copies | None]:
     numbers = np.arange(len(rows))
     rows = rows.assign(repeat=0, fold=numbers % params.folds.n_splits, cluster=numbers)
     return table, Folds(rows, ""), None
-
-
-def _first_jobs(table: Table, folds: Folds, copies: Copies | None, *, seed: int) -> list[FoldJob]:
-    """Return the first fold of each task."""
-    jobs: dict[str, FoldJob] = {}
-    for job in fold_jobs(table, folds, copies, seed=seed):
-        jobs.setdefault(job.task, job)
-    return list(jobs.values())
 
 
 def peak_bytes() -> int:

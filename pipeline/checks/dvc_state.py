@@ -3,12 +3,13 @@
 DVC takes a cached object, and a file whose size and time have not changed, for what they were; here both are read again.
 """
 
-import fcntl
 import hashlib
 import json
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from dvc.rwlock import RWLOCK_FILE, RWLOCK_LOCK, SCHEMA
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from dvc.utils import strictyaml
 from voluptuous import Invalid
+
+from pipeline.units.locks import try_flock
 
 LOCK_FILE = Path("dvc.lock")
 OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")
@@ -45,13 +48,9 @@ def lock_file_problem() -> str | None:
 
 def busy(repo: Repo) -> int | None:
     """Return the process of a DVC that is at work here, 0 if it cannot be told which."""
-    try:
-        with (Path(repo.tmp_dir) / "lock").open("r+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        pass
-    except BlockingIOError:
-        return 0
+    with suppress(FileNotFoundError), (Path(repo.tmp_dir) / "lock").open("r+") as file:
+        if not try_flock(file):
+            return 0
     try:
         return next((pid for pid in _holders(repo) if psutil.pid_exists(pid)), None)
     except LockError:
@@ -92,12 +91,9 @@ def locked_files(repo: Repo) -> Iterator[tuple[Path, str | None]]:
         path = Path(os.path.relpath(out.fs_path))
         if not out.hash_info:
             continue
-        if not out.hash_info.isdir:
-            yield path, out.hash_info.value
-            continue
-        tree: Any = out.get_obj()
+        tree: Any = out.get_obj() if out.hash_info.isdir else None
         if tree is None:
-            yield path, None
+            yield path, None if out.hash_info.isdir else out.hash_info.value
             continue
         listed = {path.joinpath(*key): info.value for key, _, info in tree}
         yield from listed.items()
@@ -109,12 +105,9 @@ def stale_stages(repo: Repo) -> dict[str, str]:
     """Return the stages that `dvc repro` would run, because of another input or command, and why."""
     stale = {}
     for stage, changes in repo.status().items():
-        inputs = {
-            name: how
-            for change in changes
-            if isinstance(change, dict)
-            for name, how in change.get("changed deps", {}).items()
-        }
+        inputs: dict[str, Any] = {}
+        for change in changes:
+            inputs |= change.get("changed deps", {}) if isinstance(change, dict) else {}
         texts = [f"{name} {how if isinstance(how, str) else ', '.join(how)}" for name, how in inputs.items()]
         texts += [change for change in changes if change == "changed command"]
         if texts:
@@ -126,16 +119,16 @@ class Md5:
     """Reads files' md5; what is linked under several names is read once."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, int], str] = {}
+        self._digests: dict[tuple[int, int], str] = {}
 
     def __call__(self, path: Path) -> str:
         """Return the md5 of a file as 32 hex digits."""
         status = path.stat()
         inode = (status.st_dev, status.st_ino)
-        if inode not in self._known:
+        if inode not in self._digests:
             with path.open("rb") as file:
-                self._known[inode] = hashlib.file_digest(file, "md5").hexdigest()
-        return self._known[inode]
+                self._digests[inode] = hashlib.file_digest(file, "md5").hexdigest()
+        return self._digests[inode]
 
 
 def _holders(repo: Repo) -> Iterator[int]:
@@ -153,6 +146,5 @@ def _holders(repo: Repo) -> Iterator[int]:
             return
         except Invalid as error:
             raise ValueError(str(error)) from error
-    readers = [reader for of_a_path in notes["read"].values() for reader in of_a_path]
-    for process in (*notes["write"].values(), *readers):
+    for process in (*notes["write"].values(), *chain.from_iterable(notes["read"].values())):
         yield process["pid"]

@@ -3,18 +3,14 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pipeline.artifacts.files import read_json
-from pipeline.artifacts.histories import HISTORY
+from pipeline.artifacts.histories import HISTORY, read_history
 from pipeline.artifacts.paths import OUT
 from pipeline.params.yaml_source import plain, read_yaml
 from pipeline.units.requests import PARAMS, Request
 from pipeline.units.stage import Stage
-
-if TYPE_CHECKING:
-    from pipeline.units.store import StoredUnit
-
+from pipeline.units.store import StoredUnit
 
 # What decides which units a stage needs; for stages that are not named here it is everything.
 SECTIONS = {
@@ -54,8 +50,7 @@ def part_of(params: Mapping[str, Any], stage: Stage) -> dict[str, Any] | None:
     >>> part_of({"seed": 1, "encoders": {"bert": {}}}, Stage("finetune", model="roberta"))
     """
     part = {name: params.get(name) for name in (*ALWAYS, *SECTIONS.get(stage.kind, EVERY_SECTION))}
-    if stage.kind in MODELS:
-        section = MODELS[stage.kind]
+    if section := MODELS.get(stage.kind):
         models = params.get(section) or {}
         if stage.model not in models:
             return None
@@ -71,7 +66,7 @@ def _has_fold(params: Mapping[str, Any], stage: Stage) -> bool:
     return within and stage.task in (params.get("tasks") or {})
 
 
-def find_needs(files: Mapping[Path, dict[str, Any]], requests: list[Request], units: "list[StoredUnit]") -> Needs:
+def find_needs(files: Mapping[Path, dict[str, Any]], requests: list[Request], units: list[StoredUnit]) -> Needs:
     """Return which units the files need.
 
     A file needs what the last `dvc repro` of a stage, and every run by hand, asked for under the settings that the stage
@@ -110,4 +105,4 @@ def find_needs(files: Mapping[Path, dict[str, Any]], requests: list[Request], un
 def _made_from() -> set[str]:
     """Return the keys of the units from which the models in `out/` were made."""
     paths = [path for stage in ("finetune", "stitch") for path in (OUT / stage).glob(f"*/{HISTORY}")]
-    return {unit["key"] for path in paths for unit in read_json(path)["units"]}
+    return {unit["key"] for path in paths for unit in read_history(path.parent)}

@@ -3,22 +3,22 @@
 import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psutil
 from tabulate import tabulate
 
-from pipeline.artifacts.paths import AUDIT, RECIPES, encoder_recipe_path, stage_recipe_path
+from pipeline.artifacts.files import read_json
+from pipeline.artifacts.paths import AUDIT, encoder_recipe_path, stage_recipe_path
 from pipeline.checks.unit_needs import Need, encoder_need, state_width, stitch_need, worker_count
 from pipeline.errors.exceptions import MachineError
 from pipeline.number_formats import size_text
+from pipeline.params.encoders import Encoder
+from pipeline.params.root import Params
+from pipeline.params.run import Run
+from pipeline.recipes.stage_recipes import settings_of
 from pipeline.units.store import STORE
-
-if TYPE_CHECKING:
-    from pipeline.params.encoders import Encoder
-    from pipeline.params.root import Params
-    from pipeline.params.run import Run
 
 MARGIN = 1.2  # free disk over what is needed
 STATE_BYTES_PER_VALUE = 2
@@ -28,25 +28,19 @@ QUANTILES = (("50", "half"), ("90", "10 %"), ("99", "1 %"))
 log = logging.getLogger(__name__)
 
 
-def preflight(params: "Params") -> Iterator[str]:
+def preflight(params: Params) -> Iterator[str]:
     """Yield, as lines, what the run still has to compute, the disk and memory for that, and texts that will be cut off.
 
     Raises:
         MachineError: if the disk is too small.
     """
-    places = [
-        (task, repeat, fold)
-        for task in params.tasks
-        for repeat in range(params.folds.n_repeats)
-        for fold in range(params.folds.n_splits)
-    ]
-    recipes, heads = _recipes(params)
-    run, seed = params.run, params.seed
-    needs = [
-        encoder_need(name, encoder, places, run=run, seed=seed, recipe=recipes.get(name))
-        for name, encoder in params.encoders.items()
-    ]
+    places = list(product(params.tasks, range(params.folds.n_repeats), range(params.folds.n_splits)))
+    needs, run, seed = [], params.run, params.seed
+    for name, encoder in params.encoders.items():
+        needs.append(encoder_need(name, encoder, places, run=run, seed=seed, recipe=_train_recipe(name, encoder)))
     if params.stitch.models(list(params.encoders)):
+        path = stage_recipe_path("stitch")
+        heads = read_json(path)["train"] if path.exists() else {}
         needs.append(stitch_need(params.stitch, params.encoders, places, run=run, seed=seed, recipes=heads))
     yield describe(needs)
     yield check_disk(needs, more=written_bytes(params))
@@ -66,30 +60,15 @@ def check_stage(need: Need) -> None:
         log.info("%s", check_disk([need]))
 
 
-def _recipes(params: "Params") -> tuple[dict[str, str], dict[str, str]]:
-    """Return the digests under which the unit store has finished models, by encoder and by head."""
-    if not RECIPES.is_dir():
-        return {}, {}
-    from pipeline.artifacts.files import read_json
-    from pipeline.recipes.encoder_recipes import settings_of
-
-    paths = {name: encoder_recipe_path(name) for name in params.encoders}
-    recipes = {name: read_json(path) for name, path in paths.items() if path.exists()}
-    current = {
-        name: recipe["train"]
-        for name, recipe in recipes.items()
-        if recipe["settings"] == settings_of(params.encoders[name])
-    }
-    stitching = stage_recipe_path("stitch")
-    return current, read_json(stitching)["train"] if stitching.exists() else {}
+def _train_recipe(name: str, encoder: Encoder) -> str | None:
+    """Return the digest under which the unit store has an encoder's finished models; None where there can be none."""
+    path = encoder_recipe_path(name)
+    recipe = read_json(path) if path.exists() else {}
+    return recipe["train"] if recipe.get("settings") == settings_of(encoder) else None
 
 
 def check_disk(needs: Sequence[Need], *, more: int = 0) -> str:
-    """Return a line about the disk.
-
-    Args:
-        needs: what is still to be computed.
-        more: bytes that are written besides.
+    """Return a line about the disk; `more` bytes are written besides what the needs say.
 
     Raises:
         MachineError: if less than 1.2 times what is needed is free.
@@ -97,16 +76,16 @@ def check_disk(needs: Sequence[Need], *, more: int = 0) -> str:
     kept, passing = sum(need.kept for need in needs), max((need.passing for need in needs), default=0)
     needed, free = kept + passing + more, free_bytes()
     named = {"models": kept, "checkpoints": passing, "tables and predictions": more}
-    parts = ", ".join(f"{size(n_bytes)} of {name}" for name, n_bytes in named.items() if n_bytes)
+    parts = ", ".join(f"{size_text(n_bytes)} of {name}" for name, n_bytes in named.items() if n_bytes)
     if free < MARGIN * needed:
         largest = max(needs, key=lambda need: need.kept + need.passing)
         raise MachineError(
-            f"disk: {MARGIN} x {size(needed)} must be free for what is still to be written ({parts}; most of it for "
-            f"{largest.name}), got {size(free)}. Free space (stitchfold clean lists what no params file needs), or lower "
-            "run.n_workers, folds.n_splits or the number of models.",
+            f"disk: {MARGIN} x {size_text(needed)} must be free for what is still to be written ({parts}; most of it for "
+            f"{largest.name}), got {size_text(free)}. Free space (stitchfold clean lists what no params file needs), or "
+            "lower run.n_workers, folds.n_splits or the number of models.",
             code="E407",
         )
-    return f"disk: {size(needed)} still to be written ({parts or 'nothing'}), {size(free)} free"
+    return f"disk: {size_text(needed)} still to be written ({parts or 'nothing'}), {size_text(free)} free"
 
 
 def free_bytes() -> int:
@@ -114,7 +93,7 @@ def free_bytes() -> int:
     return shutil.disk_usage(STORE if STORE.is_dir() else Path()).free
 
 
-def written_bytes(params: "Params") -> int:
+def written_bytes(params: Params) -> int:
     """Return about how many bytes tables and predictions take, each row of them as much as its text, which is plenty."""
     tables, predictions = 0, 0
     for task in params.tasks.values():
@@ -125,22 +104,20 @@ def written_bytes(params: "Params") -> int:
 
 
 def _text_bytes(file: str | None) -> int:
-    if file is None:
-        return 0
-    return Path(file).stat().st_size * (COMPRESSION if Path(file).suffix in (".gz", ".zip", ".parquet") else 1)
+    growth = COMPRESSION if Path(file or "").suffix in (".gz", ".zip", ".parquet") else 1
+    return 0 if file is None else Path(file).stat().st_size * growth
 
 
-def check_memory(needs: Sequence[Need], *, run: "Run") -> Iterator[str]:
+def check_memory(needs: Sequence[Need], *, run: Run) -> Iterator[str]:
     """Yield a line about the memory of the largest workers side by side, and a warning where there is less of it."""
-    n_workers = worker_count(run)
+    n_workers, available = worker_count(run), psutil.virtual_memory().available
     largest = max((need.memory or 0 for need in needs if need.n_open), default=0)
-    available = psutil.virtual_memory().available
-    yield f"memory: {n_workers} x {size(largest)} and what the texts of a step take, {size(available)} available"
+    yield f"memory: {n_workers} x {size_text(largest)} and what the texts of a step take, {size_text(available)} available"
     if n_workers * largest > available:
         yield "memory: WARNING, that is too little. Lower run.n_workers, or free memory; --dry-steps tries the longest texts."
 
 
-def check_states(params: "Params") -> Iterator[str]:
+def check_states(params: Params) -> Iterator[str]:
     """Yield a warning where the states of a fold's frozen encoders will not fit on the disk."""
     settings = params.stitch
     if settings.features == "online" or settings.unfreeze or not settings.models(list(params.encoders)):
@@ -150,25 +127,20 @@ def check_states(params: "Params") -> Iterator[str]:
     needed = STATE_BYTES_PER_VALUE * widths * texts // TEXT_BYTES_PER_TOKEN
     if MARGIN * needed > free_bytes():
         yield (
-            f"disk: WARNING, the states that a fold's heads read take up to {size(needed)}. Where they do not fit they are "
-            "computed anew in every epoch, which is slower. Free space to avoid that."
+            f"disk: WARNING, the states that a fold's heads read take up to {size_text(needed)}. Where they do not fit they "
+            "are computed anew in every epoch, which is slower. Free space to avoid that."
         )
 
 
-def check_lengths(encoders: "Mapping[str, Encoder]") -> Iterator[str]:
+def check_lengths(encoders: Mapping[str, Encoder]) -> Iterator[str]:
     """Yield a warning for each encoder that cuts off a hundredth of a task's texts or more, once prepare has measured them.
 
     A token is a word or a part of one, so at least so many are cut off.
     """
-    if not AUDIT.exists():
-        return
-    from pipeline.artifacts.files import read_json
-
-    for task, audit in read_json(AUDIT).items():
+    for task, audit in (read_json(AUDIT) if AUDIT.exists() else {}).items():
         words = audit["lengths"]["train"]["tokens"]
         for name, encoder in encoders.items():
-            over = (share for quantile, share in QUANTILES if words[quantile] > encoder.max_length)
-            if share := next(over, None):
+            if share := next((share for quantile, share in QUANTILES if words[quantile] > encoder.max_length), None):
                 yield (
                     f"lengths: WARNING, {name} reads {encoder.max_length} tokens, and at least {share} of the texts of "
                     f"{task} have more words than that. See max_length and truncation."
@@ -178,13 +150,6 @@ def check_lengths(encoders: "Mapping[str, Encoder]") -> Iterator[str]:
 def describe(needs: Sequence[Need]) -> str:
     """Return what is still to be computed as a table."""
     head = ("", "finished", "each model", "checkpoints", "each worker")
-    rows = [
-        (need.name, f"{need.n_done} of {need.n_units}", size(need.model), size(need.checkpoints), size(need.memory))
-        for need in needs
-    ]
+    sizes = [[size_text(n_bytes) for n_bytes in (need.model, need.checkpoints, need.memory)] for need in needs]
+    rows = [(need.name, f"{need.n_done} of {need.n_units}", *row) for need, row in zip(needs, sizes, strict=True)]
     return tabulate(rows, head, tablefmt="plain", colalign=("left", *["right"] * 4))
-
-
-def size(n_bytes: int | None) -> str:
-    """Return a number of bytes for people, a question mark where it is not known."""
-    return "?" if n_bytes is None else size_text(n_bytes)

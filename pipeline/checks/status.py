@@ -1,5 +1,6 @@
 """How far the work is: per stage the units done, running, interrupted and failed, the time left and the disk they take."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -93,27 +94,24 @@ def _latest(params: dict[str, Any], requests: list[Request]) -> dict[Stage, Requ
     latest: dict[Stage, Request] = {}
     for request in requests:
         part, before = part_of(params, request.stage), latest.get(request.stage)
-        if part is None or part_of(request.params, request.stage) != part:
-            continue
-        if request.by_dvc or before is None or not before.by_dvc:
+        is_current = part is not None and part_of(request.params, request.stage) == part
+        if is_current and (request.by_dvc or before is None or not before.by_dvc):
             latest.pop(request.stage, None)
             latest[request.stage] = request
     return latest
 
 
 def _stage(stage: str, units: list[StoredUnit | None]) -> StageStatus:
-    known = [unit for unit in units if unit is not None]
-    counts = {
-        state: sum(unit.state == state for unit in known) for state in ("finished", "running", "interrupted", "failed")
-    }
-    return StageStatus(
-        stage, len(units), **counts, seconds_left=_left(known, len(units) - counts["finished"]), n_bytes=_bytes(known)
-    )  # fmt: skip
+    begun = [unit for unit in units if unit is not None]
+    states = Counter(unit.state for unit in begun)
+    counts = {state: states[state] for state in ("finished", "running", "interrupted", "failed")}
+    seconds_left = _left(begun, len(units) - states["finished"])
+    return StageStatus(stage, len(units), **counts, seconds_left=seconds_left, n_bytes=_bytes(begun))
 
 
-def _left(known: list[StoredUnit], n_open: int) -> float | None:
+def _left(begun: list[StoredUnit], n_open: int) -> float | None:
     """Return the seconds left if all open units take as long as those that run, and as many run at once."""
-    running = [(unit.seconds_left, unit.progress) for unit in known if unit.seconds_left is not None]
+    running = [(unit.seconds_left, unit.progress) for unit in begun if unit.seconds_left is not None]
     if not running:
         return None
     whole = sum(progress["n_steps"] * progress["seconds_per_step"] for _, progress in running) / len(running)
@@ -122,11 +120,12 @@ def _left(known: list[StoredUnit], n_open: int) -> float | None:
 
 
 def _unit(unit: StoredUnit, name: str) -> UnitStatus:
-    step, n_steps = unit.progress.get("step"), unit.progress.get("n_steps")
-    at = unit.step if unit.state == "interrupted" else None if step is None else int(step)
-    of = None if n_steps is None else int(n_steps)
+    step = None if (noted := unit.progress.get("step")) is None else int(noted)
+    n_steps = None if (noted := unit.progress.get("n_steps")) is None else int(noted)
+    # An interrupted unit goes on from its checkpoint, which may lie behind the last step that it noted.
+    step = unit.step if unit.state == "interrupted" else step
     message = f"{unit.failure.get('code')} {unit.failure.get('message')}" if unit.state == "failed" else None
-    return UnitStatus(name, unit.state, at, of, unit.seconds_left, message)
+    return UnitStatus(name, unit.state, step, n_steps, unit.seconds_left, message)
 
 
 def _describe(unit: UnitStatus) -> str:

@@ -6,18 +6,16 @@ Estimates from params.yaml, the headers of checkpoints and the unit store; nothi
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pipeline.reproducibility import derive_seed
+from pipeline.artifacts.table import Folds
+from pipeline.data.fold_jobs import fold_seed
+from pipeline.params.encoders import Encoder, Training
+from pipeline.params.fields import Component
+from pipeline.params.run import Run
+from pipeline.params.stitch import Stitch
 from pipeline.units import devices
-from pipeline.units.store import STORE, StoredUnit
-
-if TYPE_CHECKING:
-    from pipeline.artifacts.table import Folds
-    from pipeline.params.encoders import Encoder, Training
-    from pipeline.params.fields import Component
-    from pipeline.params.run import Run
-    from pipeline.params.stitch import Stitch
+from pipeline.units.notes import read_unit_note
+from pipeline.units.store import STORE
 
 BYTES_PER_WEIGHT = 4
 OPTIMIZER_STATES = 2  # values that AdamW keeps of each weight
@@ -60,13 +58,12 @@ class Need:
 
 
 def encoder_need(
-    name: str, settings: "Encoder", places: Sequence[Place], *, run: "Run", seed: int, recipe: str | None
+    name: str, settings: Encoder, places: Sequence[Place], *, run: Run, seed: int, recipe: str | None
 ) -> Need:
     """Return what the fold models of an encoder need.
 
     Args:
-        name: of the encoder.
-        settings: of the encoder.
+        name: of the encoder, like `settings`.
         places: task, repeat and fold of its models.
         run: how many work at once.
         seed: of the whole run.
@@ -75,44 +72,44 @@ def encoder_need(
     weights = settings.source.call("n_parameters", max_length=settings.max_length)
     if weights is not None:
         weights += HEAD_WEIGHTS * state_width(settings.source)
-    seeds = {derive_seed(seed, *place) for place in places}
-    n_done = len(seeds & finished_seeds("finetune").get(recipe or "", set()))
+    finished = finished_units("finetune")
+    n_done = sum((recipe, fold_seed(seed, fold)) in finished for fold in places)
     return _need(name, len(places), n_done, weights, settings, run)
 
 
 def stitch_need(
-    settings: "Stitch",
-    encoders: "Mapping[str, Encoder]",
+    settings: Stitch,
+    encoders: Mapping[str, Encoder],
     places: Sequence[Place],
     *,
-    run: "Run",
+    run: Run,
     seed: int,
     recipes: Mapping[str, str],
 ) -> Need:
     """Return what the stitched models need; `recipes` has the digest of each head, the others are as in `encoder_need`."""
     widths = {name: state_width(encoder.source) for name, encoder in encoders.items()}
-    models = settings.models(list(encoders))
-    groups = settings.groups(list(encoders))
-    finished = finished_seeds("stitch")
+    models, groups = settings.models(list(encoders)), settings.groups(list(encoders))
+    finished = finished_units("stitch")
     n_done, largest = 0, 0
     for name, (group, _) in models.items():
+        # Each fold chooses the members of `pairs: {best: n}` by its own scores: until then the widest two are assumed.
         members = groups[group] or sorted(encoders, key=lambda encoder: -widths[encoder])[:2]
         largest = max(largest, HEAD_WEIGHTS * sum(widths[member] for member in members))
         head = name.removeprefix(f"{group}+")
-        seeds = {derive_seed(seed, *place, *members, head) for place in places}
-        n_done += len(seeds & finished.get(recipes.get(head, ""), set())) if groups[group] else 0
+        if groups[group]:
+            n_done += sum((recipes.get(head), fold_seed(seed, fold, *members, head)) in finished for fold in places)
     if settings.unfreeze:
         sizes = [encoder.source.call("n_parameters", max_length=encoder.max_length) for encoder in encoders.values()]
         largest += 2 * max(size or 0 for size in sizes)
     return _need("stitched", len(models) * len(places), n_done, largest, settings, run)
 
 
-def state_width(source: "Component") -> int:
+def state_width(source: Component) -> int:
     """Return the width of an encoder's states; a large one where nothing on this machine says so."""
     return source.call("state_width") or UNKNOWN_WIDTH
 
 
-def _need(name: str, n_units: int, n_done: int, weights: int | None, settings: "Training", run: "Run") -> Need:
+def _need(name: str, n_units: int, n_done: int, weights: int | None, settings: Training, run: Run) -> Need:
     if weights is None:
         return Need(name, n_units, n_done, None, None, None)
     model = BYTES_PER_WEIGHT * weights
@@ -123,23 +120,19 @@ def _need(name: str, n_units: int, n_done: int, weights: int | None, settings: "
     return Need(name, n_units, n_done, model, checkpoints, memory)
 
 
-def finished_seeds(step: str) -> dict[str, set[int]]:
-    """Return the seeds of the finished units of a step in the unit store, by their recipe."""
-    seeds: dict[str, set[int]] = {}
-    for result in STORE.glob("*/result"):
-        about = StoredUnit(result.parent, "finished").about
-        if about.get("step") == step:
-            seeds.setdefault(about["recipe"], set()).add(about["seed"])
-    return seeds
+def finished_units(step: str) -> set[tuple[str, int]]:
+    """Return recipe and seed of the finished units of a step in the unit store."""
+    notes = [read_unit_note(result.parent) for result in STORE.glob("*/result")]
+    return {(note["recipe"], note["seed"]) for note in notes if note.get("step") == step}
 
 
-def worker_count(run: "Run") -> int:
+def worker_count(run: Run) -> int:
     """Return how many units run at once, as `devices` counts them but without torch."""
     n_gpus = 0 if run.device == "cpu" else len(list(Path("/dev").glob("nvidia[0-9]*")))
     return devices.worker_count(run, n_gpus=n_gpus)
 
 
-def places_of(folds: "Folds") -> list[Place]:
+def places_of(folds: Folds) -> list[Place]:
     """Return task, repeat and fold of all models of a fold manifest."""
     rows = folds.rows.loc[folds.rows["fold"] >= 0, ["task", "repeat", "fold"]].drop_duplicates()
     return [(str(task), int(repeat), int(fold)) for task, repeat, fold in rows.itertuples(index=False)]

@@ -59,7 +59,9 @@ def verify() -> Iterator[Checked]:
         )
     yield from check_artifacts()
     yield from check_fold_models()
-    yield from check_units()
+    for unit in stored_units():
+        if unit.state != "running":
+            yield from check_unit(unit)
     if repo is not None:
         yield from check_objects(repo, md5)
         yield from check_lock(repo, md5)
@@ -90,13 +92,6 @@ def check_fold_models() -> Iterator[Checked]:
         yield _compared(manifest.parent, is_whole(manifest.parent), "does not match its manifest")
 
 
-def check_units() -> Iterator[Checked]:
-    """Compare the results and checkpoints of all units that nobody is writing with their manifests."""
-    for unit in stored_units():
-        if unit.state != "running":
-            yield from check_unit(unit)
-
-
 def check_unit(unit: StoredUnit) -> Iterator[Checked]:
     """Compare a unit's result and checkpoints with their manifests."""
     for folder in (*([unit.result] if unit.result.exists() else []), *checkpoints(unit.folder)):
@@ -111,8 +106,7 @@ def check_objects(repo: Repo, md5: Md5) -> Iterator[Checked]:
 
 def check_lock(repo: Repo, md5: Md5) -> Iterator[Checked]:
     """Compare the outs, and what they were made from, with dvc.lock."""
-    problem = dvc_state.lock_file_problem()
-    if problem is not None:
+    if problem := dvc_state.lock_file_problem():
         yield Checked(dvc_state.LOCK_FILE, problem, Remedy.DOCTOR)
         return
     yield from check_outs(repo, md5)
@@ -133,20 +127,16 @@ def check_outs(repo: Repo, md5: Md5) -> Iterator[Checked]:
 
 def check_manifests() -> Iterator[Checked]:
     """Compare the fold manifest that each table was made from with today's."""
-    if not FOLDS.exists():
-        return
-    today = sha256_of(FOLDS)
-    for path in sorted(OUT.rglob("*.parquet")):
+    today = sha256_of(FOLDS) if FOLDS.exists() else ""
+    for path in sorted(OUT.rglob("*.parquet")) if today else ():
         try:
             metadata = pq.read_schema(path).metadata or {}
             made_from = json.loads(metadata.get(b"stitchfold", b"{}")).get("manifest", today)
         except (OSError, ValueError) as error:
             yield Checked(path, f"cannot be read ({error})", Remedy.DOCTOR)
             continue
-        if made_from == today:
-            yield Checked(path)
-        else:
-            yield Checked(path, f"was made from other folds ({made_from[:12]}…)", Remedy.REPRO)
+        problem = None if made_from == today else f"was made from other folds ({made_from[:12]}…)"
+        yield Checked(path, problem, Remedy.REPRO if problem else None)
 
 
 def check_submission() -> Iterator[Checked]:
@@ -164,8 +154,7 @@ def check_leaks() -> Iterator[Checked]:
     if not SUBMISSION.exists():
         return
     try:
-        certain = [leak for leak in find_leaks(load_params()) if leak.certain]
+        problems: list[str | None] = [leak.text for leak in find_leaks(load_params()) if leak.certain]
     except PipelineError as error:
-        yield Checked(OUT, f"leaks cannot be looked for: {error}")
-        return
-    yield from [Checked(OUT, leak.text) for leak in certain] or [Checked(OUT)]
+        problems = [f"leaks cannot be looked for: {error}"]
+    yield from (Checked(OUT, problem) for problem in problems or [None])

@@ -46,7 +46,12 @@ class FoldJob:
 
     def seed_of(self, *parts: str) -> int:
         """Return the seed of one of several models of the fold, by what tells it from the others."""
-        return derive_seed(self.run_seed, self.task, self.repeat, self.fold, *parts)
+        return fold_seed(self.run_seed, (self.task, self.repeat, self.fold), *parts)
+
+
+def fold_seed(run_seed: int, fold: tuple[str, int, int], *parts: str) -> int:
+    """Return the seed of a fold, given as its task, repeat and number, or of one of its models."""
+    return derive_seed(run_seed, *fold, *parts)
 
 
 def fold_jobs(table: Table, folds: Folds, copies: Copies | None = None, *, seed: int) -> list[FoldJob]:

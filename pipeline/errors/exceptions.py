@@ -64,9 +64,9 @@ class PipelineError(Exception):
         self.code = code or self.code
         self.kept = kept or self.kept
 
-    def within(self, place: str) -> "PipelineError":
-        """Put the place that the error comes from before its message, and return it."""
-        self.args = (f"{place}: {self}",)
+    def within(self, origin: str) -> "PipelineError":
+        """Put where the error comes from before its message, and return it."""
+        self.args = (f"{origin}: {self}",)
         return self
 
 

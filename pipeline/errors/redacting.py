@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import re
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -53,14 +54,9 @@ def known_secrets() -> list[str]:
     kaggle = Path(os.environ.get("KAGGLE_CONFIG_DIR") or home / ".kaggle")
     hub = Path(os.environ.get("HF_HOME") or home / ".cache" / "huggingface")
     for path in (kaggle / "kaggle.json", kaggle / "access_token", hub / "token"):
-        try:
-            text = path.read_text(encoding="utf-8")
-            secrets |= set(_values(json.loads(text))) if path.suffix == ".json" else {text.strip()}
-        except (OSError, ValueError):
-            continue
+        with suppress(OSError, ValueError):
+            text = path.read_text(encoding="utf-8").strip()
+            content = json.loads(text) if path.suffix == ".json" else {"token": text}
+            items = content.items() if isinstance(content, dict) else ()
+            secrets |= {value for name, value in items if NAMES.search(name) and isinstance(value, str)}
     return sorted((value for value in secrets if len(value) >= SHORTEST), key=len, reverse=True)
-
-
-def _values(content: object) -> list[str]:
-    items = content.items() if isinstance(content, dict) else ()
-    return [value for name, value in items if NAMES.search(name) and isinstance(value, str)]

@@ -15,7 +15,7 @@ from pipeline.artifacts.table import Folds, Table
 from pipeline.base_models.finetuning import finetune
 from pipeline.ensemble.intervals import compare, interval
 from pipeline.params.root import Params
-from pipeline.recipes.encoder_recipes import encoder_recipe
+from pipeline.recipes.stage_recipes import encoder_recipe
 from pipeline.reproducibility import derive_seed
 
 

@@ -12,14 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.artifacts.paths import ABLATIONS, LAST_ERROR
 from pipeline.errors.exceptions import ParamsError
 from pipeline.params.fields import Section
-
-if TYPE_CHECKING:
-    from pipeline.params.root import Params
+from pipeline.params.root import Params
 
 FOLDER = Path(".stitchfold/audit")
 # What has a say in no result, or has it through DVC itself. Ablations may be absent: DVC cannot depend on them.
@@ -35,7 +33,7 @@ HOST = "//"
 BY_RECIPE = {"finetune": re.compile(r"tasks\.(\*|[^.]+\.metric\b.*)")}
 _keys: set[str] = set()
 _key_of: dict[int, str] = {}  # the key of each section, by its identity
-_watched: "list[Params]" = []  # as long as they live, no other section has the identity of one of theirs
+_watched: list[Params] = []  # as long as they live, no other section has the identity of one of theirs
 
 
 @contextmanager
@@ -68,6 +66,7 @@ def note_opened_files() -> None:
     if not is_on():
         return
     _log().parent.mkdir(parents=True, exist_ok=True)
+    # Workers append to the same file; one write of a line stays whole.
     log = os.open(_log(), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     root = f"{Path.cwd()}{os.sep}"
 
@@ -84,7 +83,7 @@ def note_opened_files() -> None:
     sys.addaudithook(note)
 
 
-def watched(params: "Params") -> "Params":
+def watched(params: Params) -> Params:
     """Return the params; if inputs are audited, note from now on which of their keys are read."""
     if is_on():
         _watched.append(params)
@@ -98,12 +97,10 @@ def _note_keys(value: Any, key: str) -> None:
     if isinstance(value, Section):
         _key_of[id(value)] = key
         value = {name: vars(value)[name] for name in type(value).model_fields}
-    if isinstance(value, dict):
-        for name, item in value.items():
-            _note_keys(item, f"{key}.{name}".lstrip("."))
-    elif isinstance(value, list):
-        for item in value:
-            _note_keys(item, key)
+    for name, item in value.items() if isinstance(value, dict) else ():
+        _note_keys(item, f"{key}.{name}".lstrip("."))
+    for item in value if isinstance(value, list) else ():
+        _note_keys(item, key)
 
 
 def _read(section: Section, name: str) -> Any:
@@ -176,8 +173,7 @@ def _is_among(key: str, declared: list[str]) -> bool:
 
 def _files_of_recipe(stage: str) -> set[str]:
     """Return the files for whose content the stage's recipe stands: those that are read to make it."""
-    from pipeline.recipes.encoder_recipes import encoder_recipe
-    from pipeline.recipes.stage_recipes import stage_recipe
+    from pipeline.recipes.stage_recipes import encoder_recipe, stage_recipe
 
     _log().write_bytes(b"")
     name, _, encoder = stage.partition("@")

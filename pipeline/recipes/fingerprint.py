@@ -43,7 +43,11 @@ def code_digests(starts: Iterable[Definition]) -> dict[str, str]:
     Raises:
         KeyError: if a start does not exist.
     """
-    waiting = [definition for module, name in starts for definition in _start(module, name)]
+    waiting: list[Definition] = []
+    for module_name, name in starts:
+        if name not in read_module(module_name).definitions | read_module(module_name).imports:
+            raise KeyError(f"{module_name} defines no {name}")
+        waiting += [meaning for meaning in _resolve(module_name, name) if isinstance(meaning, tuple)]
     reached: dict[Definition, Body] = {}
     while waiting:
         definition = waiting.pop()
@@ -74,23 +78,15 @@ def _link_digest(reached: dict[Definition, Body]) -> str:
         digests = finer
 
 
-def _start(module_name: str, name: str) -> list[Definition]:
-    module = read_module(module_name)
-    if name not in module.definitions and name not in module.imports:
-        raise KeyError(f"{module_name} defines no {name}")
-    return [meaning for meaning in _resolve(module_name, name) if isinstance(meaning, tuple)]
-
-
 def _resolve(module_name: str, name: str) -> list[Definition | str]:
-    """Return what a name at the top level of a module means; what is not followed means itself."""
+    """Return what a name at the top level of a module means, "" the module itself; what is not followed means itself."""
     module = read_module(module_name)
-    if name in module.imports and name not in module.definitions:
-        return _meaning(module.imports[name], within=module_name)
     if name in module.definitions:
         return [(module_name, name)]
-    return [
-        (module_name, other) for other in module.definitions
-    ]  # bound by a statement, or by nothing that can be seen
+    if name in module.imports:
+        return _meaning(module.imports[name], within=module_name)
+    # A statement binds it, or nothing that can be seen: then it may be made of anything in the module.
+    return [(module_name, other) for other in module.definitions]
 
 
 def _meaning(target: Definition | str, *, within: str) -> list[Definition | str]:
@@ -98,22 +94,14 @@ def _meaning(target: Definition | str, *, within: str) -> list[Definition | str]
     if isinstance(target, str):
         return [target]
     module_name, name = target
-    followed = not _is_below(module_name, NOT_FOLLOWED) and (not _is_params(module_name) or _is_params(within))
-    if not followed:
+    if not _is_followed(module_name) or (_is_params(module_name) and not _is_params(within)):
         return [name or module_name.rpartition(".")[2]]
-    if _is_params(module_name) and any(
-        isinstance(node, ast.ClassDef) for node in read_module(module_name).definitions.get(name, [])
-    ):
-        return [name]
-    return (
-        _resolve(module_name, name)
-        if name
-        else [(module_name, other) for other in read_module(module_name).definitions]
-    )
+    nodes = read_module(module_name).definitions.get(name, []) if _is_params(module_name) else []
+    return [name] if any(isinstance(node, ast.ClassDef) for node in nodes) else _resolve(module_name, name)
 
 
-def _is_below(module_name: str, packages: tuple[str, ...]) -> bool:
-    return any(f"{module_name}.".startswith(f"{package}.") for package in packages)
+def _is_followed(module_name: str) -> bool:
+    return not any(f"{module_name}.".startswith(f"{package}.") for package in NOT_FOLLOWED)
 
 
 def _is_params(module_name: str) -> bool:
@@ -156,37 +144,34 @@ class _Reader(ast.NodeTransformer):
         seen: ast.AST = super().visit(node)
         return seen
 
-    def visit_Import(self, node: ast.Import) -> ast.AST:
+    def visit_Import(self, node: ast.Import | ast.ImportFrom) -> ast.AST:
         return ast.Pass()
 
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
-        return ast.Pass()
+    visit_ImportFrom = visit_Import
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
         if not isinstance(node.ctx, ast.Load):  # a field, or a variable of the function
             return node
         if node.id in self.local:
-            meanings = _meaning(self.local[node.id], within=self.module_name)
-        elif node.id in self.module.definitions or node.id in self.module.imports:
-            meanings = _resolve(self.module_name, node.id)
-        else:
-            return node
-        self.links += meanings
-        return ast.Name(_name_of(meanings, node.id), node.ctx)
+            return self._linked(_meaning(self.local[node.id], within=self.module_name), node.id, node.ctx)
+        if node.id in self.module.definitions or node.id in self.module.imports:
+            return self._linked(_resolve(self.module_name, node.id), node.id, node.ctx)
+        return node
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         module_name = self._module_of(node.value)
         if module_name is not None:
-            meanings = _meaning((module_name, node.attr), within=self.module_name)
-            self.links += meanings
-            return ast.Name(_name_of(meanings, node.attr), node.ctx)
+            return self._linked(_meaning((module_name, node.attr), within=self.module_name), node.attr, node.ctx)
+        # Whose method it is cannot be read off the text. By name, not by module: what moves must keep its digest.
         self.links += sorted(_params_methods().get(node.attr, ()), key=itemgetter(1))
         if ast.unparse(node.value) in self.untyped:
-            classes = _classes_with().get(node.attr, ())
-            self.links += sorted(
-                (owner for owner in classes if not _is_below(owner[0], NOT_FOLLOWED)), key=itemgetter(1)
-            )
+            self.links += sorted(_classes_with().get(node.attr, ()), key=itemgetter(1))
         return self.generic_visit(node)
+
+    def _linked(self, meanings: list[Definition | str], name: str, ctx: ast.expr_context) -> ast.Name:
+        """Note what a name means, and name it as its only meaning is named there; a name from elsewhere stays."""
+        self.links += meanings
+        return ast.Name(meanings[0][1] if len(meanings) == 1 and isinstance(meanings[0], tuple) else name, ctx)
 
     def _module_of(self, node: ast.expr) -> str | None:
         """Return the module of this project that an expression such as `artifacts` or `artifacts.files` names."""
@@ -224,20 +209,14 @@ def _is_any(annotation: ast.expr | None) -> bool:
     return annotation is None or ast.unparse(annotation).strip("'\"") == "Any"
 
 
-def _name_of(meanings: list[Definition | str], name: str) -> str:
-    """Return how the only meaning of a name is named where it is defined; a name from elsewhere stays."""
-    return meanings[0][1] if len(meanings) == 1 and isinstance(meanings[0], tuple) else name
-
-
 @cache
 def _params_methods() -> dict[str, list[Definition]]:
     """Return the methods of the params' sections by name; what only checks values changes none."""
     methods: dict[str, list[Definition]] = {}
-    for module_name in module_names():
-        if _is_params(module_name):
-            for owner, method in _methods(module_name):
-                if not any("validator" in ast.unparse(decorator) for decorator in method.decorator_list):
-                    methods.setdefault(method.name, []).append((module_name, f"{owner}.{method.name}"))
+    for module_name, owner, method in _methods():
+        checks = any("validator" in ast.unparse(decorator) for decorator in method.decorator_list)
+        if _is_params(module_name) and not checks:
+            methods.setdefault(method.name, []).append((module_name, f"{owner}.{method.name}"))
     return methods
 
 
@@ -245,20 +224,17 @@ def _params_methods() -> dict[str, list[Definition]]:
 def _classes_with() -> dict[str, list[Definition]]:
     """Return by a method's name the classes that have it; of components only those that are starts can be meant."""
     classes: dict[str, list[Definition]] = {}
-    for module_name in module_names():
-        if not _is_params(module_name) and not _is_component(module_name):
-            for owner, method in _methods(module_name):
-                if not method.name.startswith("__"):
-                    classes.setdefault(method.name, []).append((module_name, owner))
+    for module_name, owner, method in _methods():
+        excluded = _is_params(module_name) or "build" in read_module(module_name).definitions
+        if _is_followed(module_name) and not excluded and not method.name.startswith("__"):
+            classes.setdefault(method.name, []).append((module_name, owner))
     return classes
 
 
-def _methods(module_name: str) -> Iterator[tuple[str, ast.FunctionDef]]:
-    for name, nodes in read_module(module_name).definitions.items():
-        for part in (part for node in nodes if isinstance(node, ast.ClassDef) for part in node.body):
-            if isinstance(part, ast.FunctionDef):
-                yield name, part
-
-
-def _is_component(module_name: str) -> bool:
-    return "build" in read_module(module_name).definitions
+def _methods() -> Iterator[tuple[str, str, ast.FunctionDef]]:
+    """Yield the module and the class of every method."""
+    for module_name in module_names():
+        for owner, nodes in read_module(module_name).definitions.items():
+            for part in (part for node in nodes if isinstance(node, ast.ClassDef) for part in node.body):
+                if isinstance(part, ast.FunctionDef):
+                    yield module_name, owner, part

@@ -43,9 +43,8 @@ def read_module(name: str) -> Module:
             definitions.setdefault(defined, []).append(node)
         if not names and not isinstance(node, ast.Import | ast.ImportFrom) and not is_docstring(node):
             always.append(node)
-    return Module(
-        definitions, dict(read_imports([part for node in body for part in _outside_definitions(node)])), always
-    )
+    outside = [part for node in body for part in _outside_definitions(node)]
+    return Module(definitions, dict(read_imports(outside)), always)
 
 
 def _names_defined_by(node: ast.stmt) -> list[str]:
@@ -88,14 +87,11 @@ def read_imports(nodes: list[ast.stmt]) -> Iterator[tuple[str, Definition | str]
             inside = (node.module or "").split(".")[0] in PACKAGES
             for alias in node.names:
                 if node.level or (inside and alias.name == "*"):
-                    raise ValueError(
-                        f"{ast.unparse(node)}: write `from ... import ...` with full names, which can be followed."
-                    )
+                    text = ast.unparse(node)
+                    raise ValueError(f"{text}: write `from ... import ...` with full names, which can be followed.")
                 inner = f"{node.module}.{alias.name}"
-                target = (
-                    ((inner, "") if path_of(inner).exists() else (str(node.module), alias.name)) if inside else inner
-                )
-                yield alias.asname or alias.name, target
+                here = (inner, "") if path_of(inner).exists() else (str(node.module), alias.name)
+                yield alias.asname or alias.name, here if inside else inner
         elif isinstance(node, ast.Import):
             for alias in node.names:
                 if alias.name.split(".")[0] in PACKAGES:

@@ -1,6 +1,5 @@
 """What a recipe starts from: the components that params name, their code, and the files that those read."""
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from pipeline import components
+from pipeline.artifacts.files import sha256_of
 from pipeline.errors.exceptions import ParamsError
 from pipeline.model_sources import package_folder
 from pipeline.params.fields import Component
@@ -34,14 +34,11 @@ def named_components(value: Any) -> Iterator[Component]:
 
 def starts_of(used: Iterable[Component]) -> list[Definition]:
     """Return where the code of components begins: their `build`, and what makes an encoder again from its folder."""
-    functions = {"encoders": ("build", "restore")}
-    return sorted(
-        {
-            (components.module_of(component.kind, component.name), function)
-            for component in used
-            for function in functions.get(component.kind, ("build",))
-        }
-    )
+    starts: set[Definition] = set()
+    for component in used:
+        functions = ("build", "restore") if component.kind == "encoders" else ("build",)
+        starts |= {(components.module_of(component.kind, component.name), function) for function in functions}
+    return sorted(starts)
 
 
 def unit_code(start: Definition, used: Iterable[Component]) -> dict[str, str]:
@@ -81,8 +78,4 @@ def file_digests(path: Path, suffixes: tuple[str, ...] | None = CHECKPOINT_SUFFI
         return {}
     inside = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else []
     files = [path] if path.is_file() else [file for file in inside if suffixes is None or file.suffix in suffixes]
-    digests = {}
-    for file in files:
-        with file.open("rb") as content:
-            digests[file.name] = hashlib.file_digest(content, "sha256").hexdigest()
-    return digests
+    return {file.name: sha256_of(file) for file in files}

@@ -27,8 +27,7 @@ class Checkpoints:
     """The checkpoints of one unit: trees of dicts, lists, numbers, strings and tensors, by step."""
 
     def __init__(self, folder: Path, *, name: str = "") -> None:
-        self.folder = folder
-        self.name = name or str(folder)
+        self.folder, self.name = folder, name or str(folder)
 
     def save(self, step: int, state: dict[str, Any]) -> None:
         """Write a checkpoint; the one before the last is removed only when the new one is whole."""
@@ -44,8 +43,8 @@ class Checkpoints:
             (temporary / "state.json").write_text(json.dumps(skeleton), encoding="utf-8")
         except (OSError, SafetensorError) as error:
             shutil.rmtree(temporary, ignore_errors=True)
-            size = sum(tensor.nbytes for tensor in tensors.values())
-            raise disk_error(final, error, n_bytes=size) from error
+            n_bytes = sum(tensor.nbytes for tensor in tensors.values())
+            raise disk_error(final, error, n_bytes=n_bytes) from error
         shutil.rmtree(final, ignore_errors=True)
         publish_folder(temporary, final)
         failpoint("checkpointed")

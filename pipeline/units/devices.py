@@ -1,22 +1,19 @@
 """Where units run: how many at once, and on which GPU."""
 
-import fcntl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import joblib
 
 from pipeline import components
 from pipeline.errors.exceptions import MachineError
+from pipeline.params.run import Run
+from pipeline.units.locks import try_flock
 from pipeline.units.store import STORE
 
-if TYPE_CHECKING:
-    from pipeline.params.run import Run
 
-
-def worker_count(run: "Run", *, n_gpus: int | None = None) -> int:
+def worker_count(run: Run, *, n_gpus: int | None = None) -> int:
     """Return how many units run at once: one per GPU, or one per `threads_per_worker` cores.
 
     Args:
@@ -61,9 +58,7 @@ def one_gpu(device: str) -> Iterator[None]:
         for number in range(n_gpus):
             # By its own id: numbers depend on CUDA_VISIBLE_DEVICES.
             with (STORE / f"gpu-{torch.cuda.get_device_properties(number).uuid}.lock").open("w") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
+                if not try_flock(file):
                     continue
                 torch.cuda.set_device(number)
                 try:

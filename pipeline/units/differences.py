@@ -4,42 +4,31 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.errors.exceptions import MachineError
 from pipeline.units.notes import UNIT, read_unit_note
+from pipeline.units.unit import Unit
 
-if TYPE_CHECKING:
-    from pipeline.units.unit import Unit
-
-N_SHOWN = 5
 LONGEST_SHOWN = 30
 # Digests say nothing to people where what they stand for is described too.
 DIGESTS = {"recipe", "model", "code"}
 log = logging.getLogger(__name__)
 
 
-def explain(units: "Sequence[Unit]", *, store: Path, strict: bool = False) -> None:
-    """Log for units that the store does not know what is new about them.
-
-    Args:
-        units: those to be computed.
-        store: the folder of all units.
-        strict: refuse those that differ by the class of the machine alone.
+def explain(units: Sequence[Unit], *, store: Path, strict: bool = False) -> None:
+    """Log for units that are to be computed what is new about them; `strict` refuses those that differ by machine alone.
 
     Raises:
         MachineError: if `strict`, and a unit was begun or computed with other threads, devices or library versions.
     """
     unknown = [unit for unit in units if not (unit.folder / UNIT).exists()]
-    if not unknown:
-        return
-    known = _last_of_each_name(store)
+    before = _last_of_each_name(store) if unknown else {}  # reading the notes of a large store takes a while
     names: dict[str, list[str]] = {}
     for unit in unknown:
-        if unit.name in known:
-            changes = list(differences(known[unit.name], {**unit.depends_on, **unit.described}))
-            text = "; ".join(changes[:N_SHOWN]) + ("; …" if len(changes) > N_SHOWN else "")
-            names.setdefault(text, []).append(unit.name)
+        if unit.name in before:
+            changes = list(differences(before[unit.name], {**unit.depends_on, **unit.described}))
+            names.setdefault(shown_changes(changes), []).append(unit.name)
             if changes and all(change.startswith("numerics.") for change in changes):
                 _other_class(unit.name, changes, strict=strict)
     for text, (name, *more) in names.items():
@@ -48,9 +37,8 @@ def explain(units: "Sequence[Unit]", *, store: Path, strict: bool = False) -> No
 
 
 def _other_class(name: str, changes: list[str], *, strict: bool) -> None:
-    text = (
-        f"{name}: numerics class differs ({'; '.join(changes)}): the result will not be bit-equal to the earlier one."
-    )
+    difference = f"numerics class differs ({'; '.join(changes)})"
+    text = f"{name}: {difference}: the result will not be bit-equal to the earlier one."
     if strict:
         raise MachineError(f"{text} Set it back, or run.strict: false.", code="E408")
     log.warning("%s", text)
@@ -58,9 +46,8 @@ def _other_class(name: str, changes: list[str], *, strict: bool) -> None:
 
 def _last_of_each_name(store: Path) -> dict[str, dict[str, Any]]:
     """Return what each name's last unit was made from."""
-    paths = sorted(store.glob(f"*/{UNIT}"), key=lambda path: path.stat().st_mtime_ns)
     last: dict[str, dict[str, Any]] = {}
-    for path in paths:
+    for path in sorted(store.glob(f"*/{UNIT}"), key=lambda path: path.stat().st_mtime_ns):
         note: dict[str, Any] = {**read_unit_note(path.parent)}
         last[note.pop("name")] = note
     return last
@@ -75,6 +62,11 @@ def differences(old: Any, new: Any) -> Iterator[str]:
     leaves = list(_leaves(old, new, ()))
     described = [text for keys, text in leaves if DIGESTS.isdisjoint(keys[:1]) or len(keys) > 1]
     yield from described or [text for _, text in leaves]
+
+
+def shown_changes(changes: Sequence[str], *, n_shown: int = 5) -> str:
+    """Return the first differences on one line."""
+    return "; ".join(changes[:n_shown]) + ("; …" if len(changes) > n_shown else "")
 
 
 def _leaves(old: Any, new: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:

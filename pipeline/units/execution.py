@@ -11,12 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.artifacts.files import publish_folder, write_atomically
 from pipeline.errors.exceptions import InterruptedRun, MachineError, PipelineError, as_pipeline_error
 from pipeline.errors.failpoints import failpoint
 from pipeline.errors.redacting import start_logging
+from pipeline.params.run import Run
 from pipeline.recipes.declared_inputs import note_opened_files
 from pipeline.reproducibility import fixed_numerics
 from pipeline.units.backend import WorkerDied
@@ -26,15 +27,12 @@ from pipeline.units.differences import explain
 from pipeline.units.hang_watch import HangWatch
 from pipeline.units.locks import holder, one_writer
 from pipeline.units.notes import FAILURE, PROGRESS, UNIT, Failure
-from pipeline.units.progress import Watcher
+from pipeline.units.progress import polling, shown_progress
 from pipeline.units.requests import note_request
 from pipeline.units.stage import LastRun, Stage
 from pipeline.units.stop_signals import stop_on_signals, stop_requested
 from pipeline.units.store import STORE
 from pipeline.units.unit import Unit
-
-if TYPE_CHECKING:
-    from pipeline.params.run import Run
 
 log = logging.getLogger(__name__)
 
@@ -72,14 +70,14 @@ Arguments = dict[str, Any]
 Job = tuple[Unit, Work, Arguments | Callable[[], Arguments]]
 
 
-def run_units(jobs: Sequence[Job], *, run: "Run", stage: Stage) -> None:
+def run_units(jobs: Sequence[Job], *, run: Run, stage: Stage) -> None:
     """Finish all units: those in the store are left alone, the others computed, several at once.
 
     Args:
         jobs: for each unit its work, called as `work(workspace, **arguments)` in a worker process, and the arguments, or what
             gives them when it is the unit's turn: those of waiting units then fill no memory.
         run: backend, workers, device and retries.
-        stage: what asks for them, for progress and for `.stitchfold/last_run/<stage>.json`.
+        stage: what asks for them, for progress and the record of the last run.
 
     Raises:
         InterruptedRun: if the stage was asked to stop; what was running is checkpointed.
@@ -89,11 +87,11 @@ def run_units(jobs: Sequence[Job], *, run: "Run", stage: Stage) -> None:
     started = time.monotonic()
     note_request((job[0] for job in jobs), stage=stage)
     open_jobs = [job for job in jobs if not job[0].is_finished()]
-    units = [job[0] for job in open_jobs]
-    n_reused = len(jobs) - len(open_jobs)
+    units, n_reused = [job[0] for job in open_jobs], len(jobs) - len(open_jobs)
     log.info("%s: %d units, %d in the store, %d to compute", stage.name, len(jobs), n_reused, len(open_jobs))
     explain(units, store=STORE, strict=run.strict)
-    with stop_on_signals(), Watcher(units, stage=stage.name), HangWatch(units, hang_seconds=run.hang_seconds) as watch:
+    watch = HangWatch(units, hang_seconds=run.hang_seconds)
+    with stop_on_signals(), shown_progress(units, stage=stage.name), polling(watch.look):
         errors = _attempt(open_jobs, run, watch) if open_jobs else []
     if errors:
         if code := stop_requested():
@@ -104,7 +102,7 @@ def run_units(jobs: Sequence[Job], *, run: "Run", stage: Stage) -> None:
     LastRun(stage, computed=len(open_jobs), reused=n_reused, seconds=time.monotonic() - started).write()
 
 
-def _attempt(jobs: Sequence[Job], run: "Run", watch: HangWatch) -> list[PipelineError]:
+def _attempt(jobs: Sequence[Job], run: Run, watch: HangWatch) -> list[PipelineError]:
     """Run units until all are finished or failed; those that a dead worker took down are tried again, each alone."""
     call_all = run.backend.build(n_workers=worker_count(run))
     n_deaths: Counter[str] = Counter()
@@ -124,15 +122,15 @@ def _attempt(jobs: Sequence[Job], run: "Run", watch: HangWatch) -> list[Pipeline
             if code := stop_requested():
                 return [InterruptedRun("interrupted. Run dvc repro to continue.", code)]
             still_open = [job for job in group if job[0].key not in failed and not job[0].is_finished()]
+            # A lock's note outlives a killed writer: it says whose unit the death may be laid to.
             at_work = [job for job in still_open if holder(job[0].folder) is not None] or still_open
             n_deaths.update(job[0].key for job in at_work)
             for unit, *_ in at_work:
                 if n_deaths[unit.key] > run.max_retries:
                     failed[unit.key] = _worker_died(unit, n_deaths[unit.key], hung=unit.key in watch.ended)
             again = [job for job in at_work if job[0].key not in failed]
-            log.warning(
-                "a worker died; trying again, one at a time: %s", ", ".join(job[0].name for job in again) or "-"
-            )
+            names = ", ".join(job[0].name for job in again)
+            log.warning("a worker died; trying again, one at a time: %s", names or "-")
             rest = [job for job in still_open if job not in at_work]
             groups += [[job] for job in again] + ([rest] if rest else [])
     return list(failed.values())
@@ -140,13 +138,12 @@ def _attempt(jobs: Sequence[Job], run: "Run", watch: HangWatch) -> list[Pipeline
 
 def _worker_died(unit: Unit, n_times: int, *, hung: bool) -> MachineError:
     """Return, and note in the unit's folder, why it is given up."""
+    text = (
+        f"its worker process died {n_times} times, often for want of memory, at last with nothing beside it. "
+        "Lower training.tokens_per_micro_batch or free memory, and run dvc repro."
+    )
     if hung:
         text = f"took no step for too long, {n_times} times. Look at the device, or raise run.hang_seconds."
-    else:
-        text = (
-            f"its worker process died {n_times} times, often for want of memory, at last with nothing beside it. "
-            "Lower training.tokens_per_micro_batch or free memory, and run dvc repro."
-        )
     error = MachineError(f"{unit.name}: {text}", code="E404" if hung else "E405")
     _note_failure(unit, error)
     return error
@@ -160,13 +157,12 @@ def _note_failure(unit: Unit, error: PipelineError) -> None:
 
 
 def _run_unit(
-    unit: Unit, work: Work, arguments: Arguments, run: "Run", stage_pid: int
+    unit: Unit, work: Work, arguments: Arguments, run: Run, stage_pid: int
 ) -> tuple[str, PipelineError | None]:
     """Compute a unit in this process and publish its result; return its key and its error, so that it ends no other."""
     note_opened_files()
     start_logging()  # a worker starts without
-    on_gpu = gpu_count(run.device) > 0
-    numerics = fixed_numerics(run.threads_per_worker, on_gpu=on_gpu)
+    numerics = fixed_numerics(run.threads_per_worker, on_gpu=gpu_count(run.device) > 0)
     with stop_on_signals(stage_pid=stage_pid), one_gpu(run.device), numerics:
         if code := stop_requested():
             return unit.key, InterruptedRun(f"{unit.name}: not begun. Run dvc repro to continue.", code)
@@ -176,10 +172,10 @@ def _run_unit(
                 if not unit.is_finished():  # somebody else may have computed it while we waited
                     _compute(unit, work, arguments, run.device)
         except Exception as error:  # also a fault of the program or a library: the other units go on all the same
-            known = as_pipeline_error(error).within(unit.name)
-            if not isinstance(known, InterruptedRun):
-                _note_failure(unit, known)
-            return unit.key, known
+            explained = as_pipeline_error(error).within(unit.name)
+            if not isinstance(explained, InterruptedRun):
+                _note_failure(unit, explained)
+            return unit.key, explained
     return unit.key, None
 
 

@@ -3,54 +3,38 @@
 import logging
 import os
 import signal
-import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from pipeline.artifacts.paths import LAST_ERROR
 from pipeline.errors.error_block import show
 from pipeline.errors.exceptions import MachineError
 from pipeline.units.locks import holder
 from pipeline.units.notes import PROGRESS, read_progress
+from pipeline.units.unit import Unit
 
-if TYPE_CHECKING:
-    from pipeline.units.unit import Unit
-
-POLL_SECONDS = 1.0
 MANY_STEPS = 50  # a silence as long as so many steps is not one slow step
 log = logging.getLogger(__name__)
 
 
 class HangWatch:
-    """Ends, from a thread, the process of a unit whose `progress.json` stands still for `hang_seconds` and many steps.
+    """Ends the process of a unit whose `progress.json` stands still for `hang_seconds` and many steps.
 
     Units that have noted no step, or their last one, are left alone: nobody knows how long the rest may take.
     """
 
-    def __init__(self, units: "list[Unit]", *, hang_seconds: float | None) -> None:
+    def __init__(self, units: list[Unit], *, hang_seconds: float | None) -> None:
         self.units, self.hang_seconds = units, hang_seconds
         self.beats: dict[str, tuple[tuple[int, int], float]] = {}
         self.ended: set[str] = set()
-        self.done = threading.Event()
-        self.thread = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> "HangWatch":
-        self.thread.start()
-        return self
+    def look(self) -> None:
+        """End what hangs now."""
+        for unit in self.units if self.hang_seconds is not None else ():
+            if (pid := self.hanging(unit)) is not None:
+                self._end(unit, pid)
 
-    def __exit__(self, *error: object) -> None:
-        self.done.set()
-        self.thread.join()
-
-    def _watch(self) -> None:
-        while self.hang_seconds is not None and not self.done.wait(POLL_SECONDS):
-            for unit in self.units:
-                pid = self.hanging(unit)
-                if pid is not None:
-                    self._end(unit, pid)
-
-    def hanging(self, unit: "Unit") -> int | None:
+    def hanging(self, unit: Unit) -> int | None:
         """Return the process of a unit that hangs, else None."""
         pid, progress = holder(unit.folder), read_progress(unit.folder)
         try:
@@ -60,7 +44,7 @@ class HangWatch:
             return None
         if pid is None or steps_left <= 0:
             return None
-        # Against our own clock: somebody may set that of the machine.
+        # Against our own clock: somebody may set that of the machine. A pid and a time: a retried unit begins anew.
         beat, since = self.beats.get(unit.key, (None, 0.0))
         if beat != (pid, noted):
             self.beats[unit.key] = ((pid, noted), time.monotonic())
@@ -68,7 +52,7 @@ class HangWatch:
         silent = time.monotonic() - since
         return pid if silent > max(self.hang_seconds or 0.0, MANY_STEPS * pace) else None
 
-    def _end(self, unit: "Unit", pid: int) -> None:
+    def _end(self, unit: Unit, pid: int) -> None:
         """Kill the process: what hangs writes no checkpoint any more."""
         error = MachineError(
             f"{unit.name}: took no step for {self.hang_seconds:.0f} s and was ended. Look at the device; "

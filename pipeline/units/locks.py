@@ -11,14 +11,16 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import IO
 
 from filelock import SoftFileLock, Timeout
 
 from pipeline.errors.exceptions import InterruptedRun, MachineError
 from pipeline.units.stop_signals import stop_requested
 
-LOCK = "lock"
+LOCK, SOFT_LOCK = "lock", "lock.o_excl"
 POLL_SECONDS = 0.2
 NO_FLOCK = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 log = logging.getLogger(__name__)
@@ -38,17 +40,8 @@ def one_writer(folder: Path, *, name: str, how: str = "flock") -> Iterator[None]
         InterruptedRun: if the process is asked to stop while it waits.
     """
     with (folder / LOCK).open("a+") as file:
-        soft = SoftFileLock(folder / "lock.o_excl")
-
-        def take() -> bool:
-            if how == "flock":
-                return _flock(file.fileno(), folder)
-            try:
-                soft.acquire(timeout=0)
-            except Timeout:
-                return False
-            return True
-
+        soft = SoftFileLock(folder / SOFT_LOCK)
+        take = partial(_flock, file, folder) if how == "flock" else partial(try_soft_lock, soft)
         _wait(take, folder, name)
         try:
             file.truncate(0)
@@ -79,15 +72,29 @@ def _wait(take: Callable[[], bool], folder: Path, name: str) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def _flock(descriptor: int, folder: Path) -> bool:
+def try_flock(file: IO[str]) -> bool:
+    """Return whether the lock of an open file could be taken: nobody else holds it."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    return True
+
+
+def try_soft_lock(lock: SoftFileLock) -> bool:
+    """Return whether a lock that is a file could be taken."""
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    return True
+
+
+def _flock(file: IO[str], folder: Path) -> bool:
+    try:
+        return try_flock(file)
     except OSError as error:
         if error.errno not in NO_FLOCK:
             raise
-        raise MachineError(
-            f"{folder}: must lie on a filesystem that can lock, got {error}. Set run.lock: o_excl.", code="E406"
-        ) from error
-    return True
+        text = f"{folder}: must lie on a filesystem that can lock, got {error}. Set run.lock: o_excl."
+        raise MachineError(text, code="E406") from error

@@ -1,18 +1,17 @@
 """How far the units of a stage are: a bar on a terminal, a line every 30 seconds elsewhere."""
 
 import logging
-import sys
 import threading
 import time
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
 
 from tqdm import tqdm
 
 from pipeline.number_formats import duration
 from pipeline.units.notes import Progress, read_progress
-
-if TYPE_CHECKING:
-    from pipeline.units.unit import Unit
+from pipeline.units.unit import Unit
 
 LINE_SECONDS = 30.0
 POLL_SECONDS = 1.0
@@ -20,38 +19,50 @@ BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} {postfix}"
 log = logging.getLogger(__name__)
 
 
+@contextmanager
+def polling(look: Callable[[], None]) -> Iterator[None]:
+    """Call `look` every second from a thread while the block runs."""
+    done = threading.Event()
+
+    def poll() -> None:
+        while not done.wait(POLL_SECONDS):
+            look()
+
+    thread = threading.Thread(target=poll, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+@contextmanager
+def shown_progress(units: list[Unit], *, stage: str) -> Iterator[None]:
+    """Show, while the block runs, the progress that workers note in the folders of their units."""
+    hidden = None if units else True  # None: unless stderr is a terminal
+    with tqdm(total=float(len(units)), desc=stage, bar_format=BAR, disable=hidden) as bar:
+        with polling(Watcher(units, stage=stage, bar=bar).show):
+            yield
+
+
 class Watcher:
-    """Shows, from a thread, the progress that workers note in the folders of their units."""
+    """Shows the progress that workers note in the folders of their units."""
 
-    def __init__(self, units: "list[Unit]", *, stage: str) -> None:
-        self.units, self.stage = units, stage
-        self.started = time.monotonic()
-        self.done = threading.Event()
+    def __init__(self, units: list[Unit], *, stage: str, bar: "tqdm[Any]") -> None:
+        self.units, self.stage, self.bar = units, stage, bar
+        self.started = self.shown = time.monotonic()
         self.first: dict[str, tuple[float, float]] = {}
-        on_terminal = sys.stderr.isatty() and bool(units)
-        self.bar = tqdm(total=float(len(units)), desc=stage, bar_format=BAR) if on_terminal else None
-        self.thread = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> "Watcher":
-        self.thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.done.set()
-        self.thread.join()
-        if self.bar is not None:
-            self.bar.close()
-
-    def _watch(self) -> None:
-        shown = time.monotonic()
-        while not self.done.wait(POLL_SECONDS):
-            share, line = self.describe()
-            if self.bar is not None:
-                self.bar.n = share
-                self.bar.set_postfix_str(line)
-            elif time.monotonic() - shown >= LINE_SECONDS:
-                shown = time.monotonic()
-                log.info("%s: %s", self.stage, line)
+    def show(self) -> None:
+        """Bring the bar up to date, or write a line where there is none and the last one is old."""
+        share, line = self.describe()
+        if not self.bar.disable:
+            self.bar.n = share
+            self.bar.set_postfix_str(line)
+        elif time.monotonic() - self.shown >= LINE_SECONDS:
+            self.shown = time.monotonic()
+            log.info("%s: %s", self.stage, line)
 
     def describe(self) -> tuple[float, str]:
         """Return how many units' worth of work is done, and a line about it."""

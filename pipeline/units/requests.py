@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ruamel.yaml import YAML
 
@@ -19,9 +19,7 @@ from pipeline.artifacts.files import write_atomically
 from pipeline.params.yaml_source import plain
 from pipeline.reproducibility import digest
 from pipeline.units.stage import Stage
-
-if TYPE_CHECKING:
-    from pipeline.units.unit import Unit
+from pipeline.units.unit import Unit
 
 REQUESTS = Path(".stitchfold/requests")
 PARAMS = Path("params.yaml")
@@ -39,7 +37,7 @@ class Request:
     path: Path
 
 
-def note_request(units: "Iterable[Unit]", *, stage: Stage) -> None:
+def note_request(units: Iterable[Unit], *, stage: Stage) -> None:
     """Note which units a stage is about to ask for, and under which params.yaml; nothing where there is none."""
     if not PARAMS.exists():
         return

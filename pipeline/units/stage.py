@@ -1,6 +1,7 @@
 """What asks for units, a stage of the graph or a part of one, and the record of its last run."""
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -48,9 +49,7 @@ def recorded_runs(folder: Path = LAST_RUN) -> list[LastRun]:
     """Return the records of all stages by name, without damaged ones, on which nothing else depends."""
     runs = []
     for path in sorted(folder.glob("*.json")):
-        try:
+        with suppress(OSError, ValueError, TypeError, KeyError):
             record = json.loads(path.read_text(encoding="utf-8"))
             runs.append(LastRun(**{**record, "stage": Stage(**record["stage"])}))
-        except (OSError, ValueError, TypeError, KeyError):
-            continue
     return runs

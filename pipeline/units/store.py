@@ -1,19 +1,18 @@
 """The unit store as it lies on disk: which units there are, in what state, and what they take."""
 
 import errno
-import fcntl
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from filelock import SoftFileLock, Timeout
+from filelock import SoftFileLock
 
 from pipeline.units import notes
-from pipeline.units.locks import LOCK, NO_FLOCK
+from pipeline.units.locks import LOCK, NO_FLOCK, SOFT_LOCK, try_flock, try_soft_lock
 from pipeline.units.notes import FAILURE, Failure, Progress, UnitNote
 
 STORE = Path(".stitchfold/units")
@@ -62,8 +61,7 @@ class StoredUnit:
     @property
     def step(self) -> int | None:
         """The step of the newest checkpoint."""
-        steps = [int(path.name.removeprefix("step-")) for path in checkpoints(self.folder)]
-        return max(steps, default=None)
+        return max((int(path.name.removeprefix("step-")) for path in checkpoints(self.folder)), default=None)
 
     @property
     def seconds_left(self) -> float | None:
@@ -101,12 +99,10 @@ def disk_usage(paths: Iterable[Path]) -> tuple[int, int]:
     """Return the bytes of files and folders, and those that removing them frees: not what is hard-linked elsewhere."""
     inodes: dict[tuple[int, int], tuple[os.stat_result, int]] = {}
     for file in (file for path in paths for file in _files(path)):
-        try:
+        with suppress(FileNotFoundError):  # somebody is at work
             status = file.lstat()
-        except FileNotFoundError:  # somebody is at work
-            continue
-        inode = (status.st_dev, status.st_ino)
-        inodes[inode] = (status, inodes.get(inode, (status, 0))[1] + 1)
+            inode = (status.st_dev, status.st_ino)
+            inodes[inode] = (status, inodes.get(inode, (status, 0))[1] + 1)
     total = sum(status.st_size for status, _ in inodes.values())
     return total, sum(status.st_size for status, n_links in inodes.values() if n_links >= status.st_nlink)
 
@@ -123,25 +119,21 @@ def _state(folder: Path) -> State:
 
 
 def _take(folder: Path, stack: ExitStack) -> bool:
-    lock, exclusive = folder / LOCK, folder / "lock.o_excl"
-    if lock.exists():
+    """Take the locks that a writer of the folder may have left, of either kind; a folder without any is free."""
+    if (folder / LOCK).exists():
         try:
-            fcntl.flock(stack.enter_context(lock.open("r+")), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
+            if not try_flock(stack.enter_context((folder / LOCK).open("r+"))):
+                return False
         except OSError as error:
             if error.errno not in (*NO_FLOCK, errno.EACCES):
                 raise
-    if exclusive.exists():
-        try:
-            stack.enter_context(SoftFileLock(exclusive).acquire(timeout=0))
-        except Timeout:
-            return False
+    soft = SoftFileLock(folder / SOFT_LOCK)
+    if Path(soft.lock_file).exists():
+        stack.callback(soft.release)
+        return try_soft_lock(soft)
     return True
 
 
 def _files(path: Path) -> Iterator[Path]:
-    if path.is_file():
-        yield path
-    for folder, _, names in os.walk(path):
-        yield from (Path(folder) / name for name in names)
+    walk = ((folder, name) for folder, _, names in os.walk(path) for name in names)  # nothing where it is a file
+    yield from [path] if path.is_file() else (Path(folder) / name for folder, name in walk)

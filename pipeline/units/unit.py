@@ -44,12 +44,9 @@ class Unit:
 
     def is_finished(self) -> bool:
         """Return whether the result is there and undamaged; a damaged one is set aside."""
-        if not self.result.exists():
-            return False
-        if is_whole(self.result):
-            return True
-        set_aside(self.result)
-        return False
+        if self.result.exists() and not is_whole(self.result):
+            set_aside(self.result)
+        return self.result.exists()
 
 
 def link_folder(source: Path, target: Path) -> None:

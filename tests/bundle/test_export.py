@@ -25,8 +25,7 @@ from pipeline.errors.exceptions import DataError, MachineError, ParamsError
 from pipeline.models.encoders import from_config
 from pipeline.params.loading import load_params
 from pipeline.params.root import Params
-from pipeline.recipes.encoder_recipes import encoder_recipe
-from pipeline.recipes.stage_recipes import stage_recipe
+from pipeline.recipes.stage_recipes import encoder_recipe, stage_recipe
 from pipeline.stitch.stitching import stitch
 from tests.conftest import Project
 

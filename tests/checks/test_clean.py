@@ -79,7 +79,7 @@ def keys(units) -> set[str]:
 
 
 def spare() -> set[str]:
-    return {one.folder.name for one in judge([]).spare}
+    return {spare.folder.name for spare in judge([]).spare}
 
 
 def invoke(*arguments: str):
@@ -132,7 +132,7 @@ def test_units_of_a_model_that_was_dropped_can_go() -> None:
 def test_units_of_a_fold_that_was_dropped_can_go_whatever_the_task_is_called() -> None:
     write_params("intent:", "my-intent:")
     folds = [run_stage(Stage("stitch-heads", task="my-intent", repeat=0, fold=fold), f"{fold}")[0] for fold in range(3)]
-    assert {one.key for one in folds[:2]} <= keys(judge([]).needed)
+    assert {unit.key for unit in folds[:2]} <= keys(judge([]).needed)
     assert spare() == {folds[2].key}, "n_splits is 2"
 
 
@@ -143,13 +143,13 @@ def test_F19_units_left_by_params_changed_in_mid_run_are_listed_with_those_and_t
         run_stage("finetune-bert", "a", rate="0.001", work=checkpoint_and_die)
     assert os.waitpid(child, 0)[1] == signal.SIGKILL
     write_params("bert: {learning_rate: 0.001}", "bert: {learning_rate: 0.002}")
-    told = "finetune-bert/a  interrupted at step 40  made under other params than today's params.yaml: "
-    told += "encoders.bert.learning_rate: 0.001 → 0.002"
+    verdict = "finetune-bert/a  interrupted at step 40  made under other params than today's params.yaml: "
+    verdict += "encoders.bert.learning_rate: 0.001 → 0.002"
     before = invoke().output
-    assert "1 units" in before and told in before and "finetune-bert has not run under today's params.yaml" in before
+    assert "1 units" in before and verdict in before and "finetune-bert has not run under today's params.yaml" in before
     fresh = run_stage("finetune-bert", "a", rate="0.002", work=go_on)[0]
     assert (fresh.result / "resumed.txt").read_text() == "False"
-    assert "not needed" in invoke().output and told in invoke().output
+    assert "not needed" in invoke().output and verdict in invoke().output
     write_params()
     back = run_stage("finetune-bert", "a", rate="0.001", work=go_on)[0]
     assert (back.result / "resumed.txt").read_text() == "True"
@@ -243,7 +243,9 @@ def test_a_unit_that_somebody_writes_is_left_alone() -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert old[0].key not in spare(), "it is running"
         freed, taken = clean.remove(verdict)
-    assert [one.folder for one in taken] == [old[0].folder] and old[0].result.exists() and not old[1].folder.exists()
+    assert (
+        [spare.folder for spare in taken] == [old[0].folder] and old[0].result.exists() and not old[1].folder.exists()
+    )
     assert 100_000 < freed < 110_000
 
 
@@ -283,4 +285,4 @@ def test_notes_of_runs_go_with_the_last_of_their_units() -> None:
     run_stage("finetune-bert", "a", recipe="after")
     assert len(requests.read_requests()) == 2
     invoke("--yes")
-    assert [json.loads(one.path.read_text())["by_dvc"] for one in requests.read_requests()] == [True]
+    assert [json.loads(request.path.read_text())["by_dvc"] for request in requests.read_requests()] == [True]

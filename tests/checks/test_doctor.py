@@ -78,10 +78,10 @@ def test_F6_an_unreadable_dvc_lock_is_moved_away_and_nothing_runs_again(
     Path("dvc.lock").write_bytes(content)
     Path(".dvc/tmp/rwlock").write_text('{"write": {', encoding="utf-8")
     assert project.run("dvc", "repro").returncode != 0
-    found = invoke("doctor")
+    result = invoke("doctor")
     merging = ", with the marks of a merge" if kind == "merge" else ""
-    told = f"dvc.lock: is not readable ({len(content)} bytes{merging}). To do: move it to dvc.lock.bad-1; then run dvc repro"
-    assert found.exit_code == 4 and told in found.output and "nothing will be retrained" in found.output
+    line = f"dvc.lock: is not readable ({len(content)} bytes{merging}). To do: move it to dvc.lock.bad-1; then run dvc repro"
+    assert result.exit_code == 4 and line in result.output and "nothing will be retrained" in result.output
     assert Path("dvc.lock").read_bytes() == content, "only --fix touches it"
     assert invoke("doctor", "--fix").exit_code == 0
     assert Path("dvc.lock.bad-1").read_bytes() == content
@@ -159,9 +159,9 @@ def test_F9_I4_damaged_results_and_checkpoints_are_set_aside_and_the_older_one_t
         checkpoints.save(step, {"step": step, "weights": torch.ones(3)})
     flip_a_byte(unit.result / "x")
     flip_a_byte(unit.folder / "checkpoints" / "step-000000020" / "tensors.safetensors")
-    found = invoke("doctor")
+    result = invoke("doctor")
     assert (
-        found.exit_code == 4 and found.output.count("(bert/f0) does not match its manifest. To do: set it aside") == 2
+        result.exit_code == 4 and result.output.count("(bert/f0) does not match its manifest. To do: set it aside") == 2
     )
     assert unit.result.exists()
     assert "2 found, 2 put right" in invoke("doctor", "--fix").output
@@ -179,8 +179,8 @@ def test_F1_what_a_killed_process_left_half_written_is_removed(unit: Unit) -> No
         folder.mkdir(parents=True)
         (folder / "x").write_bytes(b"x" * 2000)
     (unit.folder / ".unit.json.1.tmp").touch()
-    found = invoke("doctor")
-    assert found.output.count("was left by a process that is gone (2.0 kB)") == 2
+    result = invoke("doctor")
+    assert result.output.count("was left by a process that is gone (2.0 kB)") == 2
     assert "3 found, 3 put right" in invoke("doctor", "--fix").output
     assert not any(folder.exists() for folder in left) and unit.result.exists()
 

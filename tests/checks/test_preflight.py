@@ -68,13 +68,13 @@ def test_F8_too_small_a_disk_is_refused_after_the_table(params: Params, monkeypa
     have_free(monkeypatch, FREE)
     assert "disk: " in lines(params)
     have_free(monkeypatch, 100_000)
-    found = preflight.preflight(params)
-    table = next(found)
+    parts = preflight.preflight(params)
+    table = next(parts)
     assert [line.split()[:4] for line in table.splitlines()[1:]] == [
         [name, "0", "of", "2"] for name in ("bert", "electra", "stitched")
     ]
     with pytest.raises(MachineError, match=r"disk: 1.2 x .* must be free .*got 100.0 kB. Free space") as caught:
-        next(found)
+        next(parts)
     assert caught.value.code == "E407"
 
 
@@ -107,8 +107,8 @@ def test_F8_a_checkpoint_is_as_large_as_estimated(tmp_path, epoch_selection: str
     groups = [{"params": list(model.parameters()), "lr": 1e-3, "weight_decay": 0.0}]
     train(model, objective, groups, settings=settings, seed=0, device="cpu", checkpoints=checkpoints, evaluate=evaluate)
     newest = sum(path.stat().st_size for path in sorted(tmp_path.glob("step-*"))[-1].iterdir())
-    found = unit_needs.encoder_need("x", settings, [("t", 0, 0)], run=Run(device="cpu"), seed=0, recipe=None)
-    share = found.checkpoints / found.model / unit_needs.GENERATIONS
+    estimate = unit_needs.encoder_need("x", settings, [("t", 0, 0)], run=Run(device="cpu"), seed=0, recipe=None)
+    share = estimate.checkpoints / estimate.model / unit_needs.GENERATIONS
     assert newest / (4 * 1_001_000) == pytest.approx(share, rel=0.01)
 
 
@@ -128,14 +128,14 @@ def test_F8_the_stages_refuse_before_a_model_is_loaded(finished, tmp_path, monke
         monkeypatch.setattr(sys, "argv", ["stage", "bert"])
         with pytest.raises(SystemExit) as caught:
             stage.main()
-        found = json.loads(Path("out/last_error.json").read_text(encoding="utf-8"))
-        assert (caught.value.code, found["code"]) == (4, "E407")
+        error = json.loads(Path("out/last_error.json").read_text(encoding="utf-8"))
+        assert (caught.value.code, error["code"]) == (4, "E407")
 
 
 def test_finished_units_in_the_store_count_as_done(finished, monkeypatch) -> None:
     monkeypatch.chdir(finished.folder)
-    found = lines(load_params()).splitlines()
-    assert [line.split()[:4] for line in found[1:4]] == [
+    table = lines(load_params()).splitlines()
+    assert [line.split()[:4] for line in table[1:4]] == [
         ["bert", "2", "of", "2"],
         ["electra", "2", "of", "2"],
         ["stitched", "2", "of", "2"],
@@ -164,8 +164,8 @@ def test_a_checkpoint_that_is_not_here_yet_has_no_known_size(monkeypatch) -> Non
             )
         }
     )
-    found = unit_needs.encoder_need("x", settings, [("t", 0, 0)], run=Run(device="cpu"), seed=0, recipe=None)
-    assert found.model is None and "?" in preflight.describe([found])
+    estimate = unit_needs.encoder_need("x", settings, [("t", 0, 0)], run=Run(device="cpu"), seed=0, recipe=None)
+    assert estimate.model is None and "?" in preflight.describe([estimate])
 
 
 def test_too_little_memory_is_a_warning(monkeypatch) -> None:
@@ -185,8 +185,8 @@ def test_states_that_will_not_fit_are_a_warning(params: Params, monkeypatch) -> 
 @pytest.mark.parametrize(("max_length", "said"), [(4, "at least half"), (500, "")])
 def test_texts_that_will_be_cut_off_are_a_warning(finished, monkeypatch, max_length: int, said: str) -> None:
     monkeypatch.chdir(finished.folder)
-    found = "".join(preflight.check_lengths({"bert": encoder({"max_length": max_length})}))
-    assert said in found and bool(said) == bool(found)
+    warnings = "".join(preflight.check_lengths({"bert": encoder({"max_length": max_length})}))
+    assert said in warnings and bool(said) == bool(warnings)
 
 
 def test_workers_are_counted_as_they_will_be_started() -> None:
@@ -252,12 +252,12 @@ def test_a_model_without_a_place_for_the_longest_text_is_found() -> None:
 
 
 def test_measured_steps_are_those_of_the_training() -> None:
-    found = measure(encoder({"batch_size": 8, "epochs": 3}), n_steps=4)
-    assert (found.steps_per_epoch, found.epochs) == (3, 3)  # 20 rows of a fold
-    assert 60 < found.tokens_per_step < 8 * 16
-    assert found.seconds_per_step > 0 and found.peak_bytes > 10**8
-    predicted_like_trained = found.fold_seconds(1.0) - found.build_seconds
-    assert predicted_like_trained == pytest.approx(found.seconds_per_step * 3 * (3 + 1 / 3))
+    measured = measure(encoder({"batch_size": 8, "epochs": 3}), n_steps=4)
+    assert (measured.steps_per_epoch, measured.epochs) == (3, 3)  # 20 rows of a fold
+    assert 60 < measured.tokens_per_step < 8 * 16
+    assert measured.seconds_per_step > 0 and measured.peak_bytes > 10**8
+    predicted_like_trained = measured.fold_seconds(1.0) - measured.build_seconds
+    assert predicted_like_trained == pytest.approx(measured.seconds_per_step * 3 * (3 + 1 / 3))
 
 
 def test_the_dry_run_tries_every_encoder_on_the_raw_files(params: Params, monkeypatch) -> None:

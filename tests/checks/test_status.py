@@ -74,16 +74,16 @@ def test_a_running_unit_tells_the_time_that_it_and_its_stage_still_take() -> Non
         fcntl.flock(file, fcntl.LOCK_EX)
         status = read_status()
         lines = list(status.lines())
-    (stage,) = [one for one in status.stages if one.stage == "finetune-bert"]
+    (stage,) = [row for row in status.stages if row.stage == "finetune-bert"]
     assert (stage.finished, stage.running, stage.interrupted, stage.failed) == (1, 1, 0, 1)
     assert stage.seconds_left == 60 + 2 * 600, "two more units as long as this one"
     assert "  bert/f2: running at step 45 of 50 (90%), 1 min 00 s left" in lines
 
 
 def test_json_says_the_same() -> None:
-    found = json.loads(CliRunner().invoke(cli.app, ["status", "--json"]).output)
-    assert found["n_needed"] == 2 and found["n_other"] == 1
-    assert [one["state"] for one in found["units"]] == ["failed", "interrupted"]
+    record = json.loads(CliRunner().invoke(cli.app, ["status", "--json"]).output)
+    assert record["n_needed"] == 2 and record["n_other"] == 1
+    assert [unit["state"] for unit in record["units"]] == ["failed", "interrupted"]
 
 
 def test_before_the_first_run_there_is_an_empty_table(tmp_path, monkeypatch) -> None:
@@ -94,7 +94,7 @@ def test_before_the_first_run_there_is_an_empty_table(tmp_path, monkeypatch) -> 
 
 
 def test_a_unit_locked_by_a_file_counts_as_running() -> None:
-    folder = next(one.folder for one in stored_units() if one.state == "interrupted")
+    folder = next(unit.folder for unit in stored_units() if unit.state == "interrupted")
     from filelock import SoftFileLock
 
     with SoftFileLock(folder / "lock.o_excl"), if_free(folder) as free:

@@ -41,9 +41,9 @@ def edited(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple
         listing.write_bytes(listing.read_bytes() + b" ")
         unit = next(Path(".stitchfold/units").glob("*/result/history.json"))
         unit.unlink()
-        found = {finding.path for finding in examine()}
+        paths = {finding.path for finding in examine()}
         named = ("out/plots/scores.csv", "out/augment/augment.json", listing, unit.parent)
-        assert {Path(path) for path in named} <= found, "what verify sends to doctor, doctor finds"
+        assert {Path(path) for path in named} <= paths, "what verify sends to doctor, doctor finds"
         done = CliRunner().invoke(cli.app, ["verify"])
         shutil.rmtree(project.folder)
         return done.exit_code, done.output.replace(str(listing), "LISTING").replace(str(unit.parent), "RESULT")

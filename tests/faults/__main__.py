@@ -43,9 +43,9 @@ def main() -> None:
     lost: list[str] = []
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         for name in options.parts or PARTS:
-            place = Path(folder) / name
-            place.mkdir()
-            lost += run_part(name, list(PARTS[name](place, options)), place, options.jobs)
+            subfolder = Path(folder) / name
+            subfolder.mkdir()
+            lost += run_part(name, list(PARTS[name](subfolder, options)), subfolder, options.jobs)
     print("\n".join(lost) or "nothing lost")
     sys.exit(bool(lost))
 
@@ -56,7 +56,7 @@ def named_kills(folder: Path, options: argparse.Namespace) -> Iterator[Task]:
     for name, n_passages in reference.passages.items():
         for hit in kills.hits(n_passages):
             point = f"{name}:{hit}"
-            yield Task(name, lambda own, point=point: kills.killed_at(harness.make(own), [point], reference))
+            yield Task(name, lambda copy, point=point: kills.killed_at(harness.make(copy), [point], reference))
 
 
 def random_kills(folder: Path, options: argparse.Namespace) -> Iterator[Task]:
@@ -108,23 +108,23 @@ def run_part(name: str, tasks: list[Task], folder: Path, jobs: int) -> list[str]
     """Run tasks, several at once, print their table and return what was lost."""
 
     def attempt(number: int) -> Trial:
-        own = folder / str(number)
+        copy = folder / str(number)
         try:
-            return tasks[number].attempt(own)
+            return tasks[number].attempt(copy)
         except Exception:
             return Trial((), (traceback.format_exc(),), 0.0)
         finally:
-            shutil.rmtree(own, ignore_errors=True)
+            shutil.rmtree(copy, ignore_errors=True)
 
     with ThreadPoolExecutor(jobs) as pool:
         trials = list(tqdm(pool.map(attempt, range(len(tasks))), desc=name, total=len(tasks), unit=" trials"))
     print(f"\n{name:<32}{'tried':>7}{'survived':>10}{'seconds':>9}")
     rows = dict.fromkeys(task.row for task in tasks)
     for row in rows:
-        own = [trial for task, trial in zip(tasks, trials, strict=True) if task.row == row]
-        print_row(row, own)
+        of_row = [trial for task, trial in zip(tasks, trials, strict=True) if task.row == row]
+        print_row(row, of_row)
     print_row("all", trials)
-    return [f"{name}, {task.row}: {line}" for task, one in zip(tasks, trials, strict=True) for line in one.lost]
+    return [f"{name}, {task.row}: {line}" for task, trial in zip(tasks, trials, strict=True) for line in trial.lost]
 
 
 def print_row(row: str, trials: list[Trial]) -> None:

@@ -64,9 +64,9 @@ def after_a_kill(finished: Project, folder: Path, **environment: str) -> Trial:
     if code:
         lost.append(f"the second run must succeed, got exit code {code}: {said(project)[-2000:]}")
     _, left = psutil.wait_procs(orphans, timeout=HANG_SECONDS)
-    lost += [f"process {one.pid} of the killed run still lives" for one in left]
-    for one in left:
-        one.send_signal(signal.SIGKILL)
+    lost += [f"process {process.pid} of the killed run still lives" for process in left]
+    for process in left:
+        process.send_signal(signal.SIGKILL)
     return Trial(("after a kill",), (*lost, *wrong(project, finished)), time.monotonic() - begun)
 
 
@@ -99,9 +99,9 @@ def said(project: Project) -> str:
 
 def wrong(project: Project, finished: Project) -> list[str]:
     """Return what is wrong with the result of a project."""
-    found = []
+    problems = []
     if stages := project.repro():
-        found.append(f"everything must be done, got {stages} run again")
+        problems.append(f"everything must be done, got {stages} run again")
     if project.submission() != finished.submission():
-        found.append("the submission differs")
-    return found
+        problems.append("the submission differs")
+    return problems

@@ -142,14 +142,14 @@ def follow(folder: Path, kind: Kind, path: Path, code: int) -> list[str]:
     """Do what the error says; return what is wrong with it."""
     if not code:
         return ["not noticed"]
-    found = last_error(folder)
-    told = found["problems"][0]
-    lost = [] if found["code"] == "E402" and code == 4 else [f"must be E402, got {found['code']}, exit code {code}"]
+    error = last_error(folder)
+    problem = error["problems"][0]
+    lost = [] if error["code"] == "E402" and code == 4 else [f"must be E402, got {error['code']}, exit code {code}"]
     whole = str(path.relative_to(folder)).removesuffix(".sha256")
-    if not whole.startswith(told["where"]):
-        lost.append(f"must name {whole}, got {told['where']!r}")
-    if MEND not in told["mend"]:
-        return [*lost, f"must say {MEND}, got {told['mend']!r}"]
+    if not whole.startswith(problem["where"]):
+        lost.append(f"must name {whole}, got {problem['where']!r}")
+    if MEND not in problem["mend"]:
+        return [*lost, f"must say {MEND}, got {problem['mend']!r}"]
     # As doctor and dvc do: the damaged file goes, so the stage that makes it runs again.
     maker = next(stage for stage in harness.graph() if any(whole.startswith(out) for out in stage.outs))
     (folder / maker.mark).unlink()
@@ -174,5 +174,5 @@ def read(folder: Path, reader: str) -> int:
 
 def last_error(folder: Path) -> dict[str, Any]:
     """Return the error that the last stage or command left."""
-    found: dict[str, Any] = json.loads((folder / "out" / "last_error.json").read_text(encoding="utf-8"))
-    return found
+    error: dict[str, Any] = json.loads((folder / "out" / "last_error.json").read_text(encoding="utf-8"))
+    return error

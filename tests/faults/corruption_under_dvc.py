@@ -64,9 +64,9 @@ def wrong_with_error(project: Project, kind: Kind, way: str) -> list[str]:
         return ["not noticed"]
     if kind.reader == "stitchfold verify":
         return []
-    found = json.loads((project.folder / "out" / "last_error.json").read_text(encoding="utf-8"))
-    right = found["code"] == "E402" and MEND in found["message"]
-    return [] if right else [f"must be E402 with a remedy, got {found['code']} {found['message']}"]
+    error = json.loads((project.folder / "out" / "last_error.json").read_text(encoding="utf-8"))
+    right = error["code"] == "E402" and MEND in error["message"]
+    return [] if right else [f"must be E402 with a remedy, got {error['code']} {error['message']}"]
 
 
 def read_once(project: Project, reader: str) -> "subprocess.CompletedProcess[str]":

@@ -23,8 +23,8 @@ def record_durability() -> None:
         note({"fsync": status.st_ino, "content": content})
 
     def recorded_rename(source: Path, target: Path) -> None:
-        moved = [one for one in (Path(source), *Path(source).rglob("*")) if one.is_file()]
-        note({"rename": str(target), "moved": {str(one.stat().st_ino): sha256_of(one) for one in moved}})
+        moved = [path for path in (Path(source), *Path(source).rglob("*")) if path.is_file()]
+        note({"rename": str(target), "moved": {str(path.stat().st_ino): sha256_of(path) for path in moved}})
         rename(source, target)
 
     def note(event: dict[str, Any]) -> None:
@@ -41,16 +41,16 @@ def not_durable(folder: Path) -> list[str]:
     """Return a line for each rename of what was not synced, or that was not synced itself, and each file never synced."""
     events = [json.loads(line) for line in (folder / EVENTS).read_text(encoding="utf-8").splitlines()]
     synced: dict[str, str] = {}
-    found = []
+    problems = []
     for event, following in zip(events, [*events[1:], {}], strict=True):
         if "fsync" in event:
             synced[str(event["fsync"])] = event["content"]
             continue
         if any(synced.get(inode) != content for inode, content in event["moved"].items()):
-            found.append(f"{event['rename']} was renamed before it was synced")
+            problems.append(f"{event['rename']} was renamed before it was synced")
         if following.get("fsync") != event["parent"]:
-            found.append(f"the folder of {event['rename']} was not synced after the rename")
+            problems.append(f"the folder of {event['rename']} was not synced after the rename")
     results = [*folder.glob("out/**/*"), *folder.glob(".stitchfold/units/*/result/**/*")]
     files = [path for path in results if path.is_file()]
-    found += [f"{path} was never synced" for path in files if synced.get(str(path.stat().st_ino)) != sha256_of(path)]
-    return found
+    problems += [f"{path} was never synced" for path in files if synced.get(str(path.stat().st_ino)) != sha256_of(path)]
+    return problems

@@ -223,9 +223,9 @@ def differences(folder: Path, expected: dict[str, str]) -> list[str]:
 
 def finished_units(folder: Path) -> dict[str, tuple[str, int, int]]:
     """Return the name, inode and time of each finished unit that is kept; states are removed when they were used."""
-    found = {}
+    results = {}
     for result in (folder / ".stitchfold" / "units").glob("*/result"):
         name = json.loads((result.parent / "unit.json").read_text(encoding="utf-8"))["name"]
         if not name.endswith("/states"):
-            found[result.parent.name] = (name, result.stat().st_ino, result.stat().st_mtime_ns)
-    return found
+            results[result.parent.name] = (name, result.stat().st_ino, result.stat().st_mtime_ns)
+    return results

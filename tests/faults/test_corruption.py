@@ -17,7 +17,7 @@ SAMPLE_UNDER_DVC = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("kind", "way"), SAMPLE, ids=lambda one: getattr(one, "name", one))
+@pytest.mark.parametrize(("kind", "way"), SAMPLE, ids=lambda value: getattr(value, "name", value))
 def test_F9_F10_I4_a_damaged_file_is_noticed_and_made_again(
     tmp_path: Path, undisturbed: Path, reference: Reference, kind: Kind, way: str
 ) -> None:

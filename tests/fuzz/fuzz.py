@@ -75,7 +75,7 @@ def submission(content: bytes) -> None:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    one.__name__: one for one in (delimited, records, parquet, archives, params, submission)
+    target.__name__: target for target in (delimited, records, parquet, archives, params, submission)
 }
 
 

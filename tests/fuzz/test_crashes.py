@@ -56,6 +56,6 @@ def test_seeds_with_a_few_changed_bytes_are_read_or_refused(
 ) -> None:
     name, content = seed
     changed = bytearray(content)
-    for place, byte in changes:
-        changed[int(place * len(content))] = byte
+    for share, byte in changes:
+        changed[int(share * len(content))] = byte
     TARGETS[name](bytes(changed))

@@ -9,9 +9,8 @@ import pytest
 from pipeline.params.loading import load_params
 from pipeline.params.root import Params
 from pipeline.recipes import fingerprint, source_modules
-from pipeline.recipes.encoder_recipes import encoder_recipe
 from pipeline.recipes.fingerprint import LINKS, code_digests
-from pipeline.recipes.stage_recipes import stage_recipe
+from pipeline.recipes.stage_recipes import encoder_recipe, stage_recipe
 from stages.recipes import STAGES
 from tests.conftest import ROOT, make_competition
 

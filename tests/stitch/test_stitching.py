@@ -24,8 +24,7 @@ from pipeline.errors.exceptions import DataError, DivergedError, MachineError, P
 from pipeline.experiments.ablate_stitch import ablate_stitch
 from pipeline.models.classifier import load_classifier
 from pipeline.params.root import Params
-from pipeline.recipes.encoder_recipes import encoder_recipe
-from pipeline.recipes.stage_recipes import stage_recipe
+from pipeline.recipes.stage_recipes import encoder_recipe, stage_recipe
 from pipeline.stitch import stitching
 from pipeline.stitch.fold_encoders import fold_base, head_rows
 from pipeline.stitch.fold_training import load_stitched, train_stitched

@@ -257,21 +257,21 @@ def test_F19_F20_a_unit_that_starts_afresh_says_what_was_changed(caplog, change:
 
 def test_I20_the_numerics_class_names_device_threads_and_versions() -> None:
     """What decides the bits besides code, params, data and seed is part of every key and of the record of every model."""
-    one, two = numerics("cpu", 1), numerics("cpu", 2)
-    assert {"device", "threads", "torch", "transformers", "numpy"} <= set(one) and one["device"] == "cpu"
-    assert Unit("a", {"numerics": one}).key != Unit("a", {"numerics": two}).key
+    single, double = numerics("cpu", 1), numerics("cpu", 2)
+    assert {"device", "threads", "torch", "transformers", "numpy"} <= set(single) and single["device"] == "cpu"
+    assert Unit("a", {"numerics": single}).key != Unit("a", {"numerics": double}).key
 
 
 def test_F18_another_class_of_machine_warns_and_strict_refuses(caplog) -> None:
     """Other threads, devices or versions than before warn that bits will differ; `run.strict` refuses with E408."""
-    one, two = (
+    single, double = (
         [(Unit("bert/f0", {"recipe": "a", "numerics": {"threads": n}}), write, {"value": str(n)})] for n in (1, 2)
     )
-    run_units(one, run=run(), stage=Stage("s"))
+    run_units(single, run=run(), stage=Stage("s"))
     with pytest.raises(MachineError, match=r"numerics.threads: 1 → 2.*run.strict: false") as caught:
-        run_units(two, run=run(strict=True), stage=Stage("s"))
+        run_units(double, run=run(strict=True), stage=Stage("s"))
     assert caught.value.code == "E408"
-    run_units(two, run=run(), stage=Stage("s"))
+    run_units(double, run=run(), stage=Stage("s"))
     assert "will not be bit-equal" in caplog.text
 
 
