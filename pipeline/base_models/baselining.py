@@ -16,7 +16,7 @@ from pipeline.units.unit import Unit
 
 if TYPE_CHECKING:
     from pipeline.params.fields import Component
-    from pipeline.params.run import Run
+    from pipeline.params.root import Run
     from pipeline.units.execution import Workspace
 
 

@@ -22,7 +22,7 @@ from pipeline.units.unit import Unit
 if TYPE_CHECKING:
     from pipeline.params.encoders import Encoder
     from pipeline.params.fields import Component
-    from pipeline.params.run import Run
+    from pipeline.params.root import Run
 
 
 def finetune(

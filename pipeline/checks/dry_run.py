@@ -45,8 +45,7 @@ from pipeline.units.devices import gpu_count, worker_count
 
 if TYPE_CHECKING:
     from pipeline.params.encoders import Encoder
-    from pipeline.params.root import Params
-    from pipeline.params.run import Run
+    from pipeline.params.root import Params, Run
 
 FORWARD_SHARE = 1 / 3  # of a step's time: the backward pass takes about twice the forward one
 HEAD = (

@@ -17,8 +17,7 @@ from pipeline.units.store import STORE
 
 if TYPE_CHECKING:
     from pipeline.params.encoders import Encoder
-    from pipeline.params.root import Params
-    from pipeline.params.run import Run
+    from pipeline.params.root import Params, Run
 
 MARGIN = 1.2  # free disk over what is needed
 STATE_BYTES_PER_VALUE = 2

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pipeline.artifacts.table import Folds
     from pipeline.params.encoders import Encoder, Training
     from pipeline.params.fields import Component
-    from pipeline.params.run import Run
+    from pipeline.params.root import Run
     from pipeline.params.stitch import Stitch
 
 BYTES_PER_WEIGHT = 4

@@ -9,10 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline.errors.exceptions import ParamsError
-from pipeline.params.augment import Augment as Augment
 from pipeline.params.checks import check_files, check_names, check_together
 from pipeline.params.encoders import Training
-from pipeline.params.fields import Component as Component
 from pipeline.params.problems import Problem, by_location, problem
 from pipeline.params.root import Params
 from pipeline.params.yaml_source import dotted, line_of, plain, read_yaml

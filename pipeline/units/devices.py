@@ -13,7 +13,7 @@ from pipeline.errors.exceptions import MachineError
 from pipeline.units.store import STORE
 
 if TYPE_CHECKING:
-    from pipeline.params.run import Run
+    from pipeline.params.root import Run
 
 
 def worker_count(run: "Run", *, n_gpus: int | None = None) -> int:

@@ -34,7 +34,7 @@ from pipeline.units.store import STORE
 from pipeline.units.unit import Unit
 
 if TYPE_CHECKING:
-    from pipeline.params.run import Run
+    from pipeline.params.root import Run
 
 log = logging.getLogger(__name__)
 
