@@ -52,9 +52,7 @@ def check_names(values: dict[str, Any]) -> Iterator[Problem]:
     for location, names in mappings.items():
         for name in names if isinstance(names, dict) else ():
             if not (isinstance(name, str) and NAME.fullmatch(name)):
-                text = (
-                    f"names must be text that matches [a-z0-9_-]+, or DVC cannot address them, got {name!r}. Rename it."
-                )
+                text = f"names must be text that matches {NAME.pattern}, or DVC cannot address them, got {name!r}. Rename it."
                 yield Problem((*location, name), text, "E202")
 
 
@@ -99,9 +97,8 @@ def _check_task(task: "Task") -> Iterator[Problem]:
     columns = task.columns
     read = [*(columns.text if isinstance(columns.text, list) else [columns.text]), columns.text_pair]
     if columns.label in read:
-        yield Problem(
-            ("columns", "label"), f"a text must not be the label, got {columns.label!r} for both. Correct one."
-        )
+        text = f"a text must not be the label, got {columns.label!r} for both. Correct one."
+        yield Problem(("columns", "label"), text)
     try:
         b"a".decode(task.encoding)
     except (LookupError, ValueError):
@@ -162,9 +159,8 @@ def check_augment(augment: "Augment", tasks: "dict[str, Task]") -> Iterator[Prob
                 text = f"{augmenter.name} cannot spare single words. Remove kept_ratio and guide, or take another."
                 yield Problem(location, text)
         if step.guide is not None and (step.guide.by == "gradient") != (step.guide.model is not None):
-            yield Problem(
-                (*location, "guide"), "by: gradient needs a model, by: tfidf takes none. Correct one of them."
-            )
+            text = "by: gradient needs a model, by: tfidf takes none. Correct one of them."
+            yield Problem((*location, "guide"), text)
         elif step.guide is not None and step.guide.model is not None:
             guide = (*location, "guide", "model")
             yield from (Problem(guide, text, "E204") for text in check_folder(step.guide.model))
@@ -183,11 +179,10 @@ def check_augment(augment: "Augment", tasks: "dict[str, Task]") -> Iterator[Prob
 
 def check_unlabelled(params: "Params") -> Iterator[str]:
     """Yield why there are no texts without labels for an objective that learns from them."""
-    without = [
-        name for name, task in params.tasks.items() if task.unlabelled is None and task.missing_labels != "unlabelled"
-    ]
-    if without and not params.augment.transductive:
-        yield f"learns from texts without labels. Give tasks.{without[0]}.unlabelled, or set augment.transductive."
+    for name, task in params.tasks.items():
+        if not (task.unlabelled or task.missing_labels == "unlabelled" or params.augment.transductive):
+            yield f"learns from texts without labels. Give tasks.{name}.unlabelled, or set augment.transductive."
+            break
     if all(step.needs_labels for step in params.augment.steps):
         yield "learns from variants of texts without labels. Add a step to augment.steps that needs no labels."
 

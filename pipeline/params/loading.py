@@ -35,9 +35,7 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
         for location, items in by_location(error, values).items():
             # What is inherited was reported under training.
             depth = {"encoders": 2, "stitch": 1}.get(str(location[0]), len(location)) if location else 0
-            inherited = len(location) > depth and location[depth] not in set_keys.get(
-                location[:depth], {location[depth]}
-            )
+            inherited = location[depth:] and location[depth] not in set_keys.get(location[:depth], location[depth:])
             if not inherited or items[0]["type"] == "missing":
                 problems.append(problem(items, location, root=Params))
     problems += [*check_names(values), *check_files(values), *(check_together(params) if params else ())]
