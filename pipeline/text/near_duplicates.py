@@ -39,10 +39,8 @@ def encode(texts: pa.Array) -> tuple[np.ndarray, pa.Array]:
 def cluster_texts(texts: pa.Array, *, similarity: float | None) -> np.ndarray:
     """Return a cluster number per text, int64 of shape (texts,), independent of the order of the texts.
 
-    Args:
-        texts: strings without nulls, for pairs both texts with a newline between.
-        similarity: Jaccard similarity in (0, 1] from which two texts belong together. None, and texts shorter than
-            a shingle, join equal ones only. "Equal" is after `normalise`.
+    The texts are strings without nulls, for pairs both with a newline between. From a Jaccard `similarity` in (0, 1] on,
+    two belong together. None, and texts shorter than a shingle, join equal ones only. "Equal" is after `normalise`.
 
     >>> texts = pa.array(["Good morning to you all", "good  morning to you all!", "rain"])
     >>> cluster_texts(texts, similarity=0.8).tolist()
@@ -67,13 +65,7 @@ def near_pairs(texts: pa.Array, others: pa.Array, *, similarity: float | None) -
 
     Equal ones are always found, all of them: of a text that stands m times here and n times there, m x n pairs. Of near
     ones as few are missed as by `cluster_texts`; a text of which very many others are near is given some of those. Memory
-    grows with the others and the pairs alone.
-
-    Args:
-        texts: strings without nulls.
-        others: strings without nulls.
-        similarity: Jaccard similarity in (0, 1] from which two texts belong together. None, and texts shorter than
-            a shingle, pair equal ones only. "Equal" is after `normalise`.
+    grows with the others and the pairs alone. Texts and `similarity` are as for `cluster_texts`.
 
     >>> texts, others = pa.array(["Rain", "Good morning to you all!"]), pa.array(["good morning to you all", "ｒain "])
     >>> near_pairs(texts, others, similarity=0.8).tolist()
