@@ -60,7 +60,7 @@ def run_stitchfold(model: Path, rows: Any, length: str, precision: str) -> dict[
     from pipeline.artifacts.histories import HISTORY
     from pipeline.base_models.fold_training import train_fold
     from pipeline.params.encoders import Encoder
-    from pipeline.params.run import Run
+    from pipeline.params.root import Run
     from pipeline.units.execution import run_units
     from pipeline.units.stage import Stage
     from pipeline.units.unit import Unit

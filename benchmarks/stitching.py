@@ -34,8 +34,7 @@ from pipeline.models.batching import encode_rows, epoch_batches
 from pipeline.models.classifier import build_classifier, save_classifier
 from pipeline.models.prediction import predict_logits
 from pipeline.params.encoders import Encoder
-from pipeline.params.root import Params
-from pipeline.params.run import Run
+from pipeline.params.root import Params, Run
 from pipeline.params.stitch import Stitch as Settings
 from pipeline.reproducibility import derive_seed
 from pipeline.stitch.alignment import align, batch_index, gather_states

@@ -43,7 +43,7 @@ def run_stitchfold(epochs: int) -> dict[str, float]:
     from pipeline.models.classifier import load_classifier
     from pipeline.models.prediction import predict_logits
     from pipeline.params.encoders import Encoder
-    from pipeline.params.run import Run
+    from pipeline.params.root import Run
     from pipeline.units.execution import run_units
     from pipeline.units.stage import Stage
     from pipeline.units.unit import Unit

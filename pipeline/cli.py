@@ -48,7 +48,7 @@ def check(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of params.yaml, for editors."""
-    from pipeline.params.schema import json_schema
+    from pipeline.params.root import json_schema
 
     typer.echo(json.dumps(json_schema(), indent=1))
 

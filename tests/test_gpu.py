@@ -20,7 +20,7 @@ from pipeline.data.class_targets import ClassTargets
 from pipeline.models.classifier import WEIGHTS
 from pipeline.params.encoders import Training
 from pipeline.params.fields import Component
-from pipeline.params.run import Run
+from pipeline.params.root import Run
 from pipeline.training.loop import train
 from pipeline.units.execution import run_units
 from pipeline.units.stage import Stage

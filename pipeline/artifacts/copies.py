@@ -46,9 +46,9 @@ class Copies:
 
     def of_fold(self, task: str, repeat: int, fold: int) -> pd.DataFrame:
         """Return the copies that the training for a fold may use."""
-        own = self.rows[(self.rows["task"] == task) & (self.rows["repeat"] == repeat) & (self.rows["fold"] != fold)]
-        here = self.barred.query("task == @task and repeat == @repeat and fold == @fold")
-        return own[~own["copy_id"].isin(here["copy_id"])].reset_index(drop=True)
+        copies = self.rows.query("task == @task and repeat == @repeat and fold != @fold")
+        barred = self.barred.query("task == @task and repeat == @repeat and fold == @fold")
+        return copies[~copies["copy_id"].isin(barred["copy_id"])].reset_index(drop=True)
 
 
 def no_copies() -> Copies:
@@ -79,14 +79,11 @@ def read_copies(*, manifest: str, folder: Path = FOLDER) -> Copies:
     return Copies(*frames)
 
 
-def check_leaks(copies: pd.DataFrame, *, fitted_ids: "pd.Series[str]", unseen: pd.DataFrame, place: str) -> None:
+def check_leaks(copies: pd.DataFrame, *, fitted_ids: "pd.Series[str]", unseen: pd.DataFrame, fold: str) -> None:
     """Refuse copies that the training for a fold may not use.
 
-    Args:
-        copies: what is to be trained on beside the fold's training rows.
-        fitted_ids: ids of the fold's training rows.
-        unseen: `text, text_pair` of the rows that are scored: the fold's own and the hold-out's.
-        place: the fold's name, for the message.
+    `fitted_ids` are those of the fold's training rows, `unseen` has `text, text_pair` of the rows that are scored: the
+    fold's own and the hold-out's.
 
     Raises:
         DataError: if a copy's parent is no training row, or its text equals that of a row that is scored.
@@ -99,7 +96,7 @@ def check_leaks(copies: pd.DataFrame, *, fitted_ids: "pd.Series[str]", unseen: p
         row = copies[leaks].iloc[0]
         reason = "its parent is no training row" if strangers[leaks].iloc[0] else "its text is that of a scored row"
         raise DataError(
-            f"{COPIES}: no copy may leak into {place}, got {leaks.sum()}, first {row['copy_id']!r} of row "
+            f"{COPIES}: no copy may leak into {fold}, got {leaks.sum()}, first {row['copy_id']!r} of row "
             f"{row['row_id']!r}: {reason}. {AGAIN}"
         )
 
@@ -107,8 +104,5 @@ def check_leaks(copies: pd.DataFrame, *, fitted_ids: "pd.Series[str]", unseen: p
 def normalised(rows: pd.DataFrame) -> "pd.Series[str]":
     """Return what rows are compared by: their texts after `normalise`, of pairs both."""
     pairs = zip(rows["text"], rows["text_pair"], strict=True)
-    return pd.Series(
-        [f"{normalise(a)}\n{normalise(b)}" if isinstance(b, str) else normalise(a) for a, b in pairs],
-        rows.index,
-        dtype=object,
-    )
+    texts = [f"{normalise(a)}\n{normalise(b)}" if isinstance(b, str) else normalise(a) for a, b in pairs]
+    return pd.Series(texts, rows.index, dtype=object)

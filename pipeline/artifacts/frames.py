@@ -18,7 +18,6 @@ with suppress(NotImplementedError):  # where its wheels come without jemalloc
     pa.jemalloc_set_decay_ms(0)
     pa.set_memory_pool(pa.jemalloc_memory_pool())
 
-
 GROUP_ROWS = 1 << 14
 
 

@@ -43,9 +43,8 @@ def write_predictions(predictions: Predictions, path: Path) -> None:
     """
     check_predictions(predictions)
     rows = predictions.rows[PREDICTION_COLUMNS].reset_index(drop=True)
-    logits = pd.DataFrame(
-        predictions.logits.astype(np.float32), columns=[LOGIT + label for label in predictions.labels]
-    )
+    columns = [LOGIT + label for label in predictions.labels]
+    logits = pd.DataFrame(predictions.logits.astype(np.float32), columns=columns)
     names = ("model", "task", "labels", "manifest", "recipe", "seed")
     write_frame(path, pd.concat([rows, logits], axis=1), {name: getattr(predictions, name) for name in names})
 
@@ -83,8 +82,8 @@ def check_predictions(predictions: Predictions) -> None:
             "Lower the model's learning rate, or use precision fp32."
         )
     is_oof = predictions.rows["split"] == "oof"
-    once = ["row_id", "repeat"]
-    for rows, keys in ((predictions.rows[is_oof], once), (predictions.rows[~is_oof], [*once, "split", "fold"])):
+    for chosen, keys in ((is_oof, ["row_id", "repeat"]), (~is_oof, ["row_id", "repeat", "split", "fold"])):
+        rows = predictions.rows[chosen]
         twice = rows.duplicated(keys)
         if twice.any():
             row = rows.loc[twice, "row_id"].iloc[0]
@@ -114,30 +113,20 @@ def probabilities_of(
 ) -> np.ndarray:
     """Return probabilities, a float64 array (len(row_ids), labels), of a split's rows in the order of `row_ids`.
 
-    A row that stands several times (once per fold or repeat) gets the mean of its probabilities.
-
-    Args:
-        predictions: one model's predictions.
-        split: oof, test or holdout.
-        row_ids: the rows wanted, each once.
-        kind: of the task: its link gives the values of logits.
-        repeat: only this repeat; None takes all of them.
-        fold: only this fold; None takes all of them.
+    A row that stands several times (once per fold or repeat) gets the mean of its probabilities, which the link of the
+    task's `kind` gives. `split` is oof, test or holdout; of `repeat` and `fold`, None takes all.
 
     Raises:
         DataError: if a row has no prediction.
     """
     rows = predictions.rows
-    chosen = (rows["split"] == split).to_numpy()
-    if repeat is not None:
-        chosen = chosen & (rows["repeat"] == repeat).to_numpy()
-    if fold is not None:
-        chosen = chosen & (rows["fold"] == fold).to_numpy()
-    place = {row_id: position for position, row_id in enumerate(row_ids)}
-    positions = rows.loc[chosen, "row_id"].map(place)
-    wanted = positions.notna().to_numpy()
-    target = positions[wanted].to_numpy(np.int64)
-    values = kind.values(predictions.logits[chosen][wanted])
+    positions = rows["row_id"].map({row_id: position for position, row_id in enumerate(row_ids)})
+    chosen = positions.notna().to_numpy()
+    for column, value in {"split": split, "repeat": repeat, "fold": fold}.items():
+        if value is not None:
+            chosen = chosen & (rows[column] == value).to_numpy()
+    target = positions[chosen].to_numpy(np.int64)
+    values = kind.values(predictions.logits[chosen])
     sums = np.zeros((len(row_ids), values.shape[1]))
     np.add.at(sums, target, values)
     counts = np.bincount(target, minlength=len(row_ids))

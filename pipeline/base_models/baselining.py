@@ -10,7 +10,7 @@ from pipeline.artifacts.table import Folds, Table
 from pipeline.data.fold_jobs import fold_jobs, gather_predictions, rows_digest
 from pipeline.errors.failpoints import failpoint
 from pipeline.params.fields import Component
-from pipeline.params.run import Run
+from pipeline.params.root import Run
 from pipeline.reproducibility import versions
 from pipeline.units.execution import Workspace, run_units
 from pipeline.units.stage import Stage

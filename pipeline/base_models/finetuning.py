@@ -15,7 +15,7 @@ from pipeline.base_models.fold_training import predict_fold, train_fold
 from pipeline.data.fold_jobs import FoldJob, augmented_rows, fold_jobs, rows_digest, trained_rows_digest
 from pipeline.params.encoders import Encoder
 from pipeline.params.fields import Component
-from pipeline.params.run import Run
+from pipeline.params.root import Run
 from pipeline.reproducibility import numerics
 from pipeline.training.epoch_choice import epoch_scorer
 from pipeline.units.execution import Job, run_units

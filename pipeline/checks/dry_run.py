@@ -37,8 +37,7 @@ from pipeline.errors.exceptions import (
 )
 from pipeline.number_formats import duration, percent, size_text
 from pipeline.params.encoders import Encoder
-from pipeline.params.root import Params
-from pipeline.params.run import Run
+from pipeline.params.root import Params, Run
 from pipeline.reproducibility import derive_seed, fixed_numerics
 from pipeline.training.fold_trainer import Trainee
 from pipeline.training.loop import train

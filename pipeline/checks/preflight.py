@@ -15,8 +15,7 @@ from pipeline.checks.unit_needs import Need, encoder_need, state_width, stitch_n
 from pipeline.errors.exceptions import MachineError
 from pipeline.number_formats import size_text
 from pipeline.params.encoders import Encoder
-from pipeline.params.root import Params
-from pipeline.params.run import Run
+from pipeline.params.root import Params, Run
 from pipeline.recipes.stage_recipes import settings_of
 from pipeline.units.store import STORE
 

@@ -11,7 +11,7 @@ from pipeline.artifacts.table import Folds
 from pipeline.data.fold_jobs import fold_seed
 from pipeline.params.encoders import Encoder, Training
 from pipeline.params.fields import Component
-from pipeline.params.run import Run
+from pipeline.params.root import Run
 from pipeline.params.stitch import Stitch
 from pipeline.units import devices
 from pipeline.units.notes import read_unit_note

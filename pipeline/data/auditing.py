@@ -31,9 +31,7 @@ def count_tokens(texts: pa.Array) -> np.ndarray:
 def audit(table: Table, clusters: pd.DataFrame) -> dict[str, Any]:
     """Return per task what is in the files: counts, lengths, duplicates, conflicts, overlaps, odd labels.
 
-    Args:
-        table: all rows.
-        clusters: `task, split, row_id, cluster`: the near-duplicate clusters over training and test rows.
+    `clusters` has `task, split, row_id, cluster`: the near-duplicate clusters over training and test rows.
     """
     return {task: _audit_task(table, clusters, task) for task in table.labels}
 

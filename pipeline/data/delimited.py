@@ -51,13 +51,9 @@ class Delimited:
 
 
 def parse_delimited(content: bytes, *, name: str, separator: bytes, quoting: bool) -> Delimited:
-    """Return the records of UTF-8 bytes; blank lines are passed over.
+    """Return the records of UTF-8 bytes without byte order mark; blank lines are passed over.
 
-    Args:
-        content: the file, decoded to UTF-8, without byte order mark.
-        name: the file's name, for messages.
-        separator: one ASCII byte.
-        quoting: whether a quote at the start of a field opens a quoted field.
+    `name` is the file's, for messages; `quoting`, whether a quote at the start of a field opens a quoted field.
 
     Raises:
         DataError: if a quote is not closed or swallows rows, or a record has other than the first one's fields.

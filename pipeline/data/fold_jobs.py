@@ -87,7 +87,7 @@ def fold_jobs(table: Table, folds: Folds, copies: Copies | None = None, *, seed:
                 job = FoldJob(task, int(repeat), int(fold), seed, fitted, predicted[columns], ids, pd.DataFrame())
                 of_fold = copies.of_fold(task, int(repeat), int(fold))
                 unseen = predicted[predicted["split"] != "test"]
-                check_leaks(of_fold, fitted_ids=ids, unseen=unseen, place=job.name)
+                check_leaks(of_fold, fitted_ids=ids, unseen=unseen, fold=job.name)
                 jobs.append(replace(job, copies=_with_parents(of_fold, ids, table, task)))
     return jobs
 

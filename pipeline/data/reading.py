@@ -42,13 +42,10 @@ def read_columns(
     """Return columns of a file as text, with `line`: the physical line (or the number of the record) from 1.
 
     Args:
-        path: the file; its name says the format and whether it is compressed.
+        path: the file; its name says whether it is compressed and, where `format` is None, the format.
         wanted: column names, or positions from 0 where there is no header; each becomes a column so named.
         optional: those of `wanted` that may be absent; they are then left out.
-        format: csv, tsv, jsonl, json or parquet; None takes it from the name.
-        encoding: of text formats; a byte order mark of UTF-8 is passed over.
-        header: whether the first row of csv and tsv names the columns.
-        quoting: whether csv and tsv fields may be quoted.
+        format: csv, tsv, jsonl, json or parquet; `encoding`, `header` and `quoting` are those of params.yaml.
         key: the task's key in params.yaml, for messages.
 
     Raises:

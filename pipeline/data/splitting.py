@@ -47,11 +47,8 @@ def assign_folds(table: Table, clusters: pd.DataFrame, *, folds: tasks.Folds, se
     A class that stands in one cluster only cannot both teach a model and score it: its cluster gets fold -2, which every
     model trains on.
 
-    Args:
-        table: all rows; only training rows are split.
-        clusters: `task, split, row_id, cluster`: the near-duplicate clusters of all rows.
-        folds: how to split.
-        seed: of the whole run; each task and repeat derives its own.
+    Only training rows are split; `clusters` has `task, split, row_id, cluster` of all rows. `seed` is the whole run's, from
+    which each task and repeat derives its own.
 
     Raises:
         ParamsError: if a class of several clusters, or the task, has fewer outside the hold-out than folds.
@@ -65,19 +62,17 @@ def assign_folds(table: Table, clusters: pd.DataFrame, *, folds: tasks.Folds, se
         classes, labels = table.kind(task).strata(table.targets(task, rows), table.labels[task])
         strata = classes if folds.stratify else np.zeros(len(rows), np.int64)
         lone = _lone(classes, cluster, labels, task=task)
-        fixed = np.where(lone, TRAIN_FOLD, HOLDOUT_FOLD)
         held = lone.copy()
         holdout_seed = derive_seed(seed, "holdout", task)
         held[~lone] = _draw_holdout(strata[~lone], cluster[~lone], ratio=folds.holdout_ratio, seed=holdout_seed)
         _check_clusters(classes[~held], cluster[~held], labels, task=task, folds=folds)
         for repeat in range(folds.n_repeats):
-            fold = fixed.copy()
+            fold = np.where(lone, TRAIN_FOLD, HOLDOUT_FOLD)
             repeat_seed = derive_seed(seed, "split", task, repeat)
             fold[~held] = _split(strata[~held], cluster[~held], n_splits=folds.n_splits, seed=repeat_seed)
             if folds.stratify:
                 _check_training_parts(classes[~held], fold[~held], labels, task=task)
-            plan = pd.DataFrame({"row_id": rows["row_id"], "task": rows["task"], "repeat": repeat, "fold": fold})
-            plans.append(plan.assign(cluster=cluster))
+            plans.append(rows[["row_id", "task"]].assign(repeat=repeat, fold=fold, cluster=cluster))
         sizes = np.bincount(cluster)
         logger.info("%s: %d rows in %d clusters, the largest of %d", task, len(rows), len(sizes), sizes.max())
     return pd.concat(plans, ignore_index=True)[FOLDS_COLUMNS]

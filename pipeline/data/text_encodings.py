@@ -10,13 +10,9 @@ SURELY_UTF8 = 20
 
 
 def as_utf8(content: bytes, encoding: str, *, name: str, key: str) -> bytes:
-    """Return the content as UTF-8, without its byte order mark.
+    """Return a file's content as UTF-8, without its byte order mark.
 
-    Args:
-        content: the whole file.
-        encoding: a name of Python's codecs.
-        name: the file's name, for messages.
-        key: the task's key in params.yaml, for messages.
+    Messages say the file's `name` and the task's `key` in params.yaml.
 
     Raises:
         DataError: if the content is in another encoding.
@@ -64,11 +60,8 @@ def _wide(content: bytes) -> str | None:
 
 
 def _guess_encoding(content: bytes, position: int) -> str | None:
-    for mark, encoding in BOMS.items():
-        if content.startswith(mark):
-            return encoding
-    if wide := _wide(content):
-        return wide
+    if known := next((encoding for mark, encoding in BOMS.items() if content.startswith(mark)), _wide(content)):
+        return known
     from charset_normalizer import from_bytes
 
     start = content.rfind(b"\n", 0, max(0, position - 2**15)) + 1

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from pipeline.params.encoders import Encoder
 
 TOKENIZE_ROWS = 1000
+# Special tokens written out in a text, such as "[SEP]", are split like any other characters.
+TOKENIZE = {
+    "return_token_type_ids": True, "return_special_tokens_mask": True, "split_special_tokens": True, "verbose": False,
+}  # fmt: skip
 WINDOW_BATCHES = 50
 
 
@@ -55,11 +59,9 @@ class Encoded:
         """Return `input_ids`, `attention_mask` and `token_type_ids`, int64 (B, T), padded on the right to the longest row."""
         mask, positions = padded_positions(self.starts, rows)
         ids = np.where(mask, self.input_ids[positions], self.pad_token_id)
-        return {
-            "input_ids": torch.from_numpy(ids.astype(np.int64)),
-            "attention_mask": torch.from_numpy(mask.astype(np.int64)),
-            "token_type_ids": torch.from_numpy(np.where(mask, self.token_type_ids[positions], 0).astype(np.int64)),
-        }
+        types = np.where(mask, self.token_type_ids[positions], 0)
+        arrays = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+        return {name: torch.from_numpy(array.astype(np.int64)) for name, array in arrays.items()}
 
 
 def encode(
@@ -70,15 +72,10 @@ def encode(
     max_length: int,
     truncation: Literal["head", "tail", "head_tail"],
 ) -> Encoded:
-    """Tokenize texts, or pairs of texts, to at most `max_length` tokens.
+    """Tokenize texts, or pairs of texts, to at most `max_length` tokens, special tokens included.
 
-    Args:
-        tokenizer: a fast tokenizer.
-        texts: N texts.
-        text_pairs: N second texts, or None.
-        max_length: tokens per row, special tokens included.
-        truncation: which body tokens a too long row keeps: the first, the last, or half from each end. Of a pair the
-            longer text is cut first.
+    `truncation` says which body tokens a too long row keeps: the first, the last, or half from each end. Of a pair the
+    longer text is cut first.
     """
     pad = int(tokenizer.pad_token_id or 0)
     rows: list[tuple[np.ndarray, np.ndarray, np.ndarray | None]] = []
@@ -102,16 +99,7 @@ def _tokenized(
     for start in range(0, len(texts), TOKENIZE_ROWS):
         chunk = slice(start, start + TOKENIZE_ROWS)
         pairs = None if text_pairs is None else list(text_pairs[chunk])
-        # Special tokens written out in a text, such as "[SEP]", are split like any other characters.
-        batch = tokenizer(
-            list(texts[chunk]),
-            pairs,
-            return_token_type_ids=True,
-            return_special_tokens_mask=True,
-            return_offsets_mapping=tokenizer.is_fast,
-            split_special_tokens=True,
-            verbose=False,
-        )
+        batch = tokenizer(list(texts[chunk]), pairs, return_offsets_mapping=tokenizer.is_fast, **TOKENIZE)
         for row, text in enumerate(texts[chunk]):
             ids = np.array(batch["input_ids"][row], dtype=np.int32)
             types = np.array(batch["token_type_ids"][row], dtype=np.int8)
@@ -129,9 +117,8 @@ def _sequences(tokenizer: "PreTrainedTokenizerFast", batch: "BatchEncoding", row
     if tokenizer.is_fast:
         return np.array([-1 if sequence is None else sequence for sequence in batch.sequence_ids(row)], dtype=np.int8)
     body = np.array(batch["special_tokens_mask"][row], dtype=np.int8) == 0
-    return np.where(body, np.cumsum(body) > len(tokenizer.tokenize(text, split_special_tokens=True)), -1).astype(
-        np.int8
-    )
+    n_first = len(tokenizer.tokenize(text, split_special_tokens=True))
+    return np.where(body, np.cumsum(body) > n_first, -1).astype(np.int8)
 
 
 def row_spans(offsets: np.ndarray, sequences: np.ndarray, n_first: int, n_second: int) -> np.ndarray:
@@ -203,6 +190,5 @@ def padded_positions(starts: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, 
 def encode_rows(tokenizer: Any, rows: pd.DataFrame, settings: "Encoder") -> Encoded:
     """Tokenize the texts, or pairs, of rows as the encoder's settings say."""
     pairs = None if rows["text_pair"].isna().all() else rows["text_pair"].fillna("").tolist()
-    return encode(
-        tokenizer, rows["text"].tolist(), pairs, max_length=settings.max_length, truncation=settings.truncation
-    )
+    cut: dict[str, Any] = {"max_length": settings.max_length, "truncation": settings.truncation}
+    return encode(tokenizer, rows["text"].tolist(), pairs, **cut)

@@ -85,9 +85,13 @@ def build_classifier(
 ) -> TextClassifier:
     """Put a new readout, a function of the seed, on an encoder."""
     torch.manual_seed(seed)
-    backbone = encoder_half(parts.model)
-    config = backbone.config.get_text_config()
     spec = {"head": [head.name, head.options], "pooling": [pooling.name, pooling.options] if pooling else None}
+    return _classifier(parts.model, spec, n_outputs)
+
+
+def _classifier(model: "PreTrainedModel", spec: dict[str, Any], n_outputs: int) -> TextClassifier:
+    backbone = encoder_half(model)
+    config = backbone.config.get_text_config()
     return TextClassifier(backbone, build_readout(spec, config.hidden_size, config.num_hidden_layers, n_outputs))
 
 
@@ -125,11 +129,7 @@ def build_readout(spec: dict[str, Any], hidden_size: int, n_layers: int, n_outpu
 def save_classifier(model: TextClassifier, tokenizer: "PreTrainedTokenizerFast", folder: Path, *, source: str) -> None:
     """Write weights (safetensors), configuration, tokenizer and readout into a folder.
 
-    Args:
-        model: what is saved.
-        tokenizer: what belongs to it.
-        folder: where to.
-        source: the component of `encoders/` that made the backbone and can restore it.
+    `source` is the component of `encoders/` that made the backbone and can restore it.
     """
     save_model(model, str(folder / WEIGHTS))
     model.backbone.config.save_pretrained(folder)
@@ -142,9 +142,6 @@ def load_classifier(folder: Path) -> tuple[TextClassifier, "PreTrainedTokenizerF
     """Load what `save_classifier` wrote."""
     spec = json.loads((folder / READOUT).read_text(encoding="utf-8"))
     parts: EncoderParts = components.load("encoders", spec.pop("source"), "restore")(folder=folder)
-    backbone = encoder_half(parts.model)
-    config = backbone.config.get_text_config()
-    readout = build_readout(spec, config.hidden_size, config.num_hidden_layers, spec["n_outputs"])
-    model = TextClassifier(backbone, readout)
+    model = _classifier(parts.model, spec, spec["n_outputs"])
     load_model(model, str(folder / WEIGHTS))
     return model.eval(), parts.tokenizer

@@ -23,11 +23,7 @@ def outputs_of(
 ) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
     """Yield rows (B,) and what the model gives for them, float32 on its device, until all rows had their turn.
 
-    Args:
-        model: in evaluation mode.
-        inputs: N rows.
-        token_budget: padded tokens per batch; halved when memory runs out.
-        monitor: takes progress, asks to stop.
+    The model is in evaluation mode. The budget, of padded tokens per batch, is halved when memory runs out.
 
     Raises:
         InterruptedRun: if the monitor asked to stop.
@@ -68,12 +64,10 @@ def predict_logits(
         InterruptedRun: if the monitor asked to stop.
     """
     model.eval()
-    parts = [
-        (rows, logits.cpu()) for rows, logits in outputs_of(model, inputs, tokens_per_micro_batch, monitor=monitor)
-    ]
-    logits = torch.cat([one for _, one in parts]).numpy()
-    ordered = np.empty_like(logits)
-    ordered[np.concatenate([rows for rows, _ in parts])] = logits
+    outputs = outputs_of(model, inputs, tokens_per_micro_batch, monitor=monitor)
+    rows, logits = zip(*((rows, logits.cpu()) for rows, logits in outputs), strict=True)
+    ordered = np.empty((len(inputs.lengths), logits[0].shape[1]), np.float32)
+    ordered[np.concatenate(rows)] = torch.cat(logits).numpy()
     if not np.isfinite(ordered).all():
         raise DivergedError(
             "predictions: logits must be finite, got NaN or infinity. Lower the learning rate, or use precision fp32."

@@ -85,8 +85,9 @@ class WordVectorsModel(PreTrainedModel):
         same = config.vector_size == config.hidden_size
         self.embed_projection = nn.Identity() if same else nn.Linear(config.vector_size, config.hidden_size)
         layer = {"bilstm": LstmLayer, "cnn": CnnLayer}.get(config.layer)
-        layers = [layer(config.hidden_size) for _ in range(config.num_hidden_layers)] if layer else []
-        self.layers = nn.ModuleList(layers)
+        self.layers = nn.ModuleList(
+            [layer(config.hidden_size) for _ in range(config.num_hidden_layers)] if layer else []
+        )
         self.dropout = nn.Dropout(config.dropout)
         self.post_init()
 
@@ -108,13 +109,8 @@ class WordVectorsModel(PreTrainedModel):
 def new_model(vocabulary: Sequence[str], vectors: Vectors, *, seed: int, **config: Any) -> WordVectorsModel:
     """Return a model with the words' vectors and new layers, a function of the seed.
 
-    Words without a vector, and the special tokens but padding, start small at random.
-
-    Args:
-        vocabulary: the words, after the special tokens.
-        vectors: of the words that have one.
-        seed: of the initial weights.
-        config: further keys of `WordVectorsConfig`.
+    The vocabulary, in which the special tokens do not stand, may hold words without a vector. Those, and the special
+    tokens but padding, start small at random. `config` holds further keys of `WordVectorsConfig`.
     """
     torch.manual_seed(seed)
     n_tokens, size = len(SPECIAL) + len(vocabulary), len(next(iter(vectors.values())))
@@ -124,8 +120,8 @@ def new_model(vocabulary: Sequence[str], vectors: Vectors, *, seed: int, **confi
     for row, word in enumerate(vocabulary, len(SPECIAL)):
         if word in vectors:
             table[row] = torch.from_numpy(vectors[word])
-    embeddings, n_tuned = model.embeddings, len(model.embeddings.tuned)
+    n_tuned = len(model.embeddings.tuned)
     with torch.no_grad():
-        embeddings.tuned.copy_(table[:n_tuned])
-        embeddings.fixed.copy_(table[n_tuned:])
+        model.embeddings.tuned.copy_(table[:n_tuned])
+        model.embeddings.fixed.copy_(table[n_tuned:])
     return model

@@ -103,7 +103,5 @@ class Augment(Section):
 
 def flow_name(flow: list[Component]) -> str:
     """Return the name of augmenters that follow one another, with what each does where it can do several things."""
-    deeds = [
-        [augmenter.name, *(augmenter.options[key] for key in WHAT if key in augmenter.options)] for augmenter in flow
-    ]
+    deeds = ([step.name, *(step.options[key] for key in WHAT if key in step.options)] for step in flow)
     return " > ".join(" ".join(words) for words in deeds)

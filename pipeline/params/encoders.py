@@ -69,10 +69,7 @@ class Encoder(Training):
     @model_validator(mode="after")
     def _head_and_pooling_agree(self) -> "Encoder":
         if self.pooling is not None and self.head.constant("READS") == "tokens":
-            others = " or ".join(components.having("heads", "READS", "vector"))
-            raise PydanticCustomError(
-                "contradiction",
-                "pooling: head {head} reads token states and takes no pooling. Remove it, or choose head {others}",
-                {"head": self.head.name, "others": others},
-            )
+            name, others = self.head.name, " or ".join(components.having("heads", "READS", "vector"))
+            text = f"pooling: head {name} reads token states and takes no pooling. Remove it, or choose head {others}"
+            raise PydanticCustomError("contradiction", "{text}", {"text": text})
         return self

@@ -9,10 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline.errors.exceptions import ParamsError
-from pipeline.params.augment import Augment as Augment
 from pipeline.params.checks import check_files, check_names, check_together
 from pipeline.params.encoders import Training
-from pipeline.params.fields import Component as Component
 from pipeline.params.problems import Problem, by_location, problem
 from pipeline.params.root import Params
 from pipeline.params.yaml_source import dotted, line_of, plain, read_yaml
@@ -37,9 +35,7 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
         for location, items in by_location(error, values).items():
             # What is inherited was reported under training.
             depth = {"encoders": 2, "stitch": 1}.get(str(location[0]), len(location)) if location else 0
-            inherited = len(location) > depth and location[depth] not in set_keys.get(
-                location[:depth], {location[depth]}
-            )
+            inherited = location[depth:] and location[depth] not in set_keys.get(location[:depth], location[depth:])
             if not inherited or items[0]["type"] == "missing":
                 problems.append(problem(items, location, root=Params))
     problems += [*check_names(values), *check_files(values), *(check_together(params) if params else ())]

@@ -22,7 +22,7 @@ class Problem(NamedTuple):
 
 def by_location(error: ValidationError, values: Any) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
     """Return pydantic's errors by where they stand in the file; several for a value that none of several types fits."""
-    found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    errors: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for item in error.errors(include_url=False):
         location, node = [], values
         for part in item["loc"]:
@@ -31,18 +31,17 @@ def by_location(error: ValidationError, values: Any) -> dict[tuple[Any, ...], li
                 node = node[part]
             if inside or (item["type"] == "missing" and part is item["loc"][-1]):  # others name a type that was tried
                 location.append(part)
-        found.setdefault(tuple(location), []).append(dict(item))
+        errors.setdefault(tuple(location), []).append(dict(item))
     # Of several types tried, the one that fits furthest into the value is meant.
-    deeper = {location[:depth] for location in found for depth in range(len(location))}
-    return {location: items for location, items in found.items() if len(items) == 1 or location not in deeper}
+    deeper = {location[:depth] for location in errors for depth in range(len(location))}
+    return {location: items for location, items in errors.items() if len(items) == 1 or location not in deeper}
 
 
 def problem(items: list[dict[str, Any]], location: tuple[Any, ...], *, root: type[BaseModel]) -> Problem:
     """Return what pydantic found at a location of a file whose top level is `root`."""
     item = items[0]
     if item["type"] == "extra_forbidden":
-        model = _model_at(root, location[:-1])
-        known = list(model.model_fields) if model is not None else []
+        known = getattr(_model_at(root, location[:-1]), "model_fields", {})
         return Problem(location, f"is not a known key: {expected(location[-1], known)}", "E201")
     if item["type"] == "missing":
         remedy = ", if only as `{}`: DVC tracks every section but `run`" if len(location) == 1 else ""
@@ -51,8 +50,9 @@ def problem(items: list[dict[str, Any]], location: tuple[Any, ...], *, root: typ
         return Problem(location, f"{item['msg']}.", "E203")
     if item["type"] in ("component", "option"):
         return Problem(location, item["msg"], "E202" if item["type"] == "component" else "E201")
-    said = " or ".join(dict.fromkeys(MAPPING.sub("a mapping", one["msg"]).removeprefix(SHOULD_BE) for one in items))
-    text = f"must be {said}" if item["msg"].startswith(SHOULD_BE) else said[:1].lower() + said[1:]
+    texts = (MAPPING.sub("a mapping", error["msg"]).removeprefix(SHOULD_BE) for error in items)
+    text = " or ".join(dict.fromkeys(texts))
+    text = f"must be {text}" if item["msg"].startswith(SHOULD_BE) else text[:1].lower() + text[1:]
     got = "" if isinstance(item["input"], dict) else f", got {shown(item['input'])}"
     return Problem(location, f"{text}{got}. {_remedy(item, location, root)}", "E202")
 

@@ -1,17 +1,56 @@
-"""The whole of params.yaml."""
+"""The whole of params.yaml, its sections `stack`, `submit` and `run`, and its JSON Schema for editors."""
 
+import warnings
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from pipeline.params.augment import Augment as Augment
+from pipeline.params.augment import Augment
 from pipeline.params.encoders import Encoder, Training
-from pipeline.params.ensemble import Stack, Submit
-from pipeline.params.fields import Section, component
-from pipeline.params.run import Run
+from pipeline.params.fields import PositiveFloat, PositiveInt, Section, component
 from pipeline.params.stitch import Stitch
 from pipeline.params.tasks import Folds, Task
+
+
+class Stack(Section):
+    """How out-of-fold predictions become one ensemble."""
+
+    members: list[str] | None = None
+    """Encoders, stitched models and baselines to stack; None takes all of them in the order of params.yaml."""
+    ladder: list[component("stackers")] = Field(  # type: ignore[valid-type]
+        default=["mean", "rank_mean", "greedy", "logistic", "lightgbm"], min_length=1
+    )
+    """Ensembles to try, simplest first."""
+    tune_decision: bool = True
+    """Tune thresholds or class scales, cross-fitted; used only where they gain more than one standard error."""
+    n_bootstrap: Annotated[int, Field(ge=50)] = 1000
+
+
+class Submit(Section):
+    """What is submitted."""
+
+    model: str = "ensemble"
+    """`ensemble`, or the name of one member."""
+
+
+class Run(Section):
+    """Where the work runs: nobody's dependency, it never changes what comes out."""
+
+    backend: component("backends") = "loky"  # type: ignore[valid-type]
+    n_workers: PositiveInt | None = None
+    """None: one worker per GPU, or per `threads_per_worker` cores."""
+    threads_per_worker: PositiveInt = 1
+    """CPU threads of each worker; part of the numerics class."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    max_retries: Annotated[int, Field(ge=0)] = 2
+    """How often a unit whose worker died is tried again, by itself."""
+    hang_seconds: PositiveFloat | None = 1800.0
+    """A unit that takes no step for so long, and for 50 times its usual step, is ended and tried again; null: never."""
+    lock: Literal["flock", "o_excl"] = "flock"
+    """How a unit has one writer; `o_excl` where the filesystem has no flock."""
+    strict: bool = False
+    """Refuse to compute anew what was computed with other threads, devices or library versions, instead of warning."""
 
 
 class Params(Section):
@@ -41,3 +80,22 @@ class Params(Section):
     def members(self) -> list[str]:
         """Names of the models that are stacked, in their fixed order."""
         return self.stack.members if self.stack.members is not None else list(self.stages)
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of params.yaml, for editors."""
+    with warnings.catch_warnings(action="ignore"):  # pydantic wonders at components named by a plain string
+        schema = Params.model_json_schema()
+    schema["$defs"]["Encoder"]["required"] = ["source"]
+    return _component_schemas(schema)
+
+
+def _component_schemas(node: Any) -> Any:
+    """Replace the internal form of a component (`kind`, `name`, `options`) by the form users write."""
+    if isinstance(node, dict):
+        if node.keys() == {"kind", "name", "options"}:
+            return node["name"]
+        if "component" in node:
+            return {key: node[key] for key in ("anyOf", "default", "description") if key in node}
+        return {key: _component_schemas(value) for key, value in node.items() if key != "Component"}
+    return [_component_schemas(value) for value in node] if isinstance(node, list) else node

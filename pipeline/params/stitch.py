@@ -72,9 +72,8 @@ class Stitch(Training):
 
     def models(self, encoders: list[str]) -> dict[str, tuple[str, Component]]:
         """Return the group and the head of each stitched model by the model's name."""
-        return {
-            f"{group}+{name}": (group, head) for group in self.groups(encoders) for name, head in self.heads.items()
-        }
+        groups = self.groups(encoders)
+        return {f"{group}+{name}": (group, head) for group in groups for name, head in self.heads.items()}
 
     def pooling_of(self, head: Component) -> Component | None:
         """Return the pooling that stands before a head; None where the head reads tokens."""

@@ -44,9 +44,9 @@ def read_yaml(path: Path, *, sections: list[str]) -> Any:
 def _yaml_problem(path: Path, error: Exception) -> str:
     """Return in one line what the parser says in many."""
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    place = f"{path}:{mark.line + 1}" if mark else str(path)
-    said = getattr(error, "problem", None) or (str(error).splitlines() or [type(error).__name__])[0]
-    return f"{place}: is not valid YAML 1.2: {said}. Mend this line or the one above: blanks, no tabs; each key once."
+    where = f"{path}:{mark.line + 1}" if mark else str(path)
+    fault = getattr(error, "problem", None) or (str(error).splitlines() or [type(error).__name__])[0]
+    return f"{where}: is not valid YAML 1.2: {fault}. Mend this line or the one above: blanks, no tabs; each key once."
 
 
 def _refuse_bomb(raw: Any, path: Path) -> None:
@@ -72,10 +72,7 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, ScalarBoolean):
         return bool(value)
-    for base in (bool, int, float, str):
-        if isinstance(value, base):
-            return base(value)
-    return value
+    return next((base(value) for base in (bool, int, float, str) if isinstance(value, base)), value)
 
 
 def line_of(raw: Any, location: tuple[Any, ...]) -> int:

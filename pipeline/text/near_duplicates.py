@@ -39,10 +39,8 @@ def encode(texts: pa.Array) -> tuple[np.ndarray, pa.Array]:
 def cluster_texts(texts: pa.Array, *, similarity: float | None) -> np.ndarray:
     """Return a cluster number per text, int64 of shape (texts,), independent of the order of the texts.
 
-    Args:
-        texts: strings without nulls, for pairs both texts with a newline between.
-        similarity: Jaccard similarity in (0, 1] from which two texts belong together. None, and texts shorter than
-            a shingle, join equal ones only. "Equal" is after `normalise`.
+    The texts are strings without nulls, for pairs both with a newline between. From a Jaccard `similarity` in (0, 1] on,
+    two belong together. None, and texts shorter than a shingle, join equal ones only. "Equal" is after `normalise`.
 
     >>> texts = pa.array(["Good morning to you all", "good  morning to you all!", "rain"])
     >>> cluster_texts(texts, similarity=0.8).tolist()
@@ -53,9 +51,9 @@ def cluster_texts(texts: pa.Array, *, similarity: float | None) -> np.ndarray:
         return codes
     component = np.arange(len(distinct))
     long, keys = _band_keys(distinct, similarity)
-    for own in keys.T:
-        order = np.argsort(own, kind="stable")
-        places, ends = long[order], np.searchsorted(own[order], own[order], "right")
+    for band in keys.T:
+        order = np.argsort(band, kind="stable")
+        places, ends = long[order], np.searchsorted(band[order], band[order], "right")
         for pairs in _in_windows(places, places, np.arange(1, len(places) + 1), ends):
             pairs = pairs[:, component[pairs[0]] != component[pairs[1]]]
             component = join(component, _verified(pairs, distinct, similarity))
@@ -67,24 +65,18 @@ def near_pairs(texts: pa.Array, others: pa.Array, *, similarity: float | None) -
 
     Equal ones are always found, all of them: of a text that stands m times here and n times there, m x n pairs. Of near
     ones as few are missed as by `cluster_texts`; a text of which very many others are near is given some of those. Memory
-    grows with the others and the pairs alone.
-
-    Args:
-        texts: strings without nulls.
-        others: strings without nulls.
-        similarity: Jaccard similarity in (0, 1] from which two texts belong together. None, and texts shorter than
-            a shingle, pair equal ones only. "Equal" is after `normalise`.
+    grows with the others and the pairs alone. Texts and `similarity` are as for `cluster_texts`.
 
     >>> texts, others = pa.array(["Rain", "Good morning to you all!"]), pa.array(["good morning to you all", "ｒain "])
     >>> near_pairs(texts, others, similarity=0.8).tolist()
     [[0, 1], [1, 0]]
     """
     near = NearTexts(others, similarity=similarity)
-    found, n_before = [np.empty((2, 0), np.int64)], 0
+    pairs, n_before = [np.empty((2, 0), np.int64)], 0
     for chunk in _chunks(texts):
-        found.append(near.pairs(chunk) + np.array([[n_before], [0]]))
+        pairs.append(near.pairs(chunk) + np.array([[n_before], [0]]))
         n_before += len(chunk)
-    return np.concatenate(found, axis=1)
+    return np.concatenate(pairs, axis=1)
 
 
 class NearTexts:
@@ -99,35 +91,34 @@ class NearTexts:
         self.orders: list[np.ndarray] = []
         if similarity is not None:
             self.long, self.keys = _band_keys(self.distinct, similarity)
-            for band, own in enumerate(self.keys.T):
+            for band, keys in enumerate(self.keys.T):
                 following = self.keys[:, (band + 1) % self.keys.shape[1]]
                 # Within a bucket those stand together that share the next band too.
-                self.orders.append(np.lexsort((following, own)).astype(np.int32))
+                self.orders.append(np.lexsort((following, keys)).astype(np.int32))
 
     def pairs(self, texts: Sequence[str]) -> np.ndarray:
         """Return the pairs (place in texts, place in those of the class) that belong together, int64 (2, P), ascending."""
         codes, distinct = encode(pa.array(list(map(normalise, texts)), pa.large_string()))
         equal = self._equal(distinct)
-        found = np.stack([np.flatnonzero(equal >= 0), equal[equal >= 0]])
+        pairs = np.stack([np.flatnonzero(equal >= 0), equal[equal >= 0]])
         if self.similarity is not None:
             left, right = self._candidates(distinct, self.similarity)
             unequal = equal[left] != right
-            both = pa.chunked_array([distinct, self.distinct])
-            pairs = np.stack([left[unequal], right[unequal] + len(distinct)])
-            near = _verified(pairs, both, self.similarity) - np.array([[0], [len(distinct)]])
-            found = np.concatenate([found, near], axis=1)
-        return _places(found, codes, self.codes)
+            candidates = np.stack([left[unequal], right[unequal] + len(distinct)])
+            near = _verified(candidates, pa.chunked_array([distinct, self.distinct]), self.similarity)
+            pairs = np.concatenate([pairs, near - np.array([[0], [len(distinct)]])], axis=1)
+        return _places(pairs, codes, self.codes)
 
     def _equal(self, texts: pa.Array) -> np.ndarray:
         """Return the place of each normalised text in the distinct ones, or -1."""
         hashes = hash_texts(texts)
         first, last = (np.searchsorted(self.hashes, hashes, side) for side in ("left", "right"))
-        found = np.full(len(texts), -1, np.int64)
+        places = np.full(len(texts), -1, np.int64)
         for pairs in _in_windows(np.arange(len(texts)), self.by_hash, first, last):
             left, right = (side.take(pa.array(at)) for side, at in zip((texts, self.distinct), pairs, strict=True))
             same = pc.equal(left, right).to_numpy(zero_copy_only=False)
-            found[pairs[0, same]] = pairs[1, same]
-        return found
+            places[pairs[0, same]] = pairs[1, same]
+        return places
 
     def _candidates(self, texts: pa.Array, similarity: float) -> np.ndarray:
         """Return the different pairs (2, P) that share a bucket, of one with more than WINDOW those nearest in order."""
@@ -135,8 +126,8 @@ class NearTexts:
         numbers = [np.empty(0, np.int64)]
         for band, order in enumerate(self.orders):
             following = (band + 1) % len(self.orders)
-            own = self.keys[order, band]
-            begins, ends = (np.searchsorted(own, keys[:, band], side) for side in ("left", "right"))
+            in_order = self.keys[order, band]
+            begins, ends = (np.searchsorted(in_order, keys[:, band], side) for side in ("left", "right"))
             for text in np.flatnonzero(ends - begins > WINDOW):
                 bucket = self.keys[order[begins[text] : ends[text]], following]
                 nearest = np.searchsorted(bucket, keys[text, following]) - WINDOW // 2
@@ -209,19 +200,17 @@ def _in_windows(left: np.ndarray, right: np.ndarray, begins: np.ndarray, ends: n
 def _places(pairs: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Return the places, ascending, at which the codes of each pair stand on the two sides."""
     orders = [np.argsort(codes, kind="stable") for codes in (left, right)]
-    begins, ends = (
-        [
-            np.searchsorted(codes[order], wanted, side)
-            for codes, order, wanted in zip((left, right), orders, pairs, strict=True)
-        ]
-        for side in ("left", "right")
-    )
+    ordered = [codes[order] for codes, order in zip((left, right), orders, strict=True)]
+    begins = [np.searchsorted(codes, values) for codes, values in zip(ordered, pairs, strict=True)]
+    ends = [np.searchsorted(codes, values, "right") for codes, values in zip(ordered, pairs, strict=True)]
     n_left, n_right = (end - begin for begin, end in zip(begins, ends, strict=True))
     n_pairs = n_left * n_right
     number = np.arange(n_pairs.sum()) - np.repeat(np.cumsum(n_pairs) - n_pairs, n_pairs)  # of a place pair in its pair
     at = np.divmod(number, np.repeat(n_right, n_pairs))
-    found = np.stack([order[np.repeat(begin, n_pairs) + a] for order, begin, a in zip(orders, begins, at, strict=True)])
-    return found[:, np.lexsort(found[::-1])].astype(np.int64)
+    places = np.stack(
+        [order[np.repeat(begin, n_pairs) + a] for order, begin, a in zip(orders, begins, at, strict=True)]
+    )
+    return places[:, np.lexsort(places[::-1])].astype(np.int64)
 
 
 def _normalised(texts: pa.Array) -> pa.Array:

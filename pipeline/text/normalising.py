@@ -26,7 +26,7 @@ def _simplified() -> dict[int, str]:
 
     characters = [chr(code) for first, last in HAN for code in range(first, last + 1)]
     converted = OpenCC("t2s").convert("\n".join(characters)).split("\n")
-    return {ord(one): other for one, other in zip(characters, converted, strict=True) if one != other}
+    return {ord(old): new for old, new in zip(characters, converted, strict=True) if old != new}
 
 
 LINE_BREAKS = "\r\n|\r|\u0085"

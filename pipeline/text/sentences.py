@@ -88,22 +88,19 @@ def _ends(match: re.Match[str], blank: str) -> bool:
         return False
     if not blank:
         return IS_HAN.match(following) is not None and not (sign == "." and text[match.start() - 1 :][:1].isdecimal())
-    return not (
-        following.islower() and (match["closing"] or set(sign) == {"…"} or (set(sign) == {"."} and sign != "."))
-    )
+    # A small letter goes on after a quotation or a pause; after a single sign it begins a sentence, as in tweets.
+    pauses = set(sign) == {"…"} or (set(sign) == {"."} and sign != ".")
+    return not (following.islower() and (match["closing"] or pauses))
 
 
 def _abbreviates(text: str, position: int, following: str) -> bool:
     """Return whether the dot at a position belongs to the word or number before it."""
-    found = LAST_WORD.search(text, max(0, position - LONGEST_ABBREVIATION), position)
-    if found is None:
+    before = LAST_WORD.search(text, max(0, position - LONGEST_ABBREVIATION), position)
+    if before is None:
         return False
-    word = found.group().lower()
-    if word.isdecimal():
-        line = text[max(0, found.start() - LONGEST_ABBREVIATION) : found.start()].rstrip(" \t")
+    word = before.group().lower()
+    if word.isdecimal():  # "2. " numbers an item where nothing stands before it on the line
+        line = text[max(0, before.start() - LONGEST_ABBREVIATION) : before.start()].rstrip(" \t")
         return not line or line.endswith(("\n", "\r"))
-    return (
-        BEFORE_ANY.fullmatch(word) is not None
-        or (following.isdecimal() and BEFORE_NUMBERS.fullmatch(word) is not None)
-        or (INITIALS.fullmatch(word) is not None and word != "i")
-    )
+    is_title = BEFORE_ANY.fullmatch(word) or (following.isdecimal() and BEFORE_NUMBERS.fullmatch(word))
+    return bool(is_title) or (INITIALS.fullmatch(word) is not None and word != "i")

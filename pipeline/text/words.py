@@ -5,7 +5,6 @@ Source: jieba's dictionary and hidden Markov model for Chinese; blanks, punctuat
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
@@ -32,20 +31,15 @@ def is_mainly_chinese(texts: Sequence[str]) -> bool:
     >>> is_mainly_chinese(["今天天气 ok"]), is_mainly_chinese(["the weather", "好"])
     (True, False)
     """
-    counts = Counter[bool]()
-    for text in texts:
-        n_han = len(IS_HAN.findall(text))
-        counts[True] += n_han
-        counts[False] += sum(map(str.isalpha, text)) - n_han
-    return counts[True] >= max(1, counts[False])
+    n_han = sum(len(IS_HAN.findall(text)) for text in texts)
+    n_letters = sum(sum(map(str.isalpha, text)) for text in texts)  # Chinese ones too
+    return n_han >= max(1, n_letters - n_han)
 
 
 def word_spans(text: str, kind: Kind) -> list[Span]:
     """Return [start, end) of each word: all that is no white space, each character in one word.
 
-    Args:
-        text: any text.
-        kind: jieba for Chinese; blank for languages that write blanks; character, each one by itself.
+    `kind` is jieba for Chinese; blank for languages that write blanks; character, each one by itself.
 
     >>> text = "@Bob don't say 你好!"
     >>> [text[start:end] for start, end in word_spans(text, "blank")]
@@ -74,10 +68,10 @@ def _jieba() -> Any:
         raise ParamsError(
             "source.words: jieba is not installed. `pip install jieba==0.42.1`, or set words: character."
         ) from error
-    own = jieba.Tokenizer()
-    own.FREQ, own.total = own.gen_pfdict(own.get_dict_file())
-    own.initialized = True
-    return own
+    tokenizer = jieba.Tokenizer()
+    tokenizer.FREQ, tokenizer.total = tokenizer.gen_pfdict(tokenizer.get_dict_file())
+    tokenizer.initialized = True
+    return tokenizer
 
 
 def word_forms(word: str) -> Iterator[str]:
@@ -151,23 +145,18 @@ class WordTokenizer:
         """Yield ids with the offsets [start, end) of what they stand for."""
         for start, end in word_spans(text, self.kind):
             word = text[start:end]
-            known = find_word(word, self.ids)
-            if known is not None:
+            if (known := find_word(word, self.ids)) is not None:
                 yield self.ids[known], (start, end)
             elif end - start > 1 and IS_HAN.search(word) and any(character in self.ids for character in word):
-                yield from (
-                    (self.ids.get(character, UNKNOWN), (position, position + 1))
-                    for position, character in enumerate(word, start)
-                )
+                for position, character in enumerate(word, start):
+                    yield self.ids.get(character, UNKNOWN), (position, position + 1)
             else:
                 yield UNKNOWN, (start, end)
 
     def save_pretrained(self, folder: Path) -> None:
         """Write the words, in order, and how texts are cut into them."""
-        saved = {"words": self.kind, "vocabulary": self.vocabulary}
-        (Path(folder) / FILE).write_text(
-            json.dumps(saved, ensure_ascii=False), encoding="utf-8", errors="surrogatepass"
-        )
+        content = json.dumps({"words": self.kind, "vocabulary": self.vocabulary}, ensure_ascii=False)
+        (Path(folder) / FILE).write_text(content, encoding="utf-8", errors="surrogatepass")
 
     @classmethod
     def from_pretrained(cls, folder: Path) -> "WordTokenizer":

@@ -8,7 +8,7 @@ import joblib
 
 from pipeline import components
 from pipeline.errors.exceptions import MachineError
-from pipeline.params.run import Run
+from pipeline.params.root import Run
 from pipeline.units.locks import try_flock
 from pipeline.units.store import STORE
 

@@ -17,7 +17,7 @@ from pipeline.artifacts.files import publish_folder, write_atomically
 from pipeline.errors.exceptions import InterruptedRun, MachineError, PipelineError, as_pipeline_error
 from pipeline.errors.failpoints import failpoint
 from pipeline.errors.redacting import start_logging
-from pipeline.params.run import Run
+from pipeline.params.root import Run
 from pipeline.recipes.declared_inputs import note_opened_files
 from pipeline.reproducibility import fixed_numerics
 from pipeline.units.backend import WorkerDied

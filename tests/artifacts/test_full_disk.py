@@ -17,7 +17,7 @@ from pipeline.artifacts.paths import TABLE, predictions_path
 from pipeline.artifacts.predictions import Predictions, write_predictions
 from pipeline.errors.exceptions import MachineError, as_pipeline_error, is_disk_error
 from pipeline.models.classifier import save_classifier
-from pipeline.params.run import Run
+from pipeline.params.root import Run
 from pipeline.units.checkpoints import Checkpoints
 from pipeline.units.execution import Workspace, run_units
 from pipeline.units.stage import Stage

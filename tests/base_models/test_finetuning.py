@@ -17,7 +17,7 @@ from pipeline.base_models.fold_training import copies_of as copies_of_fitted
 from pipeline.data.class_targets import ClassTargets
 from pipeline.errors.exceptions import DataError
 from pipeline.params.fields import Component
-from pipeline.params.run import Run
+from pipeline.params.root import Run
 from tests.small import encoder, make_table, table_and_folds
 
 METRICS = {"weather": Component(kind="metrics", name="accuracy")}

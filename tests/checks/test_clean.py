@@ -17,7 +17,7 @@ from pipeline.augment.generation.translation_cache import FOLDER, model_digest
 from pipeline.checks import clean
 from pipeline.checks.clean import judge
 from pipeline.errors.exceptions import ParamsError
-from pipeline.params.run import Run
+from pipeline.params.root import Run
 from pipeline.units import requests
 from pipeline.units.execution import Workspace, run_units
 from pipeline.units.stage import Stage

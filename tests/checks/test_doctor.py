@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from pipeline import cli
 from pipeline.checks import dvc_state
 from pipeline.checks.doctor import examine
-from pipeline.params.run import Run
+from pipeline.params.root import Run
 from pipeline.units.checkpoints import Checkpoints
 from pipeline.units.execution import run_units
 from pipeline.units.stage import Stage

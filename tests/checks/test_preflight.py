@@ -19,8 +19,7 @@ from pipeline.data.fold_jobs import fold_jobs
 from pipeline.errors.exceptions import DivergedError, MachineError, ParamsError
 from pipeline.params.fields import Component
 from pipeline.params.loading import load_params
-from pipeline.params.root import Params
-from pipeline.params.run import Run
+from pipeline.params.root import Params, Run
 from pipeline.training.classification import Classification
 from pipeline.training.loop import train
 from pipeline.units import devices

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from pipeline import cli
 from pipeline.checks.status import read_status
 from pipeline.errors.exceptions import DataError
-from pipeline.params.run import Run
+from pipeline.params.root import Run
 from pipeline.units.execution import Workspace, run_units
 from pipeline.units.stage import Stage
 from pipeline.units.store import if_free, stored_units

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from pipeline.errors.exceptions import CODES, ParamsError
 from pipeline.params.loading import load_params
-from pipeline.params.schema import json_schema
+from pipeline.params.root import json_schema
 from tests.conftest import PARAMS, ROOT
 
 

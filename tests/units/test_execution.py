@@ -13,7 +13,7 @@ import pytest
 from joblib.externals.loky import get_reusable_executor
 
 from pipeline.errors.exceptions import DataError, InterruptedRun, MachineError
-from pipeline.params.run import Run
+from pipeline.params.root import Run
 from pipeline.reproducibility import numerics
 from pipeline.stage_run import exit_on_error
 from pipeline.units import unit

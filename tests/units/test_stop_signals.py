@@ -14,7 +14,7 @@ from tests.conftest import HANG_SECONDS, ROOT
 SCRIPT = """
 import sys, time
 from pipeline.errors.exceptions import InterruptedRun
-from pipeline.params.run import Run
+from pipeline.params.root import Run
 from pipeline.stage_run import exit_on_error
 from pipeline.units.execution import run_units
 from pipeline.units.stage import Stage

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from pipeline.errors.exceptions import PipelineError
-from pipeline.params.run import Run
+from pipeline.params.root import Run
 from pipeline.units.execution import Workspace, run_units
 from pipeline.units.stage import Stage
 from pipeline.units.unit import Unit

@@ -67,10 +67,12 @@ def build(
         "eos_token_id": trained.sep_token_id,
         **(config or {}),
     }
-    settings = {key: value for key, value in settings.items() if value is not None}
     torch.manual_seed(seed)
     try:
-        model = AutoModel.from_config(AutoConfig.for_model(architecture, **settings), dtype=torch.float32)
+        family = AutoConfig.for_model(
+            architecture, **{key: value for key, value in settings.items() if value is not None}
+        )
+        model = AutoModel.from_config(family, dtype=torch.float32)
     except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError) as error:
         raise ParamsError(
             f"source: cannot build {architecture!r} from its configuration: {error}. Correct the options."
@@ -94,10 +96,8 @@ def n_parameters(*, options: dict[str, Any], max_length: int) -> int:
     >>> n_parameters(options=bert, max_length=128)  # the library counts 109 million
     108888576
     """
-    config = options["config"] or {}
-    vocab_size = config.get("vocab_size", options["vocab_size"])
-    width = config.get("hidden_size", options["hidden_size"])
-    n_layers = config.get("num_hidden_layers", options["n_layers"])
+    config = {**options, "num_hidden_layers": options["n_layers"], **(options["config"] or {})}
+    vocab_size, width, n_layers = (config[key] for key in ("vocab_size", "hidden_size", "num_hidden_layers"))
     inner_width = config.get("intermediate_size", 4 * width)
     n_positions = config.get("max_position_embeddings") or max_length
     return int((vocab_size + n_positions) * width + n_layers * (4 * width**2 + 2 * width * inner_width + 13 * width))
@@ -125,8 +125,7 @@ def _train_tokenizer(texts: Sequence[str], kind: str, vocab_size: int) -> "PreTr
         trainer = trainers.BpeTrainer(min_frequency=2, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), **common)
     tokenizer.train_from_iterator(texts, trainer)
     ids = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ids
-    )
+    templates = {"single": "[CLS] $A [SEP]", "pair": "[CLS] $A [SEP] $B:1 [SEP]:1"}
+    tokenizer.post_processor = processors.TemplateProcessing(**templates, special_tokens=ids)
     names = {f"{token.strip('[]').lower()}_token": token for token in SPECIAL}
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)

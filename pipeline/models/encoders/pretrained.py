@@ -62,18 +62,15 @@ def check(*, options: dict[str, Any], max_length: int) -> Iterator[Problem]:
     if len(origins) != 1:
         text = f"needs one of path, hub_id or package, got {origins or 'none'}. Give exactly one."
         yield Problem(("source",), text)
-    elif misplacement:
-        yield Problem(("source", "path"), misplacement, "E204")
-    elif path and not os.path.isdir(path):
-        text = f"no such folder: {path}. Put the model there or correct the path."
+    elif path and (misplacement or not os.path.isdir(path)):
+        text = misplacement or f"no such folder: {path}. Put the model there or correct the path."
         yield Problem(("source", "path"), text, "E204")
     elif hub_id and not re.fullmatch(r"[0-9a-f]{40}", str(revision)):
         text = f"got {revision!r}. A branch can move: pin the 40-hex commit of {hub_id}."
         yield Problem(("source", "revision"), text, "E204")
     else:
         try:
-            folder = checkpoint_folder(**options)
-            if folder is not None:
+            if (folder := checkpoint_folder(**options)) is not None:
                 check_checkpoint(folder, max_length=max_length)
         except ParamsError as error:
             key, _, text = str(error).partition(": ")

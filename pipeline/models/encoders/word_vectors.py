@@ -106,12 +106,8 @@ def restore(*, folder: Path) -> EncoderParts:
 def check(*, options: dict[str, Any]) -> Iterator[Problem]:
     """Yield why the file of vectors cannot be read."""
     path = options["path"]
-    if path is None:
-        return
-    if text := misplaced(path, "file"):
-        yield Problem(("source", "path"), text, "E204")
-    elif not os.path.isfile(path):
-        text = f"no such file: {path}. Put the vectors there or correct the path."
+    missing = f"no such file: {path}. Put the vectors there or correct the path."
+    if path is not None and (text := misplaced(path, "file") or (None if os.path.isfile(path) else missing)):
         yield Problem(("source", "path"), text, "E204")
 
 
@@ -173,14 +169,13 @@ def _train(
         )
     common = {"sg": 1, "seed": seed, "workers": 1, **options}
     if algorithm == "word2vec":
-        trained = Word2Vec(lowered, **common)
-        names = trained.wv.index_to_key
+        vectors, rare = Word2Vec(lowered, **common).wv, set[str]()
     else:
         shortest, longest = SUBWORDS[kind]
-        trained = FastText(lowered, min_n=shortest, max_n=longest, bucket=BUCKETS, **common)
+        vectors = FastText(lowered, min_n=shortest, max_n=longest, bucket=BUCKETS, **common).wv
         rare = {character for word in counts for character in word if IS_HAN.match(character)}
-        names = [*trained.wv.index_to_key, *sorted(rare - set(trained.wv.index_to_key))]
-    return {name: np.array(trained.wv[name]) for name in names[:max_words]}
+    names = [*vectors.index_to_key, *sorted(rare - set(vectors.index_to_key))]
+    return {name: np.array(vectors[name]) for name in names[:max_words]}
 
 
 def _trained_form(word: str) -> str:

@@ -11,10 +11,5 @@ READS = "vector"
 
 def build(*, input_size: int, n_outputs: int, hidden_size: int = 256, dropout: float = 0.1) -> nn.Module:
     """Return the head (B, H) -> logits (B, C)."""
-    return nn.Sequential(
-        nn.Dropout(dropout),
-        nn.Linear(input_size, hidden_size),
-        nn.GELU(),
-        nn.Dropout(dropout),
-        nn.Linear(hidden_size, n_outputs),
-    )
+    hidden = [nn.Dropout(dropout), nn.Linear(input_size, hidden_size), nn.GELU()]  # (B, F)
+    return nn.Sequential(*hidden, nn.Dropout(dropout), nn.Linear(hidden_size, n_outputs))

@@ -14,9 +14,8 @@ class TextCnn(nn.Module):
 
     def __init__(self, input_size: int, n_outputs: int, widths: list[int], n_filters: int, dropout: float) -> None:
         super().__init__()
-        self.convolutions = nn.ModuleList(
-            nn.Conv1d(input_size, n_filters, width, padding=width // 2) for width in widths
-        )
+        layers = (nn.Conv1d(input_size, n_filters, width, padding=width // 2) for width in widths)
+        self.convolutions = nn.ModuleList(layers)
         self.classify = nn.Sequential(nn.Dropout(dropout), nn.Linear(n_filters * len(widths), n_outputs))
 
     def forward(self, states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:

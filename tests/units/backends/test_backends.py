@@ -13,7 +13,7 @@ from joblib.externals.loky import get_reusable_executor
 from pipeline import components
 from pipeline.errors.exceptions import DataError, MachineError
 from pipeline.params.fields import Component
-from pipeline.params.run import Run
+from pipeline.params.root import Run
 from pipeline.units.backend import WorkerDied
 from pipeline.units.devices import worker_count
 from pipeline.units.execution import Workspace, run_units
