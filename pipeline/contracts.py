@@ -4,8 +4,7 @@ A component is one file `pipeline/*/<kind>/<name>.py` with a function `build`, w
 default are the options that params.yaml may set. Those without come from the code: a `Build...` protocol below says all that
 is offered to its kind, and a component names what it needs of it (`components.build` passes just that). Constants say what it
 reads: `FILES` names the options that are files in models/, `MODELS` those that are a folder there with a model, or a hub
-checkpoint `owner/name@<40-hex commit>`, `PACKAGES` those that are a folder in an installed package, and `LIBRARIES` the
-packages on whose versions its results depend.
+checkpoint `owner/name@<40-hex commit>`, `PACKAGES` folders of installed packages, `LIBRARIES` packages whose versions matter.
 Shapes: B rows of a batch, T tokens, H hidden units, L layers, N rows, M models, C labels of a task or outputs of a model, V
 values of a prediction (probabilities, say).
 """
