@@ -16,6 +16,7 @@ from pipeline.data.fold_jobs import fold_jobs
 from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.params.augment import Augment
 from pipeline.params.root import Params
+from pipeline.params.run import Run
 from pipeline.recipes.stage_recipes import stage_recipe
 from tests.small import encoder, make_table, table_and_folds
 
@@ -171,7 +172,7 @@ def test_the_same_seed_gives_the_same_bytes(change, monkeypatch) -> None:
     else:
         shutil.rmtree(".stitchfold")
         params = make_params(steps)
-        params = params.model_copy(update={"run": params.run.model_copy(update={"backend": "loky", "n_workers": 4})})
+        params = params.model_copy(update={"run": Run.model_validate({"n_workers": 4, "device": "cpu"})})
         augment(params, TABLE, FOLDS, recipe=stage_recipe(params, "augment"))
     if change != "more workers":
         run(steps)

@@ -35,7 +35,7 @@ from pipeline.stitch.states import Base, Cached, LayerStates, extract
 from pipeline.stitch.stitching import stitch
 from pipeline.training.epoch_choice import EpochScorer
 from pipeline.units.execution import run_units
-from pipeline.units.stage import Stage
+from pipeline.units.stage import Stage, recorded_runs
 from pipeline.units.unit import Unit
 from tests.small import make_metric, table_and_folds
 
@@ -89,8 +89,8 @@ def predictions(model: str = MODEL, folds: Folds = FOLDS) -> Predictions:
 
 def computed() -> dict[str, int]:
     """Return how many units each step of the last runs computed."""
-    records = [json.loads(path.read_text()) for path in Path(".stitchfold/last_run").glob("stitch-*.json")]
-    return {one["stage"].removeprefix("stitch-"): one["computed"] for one in records}
+    runs = [run for run in recorded_runs() if run.stage.kind.startswith("stitch-")]
+    return {run.stage.name.removeprefix("stitch-"): run.computed for run in runs}
 
 
 def job(fold: int = 0):
