@@ -12,8 +12,9 @@ import torch
 from typer.testing import CliRunner
 
 from pipeline import cli
-from pipeline.checks import dvc_state
+from pipeline.checks import doctor, dvc_state
 from pipeline.checks.doctor import examine
+from pipeline.checks.verify import Checked, Remedy
 from pipeline.params.root import Run
 from pipeline.units.checkpoints import Checkpoints
 from pipeline.units.execution import run_units
@@ -204,3 +205,16 @@ def test_I6_a_unit_that_somebody_writes_is_not_touched_even_if_taken_up_in_betwe
         assert finding.repair() is False
     assert half.exists()
     assert finding.repair() is True and not half.exists()
+
+
+def test_what_doctor_removes_goes_by_the_remedy_and_not_by_the_words(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(dvc_state, "open_project", object)
+    for name in ("busy", "rwlock_problem"):
+        monkeypatch.setattr(dvc_state, name, lambda repo: None)
+    by_repro = Checked(Path("a"), "is old. Run stitchfold doctor --fix, then dvc repro.", Remedy.REPRO)
+    by_doctor = Checked(Path("b"), "is damaged in some way", Remedy.DOCTOR)
+    monkeypatch.setattr(doctor, "check_artifacts", lambda: [by_repro, by_doctor, Checked(Path("c"))])
+    for name in ("check_objects", "check_outs"):
+        monkeypatch.setattr(doctor, name, lambda repo, md5: ())
+    assert [finding.path for finding in examine()] == [Path("b")]
