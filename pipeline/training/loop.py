@@ -163,7 +163,8 @@ class _Loop:
             raise DivergedError(
                 f"step {self.step}: the loss and gradient must be finite, got loss {loss} and gradient norm {float(norm)} "
                 f"at learning rate {self.optimizer.param_groups[-1]['lr']:.1e}, rows {sorted(rows.tolist())}. "
-                "Halve the learning rate, use precision fp32 or bf16, or set not_finite: rollback.", code="E501", kept=kept,
+                "Halve the learning rate, use precision fp32 or bf16, or set not_finite: rollback.",
+                code="E501", kept=kept,
             )  # fmt: skip
         self.optimizer.step()
         return losses

@@ -79,7 +79,7 @@ def test_what_does_not_reach_the_code_changes_nothing(digests: dict[str, str], e
     edit("pipeline/training/losses/focal.py", "(1 - log", "(2 - log")
     edit("pipeline/artifacts/table.py", "def write_table(", "def unused() -> int:\n    return 1\n\n\ndef write_table(")
     edit("pipeline/params/encoders.py", "max_length: Annotated", "another: int = 1\n    max_length: Annotated")
-    edit("pipeline/units/execution.py", "n_workers > 1", "n_workers > 2")
+    edit("pipeline/units/execution.py", "_written_at > 1", "_written_at > 2")
     assert code_digests(TRAIN) == digests
 
 
