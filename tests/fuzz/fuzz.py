@@ -98,7 +98,7 @@ def seeds() -> dict[str, list[bytes]]:
         ],
         "records": [b"\0" + lines, b"\1" + json.dumps(ROWS).encode()],
         "parquet": [table.getvalue()],
-        "archives": [b"\0" + archive.getvalue(), b"\1" + gzip.compress(CSV.encode())],
+        "archives": [b"\0" + archive.getvalue(), b"\1" + gzip.compress(CSV.encode(), mtime=0)],
         "params": [
             PARAMS.encode(),
             b"a: &a [1]\nb: *a\nc: {<<: {d: 2001-01-01}}\n",
