@@ -289,7 +289,7 @@ def test_a_damaged_export_a_later_one_and_none_at_all_are_refused(exported: Path
         load_exported(folder)
     description = json.loads((folder / "export.json").read_text())
     (folder / "export.json").write_text(json.dumps({**description, "version": 99}))
-    with pytest.raises(DataError, match="must be of version 1 or before, got 99"):
+    with pytest.raises(DataError, match="must be of version 2, got 99"):
         load_exported(folder)
     with pytest.raises(DataError, match="is no export"):
         load_exported(tmp_path)
