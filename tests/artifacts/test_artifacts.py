@@ -125,11 +125,11 @@ def test_how_rows_come_in_frames_changes_no_byte(tmp_path, monkeypatch, n_each: 
     parts = (rows[start : start + n_each] for start in range(0, 40, n_each))
     write_frames(tmp_path / "parts", parts, schema, {"a": 1})
     assert (tmp_path / "parts").read_bytes() == (tmp_path / "whole").read_bytes()
-    found, metadata, _ = read_frame(tmp_path / "parts")
-    assert metadata == {"a": 1} and found["number"].tolist() == list(range(40)) and found["pair"].notna().sum() == 20
+    frame, metadata, _ = read_frame(tmp_path / "parts")
+    assert metadata == {"a": 1} and frame["number"].tolist() == list(range(40)) and frame["pair"].notna().sum() == 20
 
 
 def test_no_frames_make_an_empty_table(tmp_path) -> None:
     write_frames(tmp_path / "none", [], pa.schema({"text": pa.large_string()}), {})
-    found = read_frame(tmp_path / "none")[0]
-    assert found.columns.tolist() == ["text"] and not len(found)
+    frame = read_frame(tmp_path / "none")[0]
+    assert frame.columns.tolist() == ["text"] and not len(frame)

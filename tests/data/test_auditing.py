@@ -24,7 +24,7 @@ def _table(train: list[tuple[str, str]], test: list[str], labels: list[str]) -> 
 
 
 @pytest.fixture
-def found() -> dict[str, Any]:
+def audited() -> dict[str, Any]:
     train = [
         ("one", "pos"),
         ("one", "neg"),
@@ -38,52 +38,52 @@ def found() -> dict[str, Any]:
     return audit(table, cluster_rows(table, similarity=0.85))["t"]
 
 
-def test_rows_and_classes_are_counted(found: dict[str, Any]) -> None:
-    assert found["rows"] == {"train": 7, "test": 3}
-    assert found["classes"] == {"Pos": 1, "neg": 2, "pos": 3, "pos ": 1, "unused": 0}
+def test_rows_and_classes_are_counted(audited: dict[str, Any]) -> None:
+    assert audited["rows"] == {"train": 7, "test": 3}
+    assert audited["classes"] == {"Pos": 1, "neg": 2, "pos": 3, "pos ": 1, "unused": 0}
 
 
-def test_lengths_are_quantiles_of_characters_and_tokens(found: dict[str, Any]) -> None:
-    assert found["lengths"]["train"]["characters"] == {
+def test_lengths_are_quantiles_of_characters_and_tokens(audited: dict[str, Any]) -> None:
+    assert audited["lengths"]["train"]["characters"] == {
         "50": 3,
         "90": len(LONG) + 1,
         "99": len(LONG) + 1,
         "max": len(LONG) + 1,
     }
-    assert found["lengths"]["train"]["tokens"] == {"50": 1, "90": 64, "99": 64, "max": 64}
-    assert found["lengths"]["test"]["tokens"] == {"50": 4, "90": 64, "99": 64, "max": 64}
+    assert audited["lengths"]["train"]["tokens"] == {"50": 1, "90": 64, "99": 64, "max": 64}
+    assert audited["lengths"]["test"]["tokens"] == {"50": 4, "90": 64, "99": 64, "max": 64}
 
 
-def test_D11_texts_with_nothing_to_see_are_empty(found: dict[str, Any]) -> None:
+def test_D11_texts_with_nothing_to_see_are_empty(audited: dict[str, Any]) -> None:
     """Empty, blank and zero-width texts are kept, counted and shown with their ids."""
-    assert found["empty_texts"] == {"train": {"count": 2, "row_ids": ["5", "6"]}, "test": {"count": 0, "row_ids": []}}
+    assert audited["empty_texts"] == {"train": {"count": 2, "row_ids": ["5", "6"]}, "test": {"count": 0, "row_ids": []}}
 
 
-def test_D5_exact_and_near_duplicates_are_told_apart(found: dict[str, Any]) -> None:
+def test_D5_exact_and_near_duplicates_are_told_apart(audited: dict[str, Any]) -> None:
     """Equal and nearly equal texts are counted apart, with examples."""
-    duplicates = found["duplicates"]
+    duplicates = audited["duplicates"]
     assert (duplicates["exact_rows"], duplicates["near_rows"], duplicates["clusters"]) == (3, 2, 2)
     assert duplicates["largest_clusters"][0] == {"rows": 4, "examples": ["one"]}
     assert [len(text) for text in duplicates["largest_clusters"][1]["examples"]] == [120, 120, 120]
 
 
-def test_D5_equal_texts_with_different_labels_conflict(found: dict[str, Any]) -> None:
+def test_D5_equal_texts_with_different_labels_conflict(audited: dict[str, Any]) -> None:
     """Equal texts with different labels are counted and shown."""
-    assert found["conflicting_labels"] == {
+    assert audited["conflicting_labels"] == {
         "texts": 1,
         "rows": 3,
         "examples": [{"text": "one", "labels": ["neg", "pos"]}],
     }
 
 
-def test_D4_D5_overlap_of_train_and_test_is_counted(found: dict[str, Any]) -> None:
+def test_D4_D5_overlap_of_train_and_test_is_counted(audited: dict[str, Any]) -> None:
     """Ids, texts and near-duplicates that stand in both the training and the test file are counted."""
-    assert found["overlap"] == {"test_ids_in_train": 1, "test_texts_in_train": 1, "test_near_duplicates_in_train": 2}
+    assert audited["overlap"] == {"test_ids_in_train": 1, "test_texts_in_train": 1, "test_near_duplicates_in_train": 2}
 
 
-def test_D17_spellings_of_one_label_are_reported(found: dict[str, Any]) -> None:
+def test_D17_spellings_of_one_label_are_reported(audited: dict[str, Any]) -> None:
     """Labels that differ in case or blanks only are reported as perhaps one."""
-    assert found["label_variants"] == [["Pos", "pos", "pos "]]
+    assert audited["label_variants"] == [["Pos", "pos", "pos "]]
 
 
 @pytest.mark.parametrize(

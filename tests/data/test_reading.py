@@ -309,7 +309,7 @@ def test_H1_parquet_and_json_come_back_unchanged(
         pd.DataFrame(whole, columns=["id", "text"], dtype="str").to_parquet(path)
     else:
         path.write_text(
-            "".join(json.dumps(one) + "\n" for one in records) if name == "a.jsonl" else json.dumps(records)
+            "".join(json.dumps(record) + "\n" for record in records) if name == "a.jsonl" else json.dumps(records)
         )
     assert read_columns(path, ["id", "text"])[["id", "text"]].to_numpy().tolist() == whole
 

@@ -387,11 +387,11 @@ VALUES = st.recursive(
 )
 
 
-def _places(node, place=()):
-    yield place
+def _places(node, path=()):
+    yield path
     children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for key, child in children:
-        yield from _places(child, (*place, key))
+        yield from _places(child, (*path, key))
 
 
 @settings(
@@ -401,7 +401,7 @@ def _places(node, place=()):
 def test_P2_any_value_at_any_place_is_taken_or_told(load, data, value) -> None:
     """Whatever stands at whatever key, params load or every problem is told; nothing else comes out."""
     values = YAML(typ="safe").load(PARAMS)
-    places = [place for place in _places(values) if place]
+    places = [path for path in _places(values) if path]
     *parents, last = data.draw(st.sampled_from(places))
     node = values
     for part in parents:

@@ -107,9 +107,9 @@ def test_components_follow_links_through_several_keys() -> None:
 
 def _pairs(texts: list[str], others: list[str], similarity: float | None) -> list[tuple[int, int]]:
     """Return what `near_pairs` finds, in its order."""
-    found = near_pairs(pa.array(texts, pa.string()), pa.array(others, pa.string()), similarity=similarity)
-    assert found.dtype == np.int64 and found.shape[0] == 2
-    return [(int(place), int(other)) for place, other in found.T]
+    pairs = near_pairs(pa.array(texts, pa.string()), pa.array(others, pa.string()), similarity=similarity)
+    assert pairs.dtype == np.int64 and pairs.shape[0] == 2
+    return [(int(position), int(other)) for position, other in pairs.T]
 
 
 def _all_pairs(texts: list[str], others: list[str], similarity: float | None) -> list[tuple[int, int]]:
@@ -129,7 +129,7 @@ def _all_pairs(texts: list[str], others: list[str], similarity: float | None) ->
 def test_pairs_are_those_of_each_text_compared_with_each(similarity: float | None) -> None:
     texts = _texts(n_distinct=150, seed=6)
     order = np.random.default_rng(0).permutation(len(texts))
-    left, right = ([texts[place] for place in half] for half in np.array_split(order, 2))
+    left, right = ([texts[position] for position in half] for half in np.array_split(order, 2))
     expected = _all_pairs(left, right, similarity)
     assert len(expected) >= 12
     assert _pairs(left, right, similarity) == expected
@@ -161,19 +161,19 @@ def test_equal_texts_are_always_paired(texts: list[str], others: list[str]) -> N
 def test_planted_copies_are_found_in_boilerplate_and_out_of_it(plant: Callable[[str], str]) -> None:
     generator = np.random.default_rng(7)
     letters = list("abcdefghijklmnopqrstuvwxyz今天气很好我们去公园")
-    own = ["".join(generator.choice(letters, 130)) for _ in range(300)]
+    distinct = ["".join(generator.choice(letters, 130)) for _ in range(300)]
     foot = ", and this message was sent from my telephone, please excuse the brevity of it"
-    texts = own + [text[:80] + foot for text in own]
-    found = set(_pairs([plant(text) for text in texts], texts, 0.85))
-    assert [(place, place) for place in range(len(texts)) if (place, place) not in found] == []
+    texts = distinct + [text[:80] + foot for text in distinct]
+    pairs = set(_pairs([plant(text) for text in texts], texts, 0.85))
+    assert [(position, position) for position in range(len(texts)) if (position, position) not in pairs] == []
 
 
 def test_equal_texts_are_paired_in_a_bucket_far_larger_than_a_window() -> None:
     others = [f"This message was sent from my telephone, please excuse any errors {i:05d}" for i in range(400)]
     texts = [text.upper() for text in others]
-    found = set(_pairs(texts, others, 0.8))
-    assert found >= {(place, place) for place in range(400)}
-    assert len(found) < 400 * 400  # and of near ones no more than the windows hold
+    pairs = set(_pairs(texts, others, 0.8))
+    assert pairs >= {(position, position) for position in range(400)}
+    assert len(pairs) < 400 * 400  # and of near ones no more than the windows hold
 
 
 def test_equal_means_equal_texts_and_not_equal_hashes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,16 +113,16 @@ def test_an_ensemble_asks_nothing_but_the_kind_what_targets_are(monkeypatch: pyt
     generator = np.random.default_rng(0)
     truth = table.rows.set_index(["split", "row_id"])["label"]
     numbers = {}
-    for noise, (name, one) in enumerate(members.items(), start=1):
-        split = one.rows["split"].where(one.rows["split"] == "test", "train")
-        known = truth.loc[list(zip(split, one.rows["row_id"], strict=True))].fillna("0.5").astype(float).to_numpy()
+    for noise, (name, member) in enumerate(members.items(), start=1):
+        split = member.rows["split"].where(member.rows["split"] == "test", "train")
+        known = truth.loc[list(zip(split, member.rows["row_id"], strict=True))].fillna("0.5").astype(float).to_numpy()
         values = (known + generator.normal(size=len(known)) * noise)[:, None]
-        numbers[name] = type(one)(name, "news", ["value"], one.rows, values.astype(np.float32), DIGEST, "", 0)
+        numbers[name] = type(member)(name, "news", ["value"], member.rows, values.astype(np.float32), DIGEST, "", 0)
     gathered = gather_members(numbers, table=table, folds=folds, task="news")
     metric: Metric = MeanSquaredError()  # type: ignore[assignment]
     ladder: dict[str, Any] = {"mean": lambda: _mean(metric)}
     ensemble = build_ensemble(gathered, ladder=ladder, metric=metric, tune=True, seed=0)
-    expected = np.mean([gathered.out_of_fold[:, :, place] for place in range(3)], axis=0)
+    expected = np.mean([gathered.out_of_fold[:, :, position] for position in range(3)], axis=0)
     np.testing.assert_allclose(ensemble.out_of_fold, expected)
     assert ensemble.plan.decision is None
     final = ensemble_predictions(gathered, ensemble, manifest=DIGEST, seed=0)

@@ -48,11 +48,11 @@ def test_a_recurrent_heads_weights_keep_their_names_and_the_order_of_their_makin
     torch.manual_seed(0)
     layer = cell(SIZE, 4, batch_first=True, bidirectional=True)
     classify = nn.Linear(16, N_OUTPUTS)
-    expected = {f"lstm.{key}": weights for key, weights in layer.state_dict().items()}
-    expected |= {f"classify.1.{key}": weights for key, weights in classify.state_dict().items()}
-    found = build(name, hidden_size=4).state_dict()
-    assert list(found) == list(expected)
-    assert all(torch.equal(found[key], expected[key]) for key in expected)
+    expected = {f"lstm.{key}": tensor for key, tensor in layer.state_dict().items()}
+    expected |= {f"classify.1.{key}": tensor for key, tensor in classify.state_dict().items()}
+    weights = build(name, hidden_size=4).state_dict()
+    assert list(weights) == list(expected)
+    assert all(torch.equal(weights[key], expected[key]) for key in expected)
 
 
 def test_lstm_cnn_is_the_text_cnn_over_the_outputs_of_an_lstm(states: torch.Tensor, mask: torch.Tensor) -> None:
