@@ -20,6 +20,7 @@ from pipeline.units import unit
 from pipeline.units.execution import Workspace, run_units
 from pipeline.units.stage import Stage
 from pipeline.units.unit import Unit
+from tests.children import begin_in_child
 
 
 @pytest.fixture(autouse=True)
@@ -150,13 +151,12 @@ def test_F14_a_unit_that_kills_every_worker_fails_by_name_and_the_others_finish(
 def test_F16_a_unit_that_takes_no_step_any_more_is_ended_and_tried_again(n_workers: int) -> None:
     """A unit that hangs is ended after `run.hang_seconds` with E404; a worker's is tried again, the stage's own exits 4."""
 
+    def work() -> None:
+        with exit_on_error():
+            run_units(jobs(hang_once, 2), run=run(n_workers, hang_seconds=2.0), stage=Stage("s"))
+
     def attempt() -> int:
-        child = os.fork()
-        if child == 0:
-            with exit_on_error():
-                run_units(jobs(hang_once, 2), run=run(n_workers, hang_seconds=2.0), stage=Stage("s"))
-            os._exit(0)
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        return os.waitstatus_to_exitcode(os.waitpid(begin_in_child(work), 0)[1])
 
     if n_workers == 1:  # nobody is left to try again but the next dvc repro
         assert attempt() == 4
@@ -174,13 +174,8 @@ def test_one_failing_unit_lets_the_others_finish_and_is_named() -> None:
 @pytest.mark.parametrize("how", ["flock", "o_excl"])
 def test_F4_F11_a_second_writer_waits_and_takes_the_firsts_result(how: str) -> None:
     """A unit has one writer, by flock or where there is none by `run.lock: o_excl`; a second one waits for its result."""
-    children = []
-    for _ in range(2):
-        child = os.fork()
-        if child == 0:
-            run_units(jobs(write_slowly, 1), run=run(lock=how), stage=Stage("s"))
-            os._exit(0)
-        children.append(child)
+    work = partial(run_units, jobs(write_slowly, 1), run=run(lock=how), stage=Stage("s"))
+    children = [begin_in_child(work) for _ in range(2)]
     assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
     assert computed() == ["0"]
 
@@ -188,10 +183,7 @@ def test_F4_F11_a_second_writer_waits_and_takes_the_firsts_result(how: str) -> N
 @pytest.mark.parametrize("how", ["flock", "o_excl"])
 def test_F11_the_lock_of_a_killed_writer_holds_nobody_up(how: str) -> None:
     """The lock of a process that was killed is free at once."""
-    child = os.fork()
-    if child == 0:
-        run_units(jobs(die_once, 2), run=run(lock=how), stage=Stage("s"))
-        os._exit(0)
+    child = begin_in_child(partial(run_units, jobs(die_once, 2), run=run(lock=how), stage=Stage("s")))
     assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
     run_units(jobs(die_once, 2), run=run(lock=how), stage=Stage("s"))
     assert computed() == ["0", "1"]

@@ -16,6 +16,7 @@ from pipeline.params.root import Run
 from pipeline.units.execution import Workspace, run_units
 from pipeline.units.stage import Stage
 from pipeline.units.unit import Unit
+from tests.children import begin_in_child
 
 RUN = Run.model_validate({"backend": "sequential", "n_workers": 1, "device": "cpu"})
 RATES = st.sampled_from([1, 2, 3])
@@ -98,10 +99,7 @@ class UnitStore(RuleBasedStateMachine):
 
     @rule()
     def second_writer(self) -> None:
-        child = os.fork()
-        if child == 0:
-            self.attempt()
-            os._exit(0)
+        child = begin_in_child(self.attempt)
         self.attempt()
         assert os.waitpid(child, 0)[1] == 0
 
