@@ -79,3 +79,8 @@ def same_gradients(wanted: bool) -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(on_gpu, warn_only=True)
+
+
+def fold_seed(run_seed: int, fold: tuple[str, int, int], *parts: str) -> int:
+    """Return the seed of a fold, given as its task, repeat and number, or of one of its models."""
+    return derive_seed(run_seed, *fold, *parts)

@@ -6,16 +6,19 @@ Estimates from params.yaml, the headers of checkpoints and the unit store; nothi
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipeline.artifacts.table import Folds
-from pipeline.data.fold_jobs import fold_seed
 from pipeline.params.encoders import Encoder, Training
 from pipeline.params.fields import Component
 from pipeline.params.root import Run
 from pipeline.params.stitch import Stitch
+from pipeline.reproducibility import fold_seed
 from pipeline.units import devices
 from pipeline.units.notes import read_unit_note
 from pipeline.units.store import STORE
+
+if TYPE_CHECKING:
+    from pipeline.artifacts.table import Folds  # imports pandas
 
 BYTES_PER_WEIGHT = 4
 OPTIMIZER_STATES = 2  # values that AdamW keeps of each weight
@@ -132,7 +135,7 @@ def worker_count(run: Run) -> int:
     return devices.worker_count(run, n_gpus=n_gpus)
 
 
-def places_of(folds: Folds) -> list[Place]:
+def places_of(folds: "Folds") -> list[Place]:
     """Return task, repeat and fold of all models of a fold manifest."""
     rows = folds.rows.loc[folds.rows["fold"] >= 0, ["task", "repeat", "fold"]].drop_duplicates()
     return [(str(task), int(repeat), int(fold)) for task, repeat, fold in rows.itertuples(index=False)]

@@ -15,7 +15,7 @@ from pipeline.artifacts.predictions import PREDICTION_COLUMNS, Predictions, read
 from pipeline.artifacts.table import HOLDOUT_FOLD, Folds, Table
 from pipeline.errors.exceptions import DataError
 from pipeline.errors.failpoints import failpoint
-from pipeline.reproducibility import derive_seed, digest
+from pipeline.reproducibility import digest, fold_seed
 
 if TYPE_CHECKING:
     from pipeline.params.encoders import Encoder, Training
@@ -47,11 +47,6 @@ class FoldJob:
     def seed_of(self, *parts: str) -> int:
         """Return the seed of one of several models of the fold, by what tells it from the others."""
         return fold_seed(self.run_seed, (self.task, self.repeat, self.fold), *parts)
-
-
-def fold_seed(run_seed: int, fold: tuple[str, int, int], *parts: str) -> int:
-    """Return the seed of a fold, given as its task, repeat and number, or of one of its models."""
-    return derive_seed(run_seed, *fold, *parts)
 
 
 def fold_jobs(table: Table, folds: Folds, copies: Copies | None = None, *, seed: int) -> list[FoldJob]:

@@ -9,12 +9,7 @@ from typing import Any, Literal
 
 from nlpaug.augmenter.char import KeyboardAug
 
-from pipeline.augment.rewriting.character_noise import (
-    CharacterMap,
-    check_amounts,
-    noise_amounts,
-    per_text,
-)
+from pipeline.augment.rewriting.character_noise import CharacterMap, check_amounts, noise_amounts, per_text
 from pipeline.contracts import Augmenter
 from pipeline.errors.exceptions import ParamsError
 
