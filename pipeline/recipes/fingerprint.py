@@ -86,7 +86,7 @@ def _resolve(module_name: str, name: str) -> list[Definition | str]:
     if name in module.imports:
         return _meaning(module.imports[name], within=module_name)
     # A statement binds it, or nothing that can be seen: then it may be made of anything in the module.
-    return [(module_name, other) for other in module.definitions]
+    return [(module_name, other) for other in ("", *module.definitions)]
 
 
 def _meaning(target: Definition | str, *, within: str) -> list[Definition | str]:

@@ -174,6 +174,7 @@ WAYS = {
     "try": "try:\n    from pipeline.hidden import value\nexcept ImportError:\n    value = None\ndef main(): return value()",
     "except": "try:\n    import fast\nexcept ImportError:\n    from pipeline.hidden import value\ndef main(): return value()",
     "bound-by-a-statement": "from pipeline.hidden import value\nif value():\n    x = 1\ndef main(): return x",
+    "bound-by-a-statement-elsewhere": "from pipeline.bound import limit\ndef main(): return limit",
     "default": "from pipeline.hidden import value\ndef main(x=value): return x",
     "decorator": "from pipeline.hidden import decorated\n@decorated\ndef main(): ...",
     "base-class": "from pipeline.hidden import Base\nclass main(Base): ...",
@@ -194,6 +195,8 @@ def test_no_code_hides(root: Path, way: str) -> None:
     (package / "other.py").write_text("from pipeline.hidden import value\n", encoding="utf-8")
     section = "from pipeline.hidden import value\nclass Step:\n    @property\n    def flows(self): return value()\n"
     (package / "params" / "steps.py").write_text(section, encoding="utf-8")
+    bound = "from pipeline.hidden import value\nif value():\n    limit = 1\n"
+    (package / "bound.py").write_text(bound, encoding="utf-8")
     (package / "main.py").write_text(WAYS[way] + "\n", encoding="utf-8")
     before = code_digests(MAIN)
     change(package / "hidden.py", "return 1", "return 2")
