@@ -75,6 +75,7 @@ def check_together(params: "Params") -> Iterator[Problem]:
             yield Problem((section, name), "this name is taken by a file of the pipeline. Rename it.")
     for name, task in params.tasks.items():
         yield from _within(("tasks", name), _check_task(task))
+        yield from _check_forms(params, name, task)
     yield from _within(("stitch",), check_stitch(params.stitch, params.encoders))
     yield from _within(("augment",), check_augment(params.augment, params.tasks))
     for name, encoder in params.encoders.items():
@@ -104,6 +105,26 @@ def _check_task(task: "Task") -> Iterator[Problem]:
     except (LookupError, ValueError):
         text = f"must be a name of Python's codecs, such as gb18030, got {task.encoding!r}. Correct it."
         yield Problem(("encoding",), text, "E202")
+
+
+def _check_forms(params: "Params", name: str, task: "Task") -> Iterator[Problem]:
+    """Yield the components that do not fit the form of a task's targets; one that names no `FORMS` fits all."""
+    used: dict[tuple[Any, ...], Any] = {("tasks", name, "metric"): task.metric, ("stitch", "loss"): params.stitch.loss}
+    used |= {("tasks", name, "report_metrics", place): metric for place, metric in enumerate(task.report_metrics)}
+    for encoder, settings in params.encoders.items():
+        used |= {("encoders", encoder, "loss"): settings.loss, ("encoders", encoder, "objective"): settings.objective}
+    used |= {("baselines", baseline): component for baseline, component in params.baselines.items()}
+    used |= {("stack", "ladder", place): rung for place, rung in enumerate(params.stack.ladder)}
+    if params.augment.quality.flip_confidence is not None:
+        used["augment", "quality", "flip_model"] = params.augment.quality.flip_model
+    form = task.kind.constant("FORM")
+    for location, component in used.items():
+        forms = component.constant("FORMS")
+        if forms is not None and form not in forms:
+            text = (
+                f"{component.name} is for targets that are a {' or '.join(forms)}, those of task {name} are a {form}. "
+            )
+            yield Problem(location, f"{text}Take another one, or correct tasks.{name}.kind.")
 
 
 def _check_encoder(encoder: "Encoder", device: str) -> Iterator[Problem]:

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from pipeline import components
 from pipeline.errors.exceptions import CODES, ParamsError
 from pipeline.params.loading import load_params
 from pipeline.params.root import json_schema
@@ -464,3 +465,20 @@ def test_the_competitions_params_are_right_but_for_files_that_are_not_here(path:
     except ParamsError as error:
         allowed = ("no such file", "no such folder", "is not installed")
         assert all(any(text in line for text in allowed) for line in str(error).splitlines()), error
+
+
+def test_components_that_do_not_fit_the_form_of_targets_are_refused(load, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = components.constant
+
+    def constant(kind: str, name: str, constant_name: str):
+        return "number" if constant_name == "FORM" else known(kind, name, constant_name)
+
+    load(PARAMS)
+    monkeypatch.setattr(components, "constant", constant)
+    with pytest.raises(ParamsError) as caught:
+        load(PARAMS)
+    told = str(caught.value)
+    for key in ("metric", "loss", "baselines.tfidf", "stack.ladder"):
+        assert key in told
+    assert "are a number. Take another one, or correct tasks." in told
+    assert "supervised" not in told, "a component without FORMS fits every form"

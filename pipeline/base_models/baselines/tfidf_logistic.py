@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.contracts import Baseline
 
+FORMS = ("class",)
 COLUMNS = ("text", "text_pair")
 ABSENT = 1e-6
 """Probability of a label that no training row had: small enough not to matter, finite once its logarithm is taken."""

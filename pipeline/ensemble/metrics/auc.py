@@ -8,6 +8,8 @@ import numpy as np
 
 from pipeline.ensemble.forms import ProbabilityMetric
 
+FORMS = ("class",)
+
 
 def build() -> ProbabilityMetric:
     """Return the metric, in [0, 1]; 0.5 is chance."""

@@ -8,6 +8,7 @@ from pipeline.ensemble.forms import ConfusionMetric
 from pipeline.ensemble.metrics.f1_macro import f1_of_confusion
 from pipeline.errors.exceptions import ParamsError
 
+FORMS = ("class",)
 N_LABELS = 2
 
 

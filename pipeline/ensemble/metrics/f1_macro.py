@@ -6,6 +6,8 @@ import numpy as np
 
 from pipeline.ensemble.forms import ConfusionMetric, ratio
 
+FORMS = ("class",)
+
 
 def build(*, n_outputs: int, decide: Callable[[np.ndarray], np.ndarray]) -> ConfusionMetric:
     """Return the metric, in [0, 1]; the mean is over the fixed label list, not over the labels that occur."""

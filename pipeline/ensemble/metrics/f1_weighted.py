@@ -7,6 +7,8 @@ import numpy as np
 from pipeline.ensemble.forms import ConfusionMetric, ratio
 from pipeline.ensemble.metrics.f1_macro import f1_of_confusion
 
+FORMS = ("class",)
+
 
 def build(*, n_outputs: int, decide: Callable[[np.ndarray], np.ndarray]) -> ConfusionMetric:
     """Return the metric, in [0, 1]."""

@@ -4,6 +4,7 @@ import numpy as np
 
 from pipeline.ensemble.forms import ProbabilityMetric
 
+FORMS = ("class",)
 SMALLEST = np.finfo(np.float64).eps  # scikit-learn's clip
 
 

@@ -9,6 +9,8 @@ import numpy as np
 
 from pipeline.ensemble.forms import ConfusionMetric, ratio
 
+FORMS = ("class",)
+
 
 def build(*, n_outputs: int, decide: Callable[[np.ndarray], np.ndarray]) -> ConfusionMetric:
     """Return the metric, in [-1, 1]."""

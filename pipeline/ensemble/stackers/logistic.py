@@ -12,6 +12,7 @@ from pipeline.artifacts.predictions import log_columns
 from pipeline.ensemble.forms import Stateful
 from pipeline.errors.exceptions import ParamsError
 
+FORMS = ("class",)
 SMALLEST = 1e-6
 
 

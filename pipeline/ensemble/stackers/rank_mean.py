@@ -10,6 +10,7 @@ from scipy.stats import rankdata
 
 from pipeline.ensemble.stackers.mean import Mean
 
+FORMS = ("class",)
 REFIT = "nothing"
 
 

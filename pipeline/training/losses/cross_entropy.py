@@ -8,6 +8,8 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional
 
+FORMS = ("class",)
+
 
 def build(*, label_smoothing: float = 0.0) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """Return the loss (logits (B, C), labels (B,)) -> losses (B,)."""

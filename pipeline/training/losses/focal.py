@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import torch
 
+FORMS = ("class",)
+
 
 def build(*, gamma: float = 2.0) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """Return the loss (logits (B, C), labels (B,)) -> losses (B,); gamma 0 is cross-entropy."""

@@ -14,6 +14,8 @@ import torch
 
 from pipeline.errors.exceptions import ParamsError
 
+FORMS = ("class",)
+
 
 def build(
     *,

@@ -16,6 +16,7 @@ import torch
 from pipeline.errors.exceptions import ParamsError
 from pipeline.training.classification import ORIGINAL, VARIANT, part
 
+FORMS = ("class",)
 READS = "unlabelled"
 SCALE = 5  # of log and exp: they start or end at exp(-5)
 
