@@ -3,10 +3,14 @@
 import os
 import shutil
 import subprocess
+import tomllib
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from tests.conftest import HANG_SECONDS, ROOT
 
@@ -144,3 +148,16 @@ def test_a_machine_that_can_have_no_torch_is_not_ready(machine: Machine) -> None
     calls, _ = machine.make(lacks=f"{PLAIN}+cpu uv {PLAIN}")
     assert calls[-1] == BY_PLAIN_NAME
     assert not machine.is_ready()
+
+
+def test_each_pinned_version_runs_on_the_lowest_python_that_the_project_names() -> None:
+    """Debian 12's python3 is 3.11.2; a pin that asks for a later one ends the set-up in riddles of pip's."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lowest = f"{project['requires-python'].removeprefix('>=')}.0"
+    pinned = [line.partition("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line]
+    asked = {}
+    for name in pinned:
+        with suppress(PackageNotFoundError):  # some are pinned for optional extras
+            asked[name] = metadata(name).get("Requires-Python") or ""
+    assert len(asked) > len(pinned) / 2
+    assert [name for name, versions in asked.items() if not SpecifierSet(versions).contains(lowest)] == []
