@@ -171,6 +171,7 @@ def _show(tables: dict[str, Path]) -> None:
     """Print the tables of an ablation."""
     from pipeline.artifacts.files import read_json
 
+    from pipeline.number_formats import score, signed
     for task, path in tables.items():
         table = read_json(path)
         typer.echo(
@@ -178,8 +179,12 @@ def _show(tables: dict[str, Path]) -> None:
             "and 95 % interval"
         )
         for row in table["rows"]:
-            interval = f"± {row['standard_error']:.4f} [{row['difference_low']:+.4f}, {row['difference_high']:+.4f}]"
-            typer.echo(f"  {row['variant']:<30}{row['score']:.4f}  {row['difference']:+.4f} {interval}")
+            interval = (
+                f"± {score(row['standard_error'])} [{signed(row['difference_low'])}, {signed(row['difference_high'])}]"
+            )
+            beyond = " *" * row["beyond_chance"]
+            typer.echo(f"  {row['variant']:<30}{score(row['score'])}  {signed(row['difference'])} {interval}{beyond}")
+        typer.echo(f"  {table['note']}")
         typer.echo(f"{path}: dvc repro --force --single-item report shows it")
 
 

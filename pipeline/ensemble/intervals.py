@@ -99,6 +99,19 @@ class Comparison:
         difference = self.sign * (self.scores[key] - self.scores[over])
         return interval(difference, self.sign * (self.resampled[key] - self.resampled[over]))
 
+    def best_by_chance(self, keys: Iterable[Any], over: Any) -> tuple[float, float]:
+        """Return the gain that the best of some candidates shows over another if none is better: its mean and 95 % quantile.
+
+        Their gains under the same resamples, each shifted to a mean of zero, are what chance alone makes of all at once.
+        Source: White, A Reality Check for Data Snooping, 2000, https://doi.org/10.1111/1468-0262.00152.
+        """
+        gains = self.sign * np.stack([self.resampled[key] - self.resampled[over] for key in keys])
+        gains = gains[:, np.isfinite(gains).all(axis=0)]
+        if gains.shape[1] < 2:
+            return float("nan"), float("nan")
+        best = (gains - gains.mean(axis=1, keepdims=True)).max(axis=0)
+        return float(best.mean()), float(np.quantile(best, CONFIDENCE))
+
     def best(self, keys: Iterable[Any]) -> Any:
         """Return the candidate with the best score, the first of equals; one without a score (NaN) comes last."""
         return max(keys, key=lambda key: -np.inf if np.isnan(self.scores[key]) else self.sign * self.scores[key])

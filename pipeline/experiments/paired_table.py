@@ -3,7 +3,7 @@
 import datetime
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -13,10 +13,19 @@ from pipeline.artifacts.paths import ABLATIONS
 from pipeline.artifacts.predictions import Predictions, read_predictions
 from pipeline.artifacts.table import Folds, Table
 from pipeline.base_models.finetuning import finetune
-from pipeline.ensemble.intervals import compare, interval
+from pipeline.ensemble.intervals import Comparison, compare, interval
+from pipeline.number_formats import signed
 from pipeline.params.root import Params
 from pipeline.recipes.stage_recipes import encoder_recipe
 from pipeline.reproducibility import derive_seed
+
+
+class Chance(TypedDict):
+    """What the best of so many variants differs by from the reference if none is better: on average, and 1 time in 20."""
+
+    variants: int
+    mean: float
+    one_in_twenty: float
 
 
 def finetune_aside(
@@ -42,12 +51,14 @@ def write_tables(
     """Write a table per task of what was tried and return the paths; `facts` are more columns by variant."""
     paths = {}
     for task, tried in blends.items():
-        rows = _compare(params, table, folds, task, tried, reference)
-        if facts is not None:
-            rows = [{**row, **facts[row["variant"]]} for row in rows]
-        values = {"task": task, "metric": params.tasks[task].metric.name, "reference": reference, "rows": rows}
+        compared = _compare(params, table, folds, task, tried)
+        chance = _chance(compared, reference)
+        rows = [row | (facts[row["variant"]] if facts else {}) for row in _records(compared, reference, chance)]
         paths[task] = ABLATIONS / f"{kind}-{task}.json"
-        write_json(paths[task], {**values, "note": note, "date": datetime.date.today().isoformat()})
+        write_json(paths[task], {
+            "task": task, "metric": params.tasks[task].metric.name, "reference": reference, "rows": rows, "chance": chance,
+            "note": f"{note}{_chance_text(chance, reference)}", "date": datetime.date.today().isoformat(),
+        })  # fmt: skip
     return paths
 
 
@@ -57,21 +68,44 @@ def scored_ids(folds: Folds, task: str) -> list[str]:
     return ids
 
 
-def _compare(
-    params: Params, table: Table, folds: Folds, task: str, blends: Mapping[str, np.ndarray], reference: str
-) -> list[dict[str, Any]]:
-    """Return the scores of blends over one task's rows, and their paired differences from the reference."""
+def _compare(params: Params, table: Table, folds: Folds, task: str, blends: Mapping[str, np.ndarray]) -> Comparison:
+    """Return the scores of blends over one task's rows, all under the same resamples."""
     rows = folds.rows.query("task == @task and fold >= 0").drop_duplicates("row_id").set_index("row_id")
     labels = table.targets(task, table.select(task, "train").set_index("row_id").loc[rows.index].reset_index())
-    compared = compare(
+    return compare(
         labels, blends, clusters=rows["cluster"].to_numpy(), n_resamples=params.stack.n_bootstrap,
         metric=params.tasks[task].metric.build(n_outputs=len(table.labels[task]), decide=table.kind(task).decide),
         seed=derive_seed(params.seed, "ablate", task),
     )  # fmt: skip
+
+
+def _chance(compared: Comparison, reference: str) -> Chance | None:
+    """Return what the best variant would show by chance, None without variants."""
+    variants = [name for name in compared.scores if name != reference]
+    if not variants:
+        return None
+    mean, most = (compared.sign * gain for gain in compared.best_by_chance(variants, reference))
+    return {"variants": len(variants), "mean": mean, "one_in_twenty": most}
+
+
+def _chance_text(chance: Chance | None, reference: str) -> str:
+    """Return that as a sentence after a blank, nothing where it is not known."""
+    if chance is None or np.isnan(chance["mean"]):
+        return ""
+    best = f"the best of {chance['variants']} variants" if chance["variants"] > 1 else "the one variant"
+    return (
+        f" Were none better than {reference!r}, {best} would show {signed(chance['mean'])} by chance, and one time in "
+        f"twenty {signed(chance['one_in_twenty'])} or better (*: beyond that)."
+    )
+
+
+def _records(compared: Comparison, reference: str, chance: Chance | None) -> list[dict[str, Any]]:
+    """Return each variant's score, its paired difference from the reference, and whether that is beyond chance."""
     records = []
-    for variant in blends:
+    for variant in compared.scores:
         differences = compared.resampled[variant] - compared.resampled[reference]
         difference = interval(compared.scores[variant] - compared.scores[reference], differences)
+        beyond = chance is not None and compared.sign * (difference.value - chance["one_in_twenty"]) > 0
         records.append({
             "variant": variant,
             **compared.score(variant),
@@ -79,5 +113,6 @@ def _compare(
             "difference_low": difference.low,
             "difference_high": difference.high,
             "standard_error": float(np.std(differences, ddof=1)),
+            "beyond_chance": beyond and variant != reference,
         })  # fmt: skip
     return records

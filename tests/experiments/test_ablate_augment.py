@@ -49,6 +49,7 @@ def test_each_step_alone_and_each_objective_stands_beside_no_copies() -> None:
         assert row["difference"] == pytest.approx(row["score"] - rows["no copies"]["score"])
         assert row["standard_error"] >= 0 and row["difference_low"] <= row["difference"] <= row["difference_high"]
     assert not (ABLATIONS / "copies").exists()
+    assert values["chance"]["variants"] == 2 and "the best of 2 variants would show" in values["note"]
 
 
 @pytest.mark.parametrize(

@@ -490,7 +490,14 @@ def with_copies(values: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
     row = {"variant": "no copies", "score": 0.7, "low": 0.6, "high": 0.8, "difference": 0.0, "difference_low": 0.0}
     row |= {"difference_high": 0.0, "standard_error": 0.0, "n_copies": 0}
-    other = {**row, "variant": "keyboard", "difference": 0.02, "standard_error": 0.011, "n_copies": 6}
+    other = {
+        **row,
+        "variant": "keyboard",
+        "difference": 0.02,
+        "standard_error": 0.011,
+        "n_copies": 6,
+        "beyond_chance": True,
+    }
     table = {
         "metric": "accuracy",
         "reference": "no copies",
@@ -508,7 +515,7 @@ def test_copies_stand_beside_their_rows_and_what_pays_is_shown(values: dict[str,
     assert "keyboard 9 8 6 1.5000 2 equals another copy 1" in html
     assert "r1 keyboard a fire a fure 1 0.9000 –" in html
     assert "3 (nearly equals a row of the fold)" in html and "r7 no such key" in html
-    assert "keyboard 0.7000 0.6000 to 0.8000 +0.0200 0.0110" in html
+    assert "keyboard 0.7000 0.6000 to 0.8000 +0.0200 * 0.0110" in html
 
 
 @pytest.mark.parametrize("where", ["source", "variant", "row_id"])
