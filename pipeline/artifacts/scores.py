@@ -74,13 +74,17 @@ class Stitching(TypedDict):
 
 
 class TaskScores(TypedDict):
-    """One task of scores.json; `confusion`, `calibration` and `hardest` are there where the task's kind has such."""
+    """One task of scores.json; `confusion`, `calibration` and `hardest` are there where the task's kind has such.
+
+    Of the `n_test` rows of the test file the board scores about `n_scored`: `tasks.<task>.submission.scored_ratio`.
+    """
 
     metric: str
     higher_is_better: bool
     labels: list[str]
     n_train: int
     n_test: int
+    n_scored: int
     models: list[ModelScore]
     best_single: str
     baseline: Number

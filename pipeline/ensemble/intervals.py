@@ -126,8 +126,10 @@ def compare(
     return Comparison(scores, dict(zip(candidates, resampled, strict=True)), metric.sign)
 
 
-def unseen_interval(score: Interval, *, n_train: int, n_test: int) -> tuple[float, float]:
-    """Return the interval in which the score on `n_test` unseen rows lies with 95 % probability.
+def unseen_interval(
+    score: Interval, *, n_train: int, n_test: int, bounds: tuple[float, float] = (-np.inf, np.inf)
+) -> tuple[float, float]:
+    """Return the interval in which the score on `n_test` unseen rows lies with 95 % probability, within the metric's bounds.
 
     The out-of-fold score has the error of a sample of n_train rows, s / sqrt(n_train); the test score is itself the
     score of a sample and has s / sqrt(n_test). Their difference has s * sqrt(1 / n_train + 1 / n_test), which is the
@@ -140,4 +142,4 @@ def unseen_interval(score: Interval, *, n_train: int, n_test: int) -> tuple[floa
     if n_test == 0:
         return float("nan"), float("nan")
     half = NORMAL_QUANTILE * score.standard_error * float(np.sqrt(1 + n_train / n_test))
-    return score.value - half, score.value + half
+    return max(score.value - half, bounds[0]), min(score.value + half, bounds[1])

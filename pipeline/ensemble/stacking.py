@@ -191,10 +191,11 @@ def ensemble_predictions(members: Members, ensemble: Ensemble, *, manifest: str,
 
 def describe_ensemble(
     members: Members, ensemble: Ensemble, *, kinds: Mapping[str, str], metric_name: str, metrics: dict[str, Metric],
-    n_bootstrap: int, seed: int,
+    n_bootstrap: int, seed: int, scored_ratio: float = 1.0,
 ) -> dict[str, Any]:  # fmt: skip
     """Return one task's part of scores.json, but for its `stitching`.
 
+    `scored_ratio` is the share of the test rows that the board scores.
     `kinds` says by member name `encoder`, `stitched` or `baseline`; of the `metrics` to report `metric_name` decides.
     """
     metric, names = metrics[metric_name], members.names
@@ -210,14 +211,15 @@ def describe_ensemble(
     heads = [{"name": name, "kind": kinds[name]} for name in names]
     heads += [{"name": name, "kind": "rung"} for name in ensemble.rungs]
     outside, counts = members.holdout, {"n_train": len(members.train.ids), "n_test": len(members.test_ids)}
-    return counts | _diagnostics(members, ensemble.out_of_fold.mean(axis=0), singles) | {
+    n_scored = round(scored_ratio * counts["n_test"])
+    return counts | {"n_scored": n_scored} | _diagnostics(members, ensemble.out_of_fold.mean(axis=0), singles) | {
         "metric": metric_name,
         "higher_is_better": metric.higher_is_better,
         "models": [head | record for head, record in zip(heads, records[:-1], strict=True)],
         "best_single": names[best],
         "baseline": metric.sign * max(baselines) if baselines else None,
         "chosen": ensemble.chosen,
-        "estimate": _estimate_record(records[-1], **counts),
+        "estimate": _estimate_record(records[-1], n_train=counts["n_train"], n_test=n_scored, bounds=metric.bounds),
         "decision": None if ensemble.plan.decision is None else asdict(ensemble.plan.decision),
         "weights": {
             name: dict(zip(names, shares, strict=True))
@@ -235,10 +237,12 @@ def _diagnostics(members: Members, final: np.ndarray, singles: list[np.ndarray])
     return {"labels": members.labels, "agreement": {"names": members.names, "values": agreement}, **described}
 
 
-def _estimate_record(record: dict[str, Any], *, n_train: int, n_test: int) -> dict[str, Any]:
+def _estimate_record(
+    record: dict[str, Any], *, n_train: int, n_test: int, bounds: tuple[float, float]
+) -> dict[str, Any]:
     kept = {name: record[name] for name in ("score", "low", "high", "standard_error", "metrics")}
     score = intervals.Interval(record["score"], record["low"], record["high"], record["standard_error"])
-    low, high = intervals.unseen_interval(score, n_train=n_train, n_test=n_test)
+    low, high = intervals.unseen_interval(score, n_train=n_train, n_test=n_test, bounds=bounds)
     return kept | {"test_low": low, "test_high": high}
 
 

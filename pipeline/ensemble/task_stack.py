@@ -42,6 +42,7 @@ def stack(name: str, params: Params, *, table: Table, folds: Folds) -> TaskScore
     described: Any = describe_ensemble(
         members, ensemble, kinds={member: KINDS[params.stages[member]] for member in members.names},
         metric_name=task.metric.name, metrics=metrics, n_bootstrap=params.stack.n_bootstrap, seed=seed,
+        scored_ratio=task.submission.scored_ratio,
     )  # fmt: skip
     stitching = describe_stitching(
         members, ensemble, parents=parents, everyone=everyone, n_bootstrap=params.stack.n_bootstrap, **options

@@ -27,6 +27,8 @@ class Submission(Section):
     format: component("formats") = "kaggle_csv"  # type: ignore[valid-type]
     sample: str | None = None
     """The organiser's sample submission: ids, order and columns are taken from it."""
+    scored_ratio: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the test file's rows that the board scores: the fewer, the wider is what is expected there."""
 
 
 class Task(Section):

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from pipeline.data.class_targets import calibration_bins, confusion
-from pipeline.ensemble.intervals import Interval, bootstrap_scores, cluster_weights, interval, unseen_interval
+from pipeline.ensemble.intervals import (
+    Comparison,
+    Interval,
+    bootstrap_scores,
+    cluster_weights,
+    compare,
+    interval,
+    unseen_interval,
+)
 from pipeline.ensemble.scoring import error_agreement, plot_tables, score_models, score_once
 from tests.small import make_metric
 
@@ -107,6 +115,61 @@ def test_the_score_on_unseen_rows_lies_in_its_interval_about_95_times_in_100():
 
 def test_an_interval_of_an_empty_test_set_is_not_a_number():
     assert np.isnan(unseen_interval(Interval(0.8, 0.7, 0.9, 0.05), n_train=10, n_test=0)).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "score", "expected"),
+    [
+        ("accuracy", 0.99, (0.95, 1.0)),
+        ("mcc", -0.99, (-1.0, -0.95)),
+        ("log_loss", 0.01, (0.0, 0.05)),
+        ("log_loss", 1.5, (1.46, 1.54)),
+    ],
+)
+def test_an_interval_ends_where_the_metric_does(name, score, expected):
+    estimate = Interval(score, score - 0.01, score + 0.01, 0.04 / 1.959964 / np.sqrt(2))
+    bounds = make_metric(name, 2).bounds
+    assert unseen_interval(estimate, n_train=100, n_test=100, bounds=bounds) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(("n_variants", "mean", "most"), [(1, 0.0, 1.6449), (5, 1.1630, 2.3187)])
+def test_the_best_of_independent_variants_shows_by_chance_what_normal_maxima_are(sign, n_variants, mean, most):
+    generator = np.random.default_rng(3)
+    draws = {variant: 0.5 + 0.1 * variant + 0.02 * generator.normal(size=40_000) for variant in range(n_variants)}
+    compared = Comparison({}, {**draws, "reference": np.full(40_000, 0.4)}, sign)
+    shown = compared.best_by_chance(range(n_variants), "reference")
+    assert shown == pytest.approx((0.02 * mean, 0.02 * most), abs=0.0005)
+
+
+def test_the_best_of_variants_that_move_together_shows_by_chance_no_more_than_one_of_them():
+    draws = np.random.default_rng(4).normal(size=10_000)
+    compared = Comparison({}, {**dict.fromkeys("abc", draws), "reference": np.zeros(10_000)}, 1)
+    alone = compared.best_by_chance("a", "reference")
+    assert compared.best_by_chance("abc", "reference") == pytest.approx(alone, abs=1e-12)
+
+
+def test_resamples_without_a_score_say_nothing_of_chance():
+    draws = {"a": np.array([0.1, np.nan, 0.3]), "b": np.array([0.2, 0.5, 0.2]), "reference": np.zeros(3)}
+    assert Comparison({}, draws, 1).best_by_chance("ab", "reference") == pytest.approx((0.05, 0.095))
+    draws["b"][:2] = np.nan
+    assert np.isnan(Comparison({}, draws, 1).best_by_chance("ab", "reference")).all()
+
+
+def test_the_best_of_five_that_are_no_better_is_beyond_chance_about_once_in_twenty():
+    beyond = 0
+    for seed in range(200):
+        labels, reference = right_with(0.7, 300, seed)
+        generator = np.random.default_rng([seed, 1])
+        tried = {"reference": reference}
+        for variant in range(5):
+            right = generator.random(300) < 0.7
+            tried[variant] = np.eye(2)[np.where(right, labels, 1 - labels)]
+        options = {"clusters": np.arange(300), "n_resamples": 300, "seed": seed}
+        compared = compare(labels, tried, metric=make_metric("accuracy", 2), **options)
+        _, most = compared.best_by_chance(range(5), "reference")
+        beyond += max(compared.gain(variant, "reference").value for variant in range(5)) > most
+    assert 1 <= beyond <= 22  # 99.9 % of a binomial with 0.05
 
 
 def test_resamples_without_a_score_do_not_count():

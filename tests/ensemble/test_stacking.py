@@ -80,11 +80,11 @@ def stacked(*, metric="accuracy", rungs=("mean", "greedy", "logistic"), tune=Tru
     return gathered, build_ensemble(gathered, ladder=ladder, metric=built, tune=tune, seed=seed)
 
 
-def described(gathered, ensemble, metric="accuracy", also=("f1_macro",)):
+def described(gathered, ensemble, metric="accuracy", also=("f1_macro",), **options):
     metrics = {name: make_metric(name, len(gathered.labels)) for name in (metric, *also)}
     kinds = {name: "encoder" for name in gathered.names} | {gathered.names[-1]: "baseline"}
     return describe_ensemble(
-        gathered, ensemble, kinds=kinds, metric_name=metric, metrics=metrics, n_bootstrap=100, seed=0
+        gathered, ensemble, kinds=kinds, metric_name=metric, metrics=metrics, n_bootstrap=100, seed=0, **options
     )
 
 
@@ -415,8 +415,8 @@ def test_scores_have_the_shape_that_the_report_reads():
     gathered, ensemble = stacked(holdout=20)
     scores = described(gathered, ensemble)
     assert set(scores) == {
-        "metric", "higher_is_better", "labels", "n_train", "n_test", "models", "best_single", "baseline", "chosen",
-        "estimate", "decision", "weights", "agreement", "confusion", "calibration", "hardest", "holdout",
+        "metric", "higher_is_better", "labels", "n_train", "n_test", "n_scored", "models", "best_single", "baseline",
+        "chosen", "estimate", "decision", "weights", "agreement", "confusion", "calibration", "hardest", "holdout",
     }  # fmt: skip
     assert set(scores["models"][0]) == {
         "name", "kind", "score", "folds", "mean", "std", "low", "high", "standard_error", "metrics", "gain",
@@ -426,6 +426,7 @@ def test_scores_have_the_shape_that_the_report_reads():
     assert scores["best_single"] == "model0"
     assert next(m["gain"] for m in scores["models"] if m["name"] == "model0") is None
     assert scores["baseline"] == scores["models"][2]["score"]
+    assert plot_tables({"news": scores})["confusion"].count("\n") == 1 + scores["n_train"]
     assert np.sum(scores["confusion"]) == scores["n_train"] == 220
     assert len(scores["hardest"]) == 20
     assert scores["estimate"]["test_low"] < scores["estimate"]["low"] < scores["estimate"]["score"]

@@ -68,6 +68,12 @@ def test_good_params_load_and_encoders_inherit_training(load) -> None:
             "kind: multiclass\n    labels: [a, b, a]",
             r"labels: each label must stand once, got \['a', 'b'",
         ),
+        (
+            "submission: {",
+            "submission: {scored_ratio: 30, ",
+            r"submission.scored_ratio: must be less than or equal to 1, got 30. Correct it, .* \(1.0\)",
+        ),
+        ("submission: {", "submission: {scored_ratio: 0, ", r"submission.scored_ratio: must be greater than 0, got 0"),
         ("epochs: 1", "epochs: 0", r"training.epochs: must be greater than or equal to 1, got 0"),
         ("epochs: 1", "loss: focall", r"training.loss: got 'focall', expected one of .*Did you mean 'focal'\?"),
         (

@@ -43,6 +43,7 @@ def task_scores() -> dict[str, Any]:
         "labels": LABELS,
         "n_train": 300,
         "n_test": 120,
+        "n_scored": 120,
         "models": [
             model("tfidf", "baseline", 0.6123),
             model("roberta", "encoder", 0.7234),

@@ -13,7 +13,7 @@ FORMS = ("class",)
 
 def build() -> ProbabilityMetric:
     """Return the metric, in [0, 1]; 0.5 is chance."""
-    return ProbabilityMetric(auc_of_weights, higher_is_better=True)
+    return ProbabilityMetric(auc_of_weights, higher_is_better=True, bounds=(0.0, 1.0))
 
 
 def auc_of_weights(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:

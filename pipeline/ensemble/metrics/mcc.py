@@ -14,7 +14,7 @@ FORMS = ("class",)
 
 def build(*, n_outputs: int, decide: Callable[[np.ndarray], np.ndarray]) -> ConfusionMetric:
     """Return the metric, in [-1, 1]."""
-    return ConfusionMetric(n_outputs, decide, mcc_of_confusion)
+    return ConfusionMetric(n_outputs, decide, mcc_of_confusion, bounds=(-1.0, 1.0))
 
 
 def mcc_of_confusion(counts: np.ndarray) -> np.ndarray:

@@ -13,8 +13,8 @@ FORMS = ("class",)
 
 
 def build(*, n_outputs: int, decide: Callable[[np.ndarray], np.ndarray]) -> ConfusionMetric:
-    """Return the metric, at most 1; 0 is chance."""
-    return ConfusionMetric(n_outputs, decide, kappa_of_confusion)
+    """Return the metric, in [-1, 1]; 0 is chance."""
+    return ConfusionMetric(n_outputs, decide, kappa_of_confusion, bounds=(-1.0, 1.0))
 
 
 def kappa_of_confusion(counts: np.ndarray) -> np.ndarray:

@@ -86,6 +86,21 @@ def test_L8_absent_labels_count_as_in_scikit_learn_with_fixed_labels(name):
 
 
 @pytest.mark.parametrize(("name", "n_outputs"), CASES)
+@pytest.mark.parametrize("shift", [0, 1])
+def test_no_score_lies_beyond_the_bounds_and_only_the_worst_is_without_end(name, n_outputs, shift):
+    metric = make_metric(name, n_outputs)
+    low, high = metric.bounds
+    assert low < high and np.isfinite(high if metric.higher_is_better else low)
+    for seed in range(5):
+        labels, probabilities = example(n_outputs, seed=seed, n_rows=30)
+        certain = np.eye(n_outputs)[(labels + shift) % n_outputs]  # right everywhere, or wrong everywhere
+        weights = np.random.default_rng(seed).integers(0, 4, (50, len(labels))).astype(float)
+        for values in (probabilities, certain):
+            scores = [*metric.resampled(labels, values, weights), metric.score(labels, values)]
+            assert low - 1e-12 <= np.nanmin(scores) <= np.nanmax(scores) <= high + 1e-12
+
+
+@pytest.mark.parametrize(("name", "n_outputs"), CASES)
 def test_the_better_predictions_score_better(name, n_outputs):
     labels, probabilities = example(n_outputs)
     metric = make_metric(name, n_outputs)
