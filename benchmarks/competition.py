@@ -23,7 +23,7 @@ def main() -> None:
     names = {task["metric"] for task in metrics["tasks"].values()}
     kept = {
         "metric": names.pop() if len(names) == 1 else sorted(names),
-        **{name: metrics[name] for name in ("estimate", "low", "high", "best_single", "baseline")},
+        **{name: metrics[name] for name in ("estimate", "low", "high", "out_of_fold", "best_single", "baseline")},
         "minutes": minutes,
         "machine": machine(),
         "date": datetime.date.today().isoformat(),

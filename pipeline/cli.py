@@ -69,6 +69,7 @@ def show() -> None:
     """Print the scores, and where the submission and the report lie."""
     from pipeline.artifacts.files import read_json
     from pipeline.artifacts.scores import read_scores
+    from pipeline.number_formats import score
     from pipeline.report.terminal import scores_text
 
     with exit_on_error():
@@ -76,8 +77,8 @@ def show() -> None:
         for task, task_scores in scores.items():
             typer.echo(f"\n{scores_text(task, task_scores)}")
         if len(scores) > 1:
-            expected = f"expected on the test rows {metrics['low']:.4f} to {metrics['high']:.4f}"
-            typer.echo(f"\nmean over tasks: {metrics['estimate']:.4f}, {expected}")
+            expected = f"{score(metrics['estimate'])}, {score(metrics['low'])} to {score(metrics['high'])}"
+            typer.echo(f"\nmean over tasks: {score(metrics['out_of_fold'])}, expected on the test rows {expected}")
         submission = read_json(SUBMISSION)
         typer.echo(f"\nsubmission  {submission['path']} (predictions of {submission['model']})")
         typer.echo(f"report      {REPORT_PAGE}")
@@ -170,8 +171,8 @@ def ablate_augmenting(
 def _show(tables: dict[str, Path]) -> None:
     """Print the tables of an ablation."""
     from pipeline.artifacts.files import read_json
-
     from pipeline.number_formats import score, signed
+
     for task, path in tables.items():
         table = read_json(path)
         typer.echo(

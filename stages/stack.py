@@ -6,7 +6,7 @@ from pipeline.artifacts.files import write_atomically, write_json
 from pipeline.artifacts.paths import METRICS, PLOTS, SCORES
 from pipeline.artifacts.table import read_folds, read_table
 from pipeline.ensemble.scoring import plot_tables
-from pipeline.ensemble.stacking import summarise
+from pipeline.ensemble.summary import summarise
 from pipeline.ensemble.task_stack import stack
 from pipeline.stage_run import stage_run
 
@@ -18,7 +18,7 @@ def main() -> None:
         table, folds = read_table(), read_folds()
         scores = {task: stack(task, params, table=table, folds=folds) for task in params.tasks}
         write_json(SCORES, {"tasks": scores})
-        write_json(METRICS, summarise(scores))
+        write_json(METRICS, summarise(scores, table=table))
         for name, text in plot_tables(scores).items():
             write_atomically(PLOTS / f"{name}.csv", text.encode("utf-8", "replace"))
 

@@ -18,7 +18,6 @@ import pandas as pd
 
 from pipeline import components
 from pipeline.artifacts.predictions import Predictions, probabilities_of
-from pipeline.artifacts.scores import TaskScores
 from pipeline.artifacts.table import HOLDOUT_FOLD, TRAIN_FOLD, Folds, Table
 from pipeline.contracts import Metric, Stacker, TaskKind
 from pipeline.ensemble import intervals, scoring
@@ -195,8 +194,8 @@ def describe_ensemble(
 ) -> dict[str, Any]:  # fmt: skip
     """Return one task's part of scores.json, but for its `stitching`.
 
-    `scored_ratio` is the share of the test rows that the board scores.
     `kinds` says by member name `encoder`, `stitched` or `baseline`; of the `metrics` to report `metric_name` decides.
+    `scored_ratio` is the share of the test rows that the board scores.
     """
     metric, names = metrics[metric_name], members.names
     singles = [members.out_of_fold[:, :, position] for position in range(len(names))]
@@ -244,26 +243,3 @@ def _estimate_record(
     score = intervals.Interval(record["score"], record["low"], record["high"], record["standard_error"])
     low, high = intervals.unseen_interval(score, n_train=n_train, n_test=n_test, bounds=bounds)
     return kept | {"test_low": low, "test_high": high}
-
-
-def summarise(tasks: Mapping[str, TaskScores]) -> dict[str, Any]:
-    """Return metrics.json: per task and, as the mean over tasks, the numbers that `dvc metrics show` compares.
-
-    The tasks' errors are independent, so the half width of the mean's interval is the root of the sum of squares of
-    theirs, over their number.
-    """
-    parts: dict[str, dict[str, Any]] = {}
-    for name, scores in tasks.items():
-        single = next(model for model in scores["models"] if model["name"] == scores["best_single"])
-        estimate = scores["estimate"]
-        parts[name] = estimate["metrics"] | {
-            "metric": scores["metric"], "baseline": scores["baseline"], "chosen": scores["chosen"],
-            "estimate": estimate["score"], "low": estimate["test_low"], "high": estimate["test_high"],
-            "best_single": single["score"], "best_single_name": single["name"],
-        }  # fmt: skip
-    whole: dict[str, Any] = {}
-    for key in ("estimate", "best_single", "baseline"):
-        values = [part[key] for part in parts.values()]
-        whole[key] = None if None in values else float(np.mean(values))
-    half = float(np.sqrt(sum(((part["high"] - part["low"]) / 2) ** 2 for part in parts.values()))) / len(parts)
-    return whole | {"low": whole["estimate"] - half, "high": whole["estimate"] + half, "tasks": parts}

@@ -29,7 +29,6 @@ from pipeline.ensemble.stacking import (
     describe_ensemble,
     ensemble_predictions,
     gather_members,
-    summarise,
 )
 from pipeline.errors.exceptions import DataError
 from pipeline.params.fields import Component
@@ -426,8 +425,8 @@ def test_scores_have_the_shape_that_the_report_reads():
     assert scores["best_single"] == "model0"
     assert next(m["gain"] for m in scores["models"] if m["name"] == "model0") is None
     assert scores["baseline"] == scores["models"][2]["score"]
-    assert plot_tables({"news": scores})["confusion"].count("\n") == 1 + scores["n_train"]
     assert np.sum(scores["confusion"]) == scores["n_train"] == 220
+    assert plot_tables({"news": scores})["confusion"].count("\n") == 1 + scores["n_train"]
     assert len(scores["hardest"]) == 20
     assert scores["estimate"]["test_low"] < scores["estimate"]["low"] < scores["estimate"]["score"]
     assert set(scores["weights"]["greedy"]) == {"model0", "model1", "model2"}
@@ -441,18 +440,21 @@ def test_an_ensemble_of_unlike_members_beats_the_best_of_them():
     assert scores["estimate"]["score"] > best + 0.03
 
 
-def test_the_summary_is_the_mean_over_tasks_with_errors_in_quadrature():
-    gathered, ensemble = stacked(n_repeats=1)
-    scores = described(gathered, ensemble)
-    whole = summarise({"a": scores, "b": scores})
-    assert set(whole) == {"estimate", "low", "high", "best_single", "baseline", "tasks"}
-    assert whole["estimate"] == scores["estimate"]["score"]
-    half = (scores["estimate"]["test_high"] - scores["estimate"]["test_low"]) / 2
-    assert whole["high"] - whole["estimate"] == pytest.approx(half / np.sqrt(2))
-    assert whole["tasks"]["b"]["best_single_name"] == scores["best_single"]
-    assert whole["tasks"]["b"]["f1_macro"] == scores["estimate"]["metrics"]["f1_macro"]
-    assert summarise({"a": scores, "b": scores | {"baseline": None}})["baseline"] is None
-    assert plot_tables({"a": scores})["confusion"].count("\n") == 1 + scores["n_train"]
+@pytest.mark.parametrize(("scored_ratio", "n_scored", "wider"), [(1.0, 40, 1.0), (0.3, 12, np.sqrt(252 / 12 / 7))])
+def test_the_fewer_rows_a_board_scores_the_wider_is_what_is_expected_there(scored_ratio, n_scored, wider):
+    gathered, ensemble = stacked(n_repeats=1)  # 240 rows to train, 40 to predict
+    scores = described(gathered, ensemble, scored_ratio=scored_ratio)
+    whole = described(gathered, ensemble)["estimate"]
+    assert (scores["n_test"], scores["n_scored"]) == (40, n_scored)
+    score, low = scores["estimate"]["score"], scores["estimate"]["test_low"]
+    assert score - low == pytest.approx(wider * (whole["score"] - whole["test_low"]))
+
+
+def test_the_interval_of_a_log_loss_ends_at_zero_and_json_holds_no_infinity():
+    gathered, ensemble = stacked(metric="log_loss", n_rows=60, n_test=5, signals=(9.0, 9.0), n_repeats=1)
+    scores = described(gathered, ensemble, metric="log_loss", also=())
+    assert scores["estimate"]["test_low"] == 0 < scores["estimate"]["test_high"]
+    json.dumps(scores, allow_nan=False)
 
 
 PARAMS = """
@@ -500,7 +502,7 @@ def test_the_stage_writes_everything_and_twice_the_same(repository):
     assert scores["metric"] == "f1_macro" and scores["holdout"]["rows"] == 20
     assert {model["kind"] for model in scores["models"]} == {"baseline", "rung"}
     assert scores["stitching"] is None
-    assert metrics["estimate"] == metrics["tasks"]["news"]["f1_macro"] == scores["estimate"]["score"]
+    assert metrics["out_of_fold"] == metrics["tasks"]["news"]["f1_macro"] == scores["estimate"]["score"]
 
 
 def test_the_stage_refuses_members_made_from_other_folds(repository, capsys):

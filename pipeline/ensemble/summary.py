@@ -1,0 +1,74 @@
+"""`metrics.json`: each task's numbers, and the mean over tasks with an interval that knows which of them share texts."""
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.sparse.csgraph import connected_components
+
+from pipeline.artifacts.copies import normalised
+from pipeline.artifacts.scores import TaskScores
+from pipeline.artifacts.table import Table
+
+logger = logging.getLogger(__name__)
+SHARED_RATIO = 0.01  # of the smaller task's rows: below it lie texts such as "ok" that occur anywhere
+
+
+def summarise(tasks: Mapping[str, TaskScores], *, table: Table) -> dict[str, Any]:
+    """Return metrics.json: per task and, as the mean over tasks, the numbers that `dvc metrics show` compares.
+
+    `estimate` is the score expected on the test rows, `low` and `high` its interval, `out_of_fold` the score of the training
+    rows. The errors of tasks that share texts are taken to go all the same way, which is the worst that can be: their half
+    widths add up. Those of other tasks are independent: squares add up.
+    """
+    parts = {name: _part(scores) for name, scores in tasks.items()}
+    whole: dict[str, Any] = {}
+    for key in ("estimate", "out_of_fold", "best_single", "baseline"):
+        values = [part[key] for part in parts.values()]
+        whole[key] = None if None in values else float(np.mean(values))
+    groups = group_by_texts(table, list(tasks))
+    for side, sign in (("low", -1), ("high", 1)):
+        widths = (sum(abs(parts[task][side] - parts[task]["estimate"]) for task in group) for group in groups)
+        whole[side] = whole["estimate"] + sign * math.hypot(*widths) / len(parts)
+    return whole | {"tasks": parts}
+
+
+def _part(scores: TaskScores) -> dict[str, Any]:
+    single = next(model for model in scores["models"] if model["name"] == scores["best_single"])
+    estimate: Mapping[str, Any] = scores["estimate"]
+    return estimate["metrics"] | {
+        "metric": scores["metric"], "baseline": scores["baseline"], "chosen": scores["chosen"],
+        "estimate": estimate.get("expected", estimate["score"]), "low": estimate["test_low"], "high": estimate["test_high"],
+        "out_of_fold": estimate["score"], "best_single": single["score"], "best_single_name": single["name"],
+    }  # fmt: skip
+
+
+def group_by_texts(table: Table, tasks: Sequence[str]) -> list[list[str]]:
+    """Return the tasks in groups: those of one share training texts or test texts, or are linked by others that do.
+
+    Two tasks share texts where more than `SHARED_RATIO` of the rows of the smaller one, in one of the two files, have their
+    text in the other's file too, equal after `normalise`, of pairs both texts.
+    """
+    if len(tasks) < 2:
+        return [list(tasks)]
+    linked = np.zeros((len(tasks), len(tasks)), dtype=bool)
+    for split in ("train", "test"):
+        texts = [normalised(table.select(task, split)) for task in tasks]
+        for first, second in combinations(range(len(tasks)), 2):
+            linked[first, second] |= _shared(texts[first], texts[second]) > SHARED_RATIO
+    groups: dict[int, list[str]] = {}
+    for task, number in zip(tasks, connected_components(linked, directed=False)[1], strict=True):
+        groups.setdefault(int(number), []).append(task)
+    for group in groups.values():
+        if len(group) > 1:
+            logger.info("tasks %s share texts: their errors add up in the mean's interval.", ", ".join(group))
+    return list(groups.values())
+
+
+def _shared(first: "pd.Series[str]", second: "pd.Series[str]") -> float:
+    smaller, larger = sorted((first, second), key=len)
+    return float(smaller.isin(set(larger)).mean()) if len(smaller) else 0.0
