@@ -5,7 +5,8 @@ default are the options that params.yaml may set. Those without come from the co
 is offered to its kind, and a component names what it needs of it (`components.build` passes just that). Constants say what it
 reads: `FILES` names the options that are files in models/, `MODELS` those that are a folder there with a model, or a hub
 checkpoint `owner/name@<40-hex commit>`, `PACKAGES` folders of installed packages, `LIBRARIES` packages whose versions matter.
-Shapes: B rows of a batch, T tokens, H hidden units, L layers, N rows, M models, C labels or outputs, V predicted values.
+Shapes: B rows of a batch, T tokens, H hidden units, L layers, N rows, M models, C labels of a task or outputs of a model, V
+values of a prediction (probabilities, say).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -264,7 +265,6 @@ class Metric(Protocol):
 
     higher_is_better: bool
     reads: Literal["labels", "probabilities"]  # what the score depends on: decisions, or the probabilities themselves
-    bounds: tuple[float, float]  # no score is lower or higher; infinite where there is no end
 
     @property
     def sign(self) -> int:
@@ -279,7 +279,7 @@ class Metric(Protocol):
 
 
 class BuildMetric(Protocol):
-    """`metrics/`: the metric for C labels, in the order of the task's label list; `decide` is that of the task's kind."""
+    """`metrics/`: the metric for C labels in order, `decide` is the kind's. `BOUNDS`: lowest and highest score, or None."""
 
     def __call__(self, *, n_outputs: int, decide: Callable[[np.ndarray], np.ndarray]) -> Metric: ...
 

@@ -20,7 +20,6 @@ class ConfusionMetric(Metric):
     from_confusion: Callable[[np.ndarray], np.ndarray]
     higher_is_better: bool = True
     reads: Literal["labels", "probabilities"] = "labels"
-    bounds: tuple[float, float] = (0.0, 1.0)
 
     def score(self, labels: np.ndarray, probabilities: np.ndarray) -> float:
         """Return the score of what is decided for probabilities (N, C) against int labels (N,)."""
@@ -42,7 +41,6 @@ class ProbabilityMetric(Metric):
 
     from_weights: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
     higher_is_better: bool
-    bounds: tuple[float, float]
     reads: Literal["labels", "probabilities"] = "probabilities"
 
     def score(self, labels: np.ndarray, probabilities: np.ndarray) -> float:

@@ -127,9 +127,9 @@ def compare(
 
 
 def unseen_interval(
-    score: Interval, *, n_train: int, n_test: int, bounds: tuple[float, float] = (-np.inf, np.inf)
+    score: Interval, *, n_train: int, n_test: int, bounds: tuple[float | None, float | None] = (None, None)
 ) -> tuple[float, float]:
-    """Return the interval in which the score on `n_test` unseen rows lies with 95 % probability, within the metric's bounds.
+    """Return the interval in which the score on `n_test` unseen rows lies with 95 % probability, cut at the metric's bounds.
 
     The out-of-fold score has the error of a sample of n_train rows, s / sqrt(n_train); the test score is itself the
     score of a sample and has s / sqrt(n_test). Their difference has s * sqrt(1 / n_train + 1 / n_test), which is the
@@ -142,4 +142,6 @@ def unseen_interval(
     if n_test == 0:
         return float("nan"), float("nan")
     half = NORMAL_QUANTILE * score.standard_error * float(np.sqrt(1 + n_train / n_test))
-    return max(score.value - half, bounds[0]), min(score.value + half, bounds[1])
+    low, high = score.value - half, score.value + half
+    lowest, highest = bounds
+    return low if lowest is None else max(low, lowest), high if highest is None else min(high, highest)

@@ -218,7 +218,10 @@ def describe_ensemble(
         "best_single": names[best],
         "baseline": metric.sign * max(baselines) if baselines else None,
         "chosen": ensemble.chosen,
-        "estimate": _estimate_record(records[-1], n_train=counts["n_train"], n_test=n_scored, bounds=metric.bounds),
+        "estimate": _estimate_record(
+            records[-1], n_train=counts["n_train"], n_test=n_scored,
+            bounds=components.constant("metrics", metric_name, "BOUNDS"),
+        ),
         "decision": None if ensemble.plan.decision is None else asdict(ensemble.plan.decision),
         "weights": {
             name: dict(zip(names, shares, strict=True))
@@ -237,7 +240,7 @@ def _diagnostics(members: Members, final: np.ndarray, singles: list[np.ndarray])
 
 
 def _estimate_record(
-    record: dict[str, Any], *, n_train: int, n_test: int, bounds: tuple[float, float]
+    record: dict[str, Any], *, n_train: int, n_test: int, bounds: tuple[float | None, float | None]
 ) -> dict[str, Any]:
     kept = {name: record[name] for name in ("score", "low", "high", "standard_error", "metrics")}
     score = intervals.Interval(record["score"], record["low"], record["high"], record["standard_error"])

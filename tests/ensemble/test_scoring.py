@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 
+from pipeline import components
 from pipeline.data.class_targets import calibration_bins, confusion
 from pipeline.ensemble.intervals import (
     Comparison,
@@ -128,7 +129,7 @@ def test_an_interval_of_an_empty_test_set_is_not_a_number():
 )
 def test_an_interval_ends_where_the_metric_does(name, score, expected):
     estimate = Interval(score, score - 0.01, score + 0.01, 0.04 / 1.959964 / np.sqrt(2))
-    bounds = make_metric(name, 2).bounds
+    bounds = components.constant("metrics", name, "BOUNDS")
     assert unseen_interval(estimate, n_train=100, n_test=100, bounds=bounds) == pytest.approx(expected)
 
 

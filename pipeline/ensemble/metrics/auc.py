@@ -9,11 +9,12 @@ import numpy as np
 from pipeline.ensemble.forms import ProbabilityMetric
 
 FORMS = ("class",)
+BOUNDS = (0, 1)
 
 
 def build() -> ProbabilityMetric:
     """Return the metric, in [0, 1]; 0.5 is chance."""
-    return ProbabilityMetric(auc_of_weights, higher_is_better=True, bounds=(0.0, 1.0))
+    return ProbabilityMetric(auc_of_weights, higher_is_better=True)
 
 
 def auc_of_weights(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from pipeline.ensemble.metrics.f1_macro import f1_of_confusion
 from pipeline.errors.exceptions import ParamsError
 
 FORMS = ("class",)
+BOUNDS = (0, 1)
 N_LABELS = 2
 
 

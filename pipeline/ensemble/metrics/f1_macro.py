@@ -7,6 +7,7 @@ import numpy as np
 from pipeline.ensemble.forms import ConfusionMetric, ratio
 
 FORMS = ("class",)
+BOUNDS = (0, 1)
 
 
 def build(*, n_outputs: int, decide: Callable[[np.ndarray], np.ndarray]) -> ConfusionMetric:

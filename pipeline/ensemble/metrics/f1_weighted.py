@@ -8,6 +8,7 @@ from pipeline.ensemble.forms import ConfusionMetric, ratio
 from pipeline.ensemble.metrics.f1_macro import f1_of_confusion
 
 FORMS = ("class",)
+BOUNDS = (0, 1)
 
 
 def build(*, n_outputs: int, decide: Callable[[np.ndarray], np.ndarray]) -> ConfusionMetric:

@@ -5,12 +5,13 @@ import numpy as np
 from pipeline.ensemble.forms import ProbabilityMetric
 
 FORMS = ("class",)
+BOUNDS = (0, None)
 SMALLEST = np.finfo(np.float64).eps  # scikit-learn's clip
 
 
 def build() -> ProbabilityMetric:
     """Return the metric, >= 0."""
-    return ProbabilityMetric(log_loss_of_weights, higher_is_better=False, bounds=(0.0, np.inf))
+    return ProbabilityMetric(log_loss_of_weights, higher_is_better=False)
 
 
 def log_loss_of_weights(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:

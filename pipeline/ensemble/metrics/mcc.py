@@ -10,11 +10,12 @@ import numpy as np
 from pipeline.ensemble.forms import ConfusionMetric, ratio
 
 FORMS = ("class",)
+BOUNDS = (-1, 1)
 
 
 def build(*, n_outputs: int, decide: Callable[[np.ndarray], np.ndarray]) -> ConfusionMetric:
     """Return the metric, in [-1, 1]."""
-    return ConfusionMetric(n_outputs, decide, mcc_of_confusion, bounds=(-1.0, 1.0))
+    return ConfusionMetric(n_outputs, decide, mcc_of_confusion)
 
 
 def mcc_of_confusion(counts: np.ndarray) -> np.ndarray:
