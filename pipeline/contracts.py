@@ -75,6 +75,15 @@ class TaskKind(Protocol):
     def apply_decision(self, values: np.ndarray, parameters: Sequence[float]) -> np.ndarray:
         """Return values (N, V) from which `decide` decides as the parameters say."""
 
+    def plausible_targets(
+        self, targets: np.ndarray, values: np.ndarray, by_fold: np.ndarray, *, twins: np.ndarray, agreement: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return J possible targets (J, S, …) of S test rows and their weights (J, S), from fold models' values (K, S, V).
+
+        `targets` and out-of-fold `values` are (N, …) of training rows; `twins` (S,) are places of such that say the same as
+        a test row, or -1, and `agreement` says how often those have the same target.
+        """
+
     def describe(
         self, targets: np.ndarray, values: np.ndarray, *, labels: list[str], row_ids: list[str]
     ) -> dict[str, Any]:

@@ -30,7 +30,11 @@ class Score(TypedDict):
 
 
 class ModelScore(Score):
-    """A member (`kind` encoder, stitched, baseline) or a `rung` of the ladder; `gain` over the best single model."""
+    """A member (`kind` encoder, stitched, baseline) or a `rung` of the ladder, out-of-fold: by one fold model per row.
+
+    `averaging` is what the mean of all fold models is expected to add on test rows, in the metric's direction; `gain` is
+    over the best single model, both averaged.
+    """
 
     name: str
     kind: str
@@ -39,16 +43,30 @@ class ModelScore(Score):
     mean: Number
     std: Number
     metrics: dict[str, Number]
+    averaging: Number
     gain: Gain | None
 
 
 class Estimate(Score):
-    """The score of the whole procedure, and the interval in which that on the test rows is expected."""
+    """The out-of-fold score of the whole procedure, and that `expected` on the test rows with its interval.
+
+    Between the two lie `averaging`, and `twins`: what test rows add that say the same as training rows.
+    """
 
     standard_error: Number
     metrics: dict[str, Number]
+    averaging: Number
+    twins: Number
+    expected: Number
     test_low: Number
     test_high: Number
+
+
+class HoldoutScore(Score):
+    """The score of the untouched hold-out, and what averaging the fold models gains on it."""
+
+    rows: int
+    averaging: Gain
 
 
 class StitchedScore(Score):
@@ -64,7 +82,10 @@ class StitchedScore(Score):
 
 
 class Stitching(TypedDict):
-    """What stitched models are worth; `difference` by split: of the ensemble with them from the one without."""
+    """What stitched models are worth; `difference`: of the ensemble with them from the one without, by split.
+
+    That on `test` rows is expected from the out-of-fold scores, that on the `holdout` is measured.
+    """
 
     with_pairs: dict[str, Any] | None
     without_pairs: dict[str, Any] | None
@@ -76,7 +97,9 @@ class Stitching(TypedDict):
 class TaskScores(TypedDict):
     """One task of scores.json; `confusion`, `calibration` and `hardest` are there where the task's kind has such.
 
-    Of the `n_test` rows of the test file the board scores about `n_scored`: `tasks.<task>.submission.scored_ratio`.
+    Of the `n_test` rows of the test file the board scores about `n_scored`: `tasks.<task>.submission.scored_ratio`; `twins`
+    of them say the same as a training row. `gain` is that of the ensemble over the best single model, chosen for every fold
+    on the other folds, as it is expected on the test rows.
     """
 
     metric: str
@@ -90,9 +113,11 @@ class TaskScores(TypedDict):
     baseline: Number
     chosen: str
     estimate: Estimate
+    gain: Gain | None
+    twins: int
     decision: dict[str, Any] | None
     weights: dict[str, dict[str, float]]
-    holdout: Score | None
+    holdout: HoldoutScore | None
     agreement: dict[str, Any]
     stitching: Stitching | None
     confusion: list[list[int]]
@@ -115,9 +140,9 @@ def sign_of(scores: TaskScores) -> int:
 
 
 def gains_by_split(scores: TaskScores) -> dict[str, Gain]:
-    """Return the gain of the ensemble by its stitched models, `oof` and `holdout`, where it is known."""
+    """Return the gain of the ensemble by its stitched models, on `test` rows and on the `holdout`, where it is known."""
     differences = (scores["stitching"] and scores["stitching"]["difference"]) or {}
-    return {split: gain for split in ("oof", "holdout") if (gain := differences.get(split))}
+    return {split: gain for split in ("test", "holdout") if (gain := differences.get(split))}
 
 
 def best_first(records: Iterable[Scored], scores: TaskScores) -> list[Scored]:

@@ -14,6 +14,7 @@ import pandas as pd
 from scipy.special import log_softmax, softmax
 
 from pipeline.contracts import PROBABILITY, Metric
+from pipeline.data.plausible_targets import plausible_labels
 
 LARGEST_TUNED = 30  # more labels than this have too few rows each to tune a scale on
 SMALLEST = 1e-12
@@ -106,6 +107,13 @@ class ClassTargets:
         """
         scaled = values * np.asarray(parameters)
         return scaled / scaled.sum(axis=1, keepdims=True)
+
+    def plausible_targets(
+        self, targets: np.ndarray, values: np.ndarray, by_fold: np.ndarray, *, twins: np.ndarray, agreement: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return every label for each of S test rows, (C, S), and how likely it is (C, S), from probabilities (K, S, C)."""
+        weights = plausible_labels(targets, values, by_fold, twins=twins, agreement=agreement).T
+        return np.repeat(np.arange(len(weights))[:, None], weights.shape[1], axis=1), weights
 
     def describe(
         self, targets: np.ndarray, values: np.ndarray, *, labels: list[str], row_ids: list[str]

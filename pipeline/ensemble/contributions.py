@@ -9,8 +9,8 @@ https://doi.org/10.1080/01621459.2017.1307116. Differs from it: an ensemble's me
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -18,25 +18,17 @@ import numpy as np
 
 from pipeline import components
 from pipeline.contracts import Metric, Stacker
+from pipeline.ensemble.averaging import gain_on_test
 from pipeline.ensemble.intervals import Comparison, compare
+from pipeline.ensemble.members import Members
 from pipeline.ensemble.scoring import error_agreement
-from pipeline.ensemble.stacking import Ensemble, Members, build_ensemble
+from pipeline.ensemble.stacking import Ensemble, build_ensemble
 from pipeline.reproducibility import derive_seed
 
 Ladder = Mapping[str, Callable[[], Stacker]]
 Key = tuple[str, str]  # of a candidate: what it is, and its name
 REFIT_NUMBERS = 50_000_000  # what refits may read in all: lightgbm takes 1.6 s per million, greedy 0.2
 logger = logging.getLogger(__name__)
-
-
-def keep(members: Members, names: Sequence[str]) -> Members:
-    """Return the same rows with only the named members, in the order of the names."""
-    positions = [members.names.index(name) for name in names]
-    return replace(
-        members, names=list(names), out_of_fold=members.out_of_fold.take(positions, axis=2),
-        holdout_probabilities=members.holdout_probabilities.take(positions, axis=1),
-        test_probabilities=members.test_probabilities.take(positions, axis=1),
-    )  # fmt: skip
 
 
 def leave_out_rung(members: Members, *, chosen: str, ladder: Iterable[str], n_left_out: int) -> str:
@@ -66,7 +58,7 @@ def cross_fitted(members: Members, build: Callable[[], Stacker]) -> np.ndarray:
 
 def describe_stitching(
     members: Members, ensemble: Ensemble, *, parents: Mapping[str, list[str]], everyone: Members, ladder: Ladder,
-    metric: Metric, tune: bool, n_bootstrap: int, seed: int,
+    metric: Metric, tune_above: float | None, n_bootstrap: int, seed: int,
 ) -> dict[str, Any] | None:  # fmt: skip
     """Return one task's `stitching` of scores.json, or None without stitched members.
 
@@ -74,15 +66,18 @@ def describe_stitching(
         members, ensemble: with the stitched models, and what was built from them.
         parents: the encoders of each stitched member, by its name.
         everyone: the members and every parent, also one that is no member.
-        ladder, metric, tune, n_bootstrap, seed: as for the ensemble.
+        ladder, metric, tune_above, n_bootstrap, seed: as for the ensemble.
     """
     if not parents:
         return None
     ensembles = {"with": (members, ensemble)}
     if others := [name for name in members.names if name not in parents]:
         logger.info("task %s: the ensemble once more, without its %d stitched models", members.task, len(parents))
-        rest = keep(members, others)
-        ensembles["without"] = (rest, build_ensemble(rest, ladder=ladder, metric=metric, tune=tune, seed=seed))
+        rest = members.only(others)
+        ensembles["without"] = (
+            rest,
+            build_ensemble(rest, ladder=ladder, metric=metric, tune_above=tune_above, seed=seed),
+        )
     rung = leave_out_rung(members, chosen=ensemble.chosen, ladder=ladder, n_left_out=len(parents))
     build = ladder.get(rung) or partial(components.build, "stackers", rung, metric=metric, seed=seed)
     singles = dict.fromkeys([*parents, *(encoder for group in parents.values() for encoder in group)])
@@ -92,13 +87,19 @@ def describe_stitching(
         **_left_out(members, list(parents), build, rung),
     }
     options: dict[str, Any] = {"metric": metric, "n_resamples": n_bootstrap, "seed": derive_seed(seed, members.task)}
-    compared = compare(members.train.labels, candidates, clusters=members.train.clusters, **options)
+    on_test = {("ensemble", key): (blend.candidate(of), of) for key, (of, blend) in ensembles.items()}
+    on_test |= {("model", name): (everyone.candidate(name), everyone) for name in singles}
+    compared = compare(
+        members.train.labels, candidates, clusters=members.train.clusters,
+        on_test={key: gain_on_test(one, of, metric=metric).value for key, (one, of) in on_test.items()}, **options,
+    )  # fmt: skip
     splits: dict[str, Comparison | None] = {"oof": compared, "holdout": None}
     if members.holdout.ids:
         blends = {("ensemble", key): blend.holdout for key, (_, blend) in ensembles.items()}
         splits["holdout"] = compare(members.holdout.labels, blends, clusters=members.holdout.clusters, **options)
     both = ("ensemble", "with"), ("ensemble", "without")
-    gains = {split: scored and asdict(scored.gain(*both)) for split, scored in splits.items()} if others else None
+    gained = {"test": compared, "holdout": splits["holdout"]}
+    gains = {split: scored and asdict(scored.gain(*both)) for split, scored in gained.items()} if others else None
     return {
         "with_pairs": _ensemble_record("with", ensembles, splits),
         "without_pairs": _ensemble_record("without", ensembles, splits),
@@ -124,7 +125,7 @@ def _left_out(members: Members, names: list[str], build: Callable[[], Stacker], 
         return {}
     blends: dict[Key, np.ndarray] = {("all", ""): cross_fitted(members, build)}
     for number, name in enumerate(names, start=1):
-        rest = keep(members, [other for other in members.names if other != name])
+        rest = members.only([other for other in members.names if other != name])
         blends["without", name] = cross_fitted(rest, build)
         logger.info("task %s: %s without %s (%d of %d)", members.task, rung, name, number, len(names))
     return blends

@@ -1,8 +1,7 @@
 """The choices of the ensemble: which rung, whether and how to scale the labels, and the worlds in which to choose.
 
-Source: the one-standard-error rule of Breiman et al., Classification and Regression Trees, 1984, ch. 3.4.3. What the
-parameters of a decision are, such as scales of the labels, is a matter of the task's kind. All functions choose on the rows
-they are given and nothing else: who wants an honest score gives them rows that are not scored.
+What the parameters of a decision are, such as scales of the labels, is a matter of the task's kind. All functions choose on
+the rows they are given and nothing else: who wants an honest score gives them rows that are not scored.
 """
 
 from collections.abc import Callable, Sequence
@@ -84,18 +83,24 @@ def own_folds(worlds: np.ndarray, folds: np.ndarray) -> np.ndarray:
 
 
 class Choosing(TypedDict):
-    """What choices depend on besides rows: the kind of task, what is to be good, and whether to tune the decision."""
+    """What choices depend on besides rows: the kind of task, what is to be good, and how surely a decision must pay.
+
+    A tuned decision must gain more than `tune_above` standard errors to be used; None tunes nothing.
+    """
 
     kind: TaskKind
     metric: Metric
-    tune: bool
+    tune_above: float | None
 
 
 def make_plan(
     labels: np.ndarray, candidates: Sequence[np.ndarray], folds: np.ndarray, *, clusters: np.ndarray, seed: int,
-    **choosing: Unpack[Choosing],
+    use: bool | None = None, **choosing: Unpack[Choosing],
 ) -> Plan:  # fmt: skip
     """Choose the rung and, where that can help, the decision from cross-fitted predictions.
+
+    The best rung is taken as it is, unless with a tuned decision it, or where any gain counts the rung that is then best,
+    gains more than is needed.
 
     Args:
         labels: int array (N,).
@@ -103,54 +108,46 @@ def make_plan(
         folds: int array (R, N).
         clusters: array (N,); rows that share a value are resampled together.
         seed, choosing: of the bootstrap; see `Choosing`.
+        use: whether the decision is to be used; None chooses that too.
     """
-    kind, metric = choosing["kind"], choosing["metric"]
-    means = [candidate.mean(axis=0) for candidate in candidates]
-    rung = choose_rung(labels, means, clusters=clusters, metric=metric, seed=derive_seed(seed, "rung"))
-    if not (choosing["tune"] and kind.can_tune(means[rung], metric=metric)):
+    kind, metric, needed = choosing["kind"], choosing["metric"], choosing["tune_above"]
+    plain = [candidate.mean(axis=0) for candidate in candidates]
+    rung = best_of(labels, plain, metric=metric)
+    if use is False or needed is None or not kind.can_tune(plain[rung], metric=metric):
         return Plan(rung, None)
-    own_seed = derive_seed(seed, "decision")
-    options: dict[str, Any] = {"clusters": clusters, "kind": kind, "metric": metric, "seed": own_seed}
-    return Plan(rung, tune_decision(labels, candidates[rung], folds, **options))
+    tried = [rung] if needed else list(range(len(candidates)))
+    tuned = [cross_fit_decision(labels, candidates[number], folds, kind=kind, metric=metric) for number in tried]
+    best = best_of(labels, tuned, metric=metric)
+    both = {"plain": plain[rung], "tuned": tuned[best]}
+    compared = compare(labels, both, metric=metric, clusters=clusters, n_resamples=N_RESAMPLES, seed=seed)
+    gain = compared.gain("tuned", "plain")
+    used = gain.value > needed * gain.standard_error if use is None else use
+    chosen = tried[best] if used else rung
+    scales = kind.fit_decision(labels, plain[chosen], metric=metric)
+    return Plan(chosen, Decision(bool(used), scales, float(gain.value), gain.standard_error))
 
 
-def choose_rung(
-    labels: np.ndarray, candidates: Sequence[np.ndarray], *, clusters: np.ndarray, metric: Metric, seed: int
-) -> int:
-    """Return the position of the simplest (first) candidate within one standard error of the best.
+def best_of(labels: np.ndarray, candidates: Sequence[np.ndarray], *, metric: Metric) -> int:
+    """Return the position of the best of probabilities (N, C), the first of equals; one without a score (NaN) is never it."""
+    scores = [metric.sign * metric.score(labels, candidate) for candidate in candidates]
+    return int(np.argmax(np.nan_to_num(scores, nan=-np.inf)))
 
-    The standard error is that of the paired bootstrap difference to the best: candidates score the same rows, so their
-    errors largely cancel. A candidate without a score (NaN) is never chosen; where all are without one the first is.
+
+def cross_fit_decision(
+    labels: np.ndarray, probabilities: np.ndarray, folds: np.ndarray, *, kind: TaskKind, metric: Metric
+) -> np.ndarray:
+    """Return probabilities (N, C), each fold's decided as is best on the other folds: what tuning is worth.
+
+    Labels are (N,), probabilities (R, N, C) of R repeats, folds (R, N).
     """
-    if len(candidates) == 1:
-        return 0
-    by_position = dict(enumerate(candidates))
-    compared = compare(labels, by_position, metric=metric, clusters=clusters, n_resamples=N_RESAMPLES, seed=seed)
-    best: int = compared.best(by_position)
-    simpler = [compared.gain(best, position) for position in range(best)]
-    return next((rung for rung, lost in enumerate(simpler) if lost.value <= lost.standard_error), best)
-
-
-def tune_decision(
-    labels: np.ndarray, probabilities: np.ndarray, folds: np.ndarray, *, clusters: np.ndarray, kind: TaskKind,
-    metric: Metric, seed: int,
-) -> Decision:  # fmt: skip
-    """Return scales found on all rows, used only if scales found on the other folds gain more than one standard error.
-
-    Labels and clusters are arrays (N,), probabilities (R, N, C) of R repeats, folds (R, N); the metric is one that the
-    decision can serve.
-    """
-    plain, tuned = probabilities.mean(axis=0), np.empty_like(probabilities)
+    tuned = np.empty_like(probabilities)
     for repeat, (values, numbers) in enumerate(zip(probabilities, folds, strict=True)):
         for fold in np.unique(numbers):
             inside = numbers == fold
-            # Scales found on a row's own fold would flatter it: those of the other folds say what tuning is worth.
             scales = kind.fit_decision(labels[~inside], values[~inside], metric=metric)
             tuned[repeat, inside] = kind.apply_decision(values[inside], scales)
-    candidates = {"plain": plain, "tuned": tuned.mean(axis=0)}
-    compared = compare(labels, candidates, metric=metric, clusters=clusters, n_resamples=N_RESAMPLES, seed=seed)
-    gain, scales = compared.gain("tuned", "plain"), kind.fit_decision(labels, plain, metric=metric)
-    return Decision(bool(gain.value > gain.standard_error), scales, float(gain.value), gain.standard_error)
+    result: np.ndarray = tuned.mean(axis=0)
+    return result
 
 
 def decide(probabilities: np.ndarray, plan: Plan, *, kind: TaskKind) -> np.ndarray:
@@ -160,19 +157,33 @@ def decide(probabilities: np.ndarray, plan: Plan, *, kind: TaskKind) -> np.ndarr
     return kind.apply_decision(probabilities, plan.decision.scales)
 
 
+def cross_fit_best(
+    labels: np.ndarray, candidates: Sequence[np.ndarray], folds: np.ndarray, *, metric: Metric
+) -> np.ndarray:
+    """Return for each fold the predictions of the candidate, (R, N, C) each, that is best on the other folds (R, N)."""
+    result = np.empty_like(candidates[0])
+    for repeat, numbers in enumerate(folds):
+        for fold in np.unique(numbers):
+            inside = numbers == fold
+            best = best_of(labels[~inside], [candidate[repeat, ~inside] for candidate in candidates], metric=metric)
+            result[repeat, inside] = candidates[best][repeat, inside]
+    return result
+
+
 def cross_fit_plan(
     labels: np.ndarray, worlds: Sequence[np.ndarray], folds: np.ndarray, *, clusters: np.ndarray, seed: int,
-    **choosing: Unpack[Choosing],
+    use: bool, **choosing: Unpack[Choosing],
 ) -> np.ndarray:  # fmt: skip
     """Return one repeat's predictions (N, C), every choice for a fold made in the world without that fold.
 
-    `worlds` holds per rung what `cross_fit` returned; `folds` (N,) are numbered 0 to K - 1; the rest as in `make_plan`.
+    Only whether a decision is used is given: what is estimated must be what is submitted. `worlds` holds per rung what
+    `cross_fit` returned; `folds` (N,) are numbered 0 to K - 1; the rest as in `make_plan`.
     """
     result = np.empty_like(worlds[0][0])
     for fold in range(len(worlds[0])):
         inside = folds == fold
         seen = [world[fold][~inside][None] for world in worlds]
         rest: dict[str, Any] = {"clusters": clusters[~inside], "seed": derive_seed(seed, fold)}
-        plan = make_plan(labels[~inside], seen, folds[~inside][None], **rest, **choosing)
+        plan = make_plan(labels[~inside], seen, folds[~inside][None], use=use, **rest, **choosing)
         result[inside] = decide(worlds[plan.rung][fold][inside], plan, kind=choosing["kind"])
     return result

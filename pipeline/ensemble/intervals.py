@@ -1,7 +1,7 @@
 """Models scored on the same rows: bootstrap over clusters, paired intervals, and that of a score on rows not seen."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
@@ -10,6 +10,7 @@ from pipeline.contracts import Metric
 
 CONFIDENCE = 0.95
 NORMAL_QUANTILE = 1.959964  # of the two-sided 95 % interval
+UNCERTAIN = 1 / 3  # standard error of what is expected on test rows, in itself: so far it was off (docs/scores.md)
 CHUNK_CELLS = 4_000_000  # weights held at once: 32 MB
 
 
@@ -77,13 +78,29 @@ def interval(value: float, resampled: np.ndarray) -> Interval:
     return Interval(value, float(low), float(high), float(known.std(ddof=1)))
 
 
+def shifted(value: Interval, *, by: float, error: float) -> Interval:
+    """Return the interval of a value plus something that is known up to a standard error, which adds to its own.
+
+    >>> shifted(Interval(0.0, -0.03, 0.03, 0.015), by=0.5, error=0.04 / NORMAL_QUANTILE).high
+    0.55
+    """
+    moved, half = value.value + by, NORMAL_QUANTILE * error
+    low, high = (float(np.hypot(end - value.value, half)) for end in (value.low, value.high))
+    return Interval(moved, moved - low, moved + high, float(np.hypot(value.standard_error, error)))
+
+
 @dataclass(frozen=True)
 class Comparison:
-    """Candidates scored on the same rows under the same resamples, by their keys."""
+    """Candidates scored on the same rows under the same resamples, by their keys.
+
+    `on_test` says by how much each one's score on test rows is expected to differ (see `ensemble.averaging`), in the
+    metric's direction; a candidate that is not in it is what it is.
+    """
 
     scores: dict[Any, float]
     resampled: dict[Any, np.ndarray]
     sign: int
+    on_test: Mapping[Any, float] = field(default_factory=dict)
 
     def interval(self, key: Any) -> Interval:
         """Return a candidate's score with its interval."""
@@ -95,9 +112,13 @@ class Comparison:
         return {"score": scored.value, "low": scored.low, "high": scored.high}
 
     def gain(self, key: Any, over: Any) -> Interval:
-        """Return how much better a candidate is than another one, with the paired interval."""
+        """Return how much better a candidate is than another one, on test rows where `on_test` knows both, paired."""
         difference = self.sign * (self.scores[key] - self.scores[over])
-        return interval(difference, self.sign * (self.resampled[key] - self.resampled[over]))
+        paired = interval(difference, self.sign * (self.resampled[key] - self.resampled[over]))
+        if not {key, over} <= self.on_test.keys():
+            return paired
+        more = self.sign * (self.on_test[key] - self.on_test[over])
+        return shifted(paired, by=more, error=UNCERTAIN * abs(more))
 
     def best_by_chance(self, keys: Iterable[Any], over: Any) -> tuple[float, float]:
         """Return the gain that the best of some candidates shows over another if none is better: its mean and 95 % quantile.
@@ -118,17 +139,19 @@ class Comparison:
 
 
 def compare(
-    labels: np.ndarray, candidates: Mapping[Any, np.ndarray], *, metric: Metric, **bootstrap: Unpack[Bootstrap]
-) -> Comparison:
+    labels: np.ndarray, candidates: Mapping[Any, np.ndarray], *, metric: Metric,
+    on_test: Mapping[Any, float] | None = None, **bootstrap: Unpack[Bootstrap],
+) -> Comparison:  # fmt: skip
     """Score candidates, probabilities (N, C) by key, on the same rows and resamples (see `bootstrap_scores`)."""
     resampled = bootstrap_scores(labels, list(candidates.values()), metric=metric, **bootstrap)
     scores = {key: metric.score(labels, probabilities) for key, probabilities in candidates.items()}
-    return Comparison(scores, dict(zip(candidates, resampled, strict=True)), metric.sign)
+    return Comparison(scores, dict(zip(candidates, resampled, strict=True)), metric.sign, on_test or {})
 
 
 def unseen_interval(
-    score: Interval, *, n_train: int, n_test: int, bounds: tuple[float | None, float | None] = (None, None)
-) -> tuple[float, float]:
+    score: Interval, *, n_train: int, n_test: int, error: float = 0.0,
+    bounds: tuple[float | None, float | None] = (None, None),
+) -> tuple[float, float]:  # fmt: skip
     """Return the interval in which the score on `n_test` unseen rows lies with 95 % probability, cut at the metric's bounds.
 
     The out-of-fold score has the error of a sample of n_train rows, s / sqrt(n_train); the test score is itself the
@@ -141,7 +164,7 @@ def unseen_interval(
     """
     if n_test == 0:
         return float("nan"), float("nan")
-    half = NORMAL_QUANTILE * score.standard_error * float(np.sqrt(1 + n_train / n_test))
+    half = NORMAL_QUANTILE * float(np.hypot(score.standard_error * np.sqrt(1 + n_train / n_test), error))
     low, high = score.value - half, score.value + half
     lowest, highest = bounds
     return low if lowest is None else max(low, lowest), high if highest is None else min(high, highest)

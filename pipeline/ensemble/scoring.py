@@ -14,6 +14,7 @@ import numpy as np
 
 from pipeline.artifacts.scores import TaskScores
 from pipeline.contracts import Metric
+from pipeline.ensemble.averaging import TestGain
 from pipeline.ensemble.forms import ratio
 from pipeline.ensemble.intervals import Bootstrap, compare
 
@@ -31,36 +32,30 @@ def error_agreement(errors_of_models: Sequence[np.ndarray]) -> list[list[float]]
     return [[float(value) for value in row] for row in values.clip(-1, 1)]
 
 
-def score_once(
-    labels: np.ndarray, probabilities: np.ndarray, *, metric: Metric, **bootstrap: Unpack[Bootstrap]
-) -> dict[str, Any] | None:
-    """Return rows, score and 95 % interval of an untouched set, or None if it has no rows."""
-    if len(labels) == 0:
-        return None
-    return {"rows": len(labels), **compare(labels, {"": probabilities}, metric=metric, **bootstrap).score("")}
-
-
 def score_models(
     labels: np.ndarray, models: Sequence[np.ndarray], *, folds: np.ndarray, metric: Metric,
-    report_metrics: dict[str, Metric], reference: int, **bootstrap: Unpack[Bootstrap],
+    report_metrics: dict[str, Metric], reference: int, on_test: Sequence[TestGain], **bootstrap: Unpack[Bootstrap],
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Return a record per model: score, scores by fold, interval, other metrics and gain over the reference.
 
-    The score is that of the probabilities averaged over repeats. The gain is None for the reference itself.
+    The score is that of the probabilities averaged over repeats. The gain is that expected on test rows, None for the
+    reference itself.
 
     Args:
         labels, folds: arrays (N,), (R, N).
         models: out-of-fold probabilities (R, N, C), one array per model.
         metric, report_metrics: the task's metric, and every metric to report by name.
         reference: position of the model the others are compared with.
+        on_test: what each model gains on test rows.
     """
     means = {position: model.mean(axis=0) for position, model in enumerate(models)}
-    compared = compare(labels, means, metric=metric, **bootstrap)
+    values = {position: gained.value for position, gained in enumerate(on_test)}
+    compared = compare(labels, means, metric=metric, on_test=values, **bootstrap)
     records = []
-    for position, model in enumerate(models):
+    for position, (model, gained) in enumerate(zip(models, on_test, strict=True)):
         by_fold = [
-            [metric.score(labels[numbers == fold], values[numbers == fold]) for fold in np.unique(numbers)]
-            for values, numbers in zip(model, folds, strict=True)
+            [metric.score(labels[numbers == fold], probabilities[numbers == fold]) for fold in np.unique(numbers)]
+            for probabilities, numbers in zip(model, folds, strict=True)
         ]
         records.append({
             **compared.score(position),
@@ -69,6 +64,7 @@ def score_models(
             "mean": float(np.nanmean(by_fold)),
             "std": float(np.nanstd(by_fold, ddof=1)),
             "metrics": {name: other.score(labels, means[position]) for name, other in report_metrics.items()},
+            "averaging": gained.averaging,
             "gain": None if position == reference else asdict(compared.gain(position, reference)),
         })  # fmt: skip
     return records

@@ -2,15 +2,18 @@
 
 from typing import Any
 
+from pipeline import components
 from pipeline.artifacts.files import write_json
 from pipeline.artifacts.histories import read_parents
 from pipeline.artifacts.paths import ensemble_path, predictions_path
 from pipeline.artifacts.predictions import read_predictions, write_predictions
 from pipeline.artifacts.scores import TaskScores
 from pipeline.artifacts.table import Folds, Table
-from pipeline.ensemble.contributions import describe_stitching, keep
+from pipeline.ensemble.contributions import describe_stitching
 from pipeline.ensemble.decisions import build_ladder
-from pipeline.ensemble.stacking import build_ensemble, describe_ensemble, ensemble_predictions, gather_members
+from pipeline.ensemble.description import describe_ensemble
+from pipeline.ensemble.members import gather_members
+from pipeline.ensemble.stacking import build_ensemble, ensemble_predictions
 from pipeline.errors.failpoints import failpoint
 from pipeline.params.root import Params
 
@@ -26,14 +29,16 @@ def stack(name: str, params: Params, *, table: Table, folds: Folds) -> TaskScore
     paths = {model: predictions_path(params.stages[model], model, name) for model in wanted}
     predictions = {model: read_predictions(path, manifest=folds.digest) for model, path in paths.items()}
     everyone = gather_members(predictions, table=table, folds=folds, task=name)
-    members = keep(everyone, params.members)
+    members = everyone.only(params.members)
     metrics = {
         component.name: component.build(n_outputs=len(members.labels), decide=members.kind.decide)
         for component in [task.metric, *task.report_metrics]
     }
     metric = metrics[task.metric.name]
     ladder = build_ladder(params.stack.ladder, metric=metric, seed=seed)
-    options: dict[str, Any] = {"ladder": ladder, "metric": metric, "tune": params.stack.tune_decision, "seed": seed}
+    tune_above = components.constant("metrics", task.metric.name, "NEEDED_ERRORS") or 0.0
+    options: dict[str, Any] = {"ladder": ladder, "metric": metric, "seed": seed}
+    options["tune_above"] = tune_above if params.stack.tune_decision else None
     ensemble = build_ensemble(members, **options)
     failpoint("stack")
     final = ensemble_predictions(members, ensemble, manifest=folds.digest, seed=seed)

@@ -20,7 +20,6 @@ def cautions(scores: TaskScores, *, units: dict[str, list[UnitRecord]], submitte
         submitted: `ensemble`, or the model whose predictions were submitted.
     """
     estimate, baseline, holdout = scores["estimate"], scores["baseline"], scores["holdout"]
-    chosen = next(model for model in scores["models"] if model["name"] == scores["chosen"])
     said = []
     if holdout and not _compatible(estimate, holdout):
         said.append(
@@ -32,14 +31,14 @@ def cautions(scores: TaskScores, *, units: dict[str, list[UnitRecord]], submitte
             f"The estimate's interval ({score(estimate['low'])} to {score(estimate['high'])}) does not lie clear of "
             f"the baseline's {score(baseline)}: the models may be no better than it."
         )
-    if (gain := chosen["gain"]) and gain["low"] is not None and gain["low"] <= 0:
+    if (gain := scores["gain"]) and gain["low"] is not None and gain["low"] <= 0:
         said.append(
-            f"The gain of {scores['chosen']} over {scores['best_single']} is {signed(gain['value'])} "
+            f"The gain of the ensemble over the best single model is {signed(gain['value'])} "
             f"({signed(gain['low'])} to {signed(gain['high'])}): {'a loss' if gain['high'] < 0 else 'not significant'}."
         )
     said += [
         f"The ensemble with stitched models gains {signed(gain['value'])} "
-        f"({signed(gain['low'])} to {signed(gain['high'])}) {'out of fold' if split == 'oof' else 'on the hold-out'} "
+        f"({signed(gain['low'])} to {signed(gain['high'])}) {'on the test rows' if split == 'test' else 'on the hold-out'} "
         "over the one without: a loss. Leave them out of stack.members."
         for split, gain in gains_by_split(scores).items()
         if gain["high"] is not None and gain["high"] < 0

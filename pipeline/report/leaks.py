@@ -18,7 +18,7 @@ from pipeline.artifacts.predictions import read_predictions
 from pipeline.artifacts.table import HOLDOUT_FOLD, TRAIN_FOLD, Folds, Table, read_folds, read_table
 from pipeline.data.fold_jobs import fold_jobs, rows_digest
 from pipeline.ensemble.decisions import build_ladder
-from pipeline.ensemble.stacking import gather_members
+from pipeline.ensemble.members import gather_members
 from pipeline.errors.exceptions import DataError
 from pipeline.params.encoders import Training
 from pipeline.params.root import Params

@@ -9,7 +9,7 @@ from pipeline.artifacts.paths import predictions_path
 from pipeline.artifacts.predictions import Predictions, probabilities_of
 from pipeline.artifacts.table import Folds
 from pipeline.contracts import Stacker
-from pipeline.ensemble.stacking import Members, in_other_folds
+from pipeline.ensemble.members import Members, in_other_folds
 from pipeline.report.leak_signs import Leak
 
 SAME = 1e-4  # predictions are stored as float32 logarithms

@@ -12,6 +12,7 @@ def scores_text(task: str, scores: TaskScores) -> str:
     name = max(len(model["name"]) for model in models)
     estimate, tuned = scores["estimate"], (scores["decision"] or {}).get("used")
     how = f"{scores['chosen']}{', decision tuned' if tuned else ''}; chosen anew for every fold"
+    n_folds = sum(len(folds) for folds in models[0]["folds"])
     return "\n".join([
         f"{task}: {scores['metric']}, out-of-fold, 95 % interval",
         *(
@@ -21,9 +22,10 @@ def scores_text(task: str, scores: TaskScores) -> str:
         ),
         f"  estimate of the ensemble ({how}): {score(estimate['score'])}",
         *(
-            f"  gain by stitched models, {'out-of-fold' if split == 'oof' else 'on the hold-out'}: "
+            f"  gain by stitched models, {'expected on the test rows' if split == 'test' else 'on the hold-out'}: "
             f"{signed(gain['value'])} [{signed(gain['low'])}, {signed(gain['high'])}]"
             for split, gain in gains_by_split(scores).items()
         ),
-        f"  expected on the test rows: {score(estimate['test_low'])} to {score(estimate['test_high'])}",
+        f"  expected on the test rows, where {n_folds} fold models are averaged: {score(estimate['expected'])} "
+        f"[{score(estimate['test_low'])}, {score(estimate['test_high'])}]",
     ])  # fmt: skip

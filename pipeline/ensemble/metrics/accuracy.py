@@ -8,6 +8,7 @@ from pipeline.ensemble.forms import ConfusionMetric, ratio
 
 FORMS = ("class",)
 BOUNDS = (0, 1)
+NEEDED_ERRORS = 1.0  # the likeliest label is right for it already
 
 
 def build(*, n_outputs: int, decide: Callable[[np.ndarray], np.ndarray]) -> ConfusionMetric:

@@ -1,0 +1,106 @@
+"""What scores.json says of one task: every model and rung, the estimate, what it gains and why to believe it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from pipeline import components
+from pipeline.contracts import Metric
+from pipeline.ensemble import scoring
+from pipeline.ensemble.averaging import TestGain, gain_on_test
+from pipeline.ensemble.decisions import best_of, cross_fit_best
+from pipeline.ensemble.intervals import Interval, compare, interval, unseen_interval
+from pipeline.ensemble.members import Members
+from pipeline.ensemble.stacking import Ensemble
+from pipeline.reproducibility import derive_seed
+
+
+def describe_ensemble(
+    members: Members, ensemble: Ensemble, *, kinds: Mapping[str, str], metric_name: str, metrics: dict[str, Metric],
+    n_bootstrap: int, seed: int, scored_ratio: float = 1.0,
+) -> dict[str, Any]:  # fmt: skip
+    """Return one task's part of scores.json, but for its `stitching`.
+
+    `kinds` says by member name `encoder`, `stitched` or `baseline`; of the `metrics` to report `metric_name` decides.
+    `scored_ratio` is the share of the test rows that the board scores.
+    """
+    metric, names, train = metrics[metric_name], members.names, members.train
+    singles = [members.out_of_fold[:, :, position] for position in range(len(names))]
+    best = best_of(train.labels, [single.mean(axis=0) for single in singles], metric=metric)
+    candidates = [*map(members.candidate, names), *(ensemble.candidate(members, rung) for rung in ensemble.rungs)]
+    on_test = [gain_on_test(one, members, metric=metric) for one in (*candidates, ensemble.candidate(members))]
+    options: dict[str, Any] = {"metric": metric, "n_resamples": n_bootstrap, "seed": derive_seed(seed, members.task)}
+    *models, final = scoring.score_models(
+        train.labels, [*singles, *ensemble.rungs.values(), ensemble.out_of_fold], folds=members.folds, on_test=on_test,
+        clusters=train.clusters, report_metrics=metrics, reference=best, **options,
+    )  # fmt: skip
+    heads = [{"name": name, "kind": kinds[name]} for name in names]
+    heads += [{"name": name, "kind": "rung"} for name in ensemble.rungs]
+    models = [head | record for head, record in zip(heads, models, strict=True)]
+    baselines = [metric.sign * model["score"] for model in models if model["kind"] == "baseline"]
+    counts = {"n_train": len(train.ids), "n_test": len(members.test_ids)}
+    n_scored = round(scored_ratio * counts["n_test"])
+    bounds = components.constant("metrics", metric_name, "BOUNDS")
+    return counts | {"n_scored": n_scored} | _diagnostics(members, ensemble.out_of_fold.mean(axis=0), singles) | {
+        "metric": metric_name,
+        "higher_is_better": metric.higher_is_better,
+        "models": models,
+        "best_single": names[best],
+        "baseline": metric.sign * max(baselines) if baselines else None,
+        "chosen": ensemble.chosen,
+        "estimate": _estimate(final, on_test[-1], n_train=counts["n_train"], n_test=n_scored, bounds=bounds),
+        "gain": _gain(members, ensemble, singles, on_test[best], on_test[-1], **options) if len(names) > 1 else None,
+        "twins": int((members.twins >= 0).sum()),
+        "decision": None if ensemble.plan.decision is None else asdict(ensemble.plan.decision),
+        "weights": {
+            name: dict(zip(names, shares, strict=True))
+            for name, stacker in ensemble.fitted.items()
+            if (shares := stacker.weights()) is not None
+        },
+        "holdout": _holdout(members, ensemble, **options) if members.holdout.ids else None,
+    }  # fmt: skip
+
+
+def _diagnostics(members: Members, final: np.ndarray, singles: list[np.ndarray]) -> dict[str, Any]:
+    targets, kind = members.train.labels, members.kind
+    agreement = scoring.error_agreement([kind.errors(targets, single.mean(axis=0)) for single in singles])
+    described = kind.describe(targets, final, labels=members.labels, row_ids=members.train.ids)
+    return {"labels": members.labels, "agreement": {"names": members.names, "values": agreement}, **described}
+
+
+def _estimate(
+    record: dict[str, Any], on_test: TestGain, *, n_train: int, n_test: int, bounds: tuple[float | None, float | None]
+) -> dict[str, Any]:
+    kept = {name: record[name] for name in ("score", "low", "high", "standard_error", "metrics", "averaging")}
+    expected = record["score"] + on_test.value
+    score = Interval(expected, record["low"], record["high"], record["standard_error"])
+    low, high = unseen_interval(score, n_train=n_train, n_test=n_test, error=on_test.standard_error, bounds=bounds)
+    return kept | {"twins": on_test.twins, "expected": expected, "test_low": low, "test_high": high}
+
+
+def _gain(
+    members: Members, ensemble: Ensemble, singles: list[np.ndarray], of_single: TestGain, of_ensemble: TestGain, *,
+    metric: Metric, **bootstrap: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """Return what the ensemble gains on test rows over the single model that each fold would choose without its own rows."""
+    chosen = cross_fit_best(members.train.labels, singles, members.folds, metric=metric)
+    both = {"ensemble": ensemble.out_of_fold.mean(axis=0), "single": chosen.mean(axis=0)}
+    compared = compare(
+        members.train.labels, both, metric=metric, clusters=members.train.clusters,
+        on_test={"ensemble": of_ensemble.value, "single": of_single.value}, **bootstrap,
+    )  # fmt: skip
+    return asdict(compared.gain("ensemble", "single"))
+
+
+def _holdout(members: Members, ensemble: Ensemble, *, metric: Metric, **bootstrap: Any) -> dict[str, Any]:
+    """Return score, interval and rows of the hold-out, and what averaging the fold models gains on it."""
+    rows = members.holdout
+    single = {str(fold): ensemble.decided(members, values) for fold, values in enumerate(members.holdout_by_fold)}
+    compared = compare(
+        rows.labels, {"mean": ensemble.holdout, **single}, metric=metric, clusters=rows.clusters, **bootstrap
+    )
+    value = compared.scores["mean"] - float(np.mean([compared.scores[fold] for fold in single]))
+    resampled = compared.resampled["mean"] - np.mean([compared.resampled[fold] for fold in single], axis=0)
+    return {"rows": len(rows.ids), **compared.score("mean"), "averaging": asdict(interval(value, resampled))}
