@@ -8,6 +8,7 @@ from pipeline.artifacts.table import write_table
 from pipeline.data.auditing import audit
 from pipeline.data.likeness import measure_likeness
 from pipeline.data.preparing import prepare
+from pipeline.data.score_where import read_marks
 from pipeline.data.splitting import cluster_rows
 from pipeline.stage_run import stage_run
 from pipeline.submit.submitting import rehearse
@@ -26,7 +27,8 @@ def main() -> None:
         known = table.only("train", "test")
         clusters = cluster_rows(known, similarity=similarity)
         rows, likeness = measure_likeness(known, clusters)
-        write_likeness(rows, likeness)
+        marked = read_marks(rows, params.tasks, score_where=params.folds.score_where)
+        write_likeness(rows.assign(marked=marked), likeness)
         write_json(AUDIT, audit(known, clusters, likeness))
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 from pipeline.artifacts.frames import read_frame, write_frame
 from pipeline.artifacts.paths import LIKENESS
 
-LIKENESS_COLUMNS = ["task", "split", "row_id", "cluster", "log_odds"]
+LIKENESS_COLUMNS = ["task", "split", "row_id", "cluster", "log_odds", "marked"]
 
 
 class TellingWord(TypedDict):
@@ -38,11 +38,11 @@ def write_likeness(rows: pd.DataFrame, tasks: dict[str, Likeness]) -> None:
 
 
 def read_likeness() -> tuple[pd.DataFrame, dict[str, Likeness]]:
-    """Return `task, split, row_id, cluster, log_odds` of all training and test rows, and what is known of each task.
+    """Return `task, split, row_id, cluster, log_odds, marked` of all training and test rows, and what is known of each task.
 
     `cluster` is the row's near-duplicate cluster over training and test rows of its task. `log_odds` is the logarithm of how
     much more often such a text stands in the test file than in the training file, their sizes aside; 0 where that cannot be
-    known.
+    known. `marked` is False where the column that `folds.score_where` names says so.
     """
     rows, metadata, _ = read_frame(LIKENESS)
     return rows, metadata["tasks"]

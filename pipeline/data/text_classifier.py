@@ -1,5 +1,6 @@
 """A classifier of test against training texts: TF-IDF of words and characters, logistic regression, cross-fitted."""
 
+import re
 import warnings
 from contextlib import suppress
 from typing import Any
@@ -11,7 +12,7 @@ from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from pipeline.artifacts.likeness import TellingWord
-from pipeline.text.words import BLANK
+from pipeline.text.words import BLANK, HAN
 
 EXCERPT = 500  # characters of a text that are read, besides its length
 CHUNK_ROWS = 20_000
@@ -101,6 +102,7 @@ def telling_words(texts: pa.Array, is_test: np.ndarray) -> list[TellingWord]:
         if len(told) == N_TELLING or sureness[place] < STANDARD_ERRORS:
             break
         if not parts & seen:
-            told.append(TellingWord(word=str(words[place]), train=float(train[place]), test=float(test[place])))
+            word = re.sub(rf"(?<=[{HAN}]) (?=[{HAN}])", "", words[place])
+            told.append(TellingWord(word=word, train=float(train[place]), test=float(test[place])))
             seen |= parts
     return told

@@ -49,7 +49,7 @@ def test_test_rows_of_another_kind_are_told_with_the_words_that_tell_them(
     rows, likeness = _measure(_table(train, [f"{text} {word}" if i % 4 else text for i, text in enumerate(test)]))
     assert likeness["shifted"] and likeness["low"] > 0.6
     told = likeness["telling"][0]
-    assert word[0] in told["word"] and told["train"] < 0.01 and told["test"] == pytest.approx(0.75, abs=0.03)
+    assert word in told["word"] and told["train"] < 0.01 and told["test"] == pytest.approx(0.75, abs=0.03)
     assert "Test texts can be told from training texts: AUC 0." in caplog.text and shift_text(likeness) in caplog.text
     assert rows.groupby("split")["log_odds"].median().diff().iloc[1] < -1, "test above train"
 
@@ -102,6 +102,7 @@ def test_each_task_is_measured_by_itself_and_the_same_again() -> None:
 def test_what_is_written_is_read_back(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     rows, tasks = measure_likeness(table := _table(*_demo(60, 30, seed=5)), cluster_rows(table, similarity=None))
+    rows = rows.assign(marked=True)
     write_likeness(rows, tasks)
     read, known = read_likeness()
     pd.testing.assert_frame_equal(read, rows.astype(read.dtypes), check_exact=True)
