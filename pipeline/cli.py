@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-from pipeline.artifacts.paths import METRICS, REPORT_PAGE, SUBMISSION
+from pipeline.artifacts.paths import AUDIT, METRICS, REPORT_PAGE, SUBMISSION
 from pipeline.errors.exceptions import MachineError
 from pipeline.params.loading import load_params
 from pipeline.stage_run import exit_on_error
@@ -74,8 +74,9 @@ def show() -> None:
 
     with exit_on_error():
         scores, metrics = read_scores(), read_json(METRICS)
+        audit = read_json(AUDIT) if AUDIT.exists() else {}
         for task, task_scores in scores.items():
-            typer.echo(f"\n{scores_text(task, task_scores)}")
+            typer.echo(f"\n{scores_text(task, task_scores, audit.get(task))}")
         if len(scores) > 1:
             expected = f"{score(metrics['estimate'])}, {score(metrics['low'])} to {score(metrics['high'])}"
             typer.echo(f"\nmean over tasks: {score(metrics['out_of_fold'])}, expected on the test rows {expected}")

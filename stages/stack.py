@@ -3,6 +3,7 @@
 from threadpoolctl import threadpool_limits
 
 from pipeline.artifacts.files import write_atomically, write_json
+from pipeline.artifacts.likeness import read_likeness
 from pipeline.artifacts.paths import METRICS, PLOTS, SCORES
 from pipeline.artifacts.table import read_folds, read_table
 from pipeline.ensemble.scoring import plot_tables
@@ -15,8 +16,8 @@ def main() -> None:
     """Stack every task; the scores are written when all tasks are done."""
     # One thread: the order in which a matrix product adds up must not depend on the machine.
     with stage_run() as params, threadpool_limits(1):
-        table, folds = read_table(), read_folds()
-        scores = {task: stack(task, params, table=table, folds=folds) for task in params.tasks}
+        table, folds, likeness = read_table(), read_folds(), read_likeness()
+        scores = {task: stack(task, params, table=table, folds=folds, likeness=likeness) for task in params.tasks}
         write_json(SCORES, {"tasks": scores})
         write_json(METRICS, summarise(scores, table=table))
         for name, text in plot_tables(scores).items():

@@ -115,7 +115,7 @@ def test_every_public_definition_is_documented(path: Path) -> None:
 
 def test_files_of_out_are_named_among_the_artifacts_alone() -> None:
     named = re.compile(
-        r"out/[a-z_]+(/|\.json)|(table|clusters|folds|copies|barred)\.parquet|(audit|scores|metrics|history)\.json"
+        r"out/[a-z_]+(/|\.json)|(table|clusters|likeness|folds|copies|barred)\.parquet|(audit|scores|metrics|history)\.json"
     )
     texts = {
         name_of(path): [

@@ -5,6 +5,7 @@ from pathlib import Path
 OUT = Path("out")
 TABLE = OUT / "prepare" / "table.parquet"
 CLUSTERS = OUT / "prepare" / "clusters.parquet"
+LIKENESS = OUT / "prepare" / "likeness.parquet"
 AUDIT = OUT / "prepare" / "audit.json"
 FOLDS = OUT / "split" / "folds.parquet"
 RECIPES = OUT / "recipes"

@@ -94,6 +94,13 @@ class Stitching(TypedDict):
     models: list[StitchedScore]
 
 
+class LabelShift(TypedDict):
+    """The probability that labels predicted of out-of-fold and of test rows differ so by chance; by label both shares."""
+
+    p_value: float
+    labels: dict[str, list[float]]
+
+
 class TaskScores(TypedDict):
     """One task of scores.json; `confusion`, `calibration` and `hardest` are there where the task's kind has such.
 
@@ -118,6 +125,7 @@ class TaskScores(TypedDict):
     decision: dict[str, Any] | None
     weights: dict[str, dict[str, float]]
     holdout: HoldoutScore | None
+    label_shift: LabelShift | None
     agreement: dict[str, Any]
     stitching: Stitching | None
     confusion: list[list[int]]

@@ -79,7 +79,8 @@ def read_table(path: Path = TABLE) -> Table:
 class Folds:
     """The fold manifest: `row_id, task, repeat, fold, cluster`; `fold` is -1 for the untouched hold-out.
 
-    It is -2 for rows that every model trains on and none is scored on: the only ones of their class.
+    It is -2 for rows that every model trains on and none is scored on: the only ones of their class, and those that
+    `folds.score_where` does not take.
 
     Rows of one cluster (same group, or near-duplicates) share a fold in every repeat. `digest` names this manifest in
     everything made from it.

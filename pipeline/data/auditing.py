@@ -1,5 +1,6 @@
 """The audit: what a competitor should know about the data before believing any score, as JSON-like values."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.artifacts.likeness import Likeness
 from pipeline.artifacts.table import Table
 from pipeline.data.preparing import label_variants
 from pipeline.text.near_duplicates import encode, row_texts
@@ -28,12 +30,13 @@ def count_tokens(texts: pa.Array) -> np.ndarray:
     return pc.add(words, pc.count_substring_regex(texts, CJK)).to_numpy(zero_copy_only=False)
 
 
-def audit(table: Table, clusters: pd.DataFrame) -> dict[str, Any]:
-    """Return per task what is in the files: counts, lengths, duplicates, conflicts, overlaps, odd labels.
+def audit(table: Table, clusters: pd.DataFrame, likeness: Mapping[str, Likeness]) -> dict[str, Any]:
+    """Return per task what is in the files: counts, lengths, duplicates, conflicts, overlaps, odd labels, `test_likeness`.
 
-    `clusters` has `task, split, row_id, cluster`: the near-duplicate clusters over training and test rows.
+    `clusters` has `task, split, row_id, cluster`: the near-duplicate clusters over training and test rows. `likeness` says
+    of each task how well test rows can be told from training rows.
     """
-    return {task: _audit_task(table, clusters, task) for task in table.labels}
+    return {task: _audit_task(table, clusters, task) | {"test_likeness": likeness[task]} for task in table.labels}
 
 
 def _audit_task(table: Table, clusters: pd.DataFrame, task: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.artifacts.table import FOLDS_COLUMNS, HOLDOUT_FOLD, TRAIN_FOLD, Table
+from pipeline.data.score_where import wanted_rows
 from pipeline.errors.exceptions import ParamsError
 from pipeline.params import tasks
 from pipeline.reproducibility import derive_seed
@@ -41,17 +42,20 @@ def related_rows(rows: pd.DataFrame, near: np.ndarray, *, group_pairs: bool) -> 
     return connect(np.tile(np.arange(len(rows)), 2), np.tile(near, 2), np.tile(groups, 2), codes)[: len(rows)]
 
 
-def assign_folds(table: Table, clusters: pd.DataFrame, *, folds: tasks.Folds, seed: int) -> pd.DataFrame:
+def assign_folds(
+    table: Table, clusters: pd.DataFrame, likeness: pd.DataFrame | None = None, *, folds: tasks.Folds, seed: int
+) -> pd.DataFrame:
     """Return the fold manifest of all tasks: `row_id, task, repeat, fold, cluster`, fold -1 for the hold-out.
 
     A class that stands in one cluster only cannot both teach a model and score it: its cluster gets fold -2, which every
-    model trains on.
+    model trains on; so do clusters without a row that `folds.score_where` takes.
 
-    Only training rows are split; `clusters` has `task, split, row_id, cluster` of all rows. `seed` is the whole run's, from
-    which each task and repeat derives its own.
+    Only training rows are split; `clusters` has `task, split, row_id, cluster` of all rows, `likeness` is needed
+    where `folds.score_where` is set (see `wanted_rows`). `seed` is the whole run's, from which each task and repeat derives
+    its own.
 
     Raises:
-        ParamsError: if a class of several clusters, or the task, has fewer outside the hold-out than folds.
+        ParamsError: if a class of several clusters, or the task, has fewer to be scored outside the hold-out than folds.
     """
     plans = []
     for task in table.labels:
@@ -61,13 +65,17 @@ def assign_folds(table: Table, clusters: pd.DataFrame, *, folds: tasks.Folds, se
         cluster = related_rows(rows, near, group_pairs=folds.group_pairs)
         classes, labels = table.kind(task).strata(table.targets(task, rows), table.labels[task])
         strata = classes if folds.stratify else np.zeros(len(rows), np.int64)
-        lone = _lone(classes, cluster, labels, task=task)
-        held = lone.copy()
+        unscored = _lone(classes, cluster, labels, task=task)
+        if likeness is not None:
+            unscored |= ~np.isin(cluster, cluster[wanted_rows(rows, likeness, score_where=folds.score_where)])
+        held = unscored.copy()
         holdout_seed = derive_seed(seed, "holdout", task)
-        held[~lone] = _draw_holdout(strata[~lone], cluster[~lone], ratio=folds.holdout_ratio, seed=holdout_seed)
+        held[~unscored] = _draw_holdout(
+            strata[~unscored], cluster[~unscored], ratio=folds.holdout_ratio, seed=holdout_seed
+        )
         _check_clusters(classes[~held], cluster[~held], labels, task=task, folds=folds)
         for repeat in range(folds.n_repeats):
-            fold = np.where(lone, TRAIN_FOLD, HOLDOUT_FOLD)
+            fold = np.where(unscored, TRAIN_FOLD, HOLDOUT_FOLD)
             repeat_seed = derive_seed(seed, "split", task, repeat)
             fold[~held] = _split(strata[~held], cluster[~held], n_splits=folds.n_splits, seed=repeat_seed)
             if folds.stratify:
@@ -162,11 +170,14 @@ def _check_clusters(
     classes: np.ndarray, cluster: np.ndarray, labels: list[str], *, task: str, folds: tasks.Folds
 ) -> None:
     outside = " outside the hold-out" if folds.holdout_ratio else ""
+    mend = ""
+    if folds.score_where is not None:
+        outside, mend = f" that folds.score_where takes{outside}", " Or set folds.score_where: null."
     n_clusters = len(np.unique(cluster))
     if n_clusters < folds.n_splits:
         raise ParamsError(
             f"folds.n_splits: must be at most the number of clusters of task {task}{outside} ({n_clusters}), got "
-            f"{folds.n_splits}. Lower it, or check columns.group and folds.near_duplicate_similarity.",
+            f"{folds.n_splits}. Lower it, or check columns.group and folds.near_duplicate_similarity.{mend}",
             code="E203",
         )
     pairs = np.unique(np.stack([classes, cluster]), axis=1)
@@ -177,7 +188,7 @@ def _check_clusters(
         raise ParamsError(
             f"folds.n_splits: must be at most the rarest class's number of clusters{outside} ({per_class[rarest]}, "
             f"class {labels[rarest]!r} of task {task}), got {folds.n_splits}. Lower it or merge classes "
-            f"(tasks.{task}.rename_labels).",
+            f"(tasks.{task}.rename_labels).{mend}",
             code="E203",
         )
 

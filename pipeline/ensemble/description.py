@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 
 from pipeline import components
+from pipeline.artifacts.scores import LabelShift
 from pipeline.contracts import Metric
 from pipeline.ensemble import scoring
 from pipeline.ensemble.averaging import TestGain, gain_on_test
 from pipeline.ensemble.decisions import best_of, cross_fit_best
 from pipeline.ensemble.intervals import Interval, compare, interval, unseen_interval
+from pipeline.ensemble.label_shift import label_shift
 from pipeline.ensemble.members import Members
 from pipeline.ensemble.stacking import Ensemble
 from pipeline.reproducibility import derive_seed
@@ -52,6 +54,7 @@ def describe_ensemble(
         "chosen": ensemble.chosen,
         "estimate": _estimate(final, on_test[-1], n_train=counts["n_train"], n_test=n_scored, bounds=bounds),
         "gain": _gain(members, ensemble, singles, on_test[best], on_test[-1], **options) if len(names) > 1 else None,
+        "label_shift": _label_shift(members, ensemble),
         "twins": int((members.twins >= 0).sum()),
         "decision": None if ensemble.plan.decision is None else asdict(ensemble.plan.decision),
         "weights": {
@@ -78,6 +81,13 @@ def _estimate(
     score = Interval(expected, record["low"], record["high"], record["standard_error"])
     low, high = unseen_interval(score, n_train=n_train, n_test=n_test, error=on_test.standard_error, bounds=bounds)
     return kept | {"twins": on_test.twins, "expected": expected, "test_low": low, "test_high": high}
+
+
+def _label_shift(members: Members, ensemble: Ensemble) -> LabelShift | None:
+    """Return whether labels are decided in other shares of the test rows, by single fold models and no tuned decision."""
+    plain = ensemble.candidate(members, ensemble.chosen)
+    test = np.stack([members.kind.decide(values) for values in plain.by_fold])
+    return label_shift(members.kind.decide(plain.out_of_fold), test, labels=members.labels)
 
 
 def _gain(

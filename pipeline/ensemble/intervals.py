@@ -51,13 +51,14 @@ def cluster_weights(clusters: np.ndarray, *, n_resamples: int, seed: int) -> Ite
 
 
 def bootstrap_scores(
-    labels: np.ndarray, candidates: Sequence[np.ndarray], *, metric: Metric, **bootstrap: Unpack[Bootstrap]
-) -> np.ndarray:
-    """Return scores (candidates, n_resamples) of probabilities (N, C) against labels (N,).
+    labels: np.ndarray, candidates: Sequence[np.ndarray], *, metric: Metric, row_weights: np.ndarray | float = 1.0,
+    **bootstrap: Unpack[Bootstrap],
+) -> np.ndarray:  # fmt: skip
+    """Return scores (candidates, n_resamples) of probabilities (N, C) against labels (N,), rows counting by their weights.
 
     All candidates are scored under the same resamples, so that their differences are paired.
     """
-    chunks = cluster_weights(**bootstrap)
+    chunks = (drawn * row_weights for drawn in cluster_weights(**bootstrap))
     return np.concatenate(
         [np.stack([metric.resampled(labels, values, weights) for values in candidates]) for weights in chunks], axis=1
     )

@@ -9,6 +9,7 @@ import pandas as pd
 from pipeline.artifacts.predictions import Predictions, probabilities_of
 from pipeline.artifacts.table import HOLDOUT_FOLD, TRAIN_FOLD, Folds, Table
 from pipeline.contracts import TaskKind
+from pipeline.data.likeness import density_ratio_weights
 from pipeline.errors.exceptions import DataError
 from pipeline.reproducibility import derive_seed
 
@@ -53,6 +54,9 @@ class Members:
     test_probabilities: np.ndarray  # (T, M, C), mean over folds and repeats
     twins: np.ndarray  # (T,), place of a training row that says the same as the test row, or -1
     agreement: float  # how often training rows that say the same have the same target
+    weights: (
+        np.ndarray | None
+    )  # (N,), by which training rows stand for test rows of another kind; None where all are alike
     sampled: np.ndarray  # (S,), places of some test rows
     sampled_by_fold: np.ndarray  # (K, S, M, C)
 
@@ -72,11 +76,13 @@ class Members:
 
 
 def gather_members(
-    members: Mapping[str, Predictions], *, table: Table, folds: Folds, task: str, near: pd.DataFrame | None = None
-) -> Members:
+    members: Mapping[str, Predictions], *, table: Table, folds: Folds, task: str,
+    likeness: pd.DataFrame | None = None, shifted: bool = False,
+) -> Members:  # fmt: skip
     """Join the members' predictions by row id, in the order of the table and of `members`.
 
-    `near` holds the near-duplicate clusters of training and test rows: `task, split, row_id, cluster`; None knows of none.
+    `likeness` has `task, split, row_id, cluster, log_odds` of training and test rows (see `read_likeness`), None knows of none;
+    `shifted` says that test rows are of another kind.
 
     Raises:
         DataError: if a member has other labels, lacks a row, or predicted a row in another fold than the manifest's.
@@ -96,7 +102,8 @@ def gather_members(
 
     generator = np.random.default_rng(derive_seed(0, task, "sampled"))
     sampled = np.sort(generator.permutation(len(test_ids))[:N_SAMPLED])
-    twins, agreement = _twins(near, train, test_ids, task=task)
+    twins, agreement = _twins(likeness, train, test_ids, task=task)
+    weights = _weights(likeness, train, task=task) if likeness is not None and shifted else None
     of_sample, scored = [test_ids[place] for place in sampled], sorted(numbers[0].unique())
 
     def joined(split: str, ids: list[str], **of: int) -> np.ndarray:
@@ -114,9 +121,14 @@ def gather_members(
         folds=np.stack([np.unique(fold.to_numpy(), return_inverse=True)[1] for fold in numbers]),
         out_of_fold=np.stack([joined("oof", train.ids, repeat=repeat) for repeat in repeats]),
         holdout_probabilities=joined("holdout", holdout.ids), holdout_by_fold=by_fold("holdout", holdout.ids),
-        test_probabilities=joined("test", test_ids), twins=twins, agreement=agreement,
+        test_probabilities=joined("test", test_ids), twins=twins, agreement=agreement, weights=weights,
         sampled=sampled, sampled_by_fold=by_fold("test", of_sample),
     )  # fmt: skip
+
+
+def _weights(likeness: pd.DataFrame, train: Rows, *, task: str) -> np.ndarray:
+    of_task = likeness[(likeness["task"] == task) & (likeness["split"] == "train")].set_index("row_id")
+    return density_ratio_weights(of_task["log_odds"].loc[train.ids].to_numpy())[0]
 
 
 def _twins(near: pd.DataFrame | None, train: Rows, test_ids: list[str], *, task: str) -> tuple[np.ndarray, float]:

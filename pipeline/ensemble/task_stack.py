@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import pandas as pd
+
 from pipeline import components
 from pipeline.artifacts.files import write_json
 from pipeline.artifacts.histories import read_parents
+from pipeline.artifacts.likeness import Likeness
 from pipeline.artifacts.paths import ensemble_path, predictions_path
 from pipeline.artifacts.predictions import read_predictions, write_predictions
 from pipeline.artifacts.scores import TaskScores
@@ -20,15 +23,19 @@ from pipeline.params.root import Params
 KINDS = {"finetune": "encoder", "stitch": "stitched", "baseline": "baseline"}
 
 
-def stack(name: str, params: Params, *, table: Table, folds: Folds) -> TaskScores:
-    """Write one task's ensemble and its predictions; return its scores."""
+def stack(
+    name: str, params: Params, *, table: Table, folds: Folds, likeness: tuple[pd.DataFrame, dict[str, Likeness]]
+) -> TaskScores:
+    """Write one task's ensemble and its predictions; return its scores. `likeness` is what `read_likeness` returns."""
     task, seed = params.tasks[name], params.seed
     stitched = [member for member in params.members if params.stages[member] == "stitch"]
     parents = read_parents(stitched, encoders=list(params.encoders), task=name)
     wanted = dict.fromkeys([*params.members, *(encoder for group in parents.values() for encoder in group)])
     paths = {model: predictions_path(params.stages[model], model, name) for model in wanted}
     predictions = {model: read_predictions(path, manifest=folds.digest) for model, path in paths.items()}
-    everyone = gather_members(predictions, table=table, folds=folds, task=name)
+    rows, of_task = likeness
+    near: dict[str, Any] = {"likeness": rows, "shifted": of_task[name]["shifted"]}
+    everyone = gather_members(predictions, table=table, folds=folds, task=name, **near)
     members = everyone.only(params.members)
     metrics = {
         component.name: component.build(n_outputs=len(members.labels), decide=members.kind.decide)

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from pipeline.params.fields import PositiveInt, Ratio, Section, component
 
+TEST_LIKE = "test_like"
+
 
 class Columns(Section):
     """Which column holds what: by name, or by position (from 0) in files without a header."""
@@ -70,3 +72,6 @@ class Folds(Section):
     """Jaccard similarity of character shingles from which texts are near-duplicates; None looks for exact ones only."""
     holdout_ratio: Ratio = 0.0
     """Share of the training rows that no model and no choice ever sees: an untouched check of the estimate."""
+    score_where: str | int | None = None
+    """Score only some training rows and train on the others in every fold: `test_like`, those whose texts are like the test
+    file's, or a column of the training file (true or false), those that it marks; None scores all."""

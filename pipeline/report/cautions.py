@@ -4,11 +4,15 @@ import math
 from typing import Any
 
 from pipeline.artifacts.histories import UnitRecord
-from pipeline.artifacts.scores import Score, TaskScores, gains_by_split, sign_of
+from pipeline.artifacts.scores import LabelShift, Score, TaskScores, gains_by_split, sign_of
+from pipeline.data.likeness import shift_text
 from pipeline.number_formats import count, percent, score, signed
 
 TRUNCATED_RATIO = 0.01
 IMBALANCE_RATIO = 10
+MOVED_CHANCE = 0.01
+MOVED_RATIO = 0.02
+N_MOVED = 3
 
 
 def cautions(scores: TaskScores, *, units: dict[str, list[UnitRecord]], submitted: str) -> list[str]:
@@ -64,19 +68,49 @@ def _surely_better(estimate: Score, baseline: float, *, sign: int) -> bool:
     return worst is not None and sign * worst > sign * baseline
 
 
+def premise_cautions(scores: TaskScores, audit: dict[str, Any]) -> list[str]:
+    """Return how a task's test rows are known not to be like its training rows, as the interval for them supposes.
+
+    By their texts, by their predicted labels, and by training rows that say the same.
+    """
+    said, overlap = [], audit["overlap"]
+    if (likeness := audit.get("test_likeness")) and likeness["shifted"]:  # absent before `prepare` ran anew
+        said.append(shift_text(likeness))
+    if (shift := scores.get("label_shift")) and (moved := _moved_labels(shift)):
+        said.append(
+            f"Labels are predicted in other shares of the test rows than of the out-of-fold rows: {moved} (by chance: p = "
+            f"{shift['p_value']:.1g}). The interval for the test rows holds for the training file's shares of labels, and "
+            "class scales (stack.tune_decision) are tuned for them: where the metric hangs on shares, believe neither."
+        )
+    if near := overlap["test_near_duplicates_in_train"]:
+        said.append(
+            f"{count(near)} test rows ({percent(near / audit['rows']['test'])}) nearly equal a training row, "
+            f"{count(overlap['test_texts_in_train'])} of them exactly."
+        )
+    return said
+
+
+def _moved_labels(shift: LabelShift) -> str:
+    """Return which labels' shares surely differ, and by how much; nothing where that may be chance or is little."""
+    by_size = sorted(shift["labels"].items(), key=lambda item: -abs(item[1][1] - item[1][0]))
+    return ", ".join(
+        f"{label!r} {percent(test)}, not {percent(out_of_fold)}"
+        for label, (out_of_fold, test) in by_size[:N_MOVED]
+        if shift["p_value"] < MOVED_CHANCE and abs(test - out_of_fold) >= MOVED_RATIO
+    )
+
+
 def data_cautions(audit: dict[str, Any]) -> list[str]:
     """Return what of one task's audit a reader should know before believing a score."""
     by_rows = sorted(audit["classes"].items(), key=lambda item: (item[1], item[0]))
     (rarest, few), (commonest, many) = by_rows[0], by_rows[-1]
-    duplicates, conflicts, overlap = audit["duplicates"], audit["conflicting_labels"], audit["overlap"]
+    duplicates, conflicts = audit["duplicates"], audit["conflicting_labels"]
     empty = sum(part["count"] for part in audit["empty_texts"].values())
     variants = "; ".join(" = ".join(map(repr, spellings)) for spellings in audit["label_variants"])
-    near, texts = overlap["test_near_duplicates_in_train"], overlap["test_texts_in_train"]
     repeated, alike = duplicates["exact_rows"], duplicates["near_rows"]
     candidates = [
         (variants, f"Labels that may be one label spelt in several ways: {variants}."),
         (conflicts["texts"], f"{count(conflicts['texts'])} training texts stand with different labels."),
-        (near, f"{count(near)} test rows nearly equal a training row, {count(texts)} of them exactly."),
         (
             repeated + alike,
             f"{count(repeated)} rows repeat a text and {count(alike)} more nearly do: such rows share a fold.",

@@ -18,7 +18,7 @@ from pipeline.artifacts.histories import ModelHistory, UnitRecord
 from pipeline.artifacts.scores import TaskScores, best_first
 from pipeline.number_formats import correlation, count, duration, percent, score, signed
 from pipeline.report import figures, stitch_section
-from pipeline.report.cautions import cautions, data_cautions
+from pipeline.report.cautions import cautions, data_cautions, premise_cautions
 from pipeline.report.leak_signs import Leak
 
 TEMPLATE = Path(__file__).with_name("report.html")
@@ -143,6 +143,7 @@ def _learning(name: str, scores: TaskScores, inputs: PageInputs) -> dict[str, An
         "curves": [_curve(name, encoder, parts) for encoder, parts in trained.items()],
         "cautions": [
             *(leak.said for leak in inputs["leaks"] if leak.task in (name, "")),
+            *premise_cautions(scores, inputs["audit"][name]),
             *cautions(scores, units=units, submitted=inputs["submission"]["model"]),
             *data_cautions(inputs["audit"][name]),
         ],

@@ -1,11 +1,17 @@
 """The scores as text for a terminal: what `stitchfold show` prints."""
 
+from typing import Any
+
 from pipeline.artifacts.scores import TaskScores, best_first, gains_by_split
 from pipeline.number_formats import score, signed
+from pipeline.report.cautions import premise_cautions
 
 
-def scores_text(task: str, scores: TaskScores) -> str:
-    """Return one task of scores.json as lines, the columns as wide as their longest entry; stitched models best first."""
+def scores_text(task: str, scores: TaskScores, audit: dict[str, Any] | None = None) -> str:
+    """Return one task of scores.json as lines, the columns as wide as their longest entry; stitched models best first.
+
+    With its audit, where it is there, last what speaks against the interval for the test rows.
+    """
     stitched = iter(best_first((model for model in scores["models"] if model["kind"] == "stitched"), scores))
     models = [next(stitched) if model["kind"] == "stitched" else model for model in scores["models"]]
     kind = max(len(model["kind"]) for model in models)
@@ -28,4 +34,5 @@ def scores_text(task: str, scores: TaskScores) -> str:
         ),
         f"  expected on the test rows, where {n_folds} fold models are averaged: {score(estimate['expected'])} "
         f"[{score(estimate['test_low'])}, {score(estimate['test_high'])}]",
+        *(f"  caution: {caution}" for caution in (premise_cautions(scores, audit) if audit else ())),
     ])  # fmt: skip

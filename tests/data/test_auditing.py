@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.artifacts.table import TABLE_COLUMNS, Table
 from pipeline.data.auditing import audit, count_tokens
+from pipeline.data.likeness import measure_likeness
 from pipeline.data.splitting import cluster_rows
 from tests.small import make_table
 
@@ -35,7 +36,8 @@ def audited() -> dict[str, Any]:
         ("\u200b ", "neg"),
     ]
     table = _table(train, ["one", LONG + "?", "你好吗 ok"], ["Pos", "neg", "pos", "pos ", "unused"])
-    return audit(table, cluster_rows(table, similarity=0.85))["t"]
+    clusters = cluster_rows(table, similarity=0.85)
+    return audit(table, clusters, measure_likeness(table, clusters)[1])["t"]
 
 
 def test_rows_and_classes_are_counted(audited: dict[str, Any]) -> None:

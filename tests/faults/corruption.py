@@ -39,6 +39,7 @@ class Kind:
 OUT_KINDS = [
     Kind("table", "out/prepare/table.parquet", "split"),
     Kind("clusters", "out/prepare/clusters.parquet", "split"),
+    Kind("likeness to the test file", "out/prepare/likeness.parquet", "split"),
     Kind("audit", "out/prepare/audit.json", "report"),
     Kind("folds", "out/split/folds.parquet", "augment"),
     Kind("recipe of an encoder", "out/recipes/encoders/bert.json", "finetune@bert"),

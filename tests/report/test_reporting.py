@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.report.cautions import cautions, data_cautions
+from pipeline.report.cautions import cautions, data_cautions, premise_cautions
 from pipeline.report.figures import Estimate, intervals, learning_curves_csv, short, thin
 from pipeline.report.leak_signs import Leak
 from pipeline.report.reporting import as_yaml, calibration_error, render
@@ -87,6 +87,7 @@ def task_audit() -> dict[str, Any]:
         "conflicting_labels": {"texts": 0, "rows": 0, "examples": []},
         "overlap": {"test_ids_in_train": 0, "test_texts_in_train": 0, "test_near_duplicates_in_train": 0},
         "label_variants": [],
+        "test_likeness": {"auc": 0.51, "low": 0.47, "high": 0.55, "shifted": False, "telling": []},
     }
 
 
@@ -428,13 +429,50 @@ def test_truncated_rows_are_a_caution() -> None:
         ("label_variants", [["Joy", "joy"]], "'Joy' = 'joy'"),
         ("duplicates", {"exact_rows": 0, "near_rows": 4, "clusters": 2}, "4 more nearly do"),
         ("conflicting_labels", {"texts": 6, "rows": 12}, "6 training texts"),
-        ("overlap", {"test_texts_in_train": 2, "test_near_duplicates_in_train": 5}, "5 test rows .* 2 of them exactly"),
         ("empty_texts", {"train": {"count": 1}, "test": {"count": 2}}, "3 rows have nothing to read"),
     ],
 )
 def test_what_the_audit_found_is_a_caution(part: str, value: Any, said: str) -> None:
     texts = data_cautions({**task_audit(), part: value})
     assert len(texts) == 1 and re.search(said, texts[0])
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "said"),
+    [
+        (
+            "overlap",
+            {"test_texts_in_train": 2, "test_near_duplicates_in_train": 6},
+            r"6 test rows \(5.0 %\) nearly equal a training row, 2 of them exactly",
+        ),
+        (
+            "test_likeness",
+            {
+                "auc": 0.741, "low": 0.7, "high": 0.78, "shifted": True,
+                "telling": [{"word": "covid", "train": 0.001, "test": 0.352}],
+            },
+            r"AUC 0.74 \(0.70 to 0.78\).*'covid' \(in 0.1 % of training, 35.2 % of test texts\).*"
+            r"interval .* does not hold: set folds.score_where: test_like.*gives them away",
+        ),
+    ],
+)  # fmt: skip
+def test_a_test_file_unlike_the_training_file_is_a_caution(part: str, value: Any, said: str) -> None:
+    assert premise_cautions(task_scores(), task_audit()) == []
+    texts = premise_cautions(task_scores(), {**task_audit(), part: value})
+    assert len(texts) == 1 and re.search(said, texts[0])
+    values = everything()
+    values["audit"]["main"][part] |= value
+    assert texts[0][:30] in page(values)
+
+
+def test_labels_predicted_in_other_shares_are_a_caution_where_that_is_no_chance_and_not_little() -> None:
+    shares = {"a": [0.5, 0.61], "b": [0.3, 0.2], "c": [0.2, 0.19]}
+    shift = {"p_value": 0.00021, "labels": shares}
+    [said] = premise_cautions({**task_scores(), "label_shift": shift}, task_audit())
+    assert "'a' 61.0 %, not 50.0 %, 'b' 20.0 %, not 30.0 % (by chance: p = 0.0002)" in said and "'c'" not in said
+    assert premise_cautions({**task_scores(), "label_shift": {**shift, "p_value": 0.02}}, task_audit()) == []
+    little = {"p_value": 1e-9, "labels": {"a": [0.5, 0.51], "b": [0.5, 0.49]}}
+    assert premise_cautions({**task_scores(), "label_shift": little}, task_audit()) == []
 
 
 def test_figures_take_their_colours_from_the_page() -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from pipeline.report.terminal import scores_text
-from tests.report.test_reporting import model, task_scores
+from tests.report.test_reporting import model, task_audit, task_scores
 
 
 def with_pairs() -> dict[str, Any]:
@@ -39,3 +39,10 @@ def test_without_stitched_models_nothing_is_said_of_them() -> None:
     text = scores_text("main", task_scores())
     assert "stitched" not in text and "estimate of the ensemble (mean, decision tuned; chosen anew" in text
     assert text.endswith("expected on the test rows: 0.6911 to 0.7779")
+
+
+def test_what_speaks_against_the_interval_stands_below_it() -> None:
+    assert scores_text("main", task_scores(), task_audit()) == scores_text("main", task_scores())
+    twins = {"test_ids_in_train": 0, "test_texts_in_train": 2, "test_near_duplicates_in_train": 30}
+    text = scores_text("main", task_scores(), {**task_audit(), "overlap": twins})
+    assert text.splitlines()[-1] == ("  caution: 30 test rows (25.0 %) nearly equal a training row, 2 of them exactly.")
