@@ -51,8 +51,10 @@ def build_ladder(rungs: Sequence[Component], *, metric: Metric, seed: int) -> di
 
 def cross_fit(
     build: Callable[[], Stacker], probabilities: np.ndarray, labels: np.ndarray, folds: np.ndarray
-) -> np.ndarray:
-    """Return a rung's predictions in K worlds, an array (K, N, C): world k never saw the labels of fold k.
+) -> tuple[np.ndarray, list[Stacker]]:
+    """Return a rung's predictions in K worlds, an array (K, N, C), and the K stackers that score and are submitted.
+
+    World k never saw the labels of fold k, nor did stacker k, which was fitted on all other folds.
 
     In world k the rows of fold k come from a stacker fitted on all other folds, and the rows of fold j from one fitted
     on all folds but j and k. So world k offers honest predictions to choose by, for the score of fold k. With two
@@ -64,7 +66,7 @@ def cross_fit(
         labels, folds: int arrays (N,); folds are numbered 0 to K - 1.
     """
     n_folds, (n_rows, _, n_outputs) = int(folds.max()) + 1, probabilities.shape
-    worlds = np.full((n_folds, n_rows, n_outputs), 1 / n_outputs)
+    worlds, stackers = np.full((n_folds, n_rows, n_outputs), 1 / n_outputs), list[Stacker]()
     # One fit without folds j and k serves both: row j of world k and row k of world j. So K (K + 1) / 2 fits, not K^2.
     for first, second in combinations_with_replacement(range(n_folds), 2):
         rest = (folds != first) & (folds != second)
@@ -72,9 +74,11 @@ def cross_fit(
             continue
         stacker = build()
         stacker.fit(probabilities[rest], labels[rest])
+        if first == second:
+            stackers.append(stacker)
         for world, fold in {(first, second), (second, first)}:
             worlds[world, folds == fold] = stacker.predict(probabilities[folds == fold])
-    return worlds
+    return worlds, stackers
 
 
 def own_folds(worlds: np.ndarray, folds: np.ndarray) -> np.ndarray:

@@ -59,8 +59,8 @@ def describe_ensemble(
         "decision": None if ensemble.plan.decision is None else asdict(ensemble.plan.decision),
         "weights": {
             name: dict(zip(names, shares, strict=True))
-            for name, stacker in ensemble.fitted.items()
-            if (shares := stacker.weights()) is not None
+            for name in ensemble.fitted
+            if (shares := ensemble.weights(name)) is not None
         },
         "holdout": _holdout(members, ensemble, **options) if members.holdout.ids else None,
     }  # fmt: skip
@@ -107,7 +107,8 @@ def _gain(
 def _holdout(members: Members, ensemble: Ensemble, *, metric: Metric, **bootstrap: Any) -> dict[str, Any]:
     """Return score, interval and rows of the hold-out, and what averaging the fold models gains on it."""
     rows = members.holdout
-    single = {str(fold): ensemble.decided(members, values) for fold, values in enumerate(members.holdout_by_fold)}
+    by_fold = enumerate(members.holdout_by_fold)
+    single = {str(fold): ensemble.decided(members, values, fold=fold) for fold, values in by_fold}
     compared = compare(
         rows.labels, {"mean": ensemble.holdout, **single}, metric=metric, clusters=rows.clusters, **bootstrap
     )

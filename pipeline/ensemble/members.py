@@ -81,8 +81,8 @@ def gather_members(
 ) -> Members:  # fmt: skip
     """Join the members' predictions by row id, in the order of the table and of `members`.
 
-    `likeness` has `task, split, row_id, cluster, log_odds` of training and test rows (see `read_likeness`), None knows of none;
-    `shifted` says that test rows are of another kind.
+    `likeness` has `task, split, row_id, cluster, log_odds` of training and test rows (see `read_likeness`), None knows of
+    none; `shifted` says that test rows are of another kind.
 
     Raises:
         DataError: if a member has other labels, lacks a row, or predicted a row in another fold than the manifest's.

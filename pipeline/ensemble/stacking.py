@@ -1,7 +1,8 @@
 """From the members' out-of-fold predictions to one ensemble, and an estimate of its score that nothing has flattered.
 
 For every scored fold the rung is fitted, the rung chosen and the decision tuned on the rows of the other folds alone:
-the whole procedure is cross-fitted, not only the last fit. Source: Varma & Simon, Bias in error estimation when using
+the whole procedure is cross-fitted, not only the last fit. What is submitted is the mean of the very stackers that were
+scored, each of which lacks a fold: one fitted anew on all rows is another one, with a score that nobody measured. Source: Varma & Simon, Bias in error estimation when using
 cross-validation for model selection, 2006, https://doi.org/10.1186/1471-2105-7-91 (nested cross-validation).
 Differs from it: the members are not trained anew for the inner folds, so an inner row's member was trained on the
 scored fold too; its prediction for that row never saw the row's own label.
@@ -32,31 +33,45 @@ class Ensemble:
     """The fitted ensemble and its predictions; `out_of_fold` is what the estimate scores."""
 
     rungs: dict[str, np.ndarray]  # cross-fitted (R, N, C)
-    fitted: dict[str, Stacker]  # on all out-of-fold rows
+    fitted: dict[str, list[list[Stacker]]]  # per rung, repeat and fold, on the out-of-fold rows of the other folds
     chosen: str
     plan: Plan
     out_of_fold: np.ndarray  # (R, N, C)
     holdout: np.ndarray  # (H, C)
     test: np.ndarray  # (T, C)
 
-    def decided(self, members: Members, probabilities: np.ndarray) -> np.ndarray:
-        """Return what is predicted (N, C) for rows of which the members say (N, M, C)."""
-        return decide(self.fitted[self.chosen].predict(probabilities), self.plan, kind=members.kind)
+    def predict(self, rung: str, probabilities: np.ndarray, *, fold: int | None = None) -> np.ndarray:
+        """Return the mean (N, C) of a rung's stackers, or of those of a fold, for the members' probabilities (N, M, C)."""
+        stackers = [stacker for of_repeat in self.fitted[rung] for stacker in of_repeat[fold : fold and fold + 1]]
+        result: np.ndarray = np.mean([stacker.predict(probabilities) for stacker in stackers], axis=0)
+        return result
+
+    def decided(self, members: Members, probabilities: np.ndarray, *, fold: int | None = None) -> np.ndarray:
+        """Return what the chosen rung predicts, decided as planned."""
+        return decide(self.predict(self.chosen, probabilities, fold=fold), self.plan, kind=members.kind)
 
     def candidate(self, members: Members, rung: str | None = None) -> Candidate:
         """Return a rung as its fold models have it, or the chosen one with its decision."""
-        stacker = self.fitted[rung or self.chosen]
+        name = rung or self.chosen
+        by_fold = [self.predict(name, values, fold=fold) for fold, values in enumerate(members.sampled_by_fold)]
         return Candidate(
-            self.rungs[rung or self.chosen].mean(axis=0),
-            np.stack([stacker.predict(probabilities) for probabilities in members.sampled_by_fold]),
-            stacker.predict(members.test_probabilities[members.sampled]),
+            self.rungs[name].mean(axis=0),
+            np.stack(by_fold),
+            self.predict(name, members.test_probabilities[members.sampled]),
             lambda values: values if rung else decide(values, self.plan, kind=members.kind),
         )
 
+    def weights(self, rung: str) -> list[float] | None:
+        """Return each member's share of a rung, the mean over its stackers, or None where it has none."""
+        shares = [stacker.weights() for of_repeat in self.fitted[rung] for stacker in of_repeat]
+        known = [values for values in shares if values is not None]
+        return np.mean(known, axis=0).tolist() if known else None
+
     def state(self, members: Members) -> dict[str, Any]:
-        """Return, as JSON, all that predicting with the chosen rung needs."""
+        """Return, as JSON, all that predicting with the chosen rung needs; `states` per repeat and fold."""
         decision = None if self.plan.decision is None else asdict(self.plan.decision)
-        state = {"rung": self.chosen, "decision": decision, "state": self.fitted[self.chosen].state()}
+        states = [[stacker.state() for stacker in of_repeat] for of_repeat in self.fitted[self.chosen]]
+        state = {"rung": self.chosen, "decision": decision, "states": states}
         return state | {"members": members.names, "labels": members.labels}
 
 
@@ -77,8 +92,11 @@ def build_ensemble(
         ladder, tune_above = dict(list(ladder.items())[:1]), None
     options: dict[str, Any] = {"clusters": members.train.clusters, "kind": members.kind, "metric": metric}
     options |= {"tune_above": tune_above}
-    folded = list(zip(members.out_of_fold, members.folds, strict=True))
-    worlds = [[cross_fit(build, values, labels, folds) for build in ladder.values()] for values, folds in folded]
+    fits = [
+        [cross_fit(build, values, labels, folds) for build in ladder.values()]
+        for values, folds in zip(members.out_of_fold, members.folds, strict=True)
+    ]
+    worlds = [[of_rung for of_rung, _ in of_repeat] for of_repeat in fits]
     rungs = [
         [own_folds(world, folds) for world in of_repeat] for of_repeat, folds in zip(worlds, members.folds, strict=True)
     ]
@@ -91,10 +109,7 @@ def build_ensemble(
         )
         for repeat, (of_repeat, folds) in enumerate(zip(worlds, members.folds, strict=True))
     ]  # fmt: skip
-    fitted = {name: build() for name, build in ladder.items()}
-    for stacker in fitted.values():
-        # One row per row: repeats below each other would weaken every penalty.
-        stacker.fit(members.out_of_fold.mean(axis=0), labels)
+    fitted = {name: [of_repeat[rung][1] for of_repeat in fits] for rung, name in enumerate(ladder)}
     none = np.empty((0, len(members.labels)))
     rungs_by_name, chosen = dict(zip(ladder, candidates, strict=True)), list(ladder)[plan.rung]
     ensemble = Ensemble(rungs_by_name, fitted, chosen, plan, np.stack(estimate), holdout=none, test=none)
