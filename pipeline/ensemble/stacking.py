@@ -2,8 +2,9 @@
 
 For every scored fold the rung is fitted, the rung chosen and the decision tuned on the rows of the other folds alone:
 the whole procedure is cross-fitted, not only the last fit. What is submitted is the mean of the very stackers that were
-scored, each of which lacks a fold: one fitted anew on all rows is another one, with a score that nobody measured. Source: Varma & Simon, Bias in error estimation when using
-cross-validation for model selection, 2006, https://doi.org/10.1186/1471-2105-7-91 (nested cross-validation).
+scored, each of which lacks a fold: one fitted anew on all rows is another one, with a score that nobody measured.
+Source: Varma & Simon, Bias in error estimation when using cross-validation for model selection, 2006,
+https://doi.org/10.1186/1471-2105-7-91 (nested cross-validation).
 Differs from it: the members are not trained anew for the inner folds, so an inner row's member was trained on the
 scored fold too; its prediction for that row never saw the row's own label.
 """
@@ -42,7 +43,8 @@ class Ensemble:
 
     def predict(self, rung: str, probabilities: np.ndarray, *, fold: int | None = None) -> np.ndarray:
         """Return the mean (N, C) of a rung's stackers, or of those of a fold, for the members' probabilities (N, M, C)."""
-        stackers = [stacker for of_repeat in self.fitted[rung] for stacker in of_repeat[fold : fold and fold + 1]]
+        of_folds = [of_repeat if fold is None else [of_repeat[fold]] for of_repeat in self.fitted[rung]]
+        stackers = [stacker for of_repeat in of_folds for stacker in of_repeat]
         result: np.ndarray = np.mean([stacker.predict(probabilities) for stacker in stackers], axis=0)
         return result
 
