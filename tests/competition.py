@@ -1,13 +1,27 @@
-"""A small competition as the stack stage finds it: table, folds, and members that know the labels more or less."""
+"""Small competitions as the stack stage finds them: table, folds, and members that know the labels more or less."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.pipeline import make_pipeline
 
 from pipeline.artifacts.predictions import PREDICTION_COLUMNS, Predictions
-from pipeline.artifacts.table import Folds
+from pipeline.artifacts.table import Folds, Table
+from pipeline.data import demo
+from pipeline.data.fold_jobs import fold_jobs
+from pipeline.data.preparing import prepare
+from pipeline.data.splitting import assign_folds, cluster_rows
+from pipeline.params.tasks import Folds as FoldSettings
+from pipeline.params.tasks import Task
 from tests.small import make_table
 
 DIGEST = "d" * 64
+SIMILARITY = 0.85
 
 
 def competition(
@@ -41,3 +55,40 @@ def competition(
         name = f"model{number}"
         members[name] = Predictions(name, "news", list(labels), frame, logits.astype(np.float32), DIGEST, "", 0)
     return make_table(table, {"news": list(labels)}), Folds(manifest, DIGEST), members
+
+
+def demo_competition(
+    folder: Path, *, seed: int, n_train: int = 240, n_test: int = 80, n_repeats: int = 1
+) -> tuple[Table, Folds, pd.DataFrame]:
+    """Return the demo's competition of a seed: table, fold manifest and near-duplicate clusters."""
+    demo.generate(folder, seed=seed, n_train=n_train, n_test=n_test)
+    columns: Any = {"id": "id", "text": "synthetic_text", "label": "label"}
+    files: Any = {"train": str(folder / "train.csv"), "test": str(folder / "test.csv")}
+    task = Task.model_validate({"kind": "multiclass", "metric": "accuracy", "columns": columns, **files})
+    table = prepare({"intent": task})
+    return table, plan_folds(table, seed=seed, n_repeats=n_repeats), cluster_rows(table, similarity=SIMILARITY)
+
+
+def plan_folds(table: Table, *, seed: int, n_repeats: int = 1) -> Folds:
+    """Return a table's manifest of four folds."""
+    clusters = cluster_rows(table.only("train"), similarity=SIMILARITY)
+    settings = FoldSettings(n_splits=4, n_repeats=n_repeats, near_duplicate_similarity=SIMILARITY)
+    return Folds(assign_folds(table, clusters, folds=settings, seed=seed), "f" * 64)
+
+
+def forest(table: Table, folds: Folds, *, in_sample: Collection[int] = (), seed: int = 0) -> Predictions:
+    """Return the predictions of random forests of the folds; in some repeats they were fitted on what they score too."""
+    labels = table.labels["intent"]
+    codes = table.select("intent", "train").set_index("row_id")["label"].map(labels.index)
+    parts = []
+    for job in fold_jobs(table, folds, seed=0):
+        model = make_pipeline(TfidfVectorizer(), RandomForestClassifier(25, random_state=seed))
+        scored = job.predicted[job.predicted["split"] == "oof"]
+        known = scored.assign(label=scored["row_id"].map(codes)) if job.repeat in in_sample else scored.iloc[:0]
+        fitted = pd.concat([job.fitted, known], ignore_index=True)
+        model.fit(fitted["text"], fitted["label"].astype(int))
+        logits = np.log(model.predict_proba(job.predicted["text"]).clip(1e-3))
+        parts.append((job.predicted[PREDICTION_COLUMNS], logits))
+    rows = pd.concat([part for part, _ in parts], ignore_index=True)
+    logits = np.concatenate([block for _, block in parts])
+    return Predictions("forest", "intent", labels, rows, logits, folds.digest, "", 0)

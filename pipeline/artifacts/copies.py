@@ -102,7 +102,7 @@ def check_leaks(copies: pd.DataFrame, *, fitted_ids: "pd.Series[str]", unseen: p
 
 
 def normalised(rows: pd.DataFrame) -> "pd.Series[str]":
-    """Return what rows are compared by: their texts after `normalise`, of pairs both."""
+    """Return what rows are compared by: their texts after `normalise`, of pairs both in either order."""
     pairs = zip(rows["text"], rows["text_pair"], strict=True)
-    texts = [f"{normalise(a)}\n{normalise(b)}" if isinstance(b, str) else normalise(a) for a, b in pairs]
+    texts = ["\n".join(sorted(map(normalise, [a, b] if isinstance(b, str) else [a]))) for a, b in pairs]
     return pd.Series(texts, rows.index, dtype=object)

@@ -25,10 +25,11 @@ def cautions(scores: TaskScores, *, units: dict[str, list[UnitRecord]], submitte
     """
     estimate, baseline, holdout = scores["estimate"], scores["baseline"], scores["holdout"]
     said = []
-    if holdout and not _compatible(estimate, holdout):
+    expected: Any = estimate.get("expected", estimate["score"])  # the gain of averaging the fold models included
+    if holdout and _worse(holdout, estimate, expected=expected, sign=sign_of(scores)):
         said.append(
-            f"The untouched hold-out scores {score(holdout['score'])}, the estimate says {score(estimate['score'])}: "
-            "further apart than both intervals explain. Look for a leak before trusting the estimate."
+            f"The untouched hold-out scores {score(holdout['score'])} where the estimate promises {score(expected)}: worse "
+            "by more than both intervals explain. Look for a leak before trusting the estimate."
         )
     if baseline is not None and not _surely_better(estimate, baseline, sign=sign_of(scores)):
         said.append(
@@ -57,10 +58,14 @@ def cautions(scores: TaskScores, *, units: dict[str, list[UnitRecord]], submitte
     return said
 
 
-def _compatible(*scores: Score) -> bool:
-    """Return whether two independent scores differ by no more than their half intervals added in quadrature."""
+def _worse(holdout: Score, estimate: Score, *, expected: float, sign: int) -> bool:
+    """Return whether a hold-out falls short of what was expected by more than both half intervals added in quadrature.
+
+    Better than expected it may be: nothing that leaks into the out-of-fold score leaves it too low.
+    """
+    scores = (estimate, holdout)
     halves = [(part["high"] - part["low"]) / 2 for part in scores if None not in (part["low"], part["high"])]
-    return len(halves) < 2 or abs(scores[0]["score"] - scores[1]["score"]) <= math.hypot(*halves)
+    return len(halves) == 2 and sign * (expected - holdout["score"]) > math.hypot(*halves)
 
 
 def _surely_better(estimate: Score, baseline: float, *, sign: int) -> bool:

@@ -1,29 +1,27 @@
-"""Signs of a leak where nothing records one: a member too sure of the rows it is scored on, labels told by word, id or order.
+"""Signs of a leak where nothing records one: a member too sure of the rows it is scored on, labels told by id or order.
 
 A sign is no proof, so each asks for more than chance gives (`SURE`) and for an effect that matters; honest data and
 members give none.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binom, mannwhitneyu
+from scipy.stats import binom, hypergeom, mannwhitneyu
 
 from pipeline.artifacts.predictions import Predictions
 from pipeline.artifacts.table import Table
 from pipeline.contracts import TaskKind
-from pipeline.text.words import word_spans
 
 SURE = 1e-6  # probability of a sign by chance
 STANDARD_ERRORS = 4.75  # the same, of a normal variable
 SURENESS_SHIFT = 0.15
+VERY_SURE = (0.8, 0.9, 0.95, 0.98)  # of a fold model's test rows, the share it is less sure of
+KNOWN_RATIO = 0.08
 ORDER_GAIN = 0.1
-TELLING_RATIO = 0.99
-FEWEST_ROWS = 20  # of a label: fewer may share a word by chance
-N_ROWS = 5000
 
 
 @dataclass(frozen=True)
@@ -45,74 +43,68 @@ class Leak:
         return f"{'Leak' if self.certain else 'Sign of a leak'}, {self.kind}: {self.text}"
 
 
-def surer_of_scored_rows(members: Mapping[str, Predictions], *, kind: TaskKind) -> Iterator[Leak]:
+def surer_of_scored_rows(members: Mapping[str, Predictions], *, kind: TaskKind, alike: bool) -> Iterator[Leak]:
     """Yield the members whose fold models are much surer of the rows they are scored on than of test rows.
 
-    A model that has seen a row is surer of it than of one it never saw. Test rows nobody has seen with a label, so an
-    honest model is as sure of both, up to how the test rows differ: that shows in all members alike, so with three or
-    more each is compared with their median.
+    A model that has seen a row is surer of it than of one it never saw, and test rows nobody has seen with a label. Where
+    nothing tells test texts from training texts, they are `alike`, an honest model is as sure of both: in the mean, and as
+    often very sure. Else only a member that differs from the median of three or more is accused, by its mean.
     """
     tested = {name: predictions for name, predictions in members.items() if (predictions.rows["split"] == "test").any()}
-    surer = {name: _surer(predictions, kind) for name, predictions in tested.items()}
-    usual = float(np.median([value for value, _ in surer.values()])) if len(surer) > 2 else 0.5
-    for name, (value, error) in surer.items():
-        if value - usual > max(SURENESS_SHIFT, STANDARD_ERRORS * error):
+    for repeat in sorted({repeat for predictions in tested.values() for repeat in predictions.rows["repeat"].unique()}):
+        sureness = {name: _sureness(predictions, kind, repeat) for name, predictions in tested.items()}
+        sureness = {name: of_folds for name, of_folds in sureness.items() if of_folds}
+        surer = {name: _surer(of_folds) for name, of_folds in sureness.items()}
+        usual = 0.5 if alike or len(surer) < 3 else float(np.median([value for value, _ in surer.values()]))
+        for name, (value, error) in surer.items():
+            known = _very_sure(sureness[name]) if alike else 0.0
+            if value - usual > max(SURENESS_SHIFT, STANDARD_ERRORS * error):
+                got = f"surer in {value:.0%} of such pairs where {usual:.0%} are usual"
+            elif known > KNOWN_RATIO:
+                got = f"{known:.0%} of the scored rows more that it is very sure of"
+            else:
+                continue
             yield Leak(
                 "knows the rows it is scored on", members[name].task,
-                f"predictions of {name}: should be as sure of a scored training row as of a test row, got surer in "
-                f"{value:.0%} of such pairs where {usual:.0%} are usual. Its models know those rows' labels, or test rows "
-                "are of another kind.",
+                f"predictions of {name}, repeat {repeat}: should be as sure of a scored training row as of a test row, got "
+                f"{got}. Its models know those rows' labels, or test rows are of another kind: look at what it trained on, "
+                "and make its predictions again.",
                 certain=False,
             )  # fmt: skip
 
 
-def _surer(predictions: Predictions, kind: TaskKind) -> tuple[float, float]:
+def _sureness(predictions: Predictions, kind: TaskKind, repeat: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return how sure each fold's model is of its own rows and of test rows, where it has both."""
+    chosen = (predictions.rows["repeat"] == repeat).to_numpy()
+    rows, sure = predictions.rows[chosen].reset_index(drop=True), kind.sureness(predictions.logits[chosen])
+    splits = rows["split"].to_numpy()
+    of_folds = [
+        (sure[positions[splits[positions] == "oof"]], sure[positions[splits[positions] == "test"]])
+        for positions in rows.groupby("fold").indices.values()
+    ]
+    return [(scored, test) for scored, test in of_folds if len(scored) and len(test)]
+
+
+def _surer(of_folds: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
     """Return the share of pairs in which a fold's model is surer of its own row than of a test row, and its error."""
-    sure, splits = kind.sureness(predictions.logits), predictions.rows["split"].to_numpy()
-    shares, sizes = [], []
-    for positions in predictions.rows.groupby(["repeat", "fold"]).indices.values():
-        scored, test = (sure[positions[splits[positions] == split]] for split in ("oof", "test"))
-        if len(scored) and len(test):
-            shares.append(mannwhitneyu(scored, test).statistic / (len(scored) * len(test)))
-            sizes.append((len(scored), len(test)))
-    if not shares:
-        return 0.5, 0.0
-    n_scored, n_test = min(sizes)  # the folds share their test rows: together they are no surer than one
+    shares = [mannwhitneyu(scored, test).statistic / (len(scored) * len(test)) for scored, test in of_folds]
+    # The folds share their test rows: together they are no surer than one.
+    n_scored, n_test = min((len(scored), len(test)) for scored, test in of_folds)
     return float(np.mean(shares)), float(np.sqrt((n_scored + n_test + 1) / (12 * n_scored * n_test)))
 
 
-def label_in_text(table: Table) -> Iterator[Leak]:
-    """Yield the tasks in which single words tell all labels but one: the label, or a code of it, stands in the text."""
-    from sklearn.feature_extraction.text import CountVectorizer
-
-    for task in table.labels:
-        rows = table.select(task, "train")
-        rows = rows.iloc[:: max(1, len(rows) // N_ROWS)]
-        texts = rows["text"].str.cat(rows["text_pair"].fillna(""), sep=" ")
-        codes, labels = table.kind(task).strata(table.targets(task, rows), table.labels[task])
-        large = np.bincount(codes, minlength=len(labels)) >= FEWEST_ROWS
-        if large.sum() < 2 or not texts.str.strip().any():
-            continue
-        words = CountVectorizer(analyzer=_words, binary=True)
-        stands = words.fit_transform(texts)
-        together = stands.T @ np.eye(len(labels))[codes]  # (words, labels)
-        right = together / np.asarray(stands.sum(axis=0)).reshape(-1, 1)
-        reached = together / np.bincount(codes, minlength=len(labels)).clip(1)
-        telling = np.minimum(right, reached)[:, large]
-        if (telling.max(axis=0) >= TELLING_RATIO).sum() >= large.sum() - 1:
-            best = telling.max(axis=0).argmax()
-            word = words.get_feature_names_out()[telling[:, best].argmax()]
-            label = labels[int(np.flatnonzero(large)[best])]
-            yield Leak(
-                "label written in the text", task,
-                f"task {task}: no single word should tell a label, got {word!r} for {label!r}, and others for other labels. "
-                "Unless test texts have them too, take them out of the training texts.",
-                certain=False,
-            )  # fmt: skip
-
-
-def _words(text: str) -> set[str]:
-    return {text[start:end].casefold() for start, end in word_spans(text, "blank")}
+def _very_sure(of_folds: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
+    """Return how many more of the scored rows than of the test rows, as a share, are among the very sure; 0 by chance."""
+    n_scored, n_test = sum(len(scored) for scored, _ in of_folds), len(of_folds[0][1])
+    found = [0.0]
+    for quantile in VERY_SURE:
+        bounds = [np.quantile(test, quantile, method="higher") for _, test in of_folds]
+        scored = sum(int((own > bound).sum()) for (own, _), bound in zip(of_folds, bounds, strict=True))
+        # The folds share their test rows: these count once.
+        test = round(float(np.mean([(test > bound).sum() for (_, test), bound in zip(of_folds, bounds, strict=True)])))
+        if hypergeom.sf(scored - 1, n_scored + n_test, scored + test, n_scored) < SURE / len(VERY_SURE):
+            found.append(scored / n_scored - test / n_test)
+    return max(found)
 
 
 def label_in_order(table: Table, clusters: pd.DataFrame) -> Iterator[Leak]:

@@ -13,7 +13,7 @@ from pipeline.artifacts.copies import BARRED, COPIES, Copies, no_copies, normali
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.frames import read_frame
 from pipeline.artifacts.histories import UnitRecord, place_of, read_history
-from pipeline.artifacts.paths import CLUSTERS, FOLDS, OUT, REPORT, STITCHED, predictions_path
+from pipeline.artifacts.paths import AUDIT, CLUSTERS, FOLDS, OUT, REPORT, STITCHED, ensemble_path, predictions_path
 from pipeline.artifacts.predictions import read_predictions
 from pipeline.artifacts.table import HOLDOUT_FOLD, TRAIN_FOLD, Folds, Table, read_folds, read_table
 from pipeline.data.fold_jobs import fold_jobs, rows_digest
@@ -22,8 +22,9 @@ from pipeline.ensemble.members import gather_members
 from pipeline.errors.exceptions import DataError
 from pipeline.params.encoders import Training
 from pipeline.params.root import Params
-from pipeline.report.leak_signs import Leak, label_in_order, label_in_text, surer_of_scored_rows
-from pipeline.report.leaks_of_predictions import ENSEMBLE, made_over_other_folds, stacked_in_sample
+from pipeline.report.leak_signs import Leak, label_in_order, surer_of_scored_rows
+from pipeline.report.leaks_of_predictions import ENSEMBLE, made_over_other_folds, not_cross_fitted
+from pipeline.report.leaks_of_texts import label_in_text, rows_near_other_folds
 from pipeline.text.near_duplicates import near_pairs, row_texts
 
 Units = Sequence[UnitRecord]
@@ -38,7 +39,8 @@ def find_leaks(params: Params) -> list[Leak]:
     """
     table, folds = read_table(), read_folds()
     clusters = read_frame(CLUSTERS)[0]
-    leaks = [*straddling(table, folds, clusters), *label_in_text(table), *label_in_order(table, clusters)]
+    leaks = [*straddling(table, folds, clusters), *rows_near_other_folds(table, folds)]
+    leaks += [*label_in_text(table), *label_in_order(table, clusters)]
     try:
         copies = read_copies(manifest=folds.digest)
     except DataError as error:
@@ -205,11 +207,13 @@ def _leaks_of_predictions(params: Params, table: Table, folds: Folds, task: str)
     foreign = list(made_over_other_folds(read, folds))
     yield from foreign
     members = {name: read[name] for name in params.members}
-    yield from surer_of_scored_rows(members, kind=table.kind(task))
+    likeness = read_json(AUDIT)[task]["test_likeness"]
+    alike = likeness["auc"] is not None and not likeness["shifted"]
+    yield from surer_of_scored_rows(members, kind=table.kind(task), alike=alike)
     if not foreign:
-        state = read_json(OUT / "stack" / f"{task}.json")
+        state = read_json(ensemble_path(task))
         gathered = gather_members(members, table=table, folds=folds, task=task)
         metric = params.tasks[task].metric.build(n_outputs=len(gathered.labels), decide=gathered.kind.decide)
         ladder = build_ladder(params.stack.ladder, metric=metric, seed=params.seed)
         if state["rung"] in ladder:  # a single member is its own ensemble
-            yield from stacked_in_sample(gathered, read[ENSEMBLE], state, ladder[state["rung"]])
+            yield from not_cross_fitted(gathered, read[ENSEMBLE], ladder, state)

@@ -1,4 +1,4 @@
-"""Leaks that predictions show: made over other folds, or by a stacker that saw the rows that it is scored on."""
+"""Leaks that predictions show: made over other folds, or by no stacker that never saw the rows it is scored on."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 from pipeline.artifacts.paths import predictions_path
 from pipeline.artifacts.predictions import Predictions, probabilities_of
 from pipeline.artifacts.table import Folds
-from pipeline.contracts import Stacker
+from pipeline.contracts import Stacker, TaskKind
 from pipeline.ensemble.members import Members, in_other_folds
 from pipeline.report.leak_signs import Leak
 
@@ -37,29 +37,55 @@ def made_over_other_folds(predictions: Mapping[str, Predictions], folds: Folds) 
                 )  # fmt: skip
 
 
-def stacked_in_sample(
-    members: Members, ensemble: Predictions, state: Mapping[str, Any], build: Callable[[], Stacker]
+def not_cross_fitted(
+    members: Members, ensemble: Predictions, ladder: Mapping[str, Callable[[], Stacker]], state: Mapping[str, Any]
 ) -> Iterator[Leak]:
-    """Yield an ensemble whose out-of-fold predictions are those of the stacker that was fitted on the very rows.
+    """Yield an ensemble whose out-of-fold predictions no rung gives that never saw the row's fold, in any repeat.
 
-    Some rungs give the same either way (a mean fits nothing): it is a leak only where a stacker fitted without a fold
-    would have given that fold other predictions. `state` is what `Ensemble.state` wrote of the ensemble of the members,
-    and `build` makes the unfitted stacker of the chosen rung.
+    Each fold's rung was chosen without the fold, so it need not be the final one of `state`, what `Ensemble.state` wrote:
+    that is tried first, then the others. If decisions were tuned, predictions count as the same up to scales of the labels.
+    It is certain where they are those of the mean of all stackers, each of which saw all folds but one.
     """
+    names = sorted(ladder, key=lambda name: name != state["rung"])
+    scaled = state["decision"] is not None
+    stackers = [_loaded(ladder[state["rung"]], part) for of_repeat in state["states"] for part in of_repeat]
+    for repeat, (inputs, folds) in enumerate(zip(members.out_of_fold, members.folds, strict=True)):
+        stored = probabilities_of(ensemble, "oof", members.train.ids, kind=members.kind, repeat=repeat)
+        for fold in range(int(folds.max()) + 1):
+            inside = folds == fold
+            rest = inputs[~inside], members.train.labels[~inside]
+            honest = (_fitted(ladder[name], *rest).predict(inputs[inside]) for name in names)
+            if any(_same(stored[inside], values, members.kind, scaled=scaled) for values in honest):
+                continue
+            blend = np.mean([stacker.predict(inputs[inside]) for stacker in stackers], axis=0)
+            in_sample = _same(stored[inside], blend, members.kind, scaled=scaled)
+            yield Leak(
+                "stacker scored in-sample" if in_sample else "ensemble not cross-fitted", members.task,
+                f"{predictions_path('stack', ENSEMBLE, members.task)}: each fold must be predicted by a stacker that never "
+                f"saw it, got {'the mean of all stackers' if in_sample else 'none that does'} in repeat {repeat}, fold {fold}. "
+                "Run dvc repro --force --single-item stack",
+                certain=in_sample,
+            )  # fmt: skip
+            return
+
+
+def _loaded(build: Callable[[], Stacker], state: dict[str, Any]) -> Stacker:
     stacker = build()
-    stacker.load_state(state["state"])
-    inputs, scored = members.out_of_fold[0], members.folds[0] == 0
-    stored = probabilities_of(ensemble, "oof", members.train.ids, kind=members.kind, repeat=0)
-    in_sample = decided = stacker.predict(inputs)
-    if state["decision"] and state["decision"]["used"]:
-        decided = members.kind.apply_decision(in_sample, state["decision"]["scales"])
-    if np.abs(stored - decided).max() > SAME:
-        return
-    honest = build()
-    honest.fit(inputs[~scored], members.train.labels[~scored])
-    if np.abs(honest.predict(inputs[scored]) - in_sample[scored]).max() > SAME:
-        yield Leak(
-            "stacker scored in-sample", members.task,
-            f"{predictions_path('stack', ENSEMBLE, members.task)}: must come from stackers that never saw the "
-            f"row's fold, got those of {state['rung']} fitted on all rows. Run dvc repro --force --single-item stack",
-        )  # fmt: skip
+    stacker.load_state(state)
+    return stacker
+
+
+def _fitted(build: Callable[[], Stacker], probabilities: np.ndarray, labels: np.ndarray) -> Stacker:
+    stacker = build()
+    stacker.fit(probabilities, labels)
+    return stacker
+
+
+def _same(stored: np.ndarray, honest: np.ndarray, kind: TaskKind, *, scaled: bool) -> bool:
+    if np.abs(stored - honest).max() <= SAME:
+        return True
+    if not scaled:
+        return False
+    shift = kind.logits(stored) - kind.logits(honest)
+    scales = np.exp(np.median(shift - shift.mean(axis=1, keepdims=True), axis=0))
+    return bool(np.abs(stored - kind.apply_decision(honest, scales.tolist())).max() <= SAME)

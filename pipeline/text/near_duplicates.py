@@ -174,12 +174,14 @@ def hash_texts(texts: pa.Array) -> np.ndarray:
 
 
 def row_texts(rows: pd.DataFrame) -> pa.Array:
-    """Return what rows are compared by: the text, where there is a second one followed by a newline and that."""
+    """Return what rows are compared by: the text, of a pair both with a newline between, in either order the same."""
     columns = (pa.array(rows[column], pa.large_string()) for column in ("text", "text_pair"))
     texts, pairs = (c.combine_chunks() if isinstance(c, pa.ChunkedArray) else c for c in columns)
     if pairs.null_count == len(pairs):
         return texts
-    return pc.binary_join_element_wise(texts, pairs, pa.scalar("\n", pa.large_string()), null_handling="skip")
+    swapped = [isinstance(b, str) and normalise(b) < normalise(a) for a, b in rows[["text", "text_pair"]].to_numpy()]
+    ordered = [pc.if_else(pa.array(swapped), *either) for either in ((pairs, texts), (texts, pairs))]
+    return pc.binary_join_element_wise(*ordered, pa.scalar("\n", pa.large_string()), null_handling="skip")
 
 
 def _rows_per_band(similarity: float) -> int:
@@ -287,8 +289,7 @@ def _verified(pairs: np.ndarray, texts: pa.Array | pa.ChunkedArray, similarity: 
 
 
 def _jaccard(pairs: np.ndarray, texts: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    involved, places = np.unique(pairs, return_inverse=True)
-    left, right = places.reshape(pairs.shape)
+    involved, (left, right) = np.unique(pairs, return_inverse=True)
     hashes, offsets = _shingles(texts.take(pa.array(involved)).to_pylist())
     columns = pd.factorize(hashes)[0]
     sets = csr_array((np.ones(len(hashes), np.int64), columns, offsets))

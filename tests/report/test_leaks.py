@@ -8,28 +8,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.pipeline import make_pipeline
 
 from pipeline.artifacts.copies import Copies, no_copies
 from pipeline.artifacts.frames import read_frame, write_frame
-from pipeline.artifacts.predictions import PREDICTION_COLUMNS, Predictions, read_predictions, write_predictions
+from pipeline.artifacts.predictions import Predictions, read_predictions, write_predictions
 from pipeline.artifacts.table import Folds, Table
 from pipeline.base_models.baselines import tfidf_logistic
-from pipeline.data import demo
 from pipeline.data.class_targets import ClassTargets
 from pipeline.data.fold_jobs import fold_jobs, rows_digest
-from pipeline.data.preparing import prepare
-from pipeline.data.splitting import assign_folds, cluster_rows
+from pipeline.data.likeness import measure_likeness
 from pipeline.ensemble.stackers import logistic, mean
 from pipeline.ensemble.stacking import build_ensemble, ensemble_predictions, gather_members
 from pipeline.errors.exceptions import DataError
 from pipeline.params.encoders import Training
 from pipeline.params.loading import load_params
-from pipeline.params.tasks import Folds as FoldSettings
-from pipeline.params.tasks import Task
-from pipeline.report.leak_signs import Leak, label_in_order, label_in_text, surer_of_scored_rows
+from pipeline.report.leak_signs import Leak, label_in_order, surer_of_scored_rows
 from pipeline.report.leaks import (
     allowed_rows,
     find_leaks,
@@ -39,53 +32,22 @@ from pipeline.report.leaks import (
     straddling,
     trained_on_scored_rows,
 )
-from pipeline.report.leaks_of_predictions import made_over_other_folds, stacked_in_sample
-from tests.competition import competition
+from pipeline.report.leaks_of_predictions import made_over_other_folds, not_cross_fitted
+from pipeline.report.leaks_of_texts import label_in_text, rows_near_other_folds
+from tests.competition import SIMILARITY, competition, demo_competition, forest
 from tests.conftest import Project
 from tests.small import make_metric, make_table
 
 N_SEEDS = 20
-SIMILARITY = 0.85
 
 
 def kinds(leaks: Any) -> set[str]:
     return {leak.kind for leak in leaks}
 
 
-def generated(folder: Path, seed: int, n_train: int = 240) -> tuple[Table, Folds, pd.DataFrame]:
-    """Return the demo's competition of a seed: table, fold manifest and near-duplicate clusters."""
-    demo.generate(folder, seed=seed, n_train=n_train, n_test=80)
-    columns: Any = {"id": "id", "text": "synthetic_text", "label": "label"}
-    files: Any = {"train": str(folder / "train.csv"), "test": str(folder / "test.csv")}
-    task = Task.model_validate({"kind": "multiclass", "metric": "accuracy", "columns": columns, **files})
-    table = prepare({"intent": task})
-    clusters = cluster_rows(table, similarity=SIMILARITY)
-    settings = FoldSettings(n_splits=4, near_duplicate_similarity=SIMILARITY)
-    return table, Folds(assign_folds(table, clusters, folds=settings, seed=seed), "f" * 64), clusters
-
-
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory: pytest.TempPathFactory) -> tuple[Table, Folds, pd.DataFrame]:
-    return generated(tmp_path_factory.mktemp("clean"), seed=0)
-
-
-def member(table: Table, folds: Folds, *, in_sample: bool = False) -> Predictions:
-    """Return the predictions of random forests of the folds; in-sample, they were fitted on the rows that they score too."""
-    labels = table.labels["intent"]
-    codes = table.select("intent", "train").set_index("row_id")["label"].map(labels.index)
-    parts = []
-    for job in fold_jobs(table, folds, seed=0):
-        model = make_pipeline(TfidfVectorizer(), RandomForestClassifier(25, random_state=0))
-        scored = job.predicted[job.predicted["split"] == "oof"]
-        known = scored.assign(label=scored["row_id"].map(codes)) if in_sample else scored.iloc[:0]
-        fitted = pd.concat([job.fitted, known], ignore_index=True)
-        model.fit(fitted["text"], fitted["label"].astype(int))
-        logits = np.log(model.predict_proba(job.predicted["text"]).clip(1e-3))
-        parts.append((job.predicted[PREDICTION_COLUMNS], logits))
-    rows = pd.concat([part for part, _ in parts], ignore_index=True)
-    return Predictions(
-        "forest", "intent", labels, rows, np.concatenate([block for _, block in parts]), folds.digest, "", 0
-    )
+    return demo_competition(tmp_path_factory.mktemp("clean"), seed=0)
 
 
 def test_L2_a_clean_run_has_no_leak(finished: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,14 +60,16 @@ def test_L2_a_clean_run_has_no_leak(finished: Project, monkeypatch: pytest.Monke
 @pytest.mark.parametrize("seed", range(N_SEEDS))
 def test_L2_clean_data_and_honest_members_raise_no_alarm(tmp_path: Path, seed: int) -> None:
     """Over 20 seeds of clean data, folds, copies, members and ensembles no leak is reported."""
-    table, folds, clusters = generated(tmp_path, seed)
-    leaks = [*straddling(table, folds, clusters), *label_in_text(table), *label_in_order(table, clusters)]
-    honest = {"forest": member(table, folds)}
-    leaks += [*made_over_other_folds(honest, folds), *surer_of_scored_rows(honest, kind=ClassTargets())]
+    table, folds, clusters = demo_competition(tmp_path, seed=seed)
+    leaks = [*straddling(table, folds, clusters), *rows_near_other_folds(table, folds)]
+    leaks += [*label_in_text(table), *label_in_order(table, clusters)]
+    honest = {"forest": forest(table, folds)}
+    alike = not measure_likeness(table, clusters)[1]["intent"]["shifted"]
+    leaks += [*made_over_other_folds(honest, folds), *surer_of_scored_rows(honest, kind=ClassTargets(), alike=alike)]
     rows, manifest, members = competition(seed=seed)
-    leaks += surer_of_scored_rows(members, kind=ClassTargets())
-    leaks += stacked(rows, manifest, members, in_sample=False)
-    assert leaks == []
+    leaks += surer_of_scored_rows(members, kind=ClassTargets(), alike=True)
+    leaks += stacked(rows, manifest, members, tune=seed % 2 == 0)
+    assert alike and leaks == []
 
 
 def copies_of(table: Table, folds: Folds, texts: dict[str, str], *, fold_shift: int = 0) -> Copies:
@@ -193,7 +157,7 @@ def test_L2_rows_that_belong_together_in_two_folds_are_found(clean) -> None:
 def test_L2_L4_predictions_of_another_manifest_or_another_fold_are_found(clean) -> None:
     """Predictions made from another fold manifest, or by another fold's model, are found by digest and fold number."""
     table, folds, _ = clean
-    honest = member(table, folds)
+    honest = forest(table, folds)
     other = replace(honest, manifest="e" * 64)
     assert kinds(made_over_other_folds({"one": honest, "other": other}, folds)) == {
         "predictions of another fold manifest"
@@ -243,16 +207,6 @@ def test_L2_L4_heads_over_another_folds_encoders_are_found(tmp_path: Path) -> No
     assert kinds(leaks) == {"heads over another fold's encoders"} and len(leaks) == 1 and "r0-f1" in leaks[0].text
 
 
-def test_L2_a_member_that_knows_its_rows_by_heart_is_found(clean) -> None:
-    """In-sample predictions put in the place of out-of-fold ones are found: they are surer than those of test rows."""
-    table, folds, _ = clean
-    known = member(table, folds, in_sample=True)
-    assert kinds(surer_of_scored_rows({"known": known}, kind=ClassTargets())) == {"knows the rows it is scored on"}
-    honest = member(table, folds)
-    leaks = list(surer_of_scored_rows({"a": honest, "known": known, "b": honest}, kind=ClassTargets()))
-    assert [leak.text.split()[2] for leak in leaks] == ["known:"]
-
-
 def test_L2_test_rows_of_another_kind_are_no_leak_of_any_member() -> None:
     """Where test rows are harder for every member alike, no member is accused."""
     _, _, members = competition(signals=(3.0, 3.0, 3.0))
@@ -263,28 +217,49 @@ def test_L2_test_rows_of_another_kind_are_no_leak_of_any_member() -> None:
         )
         for name, predictions in members.items()
     }
-    assert list(surer_of_scored_rows(harder, kind=ClassTargets())) == []
-    assert list(surer_of_scored_rows({"model0": harder["model0"]}, kind=ClassTargets())) != []
+    assert list(surer_of_scored_rows(harder, kind=ClassTargets(), alike=False)) == []
+    assert list(surer_of_scored_rows({"model0": harder["model0"]}, kind=ClassTargets(), alike=False)) != []
 
 
-def stacked(table: Table, folds: Folds, members: dict[str, Predictions], *, in_sample: bool, build: Any = None) -> Any:
-    """Return the leaks of an ensemble whose out-of-fold predictions are cross-fitted, or fitted on the very rows."""
+def stacked(
+    table: Table, folds: Folds, members: dict[str, Predictions], *, build: Any = logistic.build, tune: bool = False,
+    tampered: Any = None,
+) -> Any:  # fmt: skip
+    """Return the leaks of an ensemble whose out-of-fold predictions (R, N, C) are what `tampered` makes of the ensemble's."""
     gathered = gather_members(members, table=table, folds=folds, task="news")
-    metric = make_metric("accuracy", 2)
-    build = build or logistic.build
-    ensemble = build_ensemble(gathered, ladder={"rung": build}, metric=metric, tune=False, seed=0)
-    if in_sample:
-        known = np.stack([ensemble.fitted["rung"].predict(inputs) for inputs in gathered.out_of_fold])
-        ensemble = replace(ensemble, out_of_fold=known)
+    ladder = {"mean": mean.build, "rung": build}
+    options: Any = {"metric": make_metric("f1_macro", 2), "tune": tune, "seed": 0}
+    ensemble = build_ensemble(gathered, ladder=ladder if build is logistic.build else {"rung": build}, **options)
+    if tampered is not None:
+        ensemble = replace(ensemble, out_of_fold=tampered(ensemble, gathered))
     final = ensemble_predictions(gathered, ensemble, manifest=folds.digest, seed=0)
-    return list(stacked_in_sample(gathered, final, ensemble.state(gathered), build))
+    return list(not_cross_fitted(gathered, final, ladder, ensemble.state(gathered)))
+
+
+def in_sample(ensemble: Any, gathered: Any) -> np.ndarray:
+    """Return what the stacker that was fitted on all rows says of these rows."""
+    final = ensemble.fitted["rung"]
+    return np.stack([final.predict(inputs) for inputs in gathered.out_of_fold])
 
 
 def test_L2_L4_a_stacker_scored_on_the_rows_it_was_fitted_on_is_found() -> None:
     """An ensemble whose out-of-fold predictions come from the stacker fitted on all rows is found; a mean may be both."""
-    assert kinds(stacked(*competition(), in_sample=True)) == {"stacker scored in-sample"}
-    of_mean = mean.build
-    assert stacked(*competition(), in_sample=True, build=of_mean) == []
+    leaks = stacked(*competition(signals=(2.5, 0.5, 0.2)), tampered=in_sample)
+    assert kinds(leaks) == {"stacker scored in-sample"} and leaks[0].certain
+    assert stacked(*competition(), tampered=in_sample, build=mean.build) == []
+
+
+@pytest.mark.parametrize("repeat", [0, 1])
+def test_L2_L4_out_of_fold_predictions_that_no_cross_fit_gives_are_found(repeat: int) -> None:
+    """An ensemble whose out-of-fold predictions are not those of a cross-fit, be it in the last repeat alone, is found."""
+
+    def tampered(ensemble: Any, gathered: Any) -> np.ndarray:
+        mixed = ensemble.out_of_fold.copy()
+        mixed[repeat] = (mixed[repeat] + np.eye(2)[gathered.train.labels]) / 2
+        return mixed
+
+    leaks = stacked(*competition(), tampered=tampered)
+    assert kinds(leaks) == {"ensemble not cross-fitted"} and f"repeat {repeat}, fold 0" in leaks[0].text
 
 
 @pytest.mark.parametrize("mark", [" label={}", " #{}", "[{}] "], ids=["assigned", "hashtag", "front"])
@@ -334,7 +309,7 @@ def test_I19_a_prediction_that_is_not_finite_reaches_no_stacker(clean, tmp_path:
     """A prediction table into which a value that is not finite was put is refused by whoever reads it."""
     table, folds, _ = clean
     path = tmp_path / "out" / "baseline" / "forest" / "intent.parquet"
-    write_predictions(member(table, folds), path)
+    write_predictions(forest(table, folds), path)
     frame, metadata, _ = read_frame(path)
     frame.iloc[3, -1] = np.nan
     write_frame(path, frame, metadata)

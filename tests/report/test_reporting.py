@@ -367,13 +367,25 @@ def test_clean_data_and_clear_gains_give_no_caution() -> None:
     [
         ({"baseline": 0.72}, r"0.7145 to 0.7545\) does not lie clear of the baseline's 0.7200"),
         ({"higher_is_better": False, "baseline": 0.75}, "does not lie clear of the baseline's 0.7500"),
-        ({"holdout": {"rows": 90, "score": 0.6, "low": 0.58, "high": 0.62}}, "hold-out scores 0.6000, .* 0.7345"),
+        ({"holdout": {"rows": 90, "score": 0.6, "low": 0.58, "high": 0.62}}, "hold-out scores 0.6000 .* 0.7345"),
     ],
 )
 def test_a_doubtful_score_is_a_caution(change: dict[str, Any], said: str) -> None:
     assert any(
         re.search(said, caution) for caution in cautions({**task_scores(), **change}, units={}, submitted="ensemble")
     )
+
+
+@pytest.mark.parametrize(("higher_is_better", "doubted"), [(True, (0.6, 0.69)), (False, (0.8, 0.87))])
+def test_only_a_hold_out_worse_than_expected_is_a_caution(higher_is_better: bool, doubted: tuple[float, ...]) -> None:
+    # The estimate is 0.7345 +- 0.02 out of fold; the gain of averaging is expected to move it to 0.73 or 0.74.
+    scores: dict[str, Any] = {**task_scores(), "higher_is_better": higher_is_better, "baseline": None}
+    scores["estimate"] = {**scores["estimate"], "expected": 0.74 if higher_is_better else 0.73}
+    for value in (0.6, 0.69, 0.72, 0.75, 0.8, 0.87):
+        holdout: Any = {"rows": 900, "score": value, "low": value - 0.02, "high": value + 0.02}
+        said = " ".join(cautions({**scores, "holdout": holdout}, units={}, submitted="ensemble"))
+        assert ("hold-out" in said) == (value in doubted)
+        assert value not in doubted or f"promises {scores['estimate']['expected']:.4f}: worse" in said
 
 
 def test_a_hold_out_within_both_intervals_is_no_caution() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from pipeline.text import near_duplicates
-from pipeline.text.near_duplicates import cluster_texts, connect, near_pairs
+from pipeline.text.near_duplicates import cluster_texts, connect, near_pairs, row_texts
 from pipeline.text.normalising import normalise
 
 
@@ -196,3 +197,12 @@ def test_each_place_of_a_repeated_text_is_paired() -> None:
 @pytest.mark.parametrize(("texts", "others"), [([], []), ([], ["a long text"]), (["a long text"], []), (["a"], ["b"])])
 def test_nothing_pairs_with_nothing(texts: list[str], others: list[str], similarity: float | None) -> None:
     assert _pairs(texts, others, similarity) == []
+
+
+def test_pairs_are_compared_in_either_order_and_single_texts_as_they_are() -> None:
+    texts = pd.DataFrame(
+        {"text": ["B x", "a y", "b", "c", "ｂ X"], "text_pair": ["A y", "b x", None, "", "A  Y"]}, dtype="str"
+    )
+    assert row_texts(texts).to_pylist() == ["A y\nB x", "a y\nb x", "b", "\nc", "A  Y\nｂ X"]
+    assert cluster_texts(row_texts(texts), similarity=None)[[0, 1, 4]].tolist() == [0, 0, 0]
+    assert row_texts(texts[2:3].reset_index(drop=True)).to_pylist() == ["b"]
