@@ -13,7 +13,7 @@ from pipeline.ensemble import scoring
 from pipeline.ensemble.averaging import TestGain, gain_on_test
 from pipeline.ensemble.decisions import best_of, cross_fit_best
 from pipeline.ensemble.intervals import Interval, compare, interval, unseen_interval
-from pipeline.ensemble.label_shift import label_shift
+from pipeline.ensemble.label_shift import FORMS, label_shift
 from pipeline.ensemble.members import Members
 from pipeline.ensemble.stacking import Ensemble
 from pipeline.reproducibility import derive_seed
@@ -85,6 +85,8 @@ def _estimate(
 
 def _label_shift(members: Members, ensemble: Ensemble) -> LabelShift | None:
     """Return whether labels are decided in other shares of the test rows, by single fold models and no tuned decision."""
+    if members.kind.form not in FORMS:
+        return None
     plain = ensemble.candidate(members, ensemble.chosen)
     test = np.stack([members.kind.decide(values) for values in plain.by_fold])
     return label_shift(members.kind.decide(plain.out_of_fold), test, labels=members.labels)
