@@ -1,6 +1,7 @@
 """What stitched models add: equal to two ensembles built by hand, zero for a copy, sure for a strong member, honest."""
 
 import json
+from dataclasses import asdict, replace
 from functools import partial
 
 import numpy as np
@@ -11,58 +12,23 @@ from pipeline.artifacts.histories import read_parents
 from pipeline.artifacts.paths import OUT, SCORES, predictions_path
 from pipeline.artifacts.predictions import Predictions, write_predictions
 from pipeline.artifacts.table import read_folds, write_folds, write_table
-from pipeline.data.class_targets import ClassTargets
-from pipeline.ensemble.contributions import cross_fitted, describe_stitching, keep, leave_out_rung
-from pipeline.ensemble.decisions import build_ladder, cross_fit, own_folds
-from pipeline.ensemble.intervals import bootstrap_scores, compare
-from pipeline.ensemble.stacking import Members, Rows, build_ensemble
-from pipeline.params.fields import Component
+from pipeline.ensemble.averaging import gain_on_test
+from pipeline.ensemble.contributions import cross_fitted, describe_stitching, leave_out_rung
+from pipeline.ensemble.decisions import cross_fit, own_folds
+from pipeline.ensemble.intervals import compare
+from pipeline.ensemble.members import Members, Rows
+from pipeline.ensemble.stacking import build_ensemble
 from pipeline.reproducibility import derive_seed
 from stages.stack import main
-from tests.competition import competition
+from tests.competition import competition, write_alike
+from tests.ensembles import settings, simulate
 from tests.small import make_metric
 
 PAIR, OTHER = "a+b+cnn", "a+b+lstm"
 
 
-def members_of(strengths, *, n_rows=400, n_repeats=1, holdout=0, n_folds=4, n_outputs=2, seed=0, copies=()):
-    """Return members whose logits carry the label with the given strengths; copies: name -> the member it repeats."""
-    generator = np.random.default_rng(seed)
-    names = [*strengths, *dict(copies)]
-    labels = generator.integers(0, n_outputs, n_rows + holdout)
-    logits = generator.normal(size=(n_repeats, len(labels), len(strengths), n_outputs))
-    for position, strength in enumerate(strengths.values()):
-        logits[:, np.arange(len(labels)), position, labels] += strength
-    order = [list(strengths).index(dict(copies).get(name, name)) for name in names]
-    probabilities = np.exp(logits[:, :, order])
-    probabilities /= probabilities.sum(axis=3, keepdims=True)
-    inside, outside = slice(0, n_rows), slice(n_rows, None)
-    rows, others = (
-        Rows([f"r{n}" for n in range(len(labels[part]))], labels[part], np.arange(len(labels[part])))
-        for part in (inside, outside)
-    )
-    folds = np.stack([generator.permutation(np.arange(n_rows) % n_folds) for _ in range(n_repeats)])
-    test = probabilities[0, :5]
-    mean = probabilities.mean(axis=0)
-    return Members(
-        "t",
-        ClassTargets(),
-        [str(n) for n in range(n_outputs)],
-        names,
-        rows,
-        others,
-        ["x"] * 5,
-        folds,
-        probabilities[:, inside],
-        mean[outside],
-        test,
-    )
-
-
-def settings(*rungs, metric="accuracy", n_outputs=2, tune=False):
-    built = make_metric(metric, n_outputs)
-    ladder = build_ladder([Component(kind="stackers", name=name) for name in rungs], metric=built, seed=0)
-    return {"ladder": ladder, "metric": built, "tune": tune, "seed": 0}
+def members_of(strengths, **options):
+    return simulate(strengths, **options)[0]
 
 
 def described(members, parents, options, everyone=None):
@@ -74,38 +40,26 @@ def described(members, parents, options, everyone=None):
 
 @pytest.mark.parametrize("holdout", [0, 80])
 def test_with_against_without_is_the_whole_procedure_on_both_sets(holdout):
-    members = members_of({"a": 1.0, "b": 0.8, PAIR: 1.3}, holdout=holdout, n_repeats=2)
-    options = settings("mean", "logistic", tune=True)
+    members = members_of({"a": 1.0, "b": 0.8, PAIR: 1.3}, holdout=holdout, n_repeats=2, n_test=100)
+    options = settings("mean", "logistic", tune_above=1.0)
     stitching = described(members, {PAIR: ["a", "b"]}, options)
-    full, plain = build_ensemble(members, **options), build_ensemble(keep(members, ["a", "b"]), **options)
-    splits = {"oof": (members.train, [blend.out_of_fold.mean(axis=0) for blend in (full, plain)])}
-    splits["holdout"] = (members.holdout, [full.holdout, plain.holdout])
-    for split, (rows, pair) in splits.items():
-        if not rows.ids:
-            assert (
-                stitching["difference"][split]
-                is stitching["with_pairs"][split]
-                is stitching["without_pairs"][split]
-                is None
-            )
-            continue
-        scores = [options["metric"].score(rows.labels, blend) for blend in pair]
-        resampled = bootstrap_scores(
-            rows.labels,
-            pair,
-            metric=options["metric"],
-            clusters=rows.clusters,
-            n_resamples=200,
-            seed=derive_seed(0, "t"),
-        )
-        assert [stitching[key][split]["score"] for key in ("with_pairs", "without_pairs")] == scores
-        assert stitching["difference"][split]["value"] == scores[0] - scores[1]
-        low, high = np.percentile(resampled[0] - resampled[1], [2.5, 97.5])
-        assert (stitching["difference"][split]["low"], stitching["difference"][split]["high"]) == pytest.approx(
-            (low, high)
-        )
+    rest = members.only(["a", "b"])
+    both = [(each, build_ensemble(each, **options)) for each in (members, rest)]
+    scored = {"test": (members.train, [blend.out_of_fold.mean(axis=0) for _, blend in both])}
+    scored |= {"holdout": (members.holdout, [blend.holdout for _, blend in both])} if holdout else {}
+    gained = [gain_on_test(blend.candidate(each), each, metric=options["metric"]).value for each, blend in both]
+    for split, (rows, values) in scored.items():
+        compared = compare(
+            rows.labels, dict(enumerate(values)), metric=options["metric"], clusters=rows.clusters, n_resamples=200,
+            seed=derive_seed(0, "t"), on_test=dict(enumerate(gained)) if split == "test" else None,
+        )  # fmt: skip
+        key = {"test": "oof"}.get(split, split)
+        assert [stitching[side][key] for side in ("with_pairs", "without_pairs")] == [*map(compared.score, (0, 1))]
+        assert stitching["difference"][split] == asdict(compared.gain(0, 1))
+    if not holdout:
+        assert stitching["difference"]["holdout"] is stitching["with_pairs"]["holdout"] is None
     assert (stitching["with_pairs"]["n_models"], stitching["without_pairs"]["n_models"]) == (3, 2)
-    assert stitching["without_pairs"]["chosen"] == plain.chosen
+    assert stitching["without_pairs"]["chosen"] == both[1][1].chosen
 
 
 @pytest.mark.parametrize("rung", ["greedy", "logistic"])
@@ -126,10 +80,10 @@ def test_leaving_one_out_is_the_rung_refitted_without_it():
     options = settings("logistic")
     stitching = described(members, {PAIR: ["a", "b"], OTHER: ["a", "b"]}, options)
     scores = []
-    for kept in (members, keep(members, ["a", "b", OTHER])):
+    for kept in (members, members.only(["a", "b", OTHER])):
         parts = zip(kept.out_of_fold, kept.folds, strict=True)
         refitted = [
-            own_folds(cross_fit(options["ladder"]["logistic"], probabilities, kept.train.labels, folds), folds)
+            own_folds(cross_fit(options["ladder"]["logistic"], probabilities, kept.train.labels, folds)[0], folds)
             for probabilities, folds in parts
         ]
         scores.append(options["metric"].score(members.train.labels, np.mean(refitted, axis=0)))
@@ -188,14 +142,18 @@ def test_the_mean_stands_in_where_the_ladder_has_nothing_quick(monkeypatch):
 @pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
 def test_the_better_encoder_is_the_one_to_beat_whatever_way_the_metric_points(metric):
     members = members_of({"a": 0.5, "b": 1.5, PAIR: 2.5}, n_rows=600)
-    everyone, inner = members, keep(members, ["a", PAIR])  # b is no member of the ensemble
+    everyone, inner = members, members.only(["a", PAIR])  # b is no member of the ensemble
     options = settings("mean", metric=metric)
     model = described(inner, {PAIR: ["a", "b"]}, options, everyone)["models"][0]
     score = partial(options["metric"].score, members.train.labels)
     by_name = {name: score(members.out_of_fold[0, :, position]) for position, name in enumerate(members.names)}
     assert model["gain"]["over"] == "b" and model["parents"] == {"a": by_name["a"], "b": by_name["b"]}
     sign = 1 if metric == "accuracy" else -1
-    assert model["gain"]["value"] == sign * (by_name[PAIR] - by_name["b"]) and model["gain"]["low"] > 0
+    more = {
+        name: gain_on_test(members.candidate(name), members, metric=options["metric"]).value for name in (PAIR, "b")
+    }
+    gain = sign * (by_name[PAIR] + more[PAIR] - by_name["b"] - more["b"])
+    assert model["gain"]["value"] == pytest.approx(gain) and model["gain"]["low"] > 0
     wrong = [members.out_of_fold[0, :, position].argmax(axis=1) != members.train.labels for position in range(3)]
     expected = {name: np.corrcoef(wrong[position], wrong[2])[0, 1] for position, name in enumerate("ab")}
     assert model["error_correlation"] == pytest.approx(expected)
@@ -219,7 +177,7 @@ def test_without_stitched_members_there_is_nothing_to_say():
 
 def test_with_nothing_but_stitched_members_there_is_no_ensemble_without_them():
     everyone = members_of({"a": 1.0, "b": 1.0, PAIR: 1.0}, n_rows=80, holdout=20)
-    stitching = described(keep(everyone, [PAIR]), {PAIR: ["a", "b"]}, settings("mean", "logistic"), everyone)
+    stitching = described(everyone.only([PAIR]), {PAIR: ["a", "b"]}, settings("mean", "logistic"), everyone)
     assert stitching["difference"] is stitching["without_pairs"] is stitching["models"][0]["adds"] is None
     assert stitching["with_pairs"]["holdout"]["score"] > 0.5
     json.dumps(stitching, allow_nan=False)
@@ -227,7 +185,7 @@ def test_with_nothing_but_stitched_members_there_is_no_ensemble_without_them():
 
 def test_kept_members_are_the_ones_gathered_alone():
     members = members_of({"a": 1.0, "b": 0.5, PAIR: 2.0}, holdout=10)
-    kept = keep(members, [PAIR, "a"])
+    kept = members.only([PAIR, "a"])
     assert kept.names == [PAIR, "a"] and kept.train is members.train
     assert np.array_equal(kept.out_of_fold[0, :, 1], members.out_of_fold[0, :, 0])
     assert np.array_equal(kept.holdout_probabilities[:, 0], members.holdout_probabilities[:, 2])
@@ -260,6 +218,7 @@ def repository(tmp_path, monkeypatch):
     table, folds, members = competition(n_rows=160, holdout=20, n_repeats=1, signals=(1.0, 1.2, 1.5, 0.5))
     write_table(table)
     write_folds(folds.rows)
+    write_alike(table)
     digest = read_folds().digest
     places = [("finetune", "model0"), ("finetune", "model1"), ("stitch", "model0+model1+cnn"), ("baseline", "tfidf")]
     for (stage, name), model in zip(places, members.values(), strict=True):

@@ -9,7 +9,10 @@ import pytest
 from pipeline import components
 from pipeline.contracts import Metric, Stacker
 from pipeline.data.class_targets import ClassTargets
-from pipeline.ensemble.stacking import build_ensemble, describe_ensemble, ensemble_predictions, gather_members
+from pipeline.ensemble.averaging import gain_on_test
+from pipeline.ensemble.description import describe_ensemble
+from pipeline.ensemble.members import Members, gather_members
+from pipeline.ensemble.stacking import build_ensemble, ensemble_predictions
 from pipeline.params.fields import Component
 from tests.competition import DIGEST, competition
 
@@ -121,7 +124,7 @@ def test_an_ensemble_asks_nothing_but_the_kind_what_targets_are(monkeypatch: pyt
     gathered = gather_members(numbers, table=table, folds=folds, task="news")
     metric: Metric = MeanSquaredError()  # type: ignore[assignment]
     ladder: dict[str, Any] = {"mean": lambda: _mean(metric)}
-    ensemble = build_ensemble(gathered, ladder=ladder, metric=metric, tune=True, seed=0)
+    ensemble = build_ensemble(gathered, ladder=ladder, metric=metric, tune_above=0.0, seed=0)
     expected = np.mean([gathered.out_of_fold[:, :, position] for position in range(3)], axis=0)
     np.testing.assert_allclose(ensemble.out_of_fold, expected)
     assert ensemble.plan.decision is None
