@@ -21,7 +21,7 @@ MOST_ITERATIONS = 100
 N_TELLING = 5
 STANDARD_ERRORS = 4.0  # of thousands of words a few differ by three by chance
 WORDS: dict[str, Any] = {"analyzer": "word", "ngram_range": (1, 2), "token_pattern": BLANK.pattern, "lowercase": False}
-CHARACTERS: dict[str, Any] = {"analyzer": "char", "ngram_range": (1, 3), "lowercase": False}
+CHARACTERS: dict[str, Any] = {"analyzer": "char", "ngram_range": (2, 3), "lowercase": False}
 
 
 class Reader:

@@ -55,8 +55,8 @@ def rows_near_other_folds(table: Table, folds: Folds) -> Iterator[Leak]:
                 "scored rows near to rows of other folds", task,
                 f"task {task}: a training row should be as near to its nearest row of another fold as a test row is to its, "
                 f"got {percent(max(nearer))} of them too near, first {pair}. If rows belong together (of one author, "
-                "source or text), name what they share in columns.group, or lower folds.near_duplicate_similarity; else "
-                "test rows are of another kind. Either way the estimate is too high for test rows.",
+                "source or text), name what they share in columns.group, of pairs set folds.group_pairs, or lower "
+                "folds.near_duplicate_similarity; else test rows are of another kind. Either way the estimate is too high.",
                 certain=False,
             )  # fmt: skip
             break
@@ -152,10 +152,11 @@ def _telling(stands: Any, in_test: Any, of_label: np.ndarray) -> list[tuple[int,
         (1 - right <= (1 - n_label / len(of_label)) / 4) & (reach >= LEAST_REACH) & (n_words >= FEWEST_ROWS)[:, None]
     )
     shares = n_words / len(of_label), np.asarray(in_test.sum(axis=0)).ravel() / in_test.shape[0]
-    rare = np.flatnonzero(tells.any(axis=1) & (shares[1] < shares[0] / 2))
+    known = np.flatnonzero(tells.any(axis=1))
+    rare = known[(shares[1] < shares[0] / 2)[known]]
     held = [int((part[:, rare].sum(axis=1) > 0).sum()) for part in (stands, in_test)]
     chance = hypergeom.cdf(held[1], len(of_label) + in_test.shape[0], sum(held), in_test.shape[0])
-    if not len(rare) or chance > SURE / len(n_words):
+    if not len(rare) or chance > SURE / len(known):
         return []
     ordered = rare[np.argsort(-(right * reach)[rare].max(axis=1), kind="stable")]
     return [(int(word), int((right * reach)[word].argmax())) for word in ordered]
