@@ -145,9 +145,10 @@ def test_an_ensemble_asks_nothing_but_the_kind_what_targets_are(members_of_numbe
     assert ensemble.plan.decision is None
     final = ensemble_predictions(gathered, ensemble, manifest=DIGEST, seed=0)
     assert final.logits.shape == (len(final.rows), 1)
+    # A name that there is, for the bounds of a score: none is below 0.
     described = describe_ensemble(
-        gathered, ensemble, kinds=dict.fromkeys(gathered.names, "encoder"), metric_name="error",
-        metrics={"error": METRIC}, n_bootstrap=50, seed=0,
+        gathered, ensemble, kinds=dict.fromkeys(gathered.names, "encoder"), metric_name="log_loss",
+        metrics={"log_loss": METRIC}, n_bootstrap=50, seed=0,
     )  # fmt: skip
     assert described["best_single"] == "model0" and described["estimate"]["score"] > 0
     assert described["gain"]["value"] > 0 and described["label_shift"] is None
@@ -167,7 +168,7 @@ def test_a_twin_s_number_is_believed_as_often_as_twins_agree(members_of_numbers:
     twins = np.where(np.arange(len(members_of_numbers.test_ids)) % 2, 0, -1)
     known = replace(members_of_numbers, twins=twins, agreement=1.0)
     candidate = known.candidate("model0")
-    targets, weights = known.kind.plausible_targets(
+    _, weights = known.kind.plausible_targets(
         known.train.labels, candidate.out_of_fold, candidate.by_fold, twins=twins[known.sampled], agreement=1.0
     )
     np.testing.assert_allclose(weights.sum(axis=0), 1)
