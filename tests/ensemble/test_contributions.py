@@ -1,7 +1,7 @@
 """What stitched models add: equal to two ensembles built by hand, zero for a copy, sure for a strong member, honest."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 
 import numpy as np

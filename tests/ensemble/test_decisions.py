@@ -14,8 +14,6 @@ from pipeline.ensemble.decisions import (
     best_of,
     build_ladder,
     cross_fit,
-    cross_fit_best,
-    cross_fit_decision,
     cross_fit_plan,
     decide,
     make_plan,

@@ -7,14 +7,12 @@ import pytest
 
 from pipeline import components
 from pipeline.ensemble.intervals import (
-    UNCERTAIN,
     Comparison,
     Interval,
     bootstrap_scores,
     cluster_weights,
     compare,
     interval,
-    shifted,
     unseen_interval,
 )
 from tests.small import make_metric

@@ -17,8 +17,8 @@ from pipeline.base_models.baselines import tfidf_logistic
 from pipeline.data.class_targets import ClassTargets
 from pipeline.data.fold_jobs import fold_jobs, rows_digest
 from pipeline.data.likeness import measure_likeness
-from pipeline.ensemble.stackers import logistic, mean
 from pipeline.ensemble.members import gather_members
+from pipeline.ensemble.stackers import logistic, mean
 from pipeline.ensemble.stacking import build_ensemble, ensemble_predictions
 from pipeline.errors.exceptions import DataError
 from pipeline.params.encoders import Training
