@@ -37,17 +37,17 @@ TARGETS = {"pooled_at_least": 0.93, "pooled_at_most": 0.97, "cell_at_least": 0.9
 
 def cells() -> dict[str, tuple[int, Callable[[np.random.Generator], Competition]]]:
     """Return by name of the cell how many competitions are drawn, and what draws one."""
-    runs = {500: 100, 2000: 100, 10000: 16}
+    runs = {500: 80, 2000: 80, 10000: 12}
     drawn: dict[str, tuple[int, Callable[[np.random.Generator], Competition]]] = {}
     for n_rows in runs:
         for n_labels in (2, 6, 28):
             for balanced in (True, False):
-                n_runs = runs[n_rows] // (1 if n_labels < 28 else 4)
+                n_runs = runs[n_rows] // (1 if n_labels < 28 else 6)
                 how = partial(synthetic, n_rows=n_rows, n_labels=n_labels, balanced=balanced)
                 drawn[f"synthetic, {n_rows} rows, {n_labels} labels{'' if balanced else ', unbalanced'}"] = n_runs, how
     for name in (name for name, (path, *_) in FILES.items() if (Path("data") / path).is_file()):
         for n_rows in (500, 2000):
-            n_runs = 30 if name == "tnews" else 100
+            n_runs = 20 if name == "tnews" else 80
             drawn[f"real, {name}, {n_rows} rows"] = n_runs, partial(real, name=name, n_rows=n_rows)
         if name != "tnews":
             for planted in ("twins", "shift"):

@@ -50,7 +50,8 @@ class ModelScore(Score):
 class Estimate(Score):
     """The out-of-fold score of the whole procedure, and that `expected` on the test rows with its interval.
 
-    Between the two lie `averaging`, and `twins`: what test rows add that say the same as training rows.
+    Between the two lie `averaging`, and `twins`: what test rows add that say the same as training rows. Where test rows are
+    of another kind, rows count by how like them they are, and `unweighted` has the other three as they would be else.
     """
 
     standard_error: Number
@@ -60,6 +61,7 @@ class Estimate(Score):
     expected: Number
     test_low: Number
     test_high: Number
+    unweighted: dict[str, Number] | None
 
 
 class HoldoutScore(Score):

@@ -114,7 +114,7 @@ def shift_text(likeness: Likeness) -> str:
     return (
         f"Test texts can be told from training texts: AUC {likeness['auc']:.2f} ({likeness['low']:.2f} to "
         f"{likeness['high']:.2f}), where files of one kind give 0.50{f'; most telling: {words}' if words else ''}. "
-        "If the test file is of another kind (later, from elsewhere), the interval for the test rows does not hold: set "
+        "If the test file is of another kind (later, from elsewhere), out-of-fold scores are those of other rows: set "
         "folds.score_where: test_like, or columns.group to what will be new. If something in the training texts alone "
         "gives them away, it may give labels away too: write both files' texts alike."
     )

@@ -1,8 +1,8 @@
 """What scores.json says of one task: every model and rung, the estimate, what it gains and why to believe it."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, replace
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from pipeline.contracts import Metric
 from pipeline.ensemble import scoring
 from pipeline.ensemble.averaging import TestGain, gain_on_test
 from pipeline.ensemble.decisions import best_of, cross_fit_best
-from pipeline.ensemble.intervals import Interval, compare, interval, unseen_interval
+from pipeline.ensemble.intervals import Interval, Unseen, bootstrap_scores, compare, interval, unseen_interval
 from pipeline.ensemble.label_shift import FORMS, label_shift
 from pipeline.ensemble.members import Members
 from pipeline.ensemble.stacking import Ensemble
@@ -38,13 +38,13 @@ def describe_ensemble(
         train.labels, [*singles, *ensemble.rungs.values(), ensemble.out_of_fold], folds=members.folds, on_test=on_test,
         clusters=train.clusters, report_metrics=metrics, reference=best, **options,
     )  # fmt: skip
-    heads = [{"name": name, "kind": kinds[name]} for name in names]
-    heads += [{"name": name, "kind": "rung"} for name in ensemble.rungs]
-    models = [head | record for head, record in zip(heads, models, strict=True)]
+    heads = [*((name, kinds[name]) for name in names), *((name, "rung") for name in ensemble.rungs)]
+    models = [{"name": name, "kind": kind} | record for (name, kind), record in zip(heads, models, strict=True)]
     baselines = [metric.sign * model["score"] for model in models if model["kind"] == "baseline"]
     counts = {"n_train": len(train.ids), "n_test": len(members.test_ids)}
     n_scored = round(scored_ratio * counts["n_test"])
     bounds = components.constant("metrics", metric_name, "BOUNDS")
+    unseen: Unseen = {"n_train": counts["n_train"], "n_test": n_scored, "bounds": bounds}
     return counts | {"n_scored": n_scored} | _diagnostics(members, ensemble.out_of_fold.mean(axis=0), singles) | {
         "metric": metric_name,
         "higher_is_better": metric.higher_is_better,
@@ -52,7 +52,7 @@ def describe_ensemble(
         "best_single": names[best],
         "baseline": metric.sign * max(baselines) if baselines else None,
         "chosen": ensemble.chosen,
-        "estimate": _estimate(final, on_test[-1], n_train=counts["n_train"], n_test=n_scored, bounds=bounds),
+        "estimate": _estimate(final, _weighted(members, ensemble, **options), on_test[-1], **unseen),
         "gain": _gain(members, ensemble, singles, on_test[best], on_test[-1], **options) if len(names) > 1 else None,
         "label_shift": _label_shift(members, ensemble),
         "twins": int((members.twins >= 0).sum()),
@@ -74,13 +74,30 @@ def _diagnostics(members: Members, final: np.ndarray, singles: list[np.ndarray])
 
 
 def _estimate(
-    record: dict[str, Any], on_test: TestGain, *, n_train: int, n_test: int, bounds: tuple[float | None, float | None]
+    record: dict[str, Any], weighted: Interval | None, on_test: TestGain, **of_interval: Unpack[Unseen]
 ) -> dict[str, Any]:
+    """Return the estimate; `weighted` is the score of rows weighted for test rows of another kind, or None."""
     kept = {name: record[name] for name in ("score", "low", "high", "standard_error", "metrics", "averaging")}
-    expected = record["score"] + on_test.value
-    score = Interval(expected, record["low"], record["high"], record["standard_error"])
-    low, high = unseen_interval(score, n_train=n_train, n_test=n_test, error=on_test.standard_error, bounds=bounds)
-    return kept | {"twins": on_test.twins, "expected": expected, "test_low": low, "test_high": high}
+    plain = Interval(record["score"], record["low"], record["high"], record["standard_error"])
+    plain_range, used = (_on_test(score, on_test, **of_interval) for score in (plain, weighted or plain))
+    shown = {"expected": used[0], "test_low": used[1], "test_high": used[2]}
+    without = dict(zip(("expected", "test_low", "test_high"), plain_range, strict=True))
+    return kept | {"twins": on_test.twins, **shown, "unweighted": without if weighted else None}
+
+
+def _on_test(score: Interval, on_test: TestGain, **of_interval: Unpack[Unseen]) -> tuple[float, float, float]:
+    expected = replace(score, value=score.value + on_test.value)
+    return expected.value, *unseen_interval(expected, error=on_test.standard_error, **of_interval)
+
+
+def _weighted(members: Members, ensemble: Ensemble, *, metric: Metric, **bootstrap: Any) -> Interval | None:
+    if (weights := members.weights) is None:
+        return None
+    labels, values = members.train.labels, ensemble.out_of_fold.mean(axis=0)
+    [resampled] = bootstrap_scores(
+        labels, [values], metric=metric, row_weights=weights, clusters=members.train.clusters, **bootstrap
+    )
+    return interval(float(metric.resampled(labels, values, weights[None])[0]), resampled)
 
 
 def _label_shift(members: Members, ensemble: Ensemble) -> LabelShift | None:

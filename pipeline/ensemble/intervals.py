@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypedDict, Unpack
+from typing import Any, NotRequired, TypedDict, Unpack
 
 import numpy as np
 
@@ -149,10 +149,15 @@ def compare(
     return Comparison(scores, dict(zip(candidates, resampled, strict=True)), metric.sign, on_test or {})
 
 
-def unseen_interval(
-    score: Interval, *, n_train: int, n_test: int, error: float = 0.0,
-    bounds: tuple[float | None, float | None] = (None, None),
-) -> tuple[float, float]:  # fmt: skip
+class Unseen(TypedDict):
+    """How many rows made the score and how many wait, and the lowest and highest score there is, None without end."""
+
+    n_train: int
+    n_test: int
+    bounds: NotRequired[tuple[float | None, float | None]]
+
+
+def unseen_interval(score: Interval, *, error: float = 0.0, **of: Unpack[Unseen]) -> tuple[float, float]:
     """Return the interval in which the score on `n_test` unseen rows lies with 95 % probability, cut at the metric's bounds.
 
     The out-of-fold score has the error of a sample of n_train rows, s / sqrt(n_train); the test score is itself the
@@ -163,9 +168,9 @@ def unseen_interval(
     >>> round(low, 4), round(high, 4)
     (0.7804, 0.8196)
     """
+    n_train, n_test, (lowest, highest) = of["n_train"], of["n_test"], of.get("bounds", (None, None))
     if n_test == 0:
         return float("nan"), float("nan")
     half = NORMAL_QUANTILE * float(np.hypot(score.standard_error * np.sqrt(1 + n_train / n_test), error))
     low, high = score.value - half, score.value + half
-    lowest, highest = bounds
     return low if lowest is None else max(low, lowest), high if highest is None else min(high, highest)

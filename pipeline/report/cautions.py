@@ -81,6 +81,12 @@ def premise_cautions(scores: TaskScores, audit: dict[str, Any]) -> list[str]:
     said, overlap = [], audit["overlap"]
     if (likeness := audit.get("test_likeness")) and likeness["shifted"]:  # absent before `prepare` ran anew
         said.append(shift_text(likeness))
+    if without := scores["estimate"].get("unweighted"):
+        said.append(
+            "So the score expected on the test rows counts training rows by how like test rows they are, which makes its "
+            f"interval wide; without that it would be {score(without['expected'])} ({score(without['test_low'])} to "
+            f"{score(without['test_high'])}). It holds if texts that are alike have like labels in both files."
+        )
     if (shift := scores.get("label_shift")) and (moved := _moved_labels(shift)):
         said.append(
             f"Labels are predicted in other shares of the test rows than of the out-of-fold rows: {moved} (by chance: p = "
