@@ -45,7 +45,7 @@ def plausible_labels(
         out_of_fold: their probabilities (N, C).
         by_fold: probabilities (K, S, C) of the test rows by each fold's model.
         twins: int array (S,): the training row that says the same as a test row, or -1.
-        agreement: how often a row has its twin's label; else what the models say decides.
+        agreement: how often a row has its twin's label; among the others what the models say decides.
     """
     slope, biases = calibration(labels, out_of_fold)
     logs = log_softmax(slope * np.log(by_fold.clip(SMALLEST, 1)) + biases, axis=2)
@@ -55,7 +55,9 @@ def plausible_labels(
         right = float(np.mean(out_of_fold.argmax(axis=1) == labels))
         weights[alone] = _pooled(logs[:, alone], by_fold[:, alone].argmax(axis=2), right)
     of_twins = np.eye(weights.shape[1])[labels[twins[~alone]]]
-    weights[~alone] = agreement * of_twins + (1 - agreement) * weights[~alone]
+    # Models that learned the twin say its label too: what they say counts among the other labels only.
+    others = (weights[~alone] * (1 - of_twins)).clip(SMALLEST) * (1 - of_twins)
+    weights[~alone] = agreement * of_twins + (1 - agreement) * others / others.sum(axis=1, keepdims=True)
     return weights
 
 
