@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline import components
 from pipeline.components import load
 from pipeline.contracts import Metric
 from pipeline.ensemble.decisions import (
@@ -14,6 +15,8 @@ from pipeline.ensemble.decisions import (
     best_of,
     build_ladder,
     cross_fit,
+    cross_fit_best,
+    cross_fit_decision,
     cross_fit_plan,
     decide,
     make_plan,
@@ -164,12 +167,12 @@ def test_coordinate_search_never_loses_on_the_rows_it_sees(n_outputs):
     assert np.log(scales).mean() == pytest.approx(0, abs=1e-12)
 
 
-def tuned(shift, *, seed, n_rows=1000):
+def tuned(shift, *, seed, n_rows=1000, tune_above=1.0):
     """Tune the decision on accuracy, for probabilities whose best threshold is 0.5 where `shift` is 1."""
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, 2, n_rows)
     second = shift / (1 + np.exp(-(generator.normal(size=n_rows) + 3 * labels - 1.5)))
-    folds, options = np.arange(n_rows)[None] % 5, choosing(make_metric("accuracy", 2), n_rows, tune_above=1.0)
+    folds, options = np.arange(n_rows)[None] % 5, choosing(make_metric("accuracy", 2), n_rows, tune_above=tune_above)
     return make_plan(labels, [np.stack([1 - second, second], axis=1)[None]], folds, **options).decision
 
 
@@ -205,3 +208,95 @@ def test_a_stacker_listed_twice_is_two_rungs():
     ladder = build_ladder(rungs, metric=metric, seed=0)
     assert list(ladder) == ["logistic", "logistic-2"]
     assert ladder["logistic-2"]().inverse_penalty == 1.0
+
+
+def test_L7_the_single_model_of_a_fold_is_chosen_without_its_labels():
+    """The best single model, over which a gain is stated, is chosen for each fold on the other folds."""
+    generator = np.random.default_rng(11)
+    folds, metric = np.stack([np.arange(80) % 4, np.arange(80) // 20]), make_metric("accuracy", 2)
+    labels = generator.integers(0, 2, 80)
+    candidates = list(generator.dirichlet([1, 1], (6, 2, 80)))
+    plain = cross_fit_best(labels, candidates, folds, metric=metric)
+    assert not all(np.array_equal(plain, candidate) for candidate in candidates)
+    for repeat, fold in np.ndindex(2, 4):
+        inside = folds[repeat] == fold
+        for candidate in candidates:  # with the very labels that one of them says, it is best on the fold
+            changed = np.where(inside, candidate[repeat].argmax(axis=1), labels)
+            other = cross_fit_best(changed, candidates, folds, metric=metric)
+            assert np.array_equal(other[repeat, inside], plain[repeat, inside])
+
+
+def test_the_best_of_useless_models_is_no_better_than_chance_where_each_fold_has_its_own():
+    metric, seen, honest = make_metric("accuracy", 2), [], []
+    for seed in range(20):
+        generator = np.random.default_rng(seed)
+        labels, candidates = generator.integers(0, 2, 400), list(generator.dirichlet([1, 1], (25, 1, 400)))
+        scores = [metric.score(labels, candidate[0]) for candidate in candidates]
+        chosen = cross_fit_best(labels, candidates, np.arange(400)[None] % 5, metric=metric)
+        seen.append(max(scores))
+        honest.append(metric.score(labels, chosen[0]))
+    assert np.mean(seen) > 0.54 and np.mean(honest) == pytest.approx(0.5, abs=0.016)
+
+
+def two_rungs(n_rows=600):
+    """Return labels, few of them 1, and two rungs: one decides well as it is, one ranks better and says 0 to all."""
+    generator = np.random.default_rng(12)
+    labels = (generator.random(n_rows) < 0.3).astype(int)
+    good = 1 / (1 + np.exp(-(2 * labels - 1) - 0.8 * generator.normal(size=n_rows)))
+    shy = 0.3 / (1 + np.exp(-4 * (2 * labels - 1) - 0.8 * generator.normal(size=n_rows)))
+    return labels, [np.stack([1 - second, second], axis=1) for second in (good, shy)]
+
+
+@pytest.mark.parametrize(("name", "tune_above", "rung"), [("f1_macro", 0.0, 1), ("accuracy", 1.0, 0)])
+def test_where_any_gain_counts_the_rung_is_that_which_is_best_when_tuned(name, tune_above, rung):
+    labels, rungs = two_rungs()
+    metric, folds = make_metric(name, 2), np.arange(600)[None] % 5
+    assert best_of(labels, rungs, metric=metric) == 0
+    plan = make_plan(labels, [one[None] for one in rungs], folds, **choosing(metric, 600, tune_above=tune_above))
+    first, second = (
+        metric.score(labels, cross_fit_decision(labels, one[None], folds, kind=KIND, metric=metric)) for one in rungs
+    )
+    gain = (first, second)[rung] - metric.score(labels, rungs[0])
+    assert second > first + 0.03 and plan.rung == rung and plan.decision.gain == pytest.approx(gain)
+    assert plan.decision.used == (gain > tune_above * plan.decision.standard_error)
+    # Scales are fitted on all rows of the rung that they are for.
+    assert plan.decision.scales == KIND.fit_decision(labels, rungs[rung], metric=metric)
+
+
+def test_what_a_decision_must_gain_is_counted_in_its_standard_errors():
+    gated, free = ([tuned(0.95, seed=seed, n_rows=300, tune_above=above) for seed in range(25)] for above in (1.0, 0.0))
+    assert all(decision.used == (decision.gain > decision.standard_error) for decision in gated)
+    assert all(decision.used == (decision.gain > 0) for decision in free)
+    assert 0 < sum(decision.used for decision in gated) < sum(decision.used for decision in free) < 25
+
+
+def test_the_metrics_say_how_surely_a_decision_must_pay():
+    needed = {name: components.constant("metrics", name, "NEEDED_ERRORS") for name in components.available("metrics")}
+    assert needed["accuracy"] == 1.0 and needed["f1_macro"] is needed["log_loss"] is None
+
+
+@pytest.mark.parametrize("use", [True, False])
+def test_what_is_estimated_is_the_branch_that_is_submitted(use):
+    labels, rungs = two_rungs()
+    folds, metric = np.arange(600) % 4, make_metric("f1_macro", 2)
+    worlds = [np.stack([one] * 4) for one in rungs]
+    estimated = cross_fit_plan(labels, worlds, folds, use=use, **choosing(metric, 600))
+    if use:  # the second rung, each fold scaled as is best for the others
+        expected = cross_fit_decision(labels, rungs[1][None], folds[None], kind=KIND, metric=metric)
+    else:
+        expected = rungs[0]
+    assert np.array_equal(estimated, expected)
+    # Even where it does not pay: the scales of chance are scored, or not, as they are submitted.
+    generator = np.random.default_rng(13)
+    chance, useless = generator.integers(0, 2, 600), generator.dirichlet([1, 1], 600)
+    scored = cross_fit_plan(chance, [np.stack([useless] * 4)], folds, use=use, **choosing(metric, 600))
+    assert np.array_equal(scored, useless) == (not use)
+
+
+def test_no_decision_is_made_where_none_is_tuned_or_none_can_serve_the_metric():
+    labels, rungs = two_rungs()
+    for name, tune_above in (("f1_macro", None), ("log_loss", 0.0), ("auc", 1.0)):
+        options = choosing(make_metric(name, 2), 600, tune_above=tune_above)
+        for use in (None, True, False):
+            plan = make_plan(labels, [one[None] for one in rungs], np.arange(600)[None] % 4, use=use, **options)
+            assert plan.decision is None

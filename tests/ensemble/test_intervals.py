@@ -7,12 +7,15 @@ import pytest
 
 from pipeline import components
 from pipeline.ensemble.intervals import (
+    NORMAL_QUANTILE,
+    UNCERTAIN,
     Comparison,
     Interval,
     bootstrap_scores,
     cluster_weights,
     compare,
     interval,
+    shifted,
     unseen_interval,
 )
 from tests.small import make_metric
@@ -173,3 +176,45 @@ def test_the_best_of_five_that_are_no_better_is_beyond_chance_about_once_in_twen
 def test_resamples_without_a_score_do_not_count():
     assert interval(0.5, np.array([0.4, np.nan, 0.6])).standard_error == pytest.approx(np.sqrt(0.02))
     assert np.isnan(interval(0.5, np.array([np.nan, np.nan])).low)
+
+
+def test_what_is_known_up_to_an_error_moves_an_interval_and_widens_both_sides() -> None:
+    lopsided = Interval(0.5, 0.5 - 0.03, 0.5 + 0.08, 0.03)
+    moved = shifted(lopsided, by=0.1, error=0.04 / NORMAL_QUANTILE)
+    assert (moved.value, moved.low, moved.high) == pytest.approx((0.6, 0.6 - 0.05, 0.6 + np.hypot(0.08, 0.04)))
+    assert moved.standard_error == pytest.approx(np.hypot(0.03, 0.04 / NORMAL_QUANTILE))
+    assert shifted(lopsided, by=0.0, error=0.0) == lopsided
+
+
+@pytest.mark.parametrize("error", [0.0, 0.003])
+def test_the_error_of_what_is_expected_adds_to_that_of_both_samples(error: float) -> None:
+    score = Interval(0.8, 0.79, 0.81, 0.002)
+    low, high = unseen_interval(score, error=error, n_train=3000, n_test=1000)  # 0.004 of both samples
+    half = NORMAL_QUANTILE * {0.0: 0.004, 0.003: 0.005}[error]
+    assert (low, high) == pytest.approx((0.8 - half, 0.8 + half))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_gain_on_the_test_rows_counts_what_each_side_gains_there(sign: int) -> None:
+    """Of two that are better by 0.02 and 0.05 on test rows, the second gains 0.03 more, uncertain by a third of that."""
+    generator = np.random.default_rng(0)
+    draws = {name: value + 0.01 * generator.normal(size=4000) for name, value in (("a", 0.70), ("b", 0.71))}
+    scores, on_test = {"a": 0.70, "b": 0.71}, {"a": sign * 0.02, "b": sign * 0.05}
+    plain, known = (Comparison(scores, draws, sign, said).gain("b", "a") for said in ({}, on_test))
+    assert plain.value == pytest.approx(sign * 0.01) and known.value == pytest.approx(sign * 0.01 + 0.03)
+    assert known.standard_error == pytest.approx(np.hypot(plain.standard_error, UNCERTAIN * 0.03))
+    assert known.low < known.value < known.high and known.high - known.low > plain.high - plain.low
+    # Of one alone nothing is known that could be compared.
+    assert Comparison(scores, draws, sign, {"b": 0.05}).gain("b", "a") == plain
+
+
+def test_rows_count_by_their_weights_in_every_resample() -> None:
+    labels, probabilities = right_with(0.8, 400, 9)
+    weights = np.where(np.arange(400) < 300, 0.0, 4.0)
+    options = {"metric": make_metric("accuracy", 2), "n_resamples": 300, "seed": 0, "clusters": np.arange(400)}
+    [counted] = bootstrap_scores(labels, [probabilities], row_weights=weights, **options)
+    options["clusters"] = np.arange(100)
+    [alone] = bootstrap_scores(labels[300:], [probabilities[300:]], **options)
+    assert counted.mean() == pytest.approx(alone.mean(), abs=0.01) and counted.std() == pytest.approx(
+        alone.std(), rel=0.2
+    )
