@@ -43,6 +43,8 @@ class Ensemble:
 
     def predict(self, rung: str, probabilities: np.ndarray, *, fold: int | None = None) -> np.ndarray:
         """Return the mean (N, C) of a rung's stackers, or of those of a fold, for the members' probabilities (N, M, C)."""
+        if not len(probabilities):
+            return np.empty((0, probabilities.shape[2]))
         of_folds = [of_repeat if fold is None else [of_repeat[fold]] for of_repeat in self.fitted[rung]]
         stackers = [stacker for of_repeat in of_folds for stacker in of_repeat]
         result: np.ndarray = np.mean([stacker.predict(probabilities) for stacker in stackers], axis=0)
@@ -116,8 +118,7 @@ def build_ensemble(
     rungs_by_name, chosen = dict(zip(ladder, candidates, strict=True)), list(ladder)[plan.rung]
     ensemble = Ensemble(rungs_by_name, fitted, chosen, plan, np.stack(estimate), holdout=none, test=none)
     holdout, test = (
-        ensemble.decided(members, part) if len(part) else none
-        for part in (members.holdout_probabilities, members.test_probabilities)
+        ensemble.decided(members, part) for part in (members.holdout_probabilities, members.test_probabilities)
     )
     return replace(ensemble, holdout=holdout, test=test)
 

@@ -1,13 +1,17 @@
 """What scores.json says of a task: its form, what is expected on the test rows, and gains like with like."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from pipeline.ensemble.averaging import gain_on_test
+from pipeline.ensemble.decisions import cross_fit_best
 from pipeline.ensemble.intervals import NORMAL_QUANTILE, UNCERTAIN
 from pipeline.ensemble.scoring import plot_tables
-from tests.ensembles import described, stacked
+from pipeline.ensemble.stacking import build_ensemble
+from tests.ensembles import described, settings, simulate, stacked
 
 
 def test_scores_have_the_shape_that_the_report_reads():
@@ -65,3 +69,86 @@ def test_the_interval_of_a_log_loss_ends_at_zero_and_json_holds_no_infinity():
     scores = described(gathered, ensemble, metric="log_loss", also=())
     assert scores["estimate"]["test_low"] == 0 < scores["estimate"]["test_high"]
     json.dumps(scores, allow_nan=False)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
+def test_the_gain_over_the_best_single_model_is_nested_and_counts_averaging_on_both_sides(metric):
+    members, _ = simulate({"a": 1.2, "b": 1.1, "c": 1.0}, n_repeats=2, n_test=800, holdout=100)
+    options = settings("mean", "logistic", metric=metric)
+    ensemble, built = build_ensemble(members, **options), options["metric"]
+    said = described(members, ensemble, metric=metric, also=())
+    singles = [members.out_of_fold[:, :, position] for position in range(3)]
+    single = cross_fit_best(members.train.labels, singles, members.folds, metric=built).mean(axis=0)
+    both = [built.score(members.train.labels, values) for values in (ensemble.out_of_fold.mean(axis=0), single)]
+    candidates = (ensemble.candidate(members), members.candidate(said["best_single"]))
+    more = [gain_on_test(one, members, metric=built).value for one in candidates]
+    value = built.sign * (both[0] + more[0] - both[1] - more[1])
+    assert said["gain"]["value"] == pytest.approx(value)
+    if metric == "log_loss":  # averaging does more for the single one: the ensemble is an average already
+        assert more[1] < more[0] < 0 < said["gain"]["value"] < both[1] - both[0]
+    assert said["estimate"]["averaging"] == more[0]
+    averaging = {model["name"]: model["averaging"] for model in said["models"]}
+    assert averaging[said["best_single"]] == more[1]
+
+
+def test_what_averaging_gains_is_checked_on_the_hold_out():
+    members, _ = simulate({"a": 1.5, "b": 1.0}, n_rows=1500, n_test=1500, holdout=1500, fold_noise=1.5)
+    options = settings("mean", "logistic", metric="f1_macro", tune_above=0.0)
+    ensemble, score = build_ensemble(members, **options), options["metric"].score
+    said = described(members, ensemble, metric="f1_macro", also=())
+    labels = members.holdout.labels
+    single = [
+        score(labels, ensemble.decided(members, values, fold=fold))
+        for fold, values in enumerate(members.holdout_by_fold)
+    ]
+    gained = said["holdout"]["averaging"]
+    assert gained["value"] == pytest.approx(score(labels, ensemble.holdout) - np.mean(single))
+    assert gained["low"] > 0 and gained["value"] == pytest.approx(said["estimate"]["averaging"], abs=0.02)
+
+
+def test_the_gain_of_one_member_over_itself_is_not_spoken_of():
+    assert described(*stacked(signals=(1.0,)))["gain"] is None
+
+
+def test_where_test_rows_are_of_another_kind_training_rows_like_them_count_more():
+    members, _ = simulate({"a": 1.0, "b": 1.0}, n_rows=800, n_test=200)
+    wrong = (members.out_of_fold[0].mean(axis=1).argmax(axis=1) != members.train.labels).astype(float)
+    harder = replace(members, weights=(1 + 3 * wrong) / (1 + 3 * wrong).mean())
+    options = settings("mean")
+    plain, said = (described(each, build_ensemble(each, **options))["estimate"] for each in (members, harder))
+    assert plain["unweighted"] is None
+    assert said["unweighted"] == {key: plain[key] for key in ("expected", "test_low", "test_high")}
+    assert all(said[key] == plain[key] for key in ("score", "low", "high", "averaging", "metrics"))
+    accuracy = np.average(1 - wrong, weights=harder.weights)
+    assert said["expected"] == pytest.approx(accuracy + plain["averaging"])
+    assert said["test_high"] - said["test_low"] > plain["test_high"] - plain["test_low"]
+
+
+def test_test_rows_with_a_twin_are_counted_and_change_what_is_expected():
+    members, _ = simulate({"a": 1.0, "b": 1.0}, n_rows=800, n_test=300)
+    twins = np.where(np.arange(300) < 100, np.arange(300), -1)
+    known = np.eye(2)[members.train.labels[:100]][:, None] * 0.8 + 0.1
+    for values in (*members.sampled_by_fold, members.test_probabilities):
+        values[:100] = known
+    members = replace(members, twins=twins, agreement=1.0)
+    said = described(members, build_ensemble(members, **settings("mean")))
+    estimate = said["estimate"]
+    assert said["twins"] == 100 and estimate["twins"] > 0.02
+    assert estimate["expected"] == pytest.approx(estimate["score"] + estimate["averaging"] + estimate["twins"])
+
+
+def test_a_label_predicted_more_often_of_test_rows_is_told_untuned():
+    members, _ = simulate({"a": 2.0, "b": 2.0}, n_rows=1000, n_test=600, shares=[0.5, 0.5])
+    assert described(members, build_ensemble(members, **settings("mean")))["label_shift"]["p_value"] > 0.01
+    tilted = [values * [1, 4] / (values * [1, 4]).sum(axis=-1, keepdims=True) for values in members.sampled_by_fold]
+    moved = replace(members, sampled_by_fold=np.stack(tilted))
+    shift = described(moved, build_ensemble(moved, **settings("mean")))["label_shift"]
+    assert shift["p_value"] < 1e-3 and shift["labels"]["1"][1] > shift["labels"]["1"][0] + 0.05
+
+
+def test_without_test_rows_nothing_is_expected_of_them():
+    for rungs in (("mean", "rank_mean"), ("lightgbm",), ("logistic",), ("greedy",)):
+        members, ensemble = stacked(n_test=0, rungs=rungs)
+        said = described(members, ensemble)
+        assert said["n_test"] == 0 and said["label_shift"] is None and np.isnan(said["estimate"]["test_low"])
+        assert said["estimate"]["averaging"] == 0
