@@ -8,12 +8,13 @@ from pipeline.artifacts.files import read_json, write_json
 from pipeline.artifacts.paths import METRICS, OUT, PLOTS, SCORES, predictions_path
 from pipeline.artifacts.predictions import Predictions, probabilities_of, read_predictions, write_predictions
 from pipeline.artifacts.table import read_folds, write_folds, write_table
-from pipeline.ensemble.decisions import Decision, Plan, decide
+from pipeline.ensemble import task_stack
+from pipeline.ensemble.decisions import Decision, Plan, cross_fit_decision, decide
 from pipeline.ensemble.members import gather_members
 from pipeline.ensemble.stacking import build_ensemble, ensemble_predictions
 from stages.stack import main
 from tests.competition import DIGEST, competition, write_alike
-from tests.ensembles import KIND, described, settings, stacked
+from tests.ensembles import KIND, described, settings, simulate, stacked
 from tests.small import make_metric
 
 
@@ -38,6 +39,41 @@ def test_a_tuned_decision_of_useless_members_stays_at_chance():
     gathered, ensemble = stacked(metric="accuracy", n_rows=480, signals=(0.0,) * 4, labels=labels, n_repeats=1)
     score = make_metric("accuracy", 12).score
     assert score(gathered.train.labels, ensemble.out_of_fold[0]) < 1 / 12 + 3.3 * np.sqrt(1 / 12 * 11 / 12 / 480)
+
+
+def test_repeats_do_not_change_what_a_stacker_is_fitted_on():
+    members, _ = simulate({"a": 1.0, "b": 0.5}, n_repeats=3, n_test=50)
+    options = settings("logistic")
+    ensemble = build_ensemble(members, **options)
+    for repeat in range(3):
+        inputs, folds = members.out_of_fold[repeat], members.folds[repeat]
+        for fold, stacker in enumerate(ensemble.fitted["logistic"][repeat]):
+            alone = options["ladder"]["logistic"]()
+            alone.fit(inputs[folds != fold], members.train.labels[folds != fold])
+            assert stacker.state() == alone.state()
+    # What is submitted is the mean of all of them, and a fold's models go with the stackers that never saw the fold.
+    everyone = [
+        one.predict(members.test_probabilities) for of_repeat in ensemble.fitted["logistic"] for one in of_repeat
+    ]
+    assert ensemble.test == pytest.approx(np.mean(everyone, axis=0), abs=1e-12)
+    candidate, first = ensemble.candidate(members), members.sampled_by_fold[0]
+    of_fold = [of_repeat[0].predict(first) for of_repeat in ensemble.fitted["logistic"]]
+    assert candidate.by_fold[0] == pytest.approx(np.mean(of_fold, axis=0), abs=1e-12)
+    assert np.array_equal(candidate.decide(candidate.mean), ensemble.test)
+
+
+@pytest.mark.parametrize("tune_above", [0.0, 1e9])
+def test_the_estimate_is_that_of_a_decision_used_or_not_as_it_is_submitted(tune_above):
+    members, _ = simulate({"a": 1.0, "b": 1.0}, shares=[0.8, 0.2], n_rows=600)
+    options = settings("mean", metric="f1_macro", tune_above=tune_above)
+    ensemble, [values] = build_ensemble(members, **options), members.out_of_fold.mean(axis=2)
+    tuned = cross_fit_decision(members.train.labels, values[None], members.folds, kind=KIND, metric=options["metric"])
+    used = tune_above == 0
+    assert ensemble.plan.decision.used == used
+    assert np.array_equal(ensemble.out_of_fold[0], tuned if used else values)
+    mean = members.test_probabilities.mean(axis=1)
+    scaled = KIND.apply_decision(mean, ensemble.plan.decision.scales)
+    assert ensemble.test == pytest.approx(scaled if used else mean)
 
 
 def test_one_member_needs_no_ladder():
@@ -160,6 +196,19 @@ def test_the_stage_writes_everything_and_twice_the_same(repository):
     assert {model["kind"] for model in scores["models"]} == {"baseline", "rung"}
     assert scores["stitching"] is None
     assert metrics["out_of_fold"] == metrics["tasks"]["news"]["f1_macro"] == scores["estimate"]["score"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "tune", "expected"), [("f1_macro", "true", 0.0), ("accuracy", "true", 1.0), ("f1_macro", "false", None)]
+)
+def test_the_stage_asks_the_metric_how_surely_a_decision_must_pay(repository, monkeypatch, metric, tune, expected):
+    asked = []
+    monkeypatch.setattr(task_stack, "build_ensemble", lambda *_, tune_above, **__: asked.append(tune_above) or 1 / 0)
+    changed = PARAMS.replace("metric: f1_macro", f"metric: {metric}").replace("report_metrics: [accuracy, auc], ", "")
+    (repository / "params.yaml").write_text(changed.replace("n_bootstrap: 50", f"tune_decision: {tune}"))
+    with pytest.raises(SystemExit):
+        main()
+    assert asked == [expected]
 
 
 def test_the_stage_refuses_members_made_from_other_folds(repository, capsys):

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 from pipeline import components
 from pipeline.errors.exceptions import ParamsError
@@ -190,3 +191,28 @@ def test_rank_mean_does_not_see_how_sure_a_model_is():
 def test_options_out_of_range_are_refused(name, options, message):
     with pytest.raises(ParamsError, match=message):
         build(name, **options)
+
+
+def test_logistic_is_not_misled_by_a_column_that_hardly_varies_in_the_rows_it_saw():
+    """Standardised by its scale there, such a column would move others' logits by hundreds."""
+    probabilities, labels = example(n_models=2, n_outputs=2, n_rows=1200)
+    seen, unseen = slice(0, 400), slice(400, None)
+    flat = 0.5 + 1e-3 * np.random.default_rng(0).normal(size=400)
+    probabilities[seen, 1] = np.stack([flat, 1 - flat], axis=1)
+    loss = make_metric("log_loss", 2).score
+    alone, both = (
+        loss(labels[unseen], fitted("logistic", part[seen], labels[seen]).predict(part[unseen]))
+        for part in (probabilities[:, :1], probabilities)
+    )
+    assert both < alone + 0.02
+
+
+@pytest.mark.parametrize("n_rows", [500, 10_000])
+def test_logistic_shrinks_less_the_more_rows_there_are(n_rows):
+    """The penalty on the mean loss is 1 / (2 sqrt(rows)): as scikit-learn has it, C = 2 / sqrt(rows)."""
+    probabilities, labels = example(n_models=2, n_outputs=2, n_rows=n_rows)
+    coefficients = np.array(fitted("logistic", probabilities, labels).state()["coefficients"])[1]
+    columns = np.log(probabilities).reshape(n_rows, -1)
+    columns = (columns - columns.mean(axis=0)) / columns.std(axis=0)
+    expected = LogisticRegression(C=2 / np.sqrt(n_rows), tol=1e-8, max_iter=2000).fit(columns, labels)
+    assert coefficients == pytest.approx(expected.coef_[0], rel=1e-3)
