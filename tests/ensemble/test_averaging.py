@@ -33,6 +33,8 @@ def test_the_gain_of_averaging_is_what_the_test_labels_would_say(name: str, fold
         members, labels = simulated(seed, fold_noise=fold_noise)
         candidate = members.candidate("a")
         found = averaging.gain_on_test(candidate, members, metric=metric)
+        turned = replace(candidate, by_fold=candidate.by_fold[::-1])
+        assert averaging.gain_on_test(turned, members, metric=metric).averaging == pytest.approx(found.averaging)
         assert found.twins == 0 and found.standard_error == pytest.approx(abs(found.averaging) / 3)
         said.append(found.averaging)
         true.append(true_gain(metric, candidate, labels))

@@ -25,6 +25,14 @@ def test_members_are_joined_by_row_id_whatever_the_order_of_their_rows():
     assert shuffled.test_probabilities == pytest.approx(plain.test_probabilities, abs=1e-12)
 
 
+def test_each_repeat_has_the_folds_of_its_manifest():
+    table, folds, members = competition(n_repeats=3, holdout=10)
+    joined = gather_members(members, table=table, folds=folds, task="news")
+    manifest = folds.rows.set_index(["repeat", "row_id"])["fold"]
+    for repeat, numbers in enumerate(joined.folds):
+        assert manifest.loc[repeat].loc[joined.train.ids].tolist() == numbers.tolist()
+
+
 def test_I10_members_with_another_order_of_labels_are_put_in_the_table_s_order():
     """Members may store labels in any order; they are joined by name, in the table's order."""
     table, folds, members = competition(labels=("a", "b", "c"))
