@@ -2,11 +2,10 @@
 
 A component is one file `pipeline/*/<kind>/<name>.py` with a function `build`, whose arguments all go by keyword. Those with a
 default are the options that params.yaml may set. Those without come from the code: a `Build...` protocol below says all that
-is offered to its kind, and a component names what it needs of it (`components.build` passes just that). Constants say what it
-reads: `FILES` names the options that are files in models/, `MODELS` those that are a folder there with a model, or a hub
+is offered to its kind, and a component names what it needs (`components.build` passes just that). Constants say what it
+reads: `FILES` names options that are files in models/, `MODELS` those that are a folder there with a model, or a hub
 checkpoint `owner/name@<40-hex commit>`, `PACKAGES` folders of installed packages, `LIBRARIES` packages whose versions matter.
-Shapes: B rows of a batch, T tokens, H hidden units, L layers, N rows, M models, C labels of a task or outputs of a model, V
-values of a prediction (probabilities, say).
+Shapes: B rows of a batch, T tokens, H hidden units, L layers, N rows, M models, C labels or outputs, V values.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -80,8 +79,7 @@ class TaskKind(Protocol):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return J possible targets (J, S, …) of S test rows and their weights (J, S), from fold models' values (K, S, V).
 
-        `targets` and out-of-fold `values` are (N, …) of training rows; `twins` (S,) are places of such that say the same as
-        a test row, or -1, and `agreement` says how often those have the same target.
+        `values` are out-of-fold. `twins` (S,): the training row that says the same, or -1, and `agreement`: how often.
         """
 
     def describe(
@@ -138,8 +136,7 @@ class BuildPooling(Protocol):
 class BuildHead(Protocol):
     """`heads/`: a module that ends in logits (B, C).
 
-    `READS = "vector"`: called with a pooled vector (B, H). `READS = "tokens"`: with (B, T, H) and the attention mask (B, T);
-    what stands at masked positions must not change the logits.
+    `READS = "vector"`: of a pooled vector (B, H); `"tokens"`: of (B, T, H) and the attention mask (B, T), masked ones aside.
     """
 
     def __call__(self, *, input_size: int, n_outputs: int) -> "torch.nn.Module": ...
@@ -189,16 +186,14 @@ class Augmenter(Protocol):
     ) -> list[list[str]]:
         """Return for each of N texts at most `n_variants` variants; the first are the same however many are asked for.
 
-        None equals its text or another of its variants; what cannot be made (no known word, an empty text) is left out.
-        `seeds` (N), each >= 0. `reserved` holds per text the terms that must stay as they are.
+        None equals its text or another; what cannot be made is left out. `seeds` (N,) >= 0; `reserved`: terms that must stay.
         """
 
 
 class BuildAugmenter(Protocol):
     """`augmenters/`: it may learn from the corpus, the rows of ONE fold, so that its copies stay within that fold.
 
-    `SPARES = True`: it works word by word and can spare any words that `reserved` names, not only drop what lost one;
-    `NEEDS_LABELS = True`: it can do nothing with rows without labels.
+    `SPARES = True`: it can spare the words that `reserved` names, not only drop what lost one. `NEEDS_LABELS = True`.
     """
 
     def __call__(self, *, corpus: Corpus, device: str) -> Augmenter: ...
@@ -213,13 +208,12 @@ class BuildSimilarity(Protocol):
 class BuildObjective(Protocol):
     """`objectives/`: a function (model, batch, progress) -> loss summed over the batch's labelled rows, a 0-d tensor.
 
-    `model` is the `TextClassifier` in training mode. `batch` holds its inputs, `labels` (B,) int64 and
-    `special_tokens_mask` (B, T) bool, true where a token stands for no word. `progress` in [0, 1) is the share of the
-    training's steps that are done. `loss` is a built component of `losses/`. The loop adds up the sums of a step's batches
-    and divides by its rows, so nothing may be averaged over a batch. Randomness comes from torch's global generator, which
-    the loop seeds per step and batch. A batch in which nothing counts gives a finite 0.
-    `READS = "unlabelled"` says that the batch also carries the inputs of unlabelled rows as `original_<name>` and those of
-    their variants as `variant_<name>`, as many per labelled row as the function's attribute `ratio: int` says.
+    `model` is the `TextClassifier` in training mode. `batch` holds its inputs, `labels` (B,) int64 and `special_tokens_mask`
+    (B, T) bool, true where a token stands for no word. `progress` in [0, 1) is the share of the training's steps done. `loss`
+    is a built component of `losses/`. The loop adds up the sums of a step's batches and divides by its rows, so nothing may
+    be averaged over a batch. Randomness: torch's global generator, seeded per step and batch. No row that counts: a finite 0.
+    `READS = "unlabelled"`: the batch also carries inputs of unlabelled rows as `original_<name>` and those of their variants
+    as `variant_<name>`, as many per labelled row as the function's attribute `ratio: int` says.
     """
 
     def __call__(self, *, loss: Any, n_outputs: int) -> "Callable[..., torch.Tensor]": ...
@@ -261,10 +255,7 @@ class Stacker(Protocol):
 
 
 class BuildStacker(Protocol):
-    """`stackers/`: a rung of the ladder; that with `KEEPS_SINGLE = True` returns the probabilities of a single member.
-
-    `REFIT` is "nothing" where nothing is fitted, "quick" where that takes no time to speak of; absent where it does.
-    """
+    """`stackers/`: a rung. `KEEPS_SINGLE = True`: it keeps a single member. `REFIT`: "nothing", "quick" or absent."""
 
     def __call__(self, *, metric: "Metric", seed: int) -> Stacker: ...
 
@@ -288,7 +279,7 @@ class Metric(Protocol):
 
 
 class BuildMetric(Protocol):
-    """`metrics/`: the metric for C labels in order, `decide` is the kind's. `BOUNDS`: lowest and highest score, or None."""
+    """`metrics/`: `BOUNDS`: lowest and highest score, or None. `NEEDED_ERRORS`: that a tuned decision must gain, else any."""
 
     def __call__(self, *, n_outputs: int, decide: Callable[[np.ndarray], np.ndarray]) -> Metric: ...
 

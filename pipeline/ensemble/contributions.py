@@ -74,10 +74,8 @@ def describe_stitching(
     if others := [name for name in members.names if name not in parents]:
         logger.info("task %s: the ensemble once more, without its %d stitched models", members.task, len(parents))
         rest = members.only(others)
-        ensembles["without"] = (
-            rest,
-            build_ensemble(rest, ladder=ladder, metric=metric, tune_above=tune_above, seed=seed),
-        )
+        blend = build_ensemble(rest, ladder=ladder, metric=metric, tune_above=tune_above, seed=seed)
+        ensembles["without"] = rest, blend
     rung = leave_out_rung(members, chosen=ensemble.chosen, ladder=ladder, n_left_out=len(parents))
     build = ladder.get(rung) or partial(components.build, "stackers", rung, metric=metric, seed=seed)
     singles = dict.fromkeys([*parents, *(encoder for group in parents.values() for encoder in group)])
@@ -93,10 +91,7 @@ def describe_stitching(
         members.train.labels, candidates, clusters=members.train.clusters,
         on_test={key: gain_on_test(one, of, metric=metric).value for key, (one, of) in on_test.items()}, **options,
     )  # fmt: skip
-    splits: dict[str, Comparison | None] = {"oof": compared, "holdout": None}
-    if members.holdout.ids:
-        blends = {("ensemble", key): blend.holdout for key, (_, blend) in ensembles.items()}
-        splits["holdout"] = compare(members.holdout.labels, blends, clusters=members.holdout.clusters, **options)
+    splits: dict[str, Comparison | None] = {"oof": compared, "holdout": _on_holdout(ensembles, **options)}
     both = ("ensemble", "with"), ("ensemble", "without")
     gained = {"test": compared, "holdout": splits["holdout"]}
     gains = {split: scored and asdict(scored.gain(*both)) for split, scored in gained.items()} if others else None
@@ -107,6 +102,12 @@ def describe_stitching(
         "leave_one_out": rung,
         "models": [_model_record(name, group, compared, candidates, members) for name, group in parents.items()],
     }
+
+
+def _on_holdout(ensembles: Mapping[str, tuple[Members, Ensemble]], **options: Any) -> Comparison | None:
+    rows = ensembles["with"][0].holdout
+    blends = {("ensemble", key): blend.holdout for key, (_, blend) in ensembles.items()}
+    return compare(rows.labels, blends, clusters=rows.clusters, **options) if rows.ids else None
 
 
 def _ensemble_record(

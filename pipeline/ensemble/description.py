@@ -13,7 +13,7 @@ from pipeline.ensemble import scoring
 from pipeline.ensemble.averaging import TestGain, gain_on_test
 from pipeline.ensemble.decisions import best_of, cross_fit_best
 from pipeline.ensemble.intervals import Interval, Unseen, bootstrap_scores, compare, interval, unseen_interval
-from pipeline.ensemble.label_shift import label_shift
+from pipeline.ensemble.label_shift import FORMS, label_shift
 from pipeline.ensemble.members import Members
 from pipeline.ensemble.stacking import Ensemble
 from pipeline.reproducibility import derive_seed
@@ -79,7 +79,7 @@ def _diagnostics(members: Members, final: np.ndarray, singles: list[np.ndarray])
 def _estimate(
     record: dict[str, Any], weighted: Interval | None, on_test: TestGain, **of_interval: Unpack[Unseen]
 ) -> dict[str, Any]:
-    """Return the estimate; `weighted` is the score of rows weighted for test rows of another kind, None where they are alike."""
+    """Return the estimate; `weighted` is the score of rows weighted for test rows of another kind, None if they are not."""
     kept = {name: record[name] for name in ("score", "low", "high", "standard_error", "metrics", "averaging")}
     plain = Interval(record["score"], record["low"], record["high"], record["standard_error"])
     plain_range, used = (_on_test(score, on_test, **of_interval) for score in (plain, weighted or plain))
@@ -105,6 +105,8 @@ def _weighted(members: Members, ensemble: Ensemble, *, metric: Metric, **bootstr
 
 def _label_shift(members: Members, ensemble: Ensemble) -> LabelShift | None:
     """Return whether labels are decided in other shares of the test rows, by single fold models and no tuned decision."""
+    if members.kind.form not in FORMS:
+        return None
     plain = ensemble.candidate(members, ensemble.chosen)
     test = np.stack([members.kind.decide(values) for values in plain.by_fold])
     return label_shift(members.kind.decide(plain.out_of_fold), test, labels=members.labels)

@@ -10,9 +10,8 @@ from scipy.stats import chi2_contingency
 
 from pipeline.artifacts.scores import LabelShift
 
-FEWEST_EXPECTED = (
-    5.0  # rows of a label on either side, below which chi-square does not hold: such labels are taken together
-)
+FORMS = ("class",)
+FEWEST_EXPECTED = 5.0  # rows of a label on either side: with fewer chi-square does not hold, such labels go together
 
 
 def label_shift(out_of_fold: np.ndarray, test: np.ndarray, *, labels: list[str]) -> LabelShift | None:

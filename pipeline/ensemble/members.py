@@ -100,11 +100,11 @@ def gather_members(
     test_ids = table.select(task, "test")["row_id"].tolist()
     numbers = [folds.select(task, repeat).set_index("row_id")["fold"].loc[train.ids] for repeat in repeats]
 
-    generator = np.random.default_rng(derive_seed(0, task, "sampled"))
-    sampled = np.sort(generator.permutation(len(test_ids))[:N_SAMPLED])
+    shuffled = np.random.default_rng(derive_seed(0, task, "sampled")).permutation(len(test_ids))
+    sampled = np.sort(shuffled[:N_SAMPLED])
     twins, agreement = _twins(likeness, train, test_ids, task=task)
     weights = _weights(likeness, train, task=task) if likeness is not None and shifted else None
-    of_sample, scored = [test_ids[place] for place in sampled], sorted(numbers[0].unique())
+    scored = sorted(numbers[0].unique())
 
     def joined(split: str, ids: list[str], **of: int) -> np.ndarray:
         columns = np.empty((len(ids), len(members), len(labels)))
@@ -122,7 +122,7 @@ def gather_members(
         out_of_fold=np.stack([joined("oof", train.ids, repeat=repeat) for repeat in repeats]),
         holdout_probabilities=joined("holdout", holdout.ids), holdout_by_fold=by_fold("holdout", holdout.ids),
         test_probabilities=joined("test", test_ids), twins=twins, agreement=agreement, weights=weights,
-        sampled=sampled, sampled_by_fold=by_fold("test", of_sample),
+        sampled=sampled, sampled_by_fold=by_fold("test", [test_ids[place] for place in sampled]),
     )  # fmt: skip
 
 

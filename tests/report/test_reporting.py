@@ -17,9 +17,14 @@ LABELS = ["高兴", "愤怒", "label_2"]
 SCRIPT = "<script>alert('x')</script>"
 
 
+def gain_of(value: float | None) -> dict[str, float | None]:
+    """Return a gain as scores.json has it."""
+    low, high = (None, None) if value is None else (value - 0.004, value + 0.004)
+    return {"value": value, "low": low, "high": high, "standard_error": 0.002}
+
+
 def model(name: str, kind: str, score: float, gain: float | None = None) -> dict[str, Any]:
     """Return a model as scores.json has it."""
-    paired = gain and {"value": gain, "low": gain - 0.004, "high": gain + 0.004, "standard_error": 0.002}
     return {
         "name": name,
         "kind": kind,
@@ -31,7 +36,8 @@ def model(name: str, kind: str, score: float, gain: float | None = None) -> dict
         "high": score + 0.02,
         "standard_error": 0.01,
         "metrics": {"accuracy": score + 0.05},
-        "gain": paired or None,
+        "averaging": 0.0123,
+        "gain": gain and gain_of(gain),
     }
 
 
@@ -57,10 +63,16 @@ def task_scores() -> dict[str, Any]:
             "low": 0.7145,
             "high": 0.7545,
             "standard_error": 0.01,
+            "averaging": 0.0055,
+            "twins": 0.0,
+            "expected": 0.74,
             "test_low": 0.6911,
-            "test_high": 0.7779,
+            "test_high": 0.7889,
             "metrics": {"accuracy": 0.7845},
         },
+        "gain": gain_of(0.0095),
+        "twins": 0,
+        "label_shift": None,
         "decision": {"used": True, "scales": [1.0, 1.1, 0.9], "gain": 0.0032, "standard_error": 0.0011},
         "weights": {"mean": {"tfidf": 0.4321, "roberta": 0.5679}},
         "agreement": {"names": ["tfidf", "roberta"], "values": [[1.0, 0.37], [0.37, 1.0]]},
@@ -70,7 +82,7 @@ def task_scores() -> dict[str, Any]:
             {"low": 0.5, "high": 1.0, "confidence": 0.83, "accuracy": 0.79, "rows": 300},
         ],
         "hardest": [{"row_id": "0017", "label": "高兴", "predicted": "愤怒", "probability": 0.0123}],
-        "holdout": {"rows": 57, "score": 0.7301, "low": 0.6501, "high": 0.8101},
+        "holdout": {"rows": 57, "score": 0.7301, "low": 0.6501, "high": 0.8101, "averaging": gain_of(0.0072)},
         "stitching": None,
     }
 
@@ -279,9 +291,10 @@ def test_D21_markup_in_data_is_shown_as_text(values: dict[str, Any], put: Any) -
 @pytest.mark.parametrize(
     ("where", "shown"),
     [
-        ("headline", "Estimate, macro_f1 (higher is better) 0.7345 95 %: 0.7145 to 0.7545"),
-        ("headline", "0.6911 to 0.7779 120 rows"),
-        ("headline", "hold-out, 57 rows 0.7301 0.6501 to 0.8101"),
+        ("headline", "Expected on the test set, macro_f1 (higher is better) 0.7400 95 %: 0.6911 to 0.7889; 120 rows"),
+        ("headline", "each row by one fold model 0.7345 95 %: 0.7145 to 0.7545; averaging adds +0.0055 Untouched"),
+        ("headline", "hold-out, 57 rows 0.7301 0.6501 to 0.8101; averaging adds +0.0072 (+0.0032 to +0.0112)"),
+        ("headline", "over the best single model, on the test set +0.0095 (+0.0055 to +0.0135)"),
         ("headline", "Best single model roberta 0.7234"),
         ("headline", "Baseline 0.6123"),
         ("headline", "used gain +0.0032 ± 0.0011"),
@@ -290,8 +303,8 @@ def test_D21_markup_in_data_is_shown_as_text(values: dict[str, Any], put: Any) -
         ("ran", "roberta 2 400 2 2 min 30 s 15,234"),
         ("data", "train 300 0 12 40 88 141 12 40 88 141"),
         ("data", "label_2 100 33.3 % 24 20.0 %"),
-        ("scores", "mean rung 0.7345 0.7145 0.7545 0.7345 0.0082 +0.0111 +0.0071 +0.0151 0.7845"),
-        ("scores", "tfidf baseline 0.6123 0.5923 0.6323 0.6123 0.0082 – – – 0.6623"),
+        ("scores", "mean rung 0.7345 0.7145 0.7545 0.7345 0.0082 +0.0123 +0.0111 +0.0071 +0.0151 0.7845"),
+        ("scores", "tfidf baseline 0.6123 0.5923 0.6323 0.6123 0.0082 +0.0123 – – – 0.6623"),
         ("curves", "0 1 1.0048 0.4567 –"),
         ("confusion", "高兴 80 17 3 100 80.0 % 87.0 %"),
         ("confusion", "高兴 愤怒 17 17.0 %"),
@@ -322,12 +335,21 @@ def test_models_stand_best_first_where_lower_is_better(values: dict[str, Any]) -
 
 def test_optional_parts_may_be_missing(values: dict[str, Any]) -> None:
     scores = values["scores"]["tasks"]["main"]
-    scores.update(holdout=None, decision=None, baseline=None, weights={}, hardest=[], calibration=[])
+    scores.update(holdout=None, decision=None, baseline=None, gain=None, weights={}, hardest=[], calibration=[])
     values.update(histories={}, last_runs=[], texts={})
     html = page(values)
-    assert "hold-out" not in section(html, "headline") and "Tuned decision" not in html
+    assert "hold-out" not in section(html, "headline") and "Tuned decision" not in html and "Gain of" not in html
     assert "No encoder was trained." in section(html, "ran")
     assert "give no weights" in section(html, "weights")
+
+
+def test_rows_with_a_twin_and_rows_that_no_board_scores_are_counted(values: dict[str, Any]) -> None:
+    scores = values["scores"]["tasks"]["main"]
+    scores.update(twins=30, n_scored=36)
+    scores["estimate"].update(twins=0.0211, expected=0.7611)
+    shown = section(page(values), "headline")
+    assert "0.7611 95 %: 0.6911 to 0.7889; 120 rows, of which 36 are scored" in shown
+    assert "averaging adds +0.0055, 30 test rows with a twin +0.0211" in shown
 
 
 def test_one_member_has_nothing_to_agree_with(values: dict[str, Any]) -> None:
@@ -340,9 +362,10 @@ def test_scores_without_a_value_are_dashes(values: dict[str, Any]) -> None:
     scores = values["scores"]["tasks"]["main"]
     scores["models"][1].update(score=None, low=None, high=None, folds=[[None, None, None]], mean=None, std=None)
     scores["estimate"].update(test_low=None, test_high=None, low=None, high=None)
+    scores["gain"] = scores["holdout"]["averaging"] = gain_of(None)
     html = page(values)
     assert "roberta encoder – – – – –" in section(html, "scores")
-    assert "– to –" in section(html, "headline")
+    assert "95 %: – to –" in section(html, "headline") and "test set – (– to –)" in section(html, "headline")
 
 
 def test_many_labels_show_confusions_instead_of_a_matrix(values: dict[str, Any]) -> None:
@@ -367,7 +390,7 @@ def test_clean_data_and_clear_gains_give_no_caution() -> None:
     [
         ({"baseline": 0.72}, r"0.7145 to 0.7545\) does not lie clear of the baseline's 0.7200"),
         ({"higher_is_better": False, "baseline": 0.75}, "does not lie clear of the baseline's 0.7500"),
-        ({"holdout": {"rows": 90, "score": 0.6, "low": 0.58, "high": 0.62}}, "hold-out scores 0.6000 .* 0.7345"),
+        ({"holdout": {"rows": 90, "score": 0.6, "low": 0.58, "high": 0.62}}, "hold-out scores 0.6000 .* 0.7400"),
     ],
 )
 def test_a_doubtful_score_is_a_caution(change: dict[str, Any], said: str) -> None:
@@ -403,7 +426,7 @@ def test_a_hold_out_within_both_intervals_is_no_caution() -> None:
 )
 def test_a_gain_that_may_be_chance_is_a_caution(low: float, value: float, high: float, said: str) -> None:
     scores = task_scores()
-    scores["models"][2]["gain"] = {"value": value, "low": low, "high": high, "standard_error": 0.002}
+    scores["gain"] = {"value": value, "low": low, "high": high, "standard_error": 0.002}
     assert re.search(said, cautions(scores, units={}, submitted="ensemble")[0])
 
 
@@ -412,13 +435,13 @@ def test_submitting_another_model_than_the_one_estimated_is_a_caution() -> None:
 
 
 @pytest.mark.parametrize(
-    ("oof", "holdout", "n_said"),
+    ("test", "holdout", "n_said"),
     [((-0.02, -0.01), None, 1), ((-0.02, 0.01), (-0.02, -0.01), 1), ((-0.02, 0.01), None, 0), ((None, None), None, 0)],
 )
-def test_stitched_models_that_surely_lose_are_a_caution(oof: Any, holdout: Any, n_said: int) -> None:
+def test_stitched_models_that_surely_lose_are_a_caution(test: Any, holdout: Any, n_said: int) -> None:
     difference = {
         split: bounds and {"value": -0.015, "low": bounds[0], "high": bounds[1]}
-        for split, bounds in (("oof", oof), ("holdout", holdout))
+        for split, bounds in (("test", test), ("holdout", holdout))
     }
     said = cautions({**task_scores(), "stitching": {"difference": difference}}, units={}, submitted="ensemble")
     assert (

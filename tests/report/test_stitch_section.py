@@ -5,16 +5,10 @@ from typing import Any
 import pytest
 
 from pipeline.report.stitch_section import describe, grids
-from tests.report.test_reporting import SCRIPT, elements, everything, page, section, unit
+from tests.report.test_reporting import SCRIPT, elements, everything, gain_of, page, section, unit
 
 PARENTS = {"bert": 0.7012, "electra": 0.6987, "roberta": 0.7234}
 SCORES = {("bert", "electra"): 0.7311, ("bert", "roberta"): 0.7402, ("electra", "roberta"): 0.7222}
-
-
-def gain(value: float | None) -> dict[str, float | None]:
-    """Return a gain as scores.json has it."""
-    low, high = (None, None) if value is None else (value - 0.004, value + 0.004)
-    return {"value": value, "low": low, "high": high, "standard_error": 0.002}
 
 
 def stitched(pair: tuple[str, ...], head: str, score: float) -> dict[str, Any]:
@@ -28,9 +22,9 @@ def stitched(pair: tuple[str, ...], head: str, score: float) -> dict[str, Any]:
         "low": score - 0.02,
         "high": score + 0.02,
         "parents": {name: PARENTS[name] for name in pair},
-        "gain": {"over": over, **gain(score - PARENTS[over])},
+        "gain": {"over": over, **gain_of(score - PARENTS[over])},
         "error_correlation": {name: 0.5 + number / 10 for number, name in enumerate(pair)},
-        "adds": gain(0.0021),
+        "adds": gain_of(0.0021),
     }
 
 
@@ -53,7 +47,7 @@ def with_stitched() -> dict[str, Any]:
     values["scores"]["tasks"]["main"]["stitching"] = {
         "with_pairs": ensemble(6, 0.7512),
         "without_pairs": ensemble(3, 0.7401),
-        "difference": {"oof": gain(0.0111), "holdout": gain(0.0222)},
+        "difference": {"test": gain_of(0.0111), "holdout": gain_of(0.0222)},
         "leave_one_out": "greedy",
         "models": models,
     }
@@ -101,10 +95,10 @@ def whole_page() -> str:
 @pytest.mark.parametrize(
     ("where", "shown"),
     [
-        ("headline", "+0.0111 (+0.0071 to +0.0151) out of fold +0.0222 (+0.0182 to +0.0262) on the hold-out"),
+        ("headline", "+0.0111 (+0.0071 to +0.0151) on the test rows +0.0222 (+0.0182 to +0.0262) on the hold-out"),
         ("stitched", "with them 0.7512 (0.7412 to 0.7612), hold-out 0.7512 (0.7412 to 0.7612); 6 models, mean"),
         ("stitched", "without them 0.7401 (0.7301 to 0.7501), hold-out 0.7401 (0.7301 to 0.7501); 3 models, mean"),
-        ("stitched", "Gain, out of fold +0.0111 (+0.0071 to +0.0151)"),
+        ("stitched", "Gain, expected on the test rows +0.0111 (+0.0071 to +0.0151)"),
         ("stitched", "Gain, untouched hold-out +0.0222 (+0.0182 to +0.0262), 57 rows"),
         ("stitched", "bert+ roberta+ cnn 0.7402 0.7202 to 0.7602 bert roberta 0.7012 0.7234 0.50 0.60 +0.0168 +0.0128"),
         ("stitched", "0.50 0.60 +0.0168 +0.0128 to +0.0208 +0.0021 −0.0019 to +0.0061"),
@@ -156,9 +150,9 @@ def test_stitched_members_alone_have_no_ensemble_to_compare_with(values: dict[st
     stitching = values["scores"]["tasks"]["main"]["stitching"]
     stitching.update(without_pairs=None, difference=None)
     for model in stitching["models"]:
-        model.update(adds=None, gain={"over": "bert", **gain(None)})
+        model.update(adds=None, gain={"over": "bert", **gain_of(None)})
     html = page(values)
-    assert "All members are stitched" in section(html, "stitched") and "Gain of the ensemble" not in html
+    assert "All members are stitched" in section(html, "stitched") and "by stitched models" not in html
     assert "0.50 0.60 – – to – –" in section(html, "stitched")
 
 

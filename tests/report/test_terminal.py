@@ -12,7 +12,7 @@ def with_pairs() -> dict[str, Any]:
     names = {"bert+electra+cnn": 0.71, "roberta-large+electra+lstm": 0.74, "bert+roberta-large+cnn": 0.72}
     scores["models"][2:2] = [model(name, "stitched", score) for name, score in names.items()]
     gain = {"value": 0.011, "low": -0.002, "high": 0.024}
-    return {**scores, "stitching": {"difference": {"oof": gain, "holdout": None}}}
+    return {**scores, "stitching": {"difference": {"test": gain, "holdout": None}}}
 
 
 def test_columns_are_as_wide_as_their_longest_name() -> None:
@@ -30,7 +30,10 @@ def test_stitched_models_stand_best_first_between_the_others() -> None:
 def test_the_gain_by_stitched_models_is_shown_for_each_split_there_is() -> None:
     scores = with_pairs()
     text = scores_text("main", scores)
-    assert "gain by stitched models, out-of-fold: +0.0110 [−0.0020, +0.0240]" in text and "hold-out" not in text
+    assert (
+        "gain by stitched models, expected on the test rows: +0.0110 [−0.0020, +0.0240]" in text
+        and "hold-out" not in text
+    )
     scores["stitching"]["difference"]["holdout"] = {"value": 0.01, "low": None, "high": None}
     assert "gain by stitched models, on the hold-out: +0.0100 [–, –]" in scores_text("main", scores)
 
@@ -38,7 +41,7 @@ def test_the_gain_by_stitched_models_is_shown_for_each_split_there_is() -> None:
 def test_without_stitched_models_nothing_is_said_of_them() -> None:
     text = scores_text("main", task_scores())
     assert "stitched" not in text and "estimate of the ensemble (mean, decision tuned; chosen anew" in text
-    assert text.endswith("expected on the test rows: 0.6911 to 0.7779")
+    assert text.endswith("expected on the test rows, where 3 fold models are averaged: 0.7400 [0.6911, 0.7889]")
 
 
 def test_what_speaks_against_the_interval_stands_below_it() -> None:

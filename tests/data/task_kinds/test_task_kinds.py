@@ -1,5 +1,6 @@
 """Kinds of task: what each must keep, and an ensemble over targets of a form that no kind here has."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,12 @@ class Numbers:
     def can_tune(self, values, *, metric):
         return False
 
+    def plausible_targets(self, targets, values, by_fold, *, twins, agreement):
+        """Return values plus residuals of out-of-fold rows, and for a row with a twin that one's target."""
+        possible = by_fold.mean(axis=0)[:, 0] + (targets - values[:, 0])[:, None]  # (N, S)
+        weights = np.where(twins < 0, 1, 1 - agreement) / len(possible) * np.ones_like(possible)
+        return np.vstack([possible, targets[twins]]), np.vstack([weights, np.where(twins < 0, 0, agreement)])
+
     def errors(self, targets, values):
         return np.abs(targets - values[:, 0])
 
@@ -108,7 +115,12 @@ class MeanSquaredError:
         return weights @ (targets - values[:, 0]) ** 2 / weights.sum(axis=1)
 
 
-def test_an_ensemble_asks_nothing_but_the_kind_what_targets_are(monkeypatch: pytest.MonkeyPatch) -> None:
+METRIC: Metric = MeanSquaredError()  # type: ignore[assignment]
+
+
+@pytest.fixture
+def members_of_numbers(monkeypatch: pytest.MonkeyPatch) -> Members:
+    """Three members that predict numbers, the first one best."""
     monkeypatch.setattr("pipeline.artifacts.table.Table.kind", lambda table, task: Numbers())
     table, folds, members = competition(labels=("0", "1"), holdout=20)
     table.labels["news"][:] = ["value"]
@@ -120,20 +132,49 @@ def test_an_ensemble_asks_nothing_but_the_kind_what_targets_are(monkeypatch: pyt
         known = truth.loc[list(zip(split, member.rows["row_id"], strict=True))].fillna("0.5").astype(float).to_numpy()
         values = (known + generator.normal(size=len(known)) * noise)[:, None]
         numbers[name] = type(member)(name, "news", ["value"], member.rows, values.astype(np.float32), DIGEST, "", 0)
-    gathered = gather_members(numbers, table=table, folds=folds, task="news")
-    metric: Metric = MeanSquaredError()  # type: ignore[assignment]
-    ladder: dict[str, Any] = {"mean": lambda: _mean(metric)}
-    ensemble = build_ensemble(gathered, ladder=ladder, metric=metric, tune_above=0.0, seed=0)
+    return gather_members(numbers, table=table, folds=folds, task="news")
+
+
+def test_an_ensemble_asks_nothing_but_the_kind_what_targets_are(members_of_numbers: Members) -> None:
+    gathered = members_of_numbers
+    ladder: dict[str, Any] = {"mean": lambda: _mean(METRIC)}
+    ensemble = build_ensemble(gathered, ladder=ladder, metric=METRIC, tune_above=0.0, seed=0)
     expected = np.mean([gathered.out_of_fold[:, :, position] for position in range(3)], axis=0)
     np.testing.assert_allclose(ensemble.out_of_fold, expected)
     assert ensemble.plan.decision is None
     final = ensemble_predictions(gathered, ensemble, manifest=DIGEST, seed=0)
     assert final.logits.shape == (len(final.rows), 1)
+    # A name that there is, for the bounds of a score: none is below 0.
     described = describe_ensemble(
-        gathered, ensemble, kinds=dict.fromkeys(gathered.names, "encoder"), metric_name="error",
-        metrics={"error": metric}, n_bootstrap=50, seed=0,
+        gathered, ensemble, kinds=dict.fromkeys(gathered.names, "encoder"), metric_name="log_loss",
+        metrics={"log_loss": METRIC}, n_bootstrap=50, seed=0,
     )  # fmt: skip
     assert described["best_single"] == "model0" and described["estimate"]["score"] > 0
+    assert described["gain"]["value"] > 0 and described["label_shift"] is None
+
+
+def test_what_numbers_gain_by_averaging_is_their_ambiguity(members_of_numbers: Members) -> None:
+    """Krogh & Vedelsby, Neural Network Ensembles, Cross Validation, and Active Learning, 1995: E = mean E_f - ambiguity."""
+    for name in members_of_numbers.names:
+        candidate = members_of_numbers.candidate(name)
+        ambiguity = ((candidate.by_fold - candidate.by_fold.mean(axis=0)) ** 2).mean()
+        gained = gain_on_test(candidate, members_of_numbers, metric=METRIC)
+        assert ambiguity > 0.1 and gained.averaging == pytest.approx(-ambiguity, rel=1e-9) and gained.twins == 0
+
+
+def test_a_twin_s_number_is_believed_as_often_as_twins_agree(members_of_numbers: Members) -> None:
+    """On rows whose twin has their very number the error is that of the prediction, as often as twins agree."""
+    twins = np.where(np.arange(len(members_of_numbers.test_ids)) % 2, 0, -1)
+    known = replace(members_of_numbers, twins=twins, agreement=1.0)
+    candidate = known.candidate("model0")
+    _, weights = known.kind.plausible_targets(
+        known.train.labels, candidate.out_of_fold, candidate.by_fold, twins=twins[known.sampled], agreement=1.0
+    )
+    np.testing.assert_allclose(weights.sum(axis=0), 1)
+    residuals = (known.train.labels - candidate.out_of_fold[:, 0]) ** 2
+    at_twins = (candidate.mean[twins[known.sampled] == 0, 0] - known.train.labels[0]) ** 2
+    expected = (at_twins.mean() + residuals.mean()) / 2 - residuals.mean()
+    assert gain_on_test(candidate, known, metric=METRIC).twins == pytest.approx(expected)
 
 
 def _mean(metric: Metric) -> Stacker:
