@@ -38,13 +38,13 @@ def describe_ensemble(
         train.labels, [*singles, *ensemble.rungs.values(), ensemble.out_of_fold], folds=members.folds, on_test=on_test,
         clusters=train.clusters, report_metrics=metrics, reference=best, **options,
     )  # fmt: skip
-    heads = [{"name": name, "kind": kinds[name]} for name in names]
-    heads += [{"name": name, "kind": "rung"} for name in ensemble.rungs]
-    models = [head | record for head, record in zip(heads, models, strict=True)]
+    heads = [*((name, kinds[name]) for name in names), *((name, "rung") for name in ensemble.rungs)]
+    models = [{"name": name, "kind": kind} | record for (name, kind), record in zip(heads, models, strict=True)]
     baselines = [metric.sign * model["score"] for model in models if model["kind"] == "baseline"]
     counts = {"n_train": len(train.ids), "n_test": len(members.test_ids)}
     n_scored = round(scored_ratio * counts["n_test"])
     bounds = components.constant("metrics", metric_name, "BOUNDS")
+    unseen: Unseen = {"n_train": counts["n_train"], "n_test": n_scored, "bounds": bounds}
     return counts | {"n_scored": n_scored} | _diagnostics(members, ensemble.out_of_fold.mean(axis=0), singles) | {
         "metric": metric_name,
         "higher_is_better": metric.higher_is_better,
@@ -52,10 +52,7 @@ def describe_ensemble(
         "best_single": names[best],
         "baseline": metric.sign * max(baselines) if baselines else None,
         "chosen": ensemble.chosen,
-        "estimate": _estimate(
-            final, _weighted(members, ensemble, **options), on_test[-1], n_train=counts["n_train"], n_test=n_scored,
-            bounds=bounds,
-        ),
+        "estimate": _estimate(final, _weighted(members, ensemble, **options), on_test[-1], **unseen),
         "gain": _gain(members, ensemble, singles, on_test[best], on_test[-1], **options) if len(names) > 1 else None,
         "label_shift": _label_shift(members, ensemble),
         "twins": int((members.twins >= 0).sum()),

@@ -100,8 +100,7 @@ def gather_members(
     test_ids = table.select(task, "test")["row_id"].tolist()
     numbers = [folds.select(task, repeat).set_index("row_id")["fold"].loc[train.ids] for repeat in repeats]
 
-    shuffled = np.random.default_rng(derive_seed(0, task, "sampled")).permutation(len(test_ids))
-    sampled = np.sort(shuffled[:N_SAMPLED])
+    sampled = _sample(len(test_ids), seed=derive_seed(0, task, "sampled"))
     twins, agreement = _twins(likeness, train, test_ids, task=task)
     weights = _weights(likeness, train, task=task) if likeness is not None and shifted else None
     scored = sorted(numbers[0].unique())
@@ -124,6 +123,10 @@ def gather_members(
         test_probabilities=joined("test", test_ids), twins=twins, agreement=agreement, weights=weights,
         sampled=sampled, sampled_by_fold=by_fold("test", [test_ids[place] for place in sampled]),
     )  # fmt: skip
+
+
+def _sample(n_rows: int, *, seed: int) -> np.ndarray:
+    return np.sort(np.random.default_rng(seed).permutation(n_rows)[:N_SAMPLED])
 
 
 def _weights(likeness: pd.DataFrame, train: Rows, *, task: str) -> np.ndarray:

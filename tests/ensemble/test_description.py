@@ -24,6 +24,7 @@ def test_scores_have_the_shape_that_the_report_reads():
     }  # fmt: skip
     assert set(scores["estimate"]) == {
         "score", "low", "high", "standard_error", "averaging", "twins", "expected", "test_low", "test_high", "metrics",
+        "unweighted",
     }  # fmt: skip
     assert set(scores["holdout"]) == {"rows", "score", "low", "high", "averaging"}
     assert set(scores["gain"]) == set(scores["holdout"]["averaging"]) == {"value", "low", "high", "standard_error"}

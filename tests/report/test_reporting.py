@@ -68,6 +68,7 @@ def task_scores() -> dict[str, Any]:
             "expected": 0.74,
             "test_low": 0.6911,
             "test_high": 0.7889,
+            "unweighted": None,
             "metrics": {"accuracy": 0.7845},
         },
         "gain": gain_of(0.0095),
@@ -487,7 +488,7 @@ def test_what_the_audit_found_is_a_caution(part: str, value: Any, said: str) -> 
                 "telling": [{"word": "covid", "train": 0.001, "test": 0.352}],
             },
             r"AUC 0.74 \(0.70 to 0.78\).*'covid' \(in 0.1 % of training, 35.2 % of test texts\).*"
-            r"interval .* does not hold: set folds.score_where: test_like.*gives them away",
+            r"out-of-fold scores are those of other rows: set folds.score_where: test_like.*gives them away",
         ),
     ],
 )  # fmt: skip
@@ -498,6 +499,13 @@ def test_a_test_file_unlike_the_training_file_is_a_caution(part: str, value: Any
     values = everything()
     values["audit"]["main"][part] |= value
     assert texts[0][:30] in page(values)
+
+
+def test_what_would_be_expected_of_rows_that_count_alike_stands_beside_what_rests_on_weights() -> None:
+    scores = task_scores()
+    scores["estimate"]["unweighted"] = {"expected": 0.74, "test_low": 0.7, "test_high": None}
+    [said] = premise_cautions(scores, task_audit())
+    assert "without that it would be 0.7400 (0.7000 to –). It holds if texts that are alike have like labels" in said
 
 
 def test_labels_predicted_in_other_shares_are_a_caution_where_that_is_no_chance_and_not_little() -> None:

@@ -10,8 +10,9 @@ import pytest
 from pipeline import components
 from pipeline.contracts import Metric, Stacker
 from pipeline.data.class_targets import ClassTargets
+from pipeline.ensemble.averaging import gain_on_test
 from pipeline.ensemble.description import describe_ensemble
-from pipeline.ensemble.members import gather_members
+from pipeline.ensemble.members import Members, gather_members
 from pipeline.ensemble.stacking import build_ensemble, ensemble_predictions
 from pipeline.params.fields import Component
 from tests.competition import DIGEST, competition
