@@ -22,8 +22,9 @@ def summarise(tasks: Mapping[str, TaskScores], *, table: Table) -> dict[str, Any
     """Return metrics.json: per task and, as the mean over tasks, the numbers that `dvc metrics show` compares.
 
     `estimate` is the score expected on the test rows, `low` and `high` its interval, `out_of_fold` the score of the training
-    rows; `best_single` and `baseline` are expected on the test rows too. The errors of tasks that share texts are taken to go all the same way, which is the worst that can be: their half
-    widths add up. Those of other tasks are independent: squares add up.
+    rows; `best_single` and `baseline` are expected on the test rows too. The errors of tasks that share texts are taken to
+    go all the same way, which is the worst that can be: their half widths add up. Those of other tasks are independent:
+    squares add up.
     """
     parts = {name: _part(scores) for name, scores in tasks.items()}
     whole: dict[str, Any] = {}
