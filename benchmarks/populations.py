@@ -92,7 +92,7 @@ def real(
 
 @cache
 def texts_of(name: str) -> tuple[np.ndarray, np.ndarray, dict[str, sparse.csr_matrix]]:
-    """Return a file's texts (N,), of near-duplicates the first one only, their labels' numbers (N,), and counts of n-grams."""
+    """Return a file's texts (N,), the first of near-duplicates, their labels' numbers (N,), and counts of n-grams."""
     from sklearn.feature_extraction.text import HashingVectorizer
 
     path, text, label, form = FILES[name]

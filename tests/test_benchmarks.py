@@ -32,3 +32,14 @@ def test_prepare_and_split_are_measured(monkeypatch) -> None:
     monkeypatch.setattr(benchmark, "record", lambda _, **values: recorded.update(values))
     benchmark.main()
     assert recorded["figures"]["stages"]["prepare"]["600"]["peak_gib"] > 0
+
+
+def test_a_claim_is_held_against_the_truth(monkeypatch) -> None:
+    """The simulation claims and compares for every metric, and its summary says how often the claim held."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    benchmark, populations = importlib.import_module("coverage"), importlib.import_module("populations")
+    monkeypatch.setattr(populations, "N_TEST", 400)
+    rows = benchmark.run("synthetic, 500 rows, 2 labels", 0)
+    assert [row["metric"] for row in rows] == list(benchmark.METRICS)
+    assert all(abs(row["error"]) < 0.2 and 0.9 < row["width"] < 2 for row in rows)
+    assert 0 <= benchmark.summarise(rows)["covered"] <= 1

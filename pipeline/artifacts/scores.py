@@ -32,8 +32,8 @@ class Score(TypedDict):
 class ModelScore(Score):
     """A member (`kind` encoder, stitched, baseline) or a `rung` of the ladder, out-of-fold: by one fold model per row.
 
-    `averaging` is what the mean of all fold models is expected to add on test rows, in the metric's direction; `gain` is
-    over the best single model, both averaged.
+    `averaging` is what the mean of all fold models is expected to add on test rows, in the metric's direction, `expected` the
+    score there; `gain` is over the best single model, both averaged.
     """
 
     name: str
@@ -44,6 +44,7 @@ class ModelScore(Score):
     std: Number
     metrics: dict[str, Number]
     averaging: Number
+    expected: Number
     gain: Gain | None
 
 

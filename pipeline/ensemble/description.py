@@ -76,7 +76,7 @@ def _diagnostics(members: Members, final: np.ndarray, singles: list[np.ndarray])
 def _estimate(
     record: dict[str, Any], weighted: Interval | None, on_test: TestGain, **of_interval: Unpack[Unseen]
 ) -> dict[str, Any]:
-    """Return the estimate; `weighted` is the score of rows weighted for test rows of another kind, or None."""
+    """Return the estimate; `weighted` is the score of rows weighted for test rows of another kind, None if they are not."""
     kept = {name: record[name] for name in ("score", "low", "high", "standard_error", "metrics", "averaging")}
     plain = Interval(record["score"], record["low"], record["high"], record["standard_error"])
     plain_range, used = (_on_test(score, on_test, **of_interval) for score in (plain, weighted or plain))

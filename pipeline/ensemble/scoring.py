@@ -65,6 +65,7 @@ def score_models(
             "std": float(np.nanstd(by_fold, ddof=1)),
             "metrics": {name: other.score(labels, means[position]) for name, other in report_metrics.items()},
             "averaging": gained.averaging,
+            "expected": compared.scores[position] + gained.value,
             "gain": None if position == reference else asdict(compared.gain(position, reference)),
         })  # fmt: skip
     return records

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.sparse.csgraph import connected_components
 
 from pipeline.artifacts.copies import normalised
-from pipeline.artifacts.scores import TaskScores
+from pipeline.artifacts.scores import TaskScores, best_first
 from pipeline.artifacts.table import Table
 
 logger = logging.getLogger(__name__)
@@ -22,8 +22,9 @@ def summarise(tasks: Mapping[str, TaskScores], *, table: Table) -> dict[str, Any
     """Return metrics.json: per task and, as the mean over tasks, the numbers that `dvc metrics show` compares.
 
     `estimate` is the score expected on the test rows, `low` and `high` its interval, `out_of_fold` the score of the training
-    rows. The errors of tasks that share texts are taken to go all the same way, which is the worst that can be: their half
-    widths add up. Those of other tasks are independent: squares add up.
+    rows; `best_single` and `baseline` are expected on the test rows too. The errors of tasks that share texts are taken to
+    go all the same way, which is the worst that can be: their half widths add up. Those of other tasks are independent:
+    squares add up.
     """
     parts = {name: _part(scores) for name, scores in tasks.items()}
     whole: dict[str, Any] = {}
@@ -39,11 +40,13 @@ def summarise(tasks: Mapping[str, TaskScores], *, table: Table) -> dict[str, Any
 
 def _part(scores: TaskScores) -> dict[str, Any]:
     single = next(model for model in scores["models"] if model["name"] == scores["best_single"])
-    estimate: Mapping[str, Any] = scores["estimate"]
+    baselines = best_first((model for model in scores["models"] if model["kind"] == "baseline"), scores)
+    estimate = scores["estimate"]
     return estimate["metrics"] | {
-        "metric": scores["metric"], "baseline": scores["baseline"], "chosen": scores["chosen"],
-        "estimate": estimate.get("expected", estimate["score"]), "low": estimate["test_low"], "high": estimate["test_high"],
-        "out_of_fold": estimate["score"], "best_single": single["score"], "best_single_name": single["name"],
+        "metric": scores["metric"], "baseline": baselines[0]["expected"] if baselines else None,
+        "chosen": scores["chosen"], "estimate": estimate["expected"], "low": estimate["test_low"],
+        "high": estimate["test_high"], "out_of_fold": estimate["score"], "best_single": single["expected"],
+        "best_single_name": single["name"],
     }  # fmt: skip
 
 

@@ -23,7 +23,7 @@ class Stack(Section):
     )
     """Ensembles to try, simplest first."""
     tune_decision: bool = True
-    """Tune thresholds or class scales, cross-fitted; used only where they gain more than one standard error."""
+    """Tune thresholds or class scales, cross-fitted; used only where they gain, for accuracy more than a standard error."""
     n_bootstrap: Annotated[int, Field(ge=50)] = 1000
 
 

@@ -24,7 +24,7 @@ def test_scores_have_the_shape_that_the_report_reads():
     }  # fmt: skip
     assert set(scores["models"][0]) == {
         "name", "kind", "score", "folds", "mean", "std", "low", "high", "standard_error", "metrics", "gain",
-        "averaging",
+        "averaging", "expected",
     }  # fmt: skip
     assert set(scores["estimate"]) == {
         "score", "low", "high", "standard_error", "averaging", "twins", "expected", "test_low", "test_high", "metrics",

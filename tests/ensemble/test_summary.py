@@ -11,13 +11,16 @@ from pipeline.ensemble.summary import group_by_texts, summarise
 from tests.small import make_table
 
 
-def scores_of(score: float, low: float, high: float, **estimate: float) -> Any:
-    """Return what summarise reads of a task of scores.json."""
-    metrics = {"f1_macro": score, "accuracy": score + 0.1}
+def scores_of(score: float, low: float, high: float, *, averaging: float = 0.0, baseline: bool = True) -> Any:
+    """Return what summarise reads of a task of scores.json, with the score that is expected on the test rows."""
+    metrics = {"f1_macro": score - averaging, "accuracy": score + 0.1}
+    kinds = {"tfidf": "baseline" if baseline else "encoder", "bert": "encoder"}
+    expected = {"tfidf": score - 0.1, "bert": score - 0.02}
+    models = [{"name": name, "kind": kinds[name], "score": value - averaging} for name, value in expected.items()]
+    estimate = {"score": score - averaging, "expected": score, "test_low": low, "test_high": high, "metrics": metrics}
     return {
-        "metric": "f1_macro", "baseline": score - 0.1, "chosen": "mean", "best_single": "bert",
-        "models": [{"name": "tfidf", "score": score - 0.1}, {"name": "bert", "score": score - 0.02}],
-        "estimate": {"score": score, "test_low": low, "test_high": high, "metrics": metrics, **estimate},
+        "metric": "f1_macro", "higher_is_better": True, "chosen": "mean", "best_single": "bert",
+        "models": [model | {"expected": expected[model["name"]]} for model in models], "estimate": estimate,
     }  # fmt: skip
 
 
@@ -69,14 +72,17 @@ def test_one_task_has_its_own_interval() -> None:
 
 
 def test_what_is_expected_on_the_test_rows_stands_beside_the_out_of_fold_score() -> None:
-    whole = summarise({"a": scores_of(0.5, 0.48, 0.54, expected=0.51)}, table=table_of(a=APART["a"]))
+    whole = summarise({"a": scores_of(0.51, 0.48, 0.54, averaging=0.01)}, table=table_of(a=APART["a"]))
     for numbers in (whole, whole["tasks"]["a"]):
         assert (numbers["estimate"], numbers["out_of_fold"]) == (0.51, 0.5)
+        assert (numbers["best_single"], numbers["baseline"]) == pytest.approx(
+            (0.49, 0.41)
+        )  # averaged like the estimate
     assert (whole["low"], whole["high"]) == pytest.approx((0.48, 0.54))
 
 
 def test_without_a_baseline_in_some_task_the_mean_has_none() -> None:
-    scores = SCORES | {"b": SCORES["b"] | {"baseline": None}}
+    scores = SCORES | {"b": scores_of(0.7, 0.66, 0.74, baseline=False)}
     assert summarise(scores, table=table_of(**APART))["baseline"] is None
 
 
