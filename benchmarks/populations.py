@@ -132,7 +132,7 @@ def _fit(
     from sklearn.pipeline import make_pipeline
 
     def linear(inverse_penalty: float) -> Any:
-        return make_pipeline(TfidfTransformer(), LogisticRegression(C=inverse_penalty, max_iter=25, tol=1e-2))
+        return make_pipeline(TfidfTransformer(), LogisticRegression(C=inverse_penalty, max_iter=50))
 
     models = [("char", linear(5)), ("word", linear(10)), ("word", MultinomialNB(alpha=0.1))]
     models.append(("char", MultinomialNB(alpha=0.1)))

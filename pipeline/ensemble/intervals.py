@@ -10,7 +10,7 @@ from pipeline.contracts import Metric
 
 CONFIDENCE = 0.95
 NORMAL_QUANTILE = 1.959964  # of the two-sided 95 % interval
-UNCERTAIN = 1 / 3  # standard error of what is expected on test rows, in itself: so far it was off (docs/scores.md)
+UNCERTAIN = 1 / 4  # standard error of what is expected on test rows, in itself: so far it was off (docs/scores.md)
 CHUNK_CELLS = 4_000_000  # weights held at once: 32 MB
 
 
