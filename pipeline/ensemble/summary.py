@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.sparse.csgraph import connected_components
 
 from pipeline.artifacts.copies import normalised
-from pipeline.artifacts.scores import TaskScores, best_first
+from pipeline.artifacts.scores import TaskScores, best_first, sign_of
 from pipeline.artifacts.table import Table
 
 logger = logging.getLogger(__name__)
@@ -22,9 +22,9 @@ def summarise(tasks: Mapping[str, TaskScores], *, table: Table) -> dict[str, Any
     """Return metrics.json: per task and, as the mean over tasks, the numbers that `dvc metrics show` compares.
 
     `estimate` is the score expected on the test rows, `low` and `high` its interval, `out_of_fold` the score of the training
-    rows; `best_single` and `baseline` are expected on the test rows too. The errors of tasks that share texts are taken to
-    go all the same way, which is the worst that can be: their half widths add up. Those of other tasks are independent:
-    squares add up.
+    rows; `best_single`, chosen for each fold on the others, and `baseline` are expected on the test rows too. The errors of
+    tasks that share texts are taken to go all the same way, which is the worst that can be: their half widths add up. Those
+    of other tasks are independent: squares add up.
     """
     parts = {name: _part(scores) for name, scores in tasks.items()}
     whole: dict[str, Any] = {}
@@ -39,14 +39,14 @@ def summarise(tasks: Mapping[str, TaskScores], *, table: Table) -> dict[str, Any
 
 
 def _part(scores: TaskScores) -> dict[str, Any]:
-    single = next(model for model in scores["models"] if model["name"] == scores["best_single"])
+    estimate, gain = scores["estimate"], scores["gain"]
+    single = estimate["expected"] - sign_of(scores) * (gain["value"] if gain else 0.0)
     baselines = best_first((model for model in scores["models"] if model["kind"] == "baseline"), scores)
-    estimate = scores["estimate"]
     return estimate["metrics"] | {
         "metric": scores["metric"], "baseline": baselines[0]["expected"] if baselines else None,
         "chosen": scores["chosen"], "estimate": estimate["expected"], "low": estimate["test_low"],
-        "high": estimate["test_high"], "out_of_fold": estimate["score"], "best_single": single["expected"],
-        "best_single_name": single["name"],
+        "high": estimate["test_high"], "out_of_fold": estimate["score"], "best_single": single,
+        "best_single_name": scores["best_single"],
     }  # fmt: skip
 
 

@@ -15,12 +15,16 @@ def scores_of(score: float, low: float, high: float, *, averaging: float = 0.0, 
     """Return what summarise reads of a task of scores.json, with the score that is expected on the test rows."""
     metrics = {"f1_macro": score - averaging, "accuracy": score + 0.1}
     kinds = {"tfidf": "baseline" if baseline else "encoder", "bert": "encoder"}
-    expected = {"tfidf": score - 0.1, "bert": score - 0.02}
+    expected = {
+        "tfidf": score - 0.1,
+        "bert": score - 0.01,
+    }  # the best, as one sees when all is done: the gain is nested
     models = [{"name": name, "kind": kinds[name], "score": value - averaging} for name, value in expected.items()]
     estimate = {"score": score - averaging, "expected": score, "test_low": low, "test_high": high, "metrics": metrics}
     return {
         "metric": "f1_macro", "higher_is_better": True, "chosen": "mean", "best_single": "bert",
         "models": [model | {"expected": expected[model["name"]]} for model in models], "estimate": estimate,
+        "gain": {"value": 0.02},
     }  # fmt: skip
 
 
