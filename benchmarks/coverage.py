@@ -60,7 +60,7 @@ def jobs(minutes: float, first: int) -> Iterator[tuple[str, int]]:
         for cell, (every, _) in cells().items():
             if time.monotonic() > end:
                 return
-            if (seed - first) % every == 0:
+            if (seed - first) % every == every // 2:
                 yield cell, seed
 
 
