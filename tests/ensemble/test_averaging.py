@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.ensemble import averaging
+from pipeline.ensemble.intervals import UNCERTAIN
 from pipeline.ensemble.members import Members
 from pipeline.ensemble.stacking import build_ensemble
 from tests.ensembles import settings, simulate
@@ -35,7 +36,7 @@ def test_the_gain_of_averaging_is_what_the_test_labels_would_say(name: str, fold
         found = averaging.gain_on_test(candidate, members, metric=metric)
         turned = replace(candidate, by_fold=candidate.by_fold[::-1])
         assert averaging.gain_on_test(turned, members, metric=metric).averaging == pytest.approx(found.averaging)
-        assert found.twins == 0 and found.standard_error == pytest.approx(abs(found.averaging) / 3)
+        assert found.twins == 0 and found.standard_error == pytest.approx(UNCERTAIN * abs(found.averaging))
         said.append(found.averaging)
         true.append(true_gain(metric, candidate, labels))
     assert np.mean(said) == pytest.approx(np.mean(true), rel=0.15)

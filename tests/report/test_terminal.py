@@ -38,6 +38,13 @@ def test_the_gain_by_stitched_models_is_shown_for_each_split_there_is() -> None:
     assert "gain by stitched models, on the hold-out: +0.0100 [–, –]" in scores_text("main", scores)
 
 
+def test_the_gain_over_the_best_single_model_is_shown_where_there_is_one() -> None:
+    scores = task_scores()
+    said = "  gain over the best single model, expected on the test rows: +0.0095 [+0.0055, +0.0135]"
+    assert said in scores_text("main", scores).splitlines()
+    assert "gain" not in scores_text("main", {**scores, "gain": None})
+
+
 def test_without_stitched_models_nothing_is_said_of_them() -> None:
     text = scores_text("main", task_scores())
     assert "stitched" not in text and "estimate of the ensemble (mean, decision tuned; chosen anew" in text
