@@ -30,7 +30,7 @@ FILES: dict[str, tuple[str, Any, Any, dict[str, Any]]] = {
     "smp2020_ewect": ("smp2020_ewect/train.csv", "text", "label", {}),
     "tnews": ("tianchi_generalization/TNEWS_train.csv", 1, 2, {"delimiter": "\t", "quoting": csv.QUOTE_NONE}),
 }
-TWIN_RATIO, CONFLICT_RATIO = 0.3, 0.05  # test rows that repeat a training row, and those of them with another label
+TWIN_RATIO, CONFLICT_RATIO = 0.3, 0.15  # test rows that repeat a training row, and those of them with another label
 TILT = 1.0  # log odds of being a test row, per standard deviation of the direction of the shift
 
 
@@ -79,7 +79,8 @@ def real(
     targets, truth = (np.searchsorted(kept, labels[part]) for part in (train, test))
     place = np.full(len(test), -1)
     if twins:
-        place[: int(TWIN_RATIO * len(test))] = generator.integers(0, len(train), int(TWIN_RATIO * len(test)))
+        repeats = generator.permutation(len(test))[: int(TWIN_RATIO * len(test))]
+        place[repeats] = generator.integers(0, len(train), len(repeats))
         test = np.where(place >= 0, train[place], test)
         other = generator.integers(0, len(kept), len(test))
         same = generator.random(len(test)) >= CONFLICT_RATIO

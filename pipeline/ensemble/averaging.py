@@ -14,7 +14,7 @@ from pipeline.ensemble.members import Candidate, Members
 
 
 @dataclass(frozen=True)
-class TestGain:
+class GainOnTest:
     """By how much the score on the test rows is expected to differ from that out-of-fold, in the metric's direction."""
 
     averaging: float = 0.0
@@ -31,10 +31,10 @@ class TestGain:
         return UNCERTAIN * float(np.hypot(self.averaging, self.twins))
 
 
-def gain_on_test(candidate: Candidate, members: Members, *, metric: Metric) -> TestGain:
+def gain_on_test(candidate: Candidate, members: Members, *, metric: Metric) -> GainOnTest:
     """Return what a candidate gains on the test rows by averaging its fold models, and by twins among the training rows."""
     if not len(members.sampled):
-        return TestGain()
+        return GainOnTest()
     labels, twins = members.train.labels, members.twins[members.sampled]
     possible, weights = members.kind.plausible_targets(
         labels, candidate.out_of_fold, candidate.by_fold, twins=twins, agreement=members.agreement
@@ -54,6 +54,6 @@ def gain_on_test(candidate: Candidate, members: Members, *, metric: Metric) -> T
     return _finite(averaged - single, 0.0 if alone.all() else expected(candidate.mean, everyone) - averaged)
 
 
-def _finite(averaging: float, twins: float) -> TestGain:
+def _finite(averaging: float, twins: float) -> GainOnTest:
     """Return both, 0 where a metric is not defined on the sampled rows."""
-    return TestGain(*(float(np.nan_to_num(value)) for value in (averaging, twins)))
+    return GainOnTest(*(float(np.nan_to_num(value)) for value in (averaging, twins)))

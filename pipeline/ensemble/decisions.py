@@ -13,7 +13,7 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 
 from pipeline.contracts import Metric, Stacker, TaskKind
-from pipeline.ensemble.intervals import compare
+from pipeline.ensemble.intervals import Interval, compare
 from pipeline.params.fields import Component
 from pipeline.reproducibility import derive_seed
 
@@ -112,7 +112,7 @@ def make_plan(
         folds: int array (R, N).
         clusters: array (N,); rows that share a value are resampled together.
         seed, choosing: of the bootstrap; see `Choosing`.
-        use: whether the decision is to be used; None chooses that too.
+        use: whether the decision is to be used; None chooses that too, and says what it gains.
     """
     kind, metric, needed = choosing["kind"], choosing["metric"], choosing["tune_above"]
     plain = [candidate.mean(axis=0) for candidate in candidates]
@@ -122,13 +122,16 @@ def make_plan(
     tried = [rung] if needed else list(range(len(candidates)))
     tuned = [cross_fit_decision(labels, candidates[number], folds, kind=kind, metric=metric) for number in tried]
     best = best_of(labels, tuned, metric=metric)
-    both = {"plain": plain[rung], "tuned": tuned[best]}
-    compared = compare(labels, both, metric=metric, clusters=clusters, n_resamples=N_RESAMPLES, seed=seed)
-    gain = compared.gain("tuned", "plain")
-    used = gain.value > needed * gain.standard_error if use is None else use
-    chosen = tried[best] if used else rung
+    if use is None:
+        both = {"plain": plain[rung], "tuned": tuned[best]}
+        compared = compare(labels, both, metric=metric, clusters=clusters, n_resamples=N_RESAMPLES, seed=seed)
+        gain = compared.gain("tuned", "plain")
+        use = bool(gain.value > needed * gain.standard_error)
+    else:
+        gain = Interval(0.0, 0.0, 0.0, 0.0)
+    chosen = tried[best] if use else rung
     scales = kind.fit_decision(labels, plain[chosen], metric=metric)
-    return Plan(chosen, Decision(bool(used), scales, float(gain.value), gain.standard_error))
+    return Plan(chosen, Decision(use, scales, float(gain.value), gain.standard_error))
 
 
 def best_of(labels: np.ndarray, candidates: Sequence[np.ndarray], *, metric: Metric) -> int:

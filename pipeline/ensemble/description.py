@@ -10,7 +10,7 @@ from pipeline import components
 from pipeline.artifacts.scores import LabelShift
 from pipeline.contracts import Metric
 from pipeline.ensemble import scoring
-from pipeline.ensemble.averaging import TestGain, gain_on_test
+from pipeline.ensemble.averaging import GainOnTest, gain_on_test
 from pipeline.ensemble.decisions import best_of, cross_fit_best
 from pipeline.ensemble.intervals import Interval, Unseen, bootstrap_scores, compare, interval, unseen_interval
 from pipeline.ensemble.label_shift import FORMS, label_shift
@@ -74,7 +74,7 @@ def _diagnostics(members: Members, final: np.ndarray, singles: list[np.ndarray])
 
 
 def _estimate(
-    record: dict[str, Any], weighted: Interval | None, on_test: TestGain, **of_interval: Unpack[Unseen]
+    record: dict[str, Any], weighted: Interval | None, on_test: GainOnTest, **of_interval: Unpack[Unseen]
 ) -> dict[str, Any]:
     """Return the estimate; `weighted` is the score of rows weighted for test rows of another kind, None if they are not."""
     kept = {name: record[name] for name in ("score", "low", "high", "standard_error", "metrics", "averaging")}
@@ -85,7 +85,7 @@ def _estimate(
     return kept | {"twins": on_test.twins, **shown, "unweighted": without if weighted else None}
 
 
-def _on_test(score: Interval, on_test: TestGain, **of_interval: Unpack[Unseen]) -> tuple[float, float, float]:
+def _on_test(score: Interval, on_test: GainOnTest, **of_interval: Unpack[Unseen]) -> tuple[float, float, float]:
     expected = replace(score, value=score.value + on_test.value)
     return expected.value, *unseen_interval(expected, error=on_test.standard_error, **of_interval)
 
@@ -110,7 +110,7 @@ def _label_shift(members: Members, ensemble: Ensemble) -> LabelShift | None:
 
 
 def _gain(
-    members: Members, ensemble: Ensemble, singles: list[np.ndarray], of_single: TestGain, of_ensemble: TestGain, *,
+    members: Members, ensemble: Ensemble, singles: list[np.ndarray], of_single: GainOnTest, of_ensemble: GainOnTest, *,
     metric: Metric, **bootstrap: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """Return what the ensemble gains on test rows over the single model that each fold would choose without its own rows."""

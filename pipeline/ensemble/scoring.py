@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.artifacts.scores import TaskScores
 from pipeline.contracts import Metric
-from pipeline.ensemble.averaging import TestGain
+from pipeline.ensemble.averaging import GainOnTest
 from pipeline.ensemble.forms import ratio
 from pipeline.ensemble.intervals import Bootstrap, compare
 
@@ -34,7 +34,7 @@ def error_agreement(errors_of_models: Sequence[np.ndarray]) -> list[list[float]]
 
 def score_models(
     labels: np.ndarray, models: Sequence[np.ndarray], *, folds: np.ndarray, metric: Metric,
-    report_metrics: dict[str, Metric], reference: int, on_test: Sequence[TestGain], **bootstrap: Unpack[Bootstrap],
+    report_metrics: dict[str, Metric], reference: int, on_test: Sequence[GainOnTest], **bootstrap: Unpack[Bootstrap],
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Return a record per model: score, scores by fold, interval, other metrics and gain over the reference.
 

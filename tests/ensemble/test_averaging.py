@@ -61,7 +61,7 @@ def test_nothing_is_gained_by_fold_models_that_are_the_same_or_without_test_rows
     members, _ = simulated(0, fold_noise=0.0)
     assert averaging.gain_on_test(members.candidate("a"), members, metric=metric).value == pytest.approx(0, abs=1e-12)
     members, _ = simulated(0, n_test=0)
-    assert averaging.gain_on_test(members.candidate("a"), members, metric=metric) == averaging.TestGain(0.0, 0.0)
+    assert averaging.gain_on_test(members.candidate("a"), members, metric=metric) == averaging.GainOnTest(0.0, 0.0)
 
 
 def with_twins(members: Members, labels: np.ndarray, *, ratio: float, agreement: float, seed: int = 0) -> Members:

@@ -38,7 +38,7 @@ def test_a_record_scores_the_mean_of_the_repeats_and_every_fold_of_each():
     records = score_models(
         labels, models, folds=folds, clusters=np.arange(60), metric=metric,
         report_metrics={"accuracy": make_metric("accuracy", 2)}, reference=0, n_resamples=100, seed=0,
-        on_test=[averaging.TestGain(-0.03), averaging.TestGain(-0.01, twins=-0.02)],
+        on_test=[averaging.GainOnTest(-0.03), averaging.GainOnTest(-0.01, twins=-0.02)],
     )  # fmt: skip
     assert records[0]["score"] == metric.score(labels, (probabilities + other) / 2)
     assert records[0]["folds"][1][2] == metric.score(labels[40:], other[40:])
