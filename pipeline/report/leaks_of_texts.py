@@ -15,9 +15,8 @@ from pipeline.reproducibility import derive_seed
 from pipeline.text.normalising import normalise
 from pipeline.text.words import word_spans
 
-EXCESS = (
-    0.15  # of training rows nearer to another fold than test rows are: authors and twins .2 to .9, clean files to .14
-)
+# Of training rows nearer to another fold than test rows are: of authors and twins .2 to .9, of clean files up to .14.
+EXCESS = 0.15
 N_QUERIES = 1000  # of either file
 N_POOL = 30_000
 N_BATCH = 100
