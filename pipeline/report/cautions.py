@@ -25,12 +25,14 @@ def cautions(scores: TaskScores, *, units: dict[str, list[UnitRecord]], submitte
     """
     estimate, baseline, holdout = scores["estimate"], scores["baseline"], scores["holdout"]
     said = []
-    expected: Any = estimate.get("expected", estimate["score"])  # the gain of averaging the fold models included
-    if holdout and _worse(holdout, estimate, expected=expected, sign=sign_of(scores)):
-        said.append(
-            f"The untouched hold-out scores {score(holdout['score'])} where the estimate promises {score(expected)}: worse "
-            "by more than both intervals explain. Look for a leak before trusting the estimate."
-        )
+    if holdout and None not in (estimate["low"], holdout["low"]):
+        # What the hold-out shares with the test file: the mean of all fold models, but neither its twins nor its kind.
+        promised = estimate["score"] + estimate["averaging"]
+        if _worse(holdout, estimate, promised=promised, sign=sign_of(scores)):
+            said.append(
+                f"The untouched hold-out scores {score(holdout['score'])} where the estimate promises {score(promised)}: "
+                "worse by more than both intervals explain. Look for a leak before trusting the estimate."
+            )
     if baseline is not None and not _surely_better(estimate, baseline, sign=sign_of(scores)):
         said.append(
             f"The estimate's interval ({score(estimate['low'])} to {score(estimate['high'])}) does not lie clear of "
@@ -58,14 +60,13 @@ def cautions(scores: TaskScores, *, units: dict[str, list[UnitRecord]], submitte
     return said
 
 
-def _worse(holdout: Score, estimate: Score, *, expected: float, sign: int) -> bool:
-    """Return whether a hold-out falls short of what was expected by more than both half intervals added in quadrature.
+def _worse(holdout: Score, estimate: Score, *, promised: float, sign: int) -> bool:
+    """Return whether a hold-out falls short of what was promised by more than both half intervals added in quadrature.
 
-    Better than expected it may be: nothing that leaks into the out-of-fold score leaves it too low.
+    Better it may be: nothing that leaks into the out-of-fold score leaves it too low.
     """
-    scores = (estimate, holdout)
-    halves = [(part["high"] - part["low"]) / 2 for part in scores if None not in (part["low"], part["high"])]
-    return len(halves) == 2 and sign * (expected - holdout["score"]) > math.hypot(*halves)
+    halves = [(part["high"] - part["low"]) / 2 for part in (estimate, holdout)]
+    return sign * (promised - holdout["score"]) > math.hypot(*halves)
 
 
 def _surely_better(estimate: Score, baseline: float, *, sign: int) -> bool:
@@ -79,15 +80,15 @@ def premise_cautions(scores: TaskScores, audit: dict[str, Any]) -> list[str]:
     By their texts, by their predicted labels, and by training rows that say the same.
     """
     said, overlap = [], audit["overlap"]
-    if (likeness := audit.get("test_likeness")) and likeness["shifted"]:  # absent before `prepare` ran anew
-        said.append(shift_text(likeness))
-    if without := scores["estimate"].get("unweighted"):
+    if audit["test_likeness"]["shifted"]:
+        said.append(shift_text(audit["test_likeness"]))
+    if without := scores["estimate"]["unweighted"]:
         said.append(
             "So the score expected on the test rows counts training rows by how like test rows they are, which makes its "
             f"interval wide; without that it would be {score(without['expected'])} ({score(without['test_low'])} to "
             f"{score(without['test_high'])}). It holds if texts that are alike have like labels in both files."
         )
-    if (shift := scores.get("label_shift")) and (moved := _moved_labels(shift)):
+    if (shift := scores["label_shift"]) and (moved := _moved_labels(shift)):
         said.append(
             f"Labels are predicted in other shares of the test rows than of the out-of-fold rows: {moved} (by chance: p = "
             f"{shift['p_value']:.1g}). The interval for the test rows holds for the training file's shares of labels, and "

@@ -402,14 +402,17 @@ def test_a_doubtful_score_is_a_caution(change: dict[str, Any], said: str) -> Non
 
 @pytest.mark.parametrize(("higher_is_better", "doubted"), [(True, (0.6, 0.69)), (False, (0.8, 0.87))])
 def test_only_a_hold_out_worse_than_expected_is_a_caution(higher_is_better: bool, doubted: tuple[float, ...]) -> None:
-    # The estimate is 0.7345 +- 0.02 out of fold; the gain of averaging is expected to move it to 0.73 or 0.74.
+    # The estimate is 0.7345 +- 0.02 out of fold, moved by averaging to 0.729 or 0.74; twins and weights of rows, which
+    # move what is expected of the test file further, are no matter of the hold-out.
     scores: dict[str, Any] = {**task_scores(), "higher_is_better": higher_is_better, "baseline": None}
-    scores["estimate"] = {**scores["estimate"], "expected": 0.74 if higher_is_better else 0.73}
+    promised = 0.74 if higher_is_better else 0.729
+    moved = {"averaging": promised - 0.7345, "twins": 0.1, "expected": 0.84 if higher_is_better else 0.63}
+    scores["estimate"] = {**scores["estimate"], **moved}
     for value in (0.6, 0.69, 0.72, 0.75, 0.8, 0.87):
         holdout: Any = {"rows": 900, "score": value, "low": value - 0.02, "high": value + 0.02}
         said = " ".join(cautions({**scores, "holdout": holdout}, units={}, submitted="ensemble"))
         assert ("hold-out" in said) == (value in doubted)
-        assert value not in doubted or f"promises {scores['estimate']['expected']:.4f}: worse" in said
+        assert value not in doubted or f"promises {promised:.4f}: worse" in said
 
 
 def test_a_hold_out_within_both_intervals_is_no_caution() -> None:
