@@ -12,7 +12,7 @@ from pipeline.contracts import Metric
 from pipeline.ensemble import scoring
 from pipeline.ensemble.averaging import GainOnTest, gain_on_test
 from pipeline.ensemble.decisions import best_of, cross_fit_best
-from pipeline.ensemble.intervals import Interval, Unseen, bootstrap_scores, compare, interval, unseen_interval
+from pipeline.ensemble.intervals import Interval, Unseen, bootstrap_scores, compare, interval, unseen_interval, within
 from pipeline.ensemble.label_shift import FORMS, label_shift
 from pipeline.ensemble.members import Members
 from pipeline.ensemble.stacking import Ensemble
@@ -42,7 +42,7 @@ def describe_ensemble(
     models = [{"name": name, "kind": kind} | record for (name, kind), record in zip(heads, models, strict=True)]
     baselines = [metric.sign * model["score"] for model in models if model["kind"] == "baseline"]
     counts = {"n_train": len(train.ids), "n_test": len(members.test_ids)}
-    n_scored = round(scored_ratio * counts["n_test"])
+    n_scored = min(counts["n_test"], max(1, round(scored_ratio * counts["n_test"])))
     bounds = components.constant("metrics", metric_name, "BOUNDS")
     unseen: Unseen = {"n_train": counts["n_train"], "n_test": n_scored, "bounds": bounds}
     return counts | {"n_scored": n_scored} | _diagnostics(members, ensemble.out_of_fold.mean(axis=0), singles) | {
@@ -87,7 +87,8 @@ def _estimate(
 
 def _on_test(score: Interval, on_test: GainOnTest, **of_interval: Unpack[Unseen]) -> tuple[float, float, float]:
     expected = replace(score, value=score.value + on_test.value)
-    return expected.value, *unseen_interval(expected, error=on_test.standard_error, **of_interval)
+    ends = unseen_interval(expected, error=on_test.standard_error, **of_interval)
+    return within(expected.value, of_interval["bounds"]), *ends
 
 
 def _weighted(members: Members, ensemble: Ensemble, *, metric: Metric, **bootstrap: Any) -> Interval | None:

@@ -12,6 +12,7 @@ CONFIDENCE = 0.95
 NORMAL_QUANTILE = 1.959964  # of the two-sided 95 % interval
 UNCERTAIN = 1 / 4  # standard error of what is expected on test rows, in itself: so far it was off (docs/scores.md)
 CHUNK_CELLS = 4_000_000  # weights held at once: 32 MB
+Bounds = tuple[float | None, float | None]  # the lowest and the highest score there is, None without end
 
 
 @dataclass(frozen=True)
@@ -150,11 +151,11 @@ def compare(
 
 
 class Unseen(TypedDict):
-    """How many rows made the score and how many wait, and the lowest and highest score there is, None without end."""
+    """How many rows made the score and how many wait, and the metric's bounds."""
 
     n_train: int
     n_test: int
-    bounds: NotRequired[tuple[float | None, float | None]]
+    bounds: NotRequired[Bounds]
 
 
 def unseen_interval(score: Interval, *, error: float = 0.0, **of: Unpack[Unseen]) -> tuple[float, float]:
@@ -168,9 +169,19 @@ def unseen_interval(score: Interval, *, error: float = 0.0, **of: Unpack[Unseen]
     >>> round(low, 4), round(high, 4)
     (0.7804, 0.8196)
     """
-    n_train, n_test, (lowest, highest) = of["n_train"], of["n_test"], of.get("bounds", (None, None))
+    n_train, n_test = of["n_train"], of["n_test"]
     if n_test == 0:
         return float("nan"), float("nan")
     half = NORMAL_QUANTILE * float(np.hypot(score.standard_error * np.sqrt(1 + n_train / n_test), error))
-    low, high = score.value - half, score.value + half
-    return low if lowest is None else max(low, lowest), high if highest is None else min(high, highest)
+    bounds = of.get("bounds", (None, None))
+    return within(score.value - half, bounds), within(score.value + half, bounds)
+
+
+def within(score: float, bounds: Bounds) -> float:
+    """Return a score, or the bound that it lies beyond.
+
+    >>> within(1.02, (0, 1)), within(1.02, (0, None))
+    (1.0, 1.02)
+    """
+    lowest, highest = bounds
+    return float(np.clip(score, -np.inf if lowest is None else lowest, np.inf if highest is None else highest))

@@ -53,15 +53,15 @@ def test_an_ensemble_of_unlike_members_beats_the_best_of_them():
     assert scores["estimate"]["score"] > best + 0.03
 
 
-@pytest.mark.parametrize(("scored_ratio", "n_scored"), [(1.0, 40), (0.3, 12)])
+@pytest.mark.parametrize(("scored_ratio", "n_scored"), [(1.0, 40), (0.3, 12), (0.001, 1)])
 def test_what_is_expected_is_known_the_less_the_fewer_rows_a_board_scores_and_the_more_it_adds(scored_ratio, n_scored):
     scores = described(*stacked(n_repeats=1), scored_ratio=scored_ratio)  # 240 rows to train, 40 to predict
     assert (scores["n_test"], scores["n_scored"]) == (40, n_scored)
     estimate = scores["estimate"]
     sampling, adding = estimate["standard_error"] * np.sqrt(1 + 240 / n_scored), UNCERTAIN * estimate["averaging"]
-    half = NORMAL_QUANTILE * np.hypot(sampling, adding)
-    assert estimate["averaging"] > 0 and estimate["test_high"] == min(1, estimate["expected"] + half)
-    assert estimate["test_low"] == pytest.approx(estimate["expected"] - half)
+    half, expected = NORMAL_QUANTILE * np.hypot(sampling, adding), estimate["score"] + estimate["averaging"]
+    assert estimate["averaging"] > 0 and expected > 1 and estimate["expected"] == estimate["test_high"] == 1
+    assert estimate["test_low"] == pytest.approx(expected - half)
 
 
 def test_the_interval_of_a_log_loss_ends_at_zero_and_json_holds_no_infinity():

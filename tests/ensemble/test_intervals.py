@@ -125,6 +125,7 @@ def test_an_interval_of_an_empty_test_set_is_not_a_number():
         ("mcc", -0.99, (-1.0, -0.95)),
         ("log_loss", 0.01, (0.0, 0.05)),
         ("log_loss", 1.5, (1.46, 1.54)),
+        ("accuracy", 1.1, (1.0, 1.0)),
     ],
 )
 def test_an_interval_ends_where_the_metric_does(name, score, expected):
