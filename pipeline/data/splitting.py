@@ -108,11 +108,11 @@ def _draw_holdout(strata: np.ndarray, cluster: np.ndarray, *, ratio: float, seed
     Clusters of several rows come in random order, large ones first, and one is taken when it brings the classes nearer
     to their share of such rows; then rows of their own fill each class up.
     """
+    if ratio == 0 or not len(cluster):
+        return np.zeros(len(cluster), bool)
     counts = np.zeros((int(cluster.max()) + 1, int(strata.max()) + 1), np.int64)  # rows by cluster and class
     np.add.at(counts, (cluster, strata), 1)
     taken = np.zeros(len(counts), bool)
-    if ratio == 0:
-        return taken[cluster]
     shuffled = np.random.default_rng(seed).permutation(len(counts))
     sizes = counts.sum(axis=1)
     several = shuffled[sizes[shuffled] > 1]
@@ -183,6 +183,12 @@ def _check_clusters(
     pairs = np.unique(np.stack([classes, cluster]), axis=1)
     per_class = np.bincount(pairs[0], minlength=len(labels))
     present = np.flatnonzero(per_class)
+    if folds.score_where is not None and len(present) < 2:
+        raise ParamsError(
+            f"folds.score_where: must take rows of two classes of task {task} or more, got only {labels[present[0]]!r}. "
+            "Set it to null.",
+            code="E203",
+        )
     rarest = present[np.argmin(per_class[present])]
     if per_class[rarest] < (folds.n_splits if folds.stratify else 2):
         raise ParamsError(

@@ -104,6 +104,25 @@ def test_too_few_rows_to_score_are_an_error(
         _plan(table, likeness.assign(marked=likeness["row_id"].isin(marked)), "here", n_splits=n_splits)
 
 
+@pytest.mark.parametrize(
+    ("marked", "said"),
+    [
+        (["r20"], r"number of clusters of task t that folds\.score_where takes.* \(0\), got 2"),
+        ([f"r{i}" for i in range(10)], r"score_where: must take rows of two classes of task t or more, got only 'a'"),
+    ],
+)
+@pytest.mark.parametrize("holdout_ratio", [0.0, 0.1])
+def test_rows_that_cannot_be_scored_are_not_enough(marked: list[str], said: str, holdout_ratio: float) -> None:
+    # r20 is the only row of its class, on which every model trains whatever is to be scored
+    rows = pd.DataFrame({"row_id": [f"r{i}" for i in range(21)], "task": "t", "split": "train"})
+    rows["text"] = "text " + rows["row_id"]
+    rows = rows.assign(label=[*"a" * 10, *"b" * 10, "c"], text_pair=None, group=None)
+    table = make_table(rows[TABLE_COLUMNS], {"t": ["a", "b", "c"]})
+    likeness = rows.assign(log_odds=0.0, marked=rows["row_id"].isin(marked))
+    with pytest.raises(ParamsError, match=said):
+        _plan(table, likeness, "here", n_splits=2, holdout_ratio=holdout_ratio)
+
+
 ROWS = pd.DataFrame({"task": "t", "split": ["train"] * 3 + ["test"], "row_id": ["a", "c", "b", "a"]})
 
 
