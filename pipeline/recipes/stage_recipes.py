@@ -63,7 +63,10 @@ def stage_recipe(params: Params, stage: str) -> dict[str, Any]:
     if stage == "stack":
         single = components.having("stackers", "KEEPS_SINGLE")  # the ladder of a single member
         starts += [(components.module_of("stackers", name), "build") for name in single]
-        starts += [(components.module_of("metrics", task.metric.name), "BOUNDS") for task in params.tasks.values()]
+        read = [(task.metric, name) for task in params.tasks.values() for name in ("BOUNDS", "NEEDED_ERRORS")]
+        starts += [
+            (components.module_of("metrics", metric.name), name) for metric, name in read if metric.constant(name)
+        ]
     recipe: dict[str, Any] = {"code": code_digests(starts)}
     if stage == "augment":
         recipe |= _augment_digests(params)

@@ -118,6 +118,13 @@ def test_how_numerics_are_fixed_is_in_the_key_of_every_unit(params: Params, edit
     assert not set(before) & set(keys())
 
 
+@pytest.mark.parametrize(("old", "new"), [("(0, 1)", "(0, 2)"), ("NEEDED_ERRORS = 1.0", "NEEDED_ERRORS = 2.0")])
+def test_what_stacking_reads_of_a_metric_without_a_call_is_in_its_recipe(params: Params, edit, old, new) -> None:
+    before = stage_recipe(params, "stack")
+    edit("pipeline/ensemble/metrics/accuracy.py", old, new)
+    assert stage_recipe(params, "stack") != before
+
+
 def test_modules_that_move_change_no_recipe(params: Params, edit, root: Path) -> None:
     def recipes() -> list[dict]:
         return [encoder_recipe(params, "bert"), *(stage_recipe(params, stage) for stage in STAGES)]
