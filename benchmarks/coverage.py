@@ -86,13 +86,11 @@ def run(cell: str, seed: int) -> list[dict[str, Any]]:
         best = members.names.index(said["best_single"])
         single = metric.score(competition.truth, members.test_probabilities[:, best])
         truth = metric.score(competition.truth, ensemble.test)
-        results.append(
-            {"cell": cell, "metric": name} | _compared(said, truth, metric.sign * (truth - single), n_labels)
-        )
+        results.append({"cell": cell, "metric": name} | _compared(said, truth, metric.sign * (truth - single)))
     return results
 
 
-def _compared(said: Mapping[str, Any], truth: float, gained: float, n_labels: int) -> dict[str, Any]:
+def _compared(said: Mapping[str, Any], truth: float, gained: float) -> dict[str, Any]:
     """Return one claim beside the truth; errors in standard errors of a test of 3,000 rows."""
     estimate, gain = said["estimate"], said["gain"]
     test_error = estimate["standard_error"] * math.sqrt(said["n_train"] / N_TEST)

@@ -1,6 +1,6 @@
 """`scores.json`: what stacking says of each task, for the report, the terminal and whoever wants the best model.
 
-A `Number` is None where it is not finite. Gains are positive where better, whatever way the metric points.
+A `Number` is None where it is not finite. A `gain` is positive where better, whatever way the metric points.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ Number = Any  # float | None: mypy does not follow `None not in (low, high)`
 
 
 class Gain(TypedDict):
-    """How much better than something else, with the paired 95 % interval."""
+    """A difference from something else, with the paired 95 % interval."""
 
     value: Number
     low: Number
@@ -32,8 +32,8 @@ class Score(TypedDict):
 class ModelScore(Score):
     """A member (`kind` encoder, stitched, baseline) or a `rung` of the ladder, out-of-fold: by one fold model per row.
 
-    `averaging` is what the mean of all fold models is expected to add on test rows, in the metric's direction, `expected` the
-    score there; `gain` is over the best single model, both averaged.
+    `averaging` is what the mean of all fold models is expected to add to the score on test rows (of a loss, below zero is
+    better), `expected` the score there; `gain` is over the best single model, both averaged.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Estimate(Score):
 
 
 class HoldoutScore(Score):
-    """The score of the untouched hold-out, and what averaging the fold models gains on it."""
+    """The score of the untouched hold-out, and what averaging its fold models adds, as in `ModelScore`."""
 
     rows: int
     averaging: Gain

@@ -63,9 +63,8 @@ def compare_files(
         return np.zeros(len(texts)), Likeness(auc=None, low=None, high=None, shifted=False, telling=[])
     auc, low, high = auc_interval(scores[distinct], is_test[distinct])
     n_train, n_test = np.bincount(is_test[distinct])
-    error = np.sqrt(
-        N_FOLDS * (n_test + n_train + 1) / (12 * n_test * n_train)
-    )  # Mann and Whitney's, of files of one kind
+    # Mann and Whitney's, of files of one kind
+    error = np.sqrt(N_FOLDS * (n_test + n_train + 1) / (12 * n_test * n_train))
     shifted = bool(auc >= max(LEAST_AUC, 0.5 + STANDARD_ERRORS * error))
     telling = telling_words(texts.take(pa.array(fitted)), is_test[fitted]) if shifted else []
     found = Likeness(auc=auc, low=low, high=high, shifted=shifted, telling=telling)

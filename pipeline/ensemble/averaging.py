@@ -15,7 +15,7 @@ from pipeline.ensemble.members import Candidate, Members
 
 @dataclass(frozen=True)
 class GainOnTest:
-    """By how much the score on the test rows is expected to differ from that out-of-fold, in the metric's direction."""
+    """What the score on the test rows is expected to have more than that out-of-fold: of a loss, below zero is better."""
 
     averaging: float = 0.0
     twins: float = 0.0

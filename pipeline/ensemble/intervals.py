@@ -10,7 +10,7 @@ from pipeline.contracts import Metric
 
 CONFIDENCE = 0.95
 NORMAL_QUANTILE = 1.959964  # of the two-sided 95 % interval
-UNCERTAIN = 1 / 4  # standard error of what is expected on test rows, in itself: so far it was off (docs/scores.md)
+UNCERTAIN = 1 / 4  # standard error of what test rows gain, as a share of it: so far simulations saw it off
 CHUNK_CELLS = 4_000_000  # weights held at once: 32 MB
 Bounds = tuple[float | None, float | None]  # the lowest and the highest score there is, None without end
 
@@ -95,8 +95,8 @@ def shifted(value: Interval, *, by: float, error: float) -> Interval:
 class Comparison:
     """Candidates scored on the same rows under the same resamples, by their keys.
 
-    `on_test` says by how much each one's score on test rows is expected to differ (see `ensemble.averaging`), in the
-    metric's direction; a candidate that is not in it is what it is.
+    `on_test` says what each one's score is expected to have more on test rows (see `ensemble.averaging`); a gain counts it
+    where it is known of both.
     """
 
     scores: dict[Any, float]

@@ -54,9 +54,7 @@ class Members:
     test_probabilities: np.ndarray  # (T, M, C), mean over folds and repeats
     twins: np.ndarray  # (T,), place of a training row that says the same as the test row, or -1
     agreement: float  # how often training rows that say the same have the same target
-    weights: (
-        np.ndarray | None
-    )  # (N,), by which training rows stand for test rows of another kind; None where all are alike
+    weights: np.ndarray | None  # (N,), by which training rows stand for test rows of another kind
     sampled: np.ndarray  # (S,), places of some test rows
     sampled_by_fold: np.ndarray  # (K, S, M, C)
 

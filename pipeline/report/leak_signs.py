@@ -88,10 +88,8 @@ def _sureness(predictions: Predictions, kind: TaskKind, repeat: int) -> list[tup
 def _surer(of_folds: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
     """Return the share of pairs in which a fold's model is surer of its own row than of a test row, and its error."""
     shares = [mannwhitneyu(scored, test).statistic / (len(scored) * len(test)) for scored, test in of_folds]
-    n_scored, n_test = (
-        sum(len(scored) for scored, _ in of_folds),
-        len(of_folds[0][1]),
-    )  # the folds share their test rows
+    # The folds share their test rows.
+    n_scored, n_test = sum(len(scored) for scored, _ in of_folds), len(of_folds[0][1])
     return float(np.mean(shares)), float(np.sqrt((n_scored + n_test + 1) / (12 * n_scored * n_test)))
 
 

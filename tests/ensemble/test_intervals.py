@@ -197,7 +197,7 @@ def test_the_error_of_what_is_expected_adds_to_that_of_both_samples(error: float
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_gain_on_the_test_rows_counts_what_each_side_gains_there(sign: int) -> None:
-    """Of two that are better by 0.02 and 0.05 on test rows, the second gains 0.03 more, uncertain by a third of that."""
+    """Of two that are better by 0.02 and 0.05 on test rows, the second gains 0.03 more, uncertain by a quarter of that."""
     generator = np.random.default_rng(0)
     draws = {name: value + 0.01 * generator.normal(size=4000) for name, value in (("a", 0.70), ("b", 0.71))}
     scores, on_test = {"a": 0.70, "b": 0.71}, {"a": sign * 0.02, "b": sign * 0.05}
