@@ -73,7 +73,10 @@ class HoldoutScore(Score):
 
 
 class StitchedScore(Score):
-    """A stitched model; `gain` is over the best of its encoders (key `over`), `adds` what it adds to the other members."""
+    """A stitched model; `gain` is over the best of its encoders (key `over`), as expected on the test rows.
+
+    `adds` is what it adds to the other members, out-of-fold.
+    """
 
     name: str
     encoders: list[str]
