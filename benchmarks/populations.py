@@ -164,7 +164,7 @@ def _ratio(texts: np.ndarray, *, n_train: int) -> np.ndarray | None:
     """Return the training rows' weights, None where the test rows cannot be told from them."""
     is_test, clusters = np.arange(len(texts)) >= n_train, np.arange(len(texts))
     log_odds, likeness = compare_files(pa.array(texts, pa.large_string()), is_test, clusters, seed=0)
-    return density_ratio_weights(log_odds[:n_train])[0] if likeness["shifted"] else None
+    return density_ratio_weights(log_odds[:n_train]) if likeness["shifted"] else None
 
 
 def _members(

@@ -111,7 +111,8 @@ class TaskScores(TypedDict):
     """One task of scores.json; `confusion`, `calibration` and `hardest` are there where the task's kind has such.
 
     Of the `n_test` rows of the test file the board scores about `n_scored`: `tasks.<task>.submission.scored_ratio`; `twins`
-    of them say the same as a training row. `gain` is that of the ensemble over the best single model, chosen for every fold
+    of them say the same as a training row. Where test rows are of another kind, the weighted training rows are worth
+    `effective_rows` ones without weights. `gain` is that of the ensemble over the best single model, chosen for every fold
     on the other folds, as it is expected on the test rows.
     """
 
@@ -126,6 +127,7 @@ class TaskScores(TypedDict):
     baseline: Number
     chosen: str
     estimate: Estimate
+    effective_rows: Number
     gain: Gain | None
     twins: int
     decision: dict[str, Any] | None

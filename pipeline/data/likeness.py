@@ -90,18 +90,16 @@ def auc_interval(scores: np.ndarray, is_test: np.ndarray) -> tuple[float, float,
     return float(auc), float(max(0.0, auc - half)), float(min(1.0, auc + half))
 
 
-def density_ratio_weights(log_odds: np.ndarray, *, most: float = MOST_WEIGHT) -> tuple[np.ndarray, float]:
-    """Return weights (N,) of mean 1 by which training rows stand for the test rows, and how many rows they are worth.
+def density_ratio_weights(log_odds: np.ndarray) -> np.ndarray:
+    """Return weights (N,) of mean 1 by which training rows stand for the test rows.
 
-    What stands more than `most` times as often in the test file counts as if `most` times. They are worth
-    (sum w)^2 / sum w^2 rows without weights, from 1 to N.
+    What stands more than `MOST_WEIGHT` times as often in the test file counts as if that many times.
 
     >>> density_ratio_weights(np.log([1.0, 1.0, 4.0]))
-    (array([0.5, 0.5, 2. ]), 2.0)
+    array([0.5, 0.5, 2. ])
     """
-    weights = np.exp(np.minimum(log_odds, np.log(most)))
-    weights /= weights.mean()
-    return weights, float(weights.sum() ** 2 / (weights**2).sum())
+    weights: np.ndarray = np.exp(np.minimum(log_odds, np.log(MOST_WEIGHT)))
+    return weights / weights.mean()
 
 
 def shift_text(likeness: Likeness) -> str:

@@ -7,7 +7,6 @@ from typing import Any, Unpack
 import numpy as np
 
 from pipeline import components
-from pipeline.artifacts.scores import LabelShift
 from pipeline.contracts import Metric
 from pipeline.ensemble import scoring
 from pipeline.ensemble.averaging import GainOnTest, gain_on_test
@@ -45,7 +44,8 @@ def describe_ensemble(
     n_scored = min(counts["n_test"], max(1, round(scored_ratio * counts["n_test"])))
     bounds = components.constant("metrics", metric_name, "BOUNDS")
     unseen: Unseen = {"n_train": counts["n_train"], "n_test": n_scored, "bounds": bounds}
-    return counts | {"n_scored": n_scored} | _diagnostics(members, ensemble.out_of_fold.mean(axis=0), singles) | {
+    diagnostics = _diagnostics(members, ensemble.out_of_fold.mean(axis=0), singles)
+    return counts | {"n_scored": n_scored} | diagnostics | _test_file(members, ensemble) | {
         "metric": metric_name,
         "higher_is_better": metric.higher_is_better,
         "models": models,
@@ -54,8 +54,6 @@ def describe_ensemble(
         "chosen": ensemble.chosen,
         "estimate": _estimate(final, _weighted(members, ensemble, **options), on_test[-1], **unseen),
         "gain": _gain(members, ensemble, singles, on_test[best], on_test[-1], **options) if len(names) > 1 else None,
-        "label_shift": _label_shift(members, ensemble),
-        "twins": int((members.twins >= 0).sum()),
         "decision": None if ensemble.plan.decision is None else asdict(ensemble.plan.decision),
         "weights": {
             name: dict(zip(names, shares, strict=True))
@@ -92,6 +90,8 @@ def _on_test(score: Interval, on_test: GainOnTest, **of_interval: Unpack[Unseen]
 
 
 def _weighted(members: Members, ensemble: Ensemble, *, metric: Metric, **bootstrap: Any) -> Interval | None:
+    # Its interval takes the test rows' own error as if they were weighted too: wider than they are, as weights are estimates
+    # (docs/scores.md: so it covers).
     if (weights := members.weights) is None:
         return None
     labels, values = members.train.labels, ensemble.out_of_fold.mean(axis=0)
@@ -101,13 +101,19 @@ def _weighted(members: Members, ensemble: Ensemble, *, metric: Metric, **bootstr
     return interval(float(metric.resampled(labels, values, weights[None])[0]), resampled)
 
 
-def _label_shift(members: Members, ensemble: Ensemble) -> LabelShift | None:
-    """Return whether labels are decided in other shares of the test rows, by single fold models and no tuned decision."""
-    if members.kind.form not in FORMS:
-        return None
-    plain = ensemble.candidate(members, ensemble.chosen)
-    test = np.stack([members.kind.decide(values) for values in plain.by_fold])
-    return label_shift(members.kind.decide(plain.out_of_fold), test, labels=members.labels)
+def _test_file(members: Members, ensemble: Ensemble) -> dict[str, Any]:
+    """Return what sets the test file apart: twins, weights, and the labels that single fold models decide, nothing tuned."""
+    weights, shift = members.weights, None
+    if members.kind.form in FORMS:
+        plain = ensemble.candidate(members, ensemble.chosen)
+        test = np.stack([members.kind.decide(values) for values in plain.by_fold])
+        shift = label_shift(members.kind.decide(plain.out_of_fold), test, labels=members.labels)
+    return {
+        "twins": int((members.twins >= 0).sum()),
+        "label_shift": shift,
+        # Source: Kish, Survey Sampling, 1965.
+        "effective_rows": None if weights is None else float(weights.sum() ** 2 / (weights**2).sum()),
+    }
 
 
 def _gain(

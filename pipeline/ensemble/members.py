@@ -14,7 +14,10 @@ from pipeline.errors.exceptions import DataError
 from pipeline.reproducibility import derive_seed
 
 PRIOR_AGREEMENT = (9, 1)  # pairs of rows that say the same and have, or have not, the same target
-N_SAMPLED = 2000  # test rows by which averaging is judged: enough, since it takes no labels
+# Test rows by which averaging is judged: enough, since it takes no labels. With many labels fewer, down to the fewest: each
+# row is scored for each label it may have, over all labels.
+N_SAMPLED, FEWEST_SAMPLED, MOST_CELLS = 2000, 50, 2_000_000
+MOST_CELLS = 2_000_000  # of sampled rows times labels squared; 50 rows at least
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ def gather_members(
     test_ids = table.select(task, "test")["row_id"].tolist()
     numbers = [folds.select(task, repeat).set_index("row_id")["fold"].loc[train.ids] for repeat in repeats]
 
-    sampled = _sample(len(test_ids), seed=derive_seed(0, task, "sampled"))
+    sampled = _sample(len(test_ids), n_labels=len(labels), seed=derive_seed(0, task, "sampled"))
     twins, agreement = _twins(likeness, train, test_ids, task=task)
     weights = _weights(likeness, train, task=task) if likeness is not None and shifted else None
     scored = sorted(numbers[0].unique())
@@ -123,13 +126,14 @@ def gather_members(
     )  # fmt: skip
 
 
-def _sample(n_rows: int, *, seed: int) -> np.ndarray:
-    return np.sort(np.random.default_rng(seed).permutation(n_rows)[:N_SAMPLED])
+def _sample(n_rows: int, *, n_labels: int, seed: int) -> np.ndarray:
+    most = min(N_SAMPLED, max(FEWEST_SAMPLED, MOST_CELLS // n_labels**2))
+    return np.sort(np.random.default_rng(seed).permutation(n_rows)[:most])
 
 
 def _weights(likeness: pd.DataFrame, train: Rows, *, task: str) -> np.ndarray:
     of_task = likeness[(likeness["task"] == task) & (likeness["split"] == "train")].set_index("row_id")
-    return density_ratio_weights(of_task["log_odds"].loc[train.ids].to_numpy())[0]
+    return density_ratio_weights(of_task["log_odds"].loc[train.ids].to_numpy())
 
 
 def _twins(near: pd.DataFrame | None, train: Rows, test_ids: list[str], *, task: str) -> tuple[np.ndarray, float]:

@@ -40,7 +40,8 @@ def summarise(tasks: Mapping[str, TaskScores], *, table: Table) -> dict[str, Any
 
 def _part(scores: TaskScores) -> dict[str, Any]:
     estimate, gain = scores["estimate"], scores["gain"]
-    single = estimate["expected"] - sign_of(scores) * (gain["value"] if gain else 0.0)
+    # One model alone has no other to gain over.
+    single = estimate["expected"] - sign_of(scores) * gain["value"] if gain else scores["models"][0]["expected"]
     baselines = best_first((model for model in scores["models"] if model["kind"] == "baseline"), scores)
     return estimate["metrics"] | {
         "metric": scores["metric"], "baseline": baselines[0]["expected"] if baselines else None,

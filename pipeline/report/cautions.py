@@ -84,9 +84,10 @@ def premise_cautions(scores: TaskScores, audit: dict[str, Any]) -> list[str]:
         said.append(shift_text(audit["test_likeness"]))
     if without := scores["estimate"]["unweighted"]:
         said.append(
-            "So the score expected on the test rows counts training rows by how like test rows they are, which makes its "
-            f"interval wide; without that it would be {score(without['expected'])} ({score(without['test_low'])} to "
-            f"{score(without['test_high'])}). It holds if texts that are alike have like labels in both files."
+            "So the score expected on the test rows counts training rows by how like test rows they are, worth "
+            f"{count(round(scores['effective_rows']))} rows, which makes its interval wide; without that it would be "
+            f"{score(without['expected'])} ({score(without['test_low'])} to {score(without['test_high'])}). It holds if "
+            "texts that are alike have like labels in both files."
         )
     if (shift := scores["label_shift"]) and (moved := _moved_labels(shift)):
         said.append(

@@ -20,7 +20,7 @@ def test_scores_have_the_shape_that_the_report_reads():
     assert set(scores) == {
         "metric", "higher_is_better", "labels", "n_train", "n_test", "n_scored", "models", "best_single", "baseline",
         "chosen", "estimate", "decision", "weights", "agreement", "confusion", "calibration", "hardest", "holdout",
-        "gain", "twins", "label_shift",
+        "gain", "twins", "label_shift", "effective_rows",
     }  # fmt: skip
     assert set(scores["models"][0]) == {
         "name", "kind", "score", "folds", "mean", "std", "low", "high", "standard_error", "metrics", "gain",
@@ -115,7 +115,9 @@ def test_where_test_rows_are_of_another_kind_training_rows_like_them_count_more(
     wrong = (members.out_of_fold[0].mean(axis=1).argmax(axis=1) != members.train.labels).astype(float)
     harder = replace(members, weights=(1 + 3 * wrong) / (1 + 3 * wrong).mean())
     options = settings("mean")
-    plain, said = (described(each, build_ensemble(each, **options))["estimate"] for each in (members, harder))
+    both = [described(each, build_ensemble(each, **options)) for each in (members, harder)]
+    assert both[0]["effective_rows"] is None and both[1]["effective_rows"] < 800
+    plain, said = (each["estimate"] for each in both)
     assert plain["unweighted"] is None
     assert said["unweighted"] == {key: plain[key] for key in ("expected", "test_low", "test_high")}
     assert all(said[key] == plain[key] for key in ("score", "low", "high", "averaging", "metrics"))

@@ -72,6 +72,7 @@ def task_scores() -> dict[str, Any]:
             "metrics": {"accuracy": 0.7845},
         },
         "gain": gain_of(0.0095),
+        "effective_rows": None,
         "twins": 0,
         "label_shift": None,
         "decision": {"used": True, "scales": [1.0, 1.1, 0.9], "gain": 0.0032, "standard_error": 0.0011},
@@ -507,7 +508,9 @@ def test_a_test_file_unlike_the_training_file_is_a_caution(part: str, value: Any
 def test_what_would_be_expected_of_rows_that_count_alike_stands_beside_what_rests_on_weights() -> None:
     scores = task_scores()
     scores["estimate"]["unweighted"] = {"expected": 0.74, "test_low": 0.7, "test_high": None}
+    scores["effective_rows"] = 123.4
     [said] = premise_cautions(scores, task_audit())
+    assert "worth 123 rows" in said
     assert "without that it would be 0.7400 (0.7000 to –). It holds if texts that are alike have like labels" in said
 
 
