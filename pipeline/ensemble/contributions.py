@@ -58,7 +58,7 @@ def cross_fitted(members: Members, build: Callable[[], Stacker]) -> np.ndarray:
 
 def describe_stitching(
     members: Members, ensemble: Ensemble, *, parents: Mapping[str, list[str]], everyone: Members, ladder: Ladder,
-    metric: Metric, tune_above: float | None, n_bootstrap: int, seed: int,
+    metric: Metric, metric_name: str, tune_above: float | None, n_bootstrap: int, seed: int,
 ) -> dict[str, Any] | None:  # fmt: skip
     """Return one task's `stitching` of scores.json, or None without stitched members.
 
@@ -66,7 +66,7 @@ def describe_stitching(
         members, ensemble: with the stitched models, and what was built from them.
         parents: the encoders of each stitched member, by its name.
         everyone: the members and every parent, also one that is no member.
-        ladder, metric, tune_above, n_bootstrap, seed: as for the ensemble.
+        ladder, metric, metric_name, tune_above, n_bootstrap, seed: as for the ensemble.
     """
     if not parents:
         return None
@@ -84,14 +84,17 @@ def describe_stitching(
         **{("model", name): everyone.out_of_fold[:, :, everyone.names.index(name)].mean(axis=0) for name in singles},
         **_left_out(members, list(parents), build, rung),
     }
-    options: dict[str, Any] = {"metric": metric, "n_resamples": n_bootstrap, "seed": derive_seed(seed, members.task)}
+    options: dict[str, Any] = {"n_resamples": n_bootstrap, "seed": derive_seed(seed, members.task)}
     on_test = {("ensemble", key): (blend.candidate(of), of) for key, (of, blend) in ensembles.items()}
     on_test |= {("model", name): (everyone.candidate(name), everyone) for name in singles}
     compared = compare(
-        members.train.labels, candidates, clusters=members.train.clusters,
+        members.train.labels, candidates, clusters=members.train.clusters, metric=members.scorer(metric_name, metric),
         on_test={key: gain_on_test(one, of, metric=metric).value for key, (one, of) in on_test.items()}, **options,
     )  # fmt: skip
-    splits: dict[str, Comparison | None] = {"oof": compared, "holdout": _on_holdout(ensembles, **options)}
+    splits: dict[str, Comparison | None] = {
+        "oof": compared,
+        "holdout": _on_holdout(ensembles, metric=metric, **options),
+    }
     both = ("ensemble", "with"), ("ensemble", "without")
     gained = {"test": compared, "holdout": splits["holdout"]}
     gains = {split: scored and asdict(scored.gain(*both)) for split, scored in gained.items()} if others else None

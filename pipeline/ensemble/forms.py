@@ -53,6 +53,35 @@ class ProbabilityMetric(Metric):
 
 
 @dataclass
+class WithinFolds(Metric):
+    """A metric of the order of rows, as the mean over folds (N,): values of different models have no order in common."""
+
+    metric: Metric
+    folds: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Be as the metric is."""
+        self.higher_is_better, self.reads = self.metric.higher_is_better, self.metric.reads
+
+    def score(self, labels: np.ndarray, probabilities: np.ndarray) -> float:
+        """Return the score of probabilities (N, C) against int labels (N,)."""
+        return float(self.resampled(labels, probabilities, np.ones((1, len(labels))))[0])
+
+    def resampled(self, labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Return the scores (R,) under row weights (R, N); NaN where no fold has one."""
+        scores, sizes = [], []
+        for fold in np.unique(self.folds):
+            rows = self.folds == fold
+            scores.append(self.metric.resampled(labels[rows], probabilities[rows], weights[:, rows]))
+            sizes.append(weights[:, rows].sum(axis=1))
+        by_fold, by_size = np.stack(scores), np.stack(sizes)
+        by_size[np.isnan(by_fold)] = 0.0
+        total = by_size.sum(axis=0)
+        mean = (np.nan_to_num(by_fold) * by_size).sum(axis=0)
+        return np.divide(mean, total, out=np.full(len(total), np.nan), where=total > 0)
+
+
+@dataclass
 class Stateful:
     """A stacker all of whose state, as JSON, is what it `fitted`."""
 

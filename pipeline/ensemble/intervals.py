@@ -24,6 +24,11 @@ class Interval:
     high: float
     standard_error: float
 
+    def widened(self, factor: float) -> "Interval":
+        """Return the same value with an interval and a standard error so many times as wide."""
+        low, high = (self.value + factor * (end - self.value) for end in (self.low, self.high))
+        return Interval(self.value, low, high, factor * self.standard_error)
+
 
 class Bootstrap(TypedDict):
     """How rows are drawn: those that share a value of `clusters` (N,) together, `n_resamples` times."""

@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from pipeline import components
 from pipeline.artifacts.predictions import Predictions, probabilities_of
 from pipeline.artifacts.table import HOLDOUT_FOLD, TRAIN_FOLD, Folds, Table
-from pipeline.contracts import TaskKind
+from pipeline.contracts import Metric, TaskKind
 from pipeline.data.likeness import density_ratio_weights
+from pipeline.ensemble.forms import WithinFolds
 from pipeline.errors.exceptions import DataError
 from pipeline.reproducibility import derive_seed
 
@@ -60,6 +62,11 @@ class Members:
     weights: np.ndarray | None  # (N,), by which training rows stand for test rows of another kind
     sampled: np.ndarray  # (S,), places of some test rows
     sampled_by_fold: np.ndarray  # (K, S, M, C)
+
+    def scorer(self, metric_name: str, metric: Metric) -> Metric:
+        """Return what scores out-of-fold rows, each of which another fold's model may have predicted."""
+        orders = components.constant("metrics", metric_name, "ORDERS_ROWS")
+        return WithinFolds(metric, self.folds[0]) if orders else metric
 
     def candidate(self, name: str) -> Candidate:
         """Return one member as its fold models have it."""

@@ -33,7 +33,7 @@ def error_agreement(errors_of_models: Sequence[np.ndarray]) -> list[list[float]]
 
 
 def score_models(
-    labels: np.ndarray, models: Sequence[np.ndarray], *, folds: np.ndarray, metric: Metric,
+    labels: np.ndarray, models: Sequence[np.ndarray], *, folds: np.ndarray, metric: Metric, scorer: Metric,
     report_metrics: dict[str, Metric], reference: int, on_test: Sequence[GainOnTest], **bootstrap: Unpack[Bootstrap],
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Return a record per model: score, scores by fold, interval, other metrics and gain over the reference.
@@ -44,13 +44,13 @@ def score_models(
     Args:
         labels, folds: arrays (N,), (R, N).
         models: out-of-fold probabilities (R, N, C), one array per model.
-        metric, report_metrics: the task's metric, and every metric to report by name.
+        metric, scorer, report_metrics: the task's metric, what scores all folds together, every metric to report by name.
         reference: position of the model the others are compared with.
         on_test: what each model gains on test rows.
     """
     means = {position: model.mean(axis=0) for position, model in enumerate(models)}
     values = {position: gained.value for position, gained in enumerate(on_test)}
-    compared = compare(labels, means, metric=metric, on_test=values, **bootstrap)
+    compared = compare(labels, means, metric=scorer, on_test=values, **bootstrap)
     records = []
     for position, (model, gained) in enumerate(zip(models, on_test, strict=True)):
         by_fold = [

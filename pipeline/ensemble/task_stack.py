@@ -57,7 +57,13 @@ def stack(
         scored_ratio=task.submission.scored_ratio,
     )  # fmt: skip
     stitching = describe_stitching(
-        members, ensemble, parents=parents, everyone=everyone, n_bootstrap=params.stack.n_bootstrap, **options
+        members,
+        ensemble,
+        parents=parents,
+        everyone=everyone,
+        n_bootstrap=params.stack.n_bootstrap,
+        metric_name=task.metric.name,
+        **options,
     )
     scores: TaskScores = described | {"stitching": stitching}
     return scores

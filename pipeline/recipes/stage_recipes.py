@@ -63,7 +63,9 @@ def stage_recipe(params: Params, stage: str) -> dict[str, Any]:
     if stage == "stack":
         single = components.having("stackers", "KEEPS_SINGLE")  # the ladder of a single member
         starts += [(components.module_of("stackers", name), "build") for name in single]
-        read = [(task.metric, name) for task in params.tasks.values() for name in ("BOUNDS", "NEEDED_ERRORS")]
+        read = [
+            (task.metric, name) for task in params.tasks.values() for name in ("BOUNDS", "NEEDED_ERRORS", "ORDERS_ROWS")
+        ]
         starts += [
             (components.module_of("metrics", metric.name), name) for metric, name in read if metric.constant(name)
         ]

@@ -10,6 +10,7 @@ from pipeline.ensemble.forms import ProbabilityMetric
 
 FORMS = ("class",)
 BOUNDS = (0, 1)
+ORDERS_ROWS = True
 
 
 def build() -> ProbabilityMetric:
