@@ -91,12 +91,9 @@ def describe_stitching(
         members.train.labels, candidates, clusters=members.train.clusters, metric=members.scorer(metric_name, metric),
         on_test={key: gain_on_test(one, of, metric=metric).value for key, (one, of) in on_test.items()}, **options,
     )  # fmt: skip
-    splits: dict[str, Comparison | None] = {
-        "oof": compared,
-        "holdout": _on_holdout(ensembles, metric=metric, **options),
-    }
+    holdout = _on_holdout(ensembles, metric=metric, **options)
+    splits, gained = {"oof": compared, "holdout": holdout}, {"test": compared, "holdout": holdout}
     both = ("ensemble", "with"), ("ensemble", "without")
-    gained = {"test": compared, "holdout": splits["holdout"]}
     gains = {split: scored and asdict(scored.gain(*both)) for split, scored in gained.items()} if others else None
     return {
         "with_pairs": _ensemble_record("with", ensembles, splits),

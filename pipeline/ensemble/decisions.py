@@ -37,6 +37,11 @@ class Plan:
     rung: int
     decision: Decision | None
 
+    @property
+    def decides(self) -> bool:
+        """Whether the decision is used."""
+        return self.decision is not None and self.decision.used
+
 
 def build_ladder(rungs: Sequence[Component], *, metric: Metric, seed: int) -> dict[str, Callable[[], Stacker]]:
     """Return by name what builds each rung, simplest first; a stacker listed again is called `<name>-2`, and so on."""
@@ -159,7 +164,7 @@ def cross_fit_decision(
 
 def decide(probabilities: np.ndarray, plan: Plan, *, kind: TaskKind) -> np.ndarray:
     """Return a rung's probabilities (N, C) as the plan's decision has them."""
-    if plan.decision is None or not plan.decision.used:
+    if plan.decision is None or not plan.decides:
         return probabilities
     return kind.apply_decision(probabilities, plan.decision.scales)
 

@@ -10,7 +10,7 @@ from pipeline import components
 from pipeline.contracts import Metric
 from pipeline.ensemble import scoring
 from pipeline.ensemble.averaging import GainOnTest, gain_on_test
-from pipeline.ensemble.decisions import best_of, cross_fit_best
+from pipeline.ensemble.decisions import Plan, best_of, cross_fit_best
 from pipeline.ensemble.intervals import Interval, Unseen, bootstrap_scores, compare, interval, unseen_interval, within
 from pipeline.ensemble.label_shift import FORMS, label_shift
 from pipeline.ensemble.members import Members
@@ -38,8 +38,7 @@ def describe_ensemble(
     single = cross_fit_best(train.labels, singles, members.folds, metric=metric).mean(axis=0)
     candidates = [*map(members.candidate, names), *(ensemble.candidate(members, rung) for rung in ensemble.rungs)]
     on_test = [gain_on_test(one, members, metric=metric) for one in (*candidates, ensemble.candidate(members))]
-    options: dict[str, Any] = {"n_resamples": n_bootstrap, "seed": derive_seed(seed, members.task)}
-    options["metric"] = scorer
+    options: dict[str, Any] = {"n_resamples": n_bootstrap, "seed": derive_seed(seed, members.task), "metric": scorer}
     *models, final = scoring.score_models(
         train.labels, [*singles, *ensemble.rungs.values(), ensemble.out_of_fold], folds=members.folds, on_test=on_test,
         clusters=train.clusters, scorer=scorer, report_metrics=metrics, reference=best, **options | {"metric": metric},
@@ -50,17 +49,15 @@ def describe_ensemble(
     counts = {"n_train": len(train.ids), "n_test": len(members.test_ids)}
     n_scored = min(counts["n_test"], max(1, round(scored_ratio * counts["n_test"])))
     bounds = components.constant("metrics", metric_name, "BOUNDS")
-    fitted = FITTED_DECISION if ensemble.plan.decision and ensemble.plan.decision.used else FITTED
     unseen: Unseen = {"n_train": counts["n_train"], "n_test": n_scored, "bounds": bounds}
-    diagnostics = _diagnostics(members, ensemble.out_of_fold.mean(axis=0), singles)
-    return counts | {"n_scored": n_scored} | diagnostics | _test_file(members, ensemble) | {
+    return counts | {"n_scored": n_scored} | _diagnostics(members, ensemble, singles) | _test_file(members, ensemble) | {
         "metric": metric_name,
         "higher_is_better": metric.higher_is_better,
         "models": models,
         "best_single": names[best],
         "baseline": metric.sign * max(baselines) if baselines else None,
         "chosen": ensemble.chosen,
-        "estimate": _estimate(final, _weighted(members, ensemble, **options), on_test[-1], fitted=fitted, **unseen),
+        "estimate": _estimate(final, _weighted(members, ensemble, **options), on_test[-1], ensemble.plan, **unseen),
         "gain": _gain(members, ensemble, single, on_test[best], on_test[-1], **options) if len(names) > 1 else None,
         "decision": None if ensemble.plan.decision is None else asdict(ensemble.plan.decision),
         "weights": {
@@ -72,36 +69,30 @@ def describe_ensemble(
     }  # fmt: skip
 
 
-def _diagnostics(members: Members, final: np.ndarray, singles: list[np.ndarray]) -> dict[str, Any]:
-    targets, kind = members.train.labels, members.kind
+def _diagnostics(members: Members, ensemble: Ensemble, singles: list[np.ndarray]) -> dict[str, Any]:
+    targets, kind, final = members.train.labels, members.kind, ensemble.out_of_fold.mean(axis=0)
     agreement = scoring.error_agreement([kind.errors(targets, single.mean(axis=0)) for single in singles])
     described = kind.describe(targets, final, labels=members.labels, row_ids=members.train.ids)
     return {"labels": members.labels, "agreement": {"names": members.names, "values": agreement}, **described}
 
 
 def _estimate(
-    record: dict[str, Any],
-    weighted: Interval | None,
-    on_test: GainOnTest,
-    *,
-    fitted: float,
-    **of_interval: Unpack[Unseen],
+    record: dict[str, Any], weighted: Interval | None, on_test: GainOnTest, plan: Plan, **unseen: Unpack[Unseen]
 ) -> dict[str, Any]:
     """Return the estimate; `weighted` is the score of rows weighted for test rows of another kind, None if they are not."""
     kept = {name: record[name] for name in ("score", "low", "high", "standard_error", "metrics", "averaging")}
     plain = Interval(record["score"], record["low"], record["high"], record["standard_error"])
-    plain_range, used = (_on_test(score, on_test, fitted=fitted, **of_interval) for score in (plain, weighted or plain))
+    fitted = FITTED_DECISION if plan.decides else FITTED
+    plain_range, used = (_on_test(score.widened(fitted), on_test, **unseen) for score in (plain, weighted or plain))
     shown = {"expected": used[0], "test_low": used[1], "test_high": used[2]}
     without = dict(zip(("expected", "test_low", "test_high"), plain_range, strict=True))
     return kept | {"twins": on_test.twins, **shown, "unweighted": without if weighted else None}
 
 
-def _on_test(
-    score: Interval, on_test: GainOnTest, *, fitted: float, **of_interval: Unpack[Unseen]
-) -> tuple[float, float, float]:
-    expected = replace(score, value=score.value + on_test.value, standard_error=fitted * score.standard_error)
-    ends = unseen_interval(expected, error=on_test.standard_error, **of_interval)
-    return within(expected.value, of_interval["bounds"]), *ends
+def _on_test(score: Interval, on_test: GainOnTest, **unseen: Unpack[Unseen]) -> tuple[float, float, float]:
+    expected = replace(score, value=score.value + on_test.value)
+    ends = unseen_interval(expected, error=on_test.standard_error, **unseen)
+    return within(expected.value, unseen["bounds"]), *ends
 
 
 def _weighted(members: Members, ensemble: Ensemble, *, metric: Metric, **bootstrap: Any) -> Interval | None:

@@ -108,7 +108,7 @@ def build_ensemble(
     plan = make_plan(labels, candidates, members.folds, seed=derive_seed(seed, members.task, "final"), **options)
     estimate = [
         cross_fit_plan(
-            labels, of_repeat, folds, use=plan.decision is not None and plan.decision.used,
+            labels, of_repeat, folds, use=plan.decides,
             seed=derive_seed(seed, members.task, "estimate", repeat), **options,
         )
         for repeat, (of_repeat, folds) in enumerate(zip(worlds, members.folds, strict=True))

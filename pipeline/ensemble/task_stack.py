@@ -43,9 +43,9 @@ def stack(
     }
     metric = metrics[task.metric.name]
     ladder = build_ladder(params.stack.ladder, metric=metric, seed=seed)
-    tune_above = components.constant("metrics", task.metric.name, "NEEDED_ERRORS") or 0.0
-    options: dict[str, Any] = {"ladder": ladder, "metric": metric, "seed": seed}
-    options["tune_above"] = tune_above if params.stack.tune_decision else None
+    needed = components.constant("metrics", task.metric.name, "NEEDED_ERRORS") or 0.0
+    options: dict[str, Any] = {"tune_above": needed if params.stack.tune_decision else None}
+    options |= {"ladder": ladder, "metric": metric, "seed": seed}
     ensemble = build_ensemble(members, **options)
     failpoint("stack")
     final = ensemble_predictions(members, ensemble, manifest=folds.digest, seed=seed)
@@ -57,13 +57,8 @@ def stack(
         scored_ratio=task.submission.scored_ratio,
     )  # fmt: skip
     stitching = describe_stitching(
-        members,
-        ensemble,
-        parents=parents,
-        everyone=everyone,
-        n_bootstrap=params.stack.n_bootstrap,
-        metric_name=task.metric.name,
-        **options,
-    )
+        members, ensemble, parents=parents, everyone=everyone, n_bootstrap=params.stack.n_bootstrap,
+        metric_name=task.metric.name, **options,
+    )  # fmt: skip
     scores: TaskScores = described | {"stitching": stitching}
     return scores

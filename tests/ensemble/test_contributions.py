@@ -34,8 +34,9 @@ def members_of(strengths, **options):
 def described(members, parents, options, everyone=None):
     ensemble = build_ensemble(members, **options)
     return describe_stitching(
-        members, ensemble, parents=parents, everyone=everyone or members, n_bootstrap=200, **options
-    )
+        members, ensemble, parents=parents, everyone=everyone or members, n_bootstrap=200,
+        metric_name="log_loss" if options["metric"].sign < 0 else "accuracy", **options,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("holdout", [0, 80])

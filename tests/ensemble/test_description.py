@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.ensemble.averaging import gain_on_test
 from pipeline.ensemble.decisions import cross_fit_best
+from pipeline.ensemble.description import FITTED
 from pipeline.ensemble.intervals import NORMAL_QUANTILE, UNCERTAIN
 from pipeline.ensemble.scoring import plot_tables
 from pipeline.ensemble.stacking import build_ensemble
@@ -58,7 +59,8 @@ def test_what_is_expected_is_known_the_less_the_fewer_rows_a_board_scores_and_th
     scores = described(*stacked(n_repeats=1), scored_ratio=scored_ratio)  # 240 rows to train, 40 to predict
     assert (scores["n_test"], scores["n_scored"]) == (40, n_scored)
     estimate = scores["estimate"]
-    sampling, adding = estimate["standard_error"] * np.sqrt(1 + 240 / n_scored), UNCERTAIN * estimate["averaging"]
+    sampling = FITTED * estimate["standard_error"] * np.sqrt(1 + 240 / n_scored)
+    adding = UNCERTAIN * estimate["averaging"]
     half, expected = NORMAL_QUANTILE * np.hypot(sampling, adding), estimate["score"] + estimate["averaging"]
     assert estimate["averaging"] > 0 and expected > 1 and estimate["expected"] == estimate["test_high"] == 1
     assert estimate["test_low"] == pytest.approx(expected - half)

@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.data.class_targets import calibration_bins, confusion
 from pipeline.ensemble import averaging
+from pipeline.ensemble.forms import WithinFolds
 from pipeline.ensemble.scoring import error_agreement, plot_tables, score_models
 from tests.ensemble.test_intervals import right_with
 from tests.small import make_metric
@@ -36,7 +37,7 @@ def test_a_record_scores_the_mean_of_the_repeats_and_every_fold_of_each():
     folds = np.stack([np.arange(60) % 3, np.arange(60) // 20])
     metric = make_metric("log_loss", 2)
     records = score_models(
-        labels, models, folds=folds, clusters=np.arange(60), metric=metric,
+        labels, models, folds=folds, clusters=np.arange(60), metric=metric, scorer=metric,
         report_metrics={"accuracy": make_metric("accuracy", 2)}, reference=0, n_resamples=100, seed=0,
         on_test=[averaging.GainOnTest(-0.03), averaging.GainOnTest(-0.01, twins=-0.02)],
     )  # fmt: skip
@@ -66,3 +67,16 @@ def test_the_confusion_csv_has_a_line_per_row_and_survives_commas_in_labels():
     assert tables["confusion"][2] == {"task": "news", "actual": "a,b", "predicted": "c"}
     assert tables["calibration"] == [{"task": "news", "confidence": "0.7", "accuracy": "1.0", "rows": "1"}]
     assert tables["scores"] == [{"task": "news", "model": "ensemble", "score": "0.8", "low": "0.7", "high": "0.9"}]
+
+
+def test_the_order_of_rows_is_scored_within_folds() -> None:
+    """Two models of other scales rank their own rows rightly; together they would seem to fail."""
+    labels, folds = np.array([0, 1, 0, 1]), np.array([0, 0, 1, 1])
+    second = np.array([0.1, 0.2, 0.8, 0.9])
+    probabilities, metric = np.stack([1 - second, second], axis=1), make_metric("auc", 2)
+    within = WithinFolds(metric, folds)
+    assert metric.score(labels, probabilities) == 0.75 and within.score(labels, probabilities) == 1.0
+    # A fold without one of the labels has no score; it leaves the mean to the others.
+    weights = np.array([[1.0, 1, 1, 0], [0, 1, 0, 1]])
+    scores = within.resampled(labels, probabilities, weights)
+    assert scores[0] == 1.0 and np.isnan(scores[1])
