@@ -279,7 +279,7 @@ class Metric(Protocol):
 
 
 class BuildMetric(Protocol):
-    """`metrics/`: `BOUNDS`: lowest and highest score, or None. `NEEDED_ERRORS`: that a tuned decision must gain, else any."""
+    """`metrics/`; `BOUNDS`: lowest, highest score; `NEEDED_ERRORS`: that a decision must gain; `ORDERS_ROWS`: it compares rows."""
 
     def __call__(self, *, n_outputs: int, decide: Callable[[np.ndarray], np.ndarray]) -> Metric: ...
 
