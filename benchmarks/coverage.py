@@ -28,7 +28,7 @@ from pipeline.ensemble.intervals import NORMAL_QUANTILE, Interval, unseen_interv
 from pipeline.ensemble.stacking import build_ensemble
 from pipeline.params.fields import Component
 
-CLAIM = 1_000_000
+CLAIM = 3_000_000
 N_BOOTSTRAP = 300
 METRICS = ("accuracy", "f1_macro", "auc", "log_loss")
 LADDER = ("mean", "rank_mean", "greedy", "logistic")
