@@ -279,7 +279,7 @@ class Metric(Protocol):
 
 
 class BuildMetric(Protocol):
-    """`metrics/`; `BOUNDS`: least, most; `NEEDED_ERRORS` that a decision must gain; `ORDERS_ROWS`: whether it compares rows."""
+    """`metrics/`; `BOUNDS`: least, most; `NEEDED_ERRORS`: a decision must gain so many; `ORDERS_ROWS`: it compares rows."""
 
     def __call__(self, *, n_outputs: int, decide: Callable[[np.ndarray], np.ndarray]) -> Metric: ...
 
