@@ -32,7 +32,6 @@ CLAIM = 3_000_000
 N_BOOTSTRAP = 300
 METRICS = ("accuracy", "f1_macro", "auc", "log_loss")
 LADDER = ("mean", "rank_mean", "greedy", "logistic")
-FEWEST = 100  # runs of a cell for which it must cover by itself
 TARGETS = {"pooled_at_least": 0.93, "pooled_at_most": 0.97, "cell_at_least": 0.90, "gain_at_least": 0.90}
 
 

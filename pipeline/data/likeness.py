@@ -64,6 +64,7 @@ def compare_files(
     auc, low, high = auc_interval(scores[distinct], is_test[distinct])
     n_train, n_test = np.bincount(is_test[distinct])
     # Mann and Whitney's, of files of one kind
+    # Mann and Whitney's, of files of one kind; the folds' models err alike (see `auc_interval`).
     error = np.sqrt(N_FOLDS * (n_test + n_train + 1) / (12 * n_test * n_train))
     shifted = bool(auc >= max(LEAST_AUC, 0.5 + STANDARD_ERRORS * error))
     telling = telling_words(texts.take(pa.array(fitted)), is_test[fitted]) if shifted else []

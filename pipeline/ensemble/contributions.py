@@ -85,7 +85,7 @@ def describe_stitching(
         **_left_out(members, list(parents), build, rung),
     }
     options: dict[str, Any] = {"n_resamples": n_bootstrap, "seed": derive_seed(seed, members.task)}
-    on_test = {("ensemble", key): (blend.candidate(of), of) for key, (of, blend) in ensembles.items()}
+    on_test = {("ensemble", key): (blend.submitted(of), of) for key, (of, blend) in ensembles.items()}
     on_test |= {("model", name): (everyone.candidate(name), everyone) for name in singles}
     compared = compare(
         members.train.labels, candidates, clusters=members.train.clusters, metric=members.scorer(metric_name, metric),

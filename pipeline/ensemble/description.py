@@ -13,7 +13,7 @@ from pipeline.ensemble.averaging import GainOnTest, gain_on_test
 from pipeline.ensemble.decisions import Plan, best_of, cross_fit_best
 from pipeline.ensemble.intervals import Interval, Unseen, bootstrap_scores, compare, interval, unseen_interval, within
 from pipeline.ensemble.label_shift import FORMS, label_shift
-from pipeline.ensemble.members import Members
+from pipeline.ensemble.members import Candidate, Members
 from pipeline.ensemble.stacking import Ensemble
 from pipeline.reproducibility import derive_seed
 
@@ -36,37 +36,43 @@ def describe_ensemble(
     scorer = members.scorer(metric_name, metric)
     best = best_of(train.labels, [values.mean(axis=0) for values in singles], metric=scorer)
     single = cross_fit_best(train.labels, singles, members.folds, metric=metric).mean(axis=0)
-    candidates = [*map(members.candidate, names), *(ensemble.candidate(members, rung) for rung in ensemble.rungs)]
-    on_test = [gain_on_test(one, members, metric=metric) for one in (*candidates, ensemble.candidate(members))]
-    options: dict[str, Any] = {"n_resamples": n_bootstrap, "seed": derive_seed(seed, members.task), "metric": scorer}
+    rungs = {rung: ensemble.candidate(members, rung) for rung in ensemble.rungs}
+    candidates = [*map(members.candidate, names), *rungs.values(), ensemble.submitted(members, rungs[ensemble.chosen])]
+    on_test = [gain_on_test(candidate, members, metric=metric) for candidate in candidates]
+    options: dict[str, Any] = {"n_resamples": n_bootstrap, "seed": derive_seed(seed, members.task)}
     *models, final = scoring.score_models(
         train.labels, [*singles, *ensemble.rungs.values(), ensemble.out_of_fold], folds=members.folds, on_test=on_test,
-        clusters=train.clusters, scorer=scorer, report_metrics=metrics, reference=best, **options | {"metric": metric},
+        clusters=train.clusters, metric=metric, scorer=scorer, report_metrics=metrics, reference=best, **options,
     )  # fmt: skip
     heads = [*((name, kinds[name]) for name in names), *((name, "rung") for name in ensemble.rungs)]
     models = [{"name": name, "kind": kind} | record for (name, kind), record in zip(heads, models, strict=True)]
     baselines = [metric.sign * model["score"] for model in models if model["kind"] == "baseline"]
-    counts = {"n_train": len(train.ids), "n_test": len(members.test_ids)}
-    n_scored = min(counts["n_test"], max(1, round(scored_ratio * counts["n_test"])))
-    bounds = components.constant("metrics", metric_name, "BOUNDS")
-    unseen: Unseen = {"n_train": counts["n_train"], "n_test": n_scored, "bounds": bounds}
-    return counts | {"n_scored": n_scored} | _diagnostics(members, ensemble, singles) | _test_file(members, ensemble) | {
-        "metric": metric_name,
-        "higher_is_better": metric.higher_is_better,
+    unseen = _unseen(members, metric_name, scored_ratio)
+    weighted = _weighted(members, ensemble, metric=scorer, **options)
+    return _diagnostics(members, ensemble, singles) | _test_file(members, candidates[-1]) | {
+        "n_train": unseen["n_train"], "n_test": len(members.test_ids), "n_scored": unseen["n_test"],
+        "metric": metric_name, "higher_is_better": metric.higher_is_better,
         "models": models,
         "best_single": names[best],
         "baseline": metric.sign * max(baselines) if baselines else None,
         "chosen": ensemble.chosen,
-        "estimate": _estimate(final, _weighted(members, ensemble, **options), on_test[-1], ensemble.plan, **unseen),
-        "gain": _gain(members, ensemble, single, on_test[best], on_test[-1], **options) if len(names) > 1 else None,
+        "estimate": _estimate(final, weighted, on_test[-1], ensemble.plan, **unseen),
+        "gain": _gain(members, ensemble, single, on_test[-1], on_test[best], metric=scorer, **options),
         "decision": None if ensemble.plan.decision is None else asdict(ensemble.plan.decision),
         "weights": {
             name: dict(zip(names, shares, strict=True))
             for name in ensemble.fitted
             if (shares := ensemble.weights(name)) is not None
         },
-        "holdout": _holdout(members, ensemble, **options | {"metric": metric}) if members.holdout.ids else None,
+        "holdout": _holdout(members, ensemble, metric=metric, **options) if members.holdout.ids else None,
     }  # fmt: skip
+
+
+def _unseen(members: Members, metric_name: str, scored_ratio: float) -> Unseen:
+    n_test = len(members.test_ids)
+    n_scored = min(n_test, max(1, round(scored_ratio * n_test)))
+    bounds = components.constant("metrics", metric_name, "BOUNDS")
+    return {"n_train": len(members.train.ids), "n_test": n_scored, "bounds": bounds}
 
 
 def _diagnostics(members: Members, ensemble: Ensemble, singles: list[np.ndarray]) -> dict[str, Any]:
@@ -107,13 +113,12 @@ def _weighted(members: Members, ensemble: Ensemble, *, metric: Metric, **bootstr
     return interval(float(metric.resampled(labels, values, weights[None])[0]), resampled)
 
 
-def _test_file(members: Members, ensemble: Ensemble) -> dict[str, Any]:
+def _test_file(members: Members, submitted: Candidate) -> dict[str, Any]:
     """Return what sets the test file apart: twins, weights, and the labels that single fold models decide, nothing tuned."""
     weights, shift = members.weights, None
     if members.kind.form in FORMS:
-        plain = ensemble.candidate(members, ensemble.chosen)
-        test = np.stack([members.kind.decide(values) for values in plain.by_fold])
-        shift = label_shift(members.kind.decide(plain.out_of_fold), test, labels=members.labels)
+        test = np.stack([members.kind.decide(values) for values in submitted.by_fold])
+        shift = label_shift(members.kind.decide(submitted.out_of_fold), test, labels=members.labels)
     return {
         "twins": int((members.twins >= 0).sum()),
         "label_shift": shift,
@@ -123,10 +128,12 @@ def _test_file(members: Members, ensemble: Ensemble) -> dict[str, Any]:
 
 
 def _gain(
-    members: Members, ensemble: Ensemble, single: np.ndarray, of_single: GainOnTest, of_ensemble: GainOnTest, *,
+    members: Members, ensemble: Ensemble, single: np.ndarray, of_ensemble: GainOnTest, of_single: GainOnTest, *,
     metric: Metric, **bootstrap: Any,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any] | None:  # fmt: skip
     """Return what the ensemble gains on test rows over the single model that each fold would choose without its own rows."""
+    if len(members.names) < 2:
+        return None
     both = {"ensemble": ensemble.out_of_fold.mean(axis=0), "single": single}
     compared = compare(
         members.train.labels, both, metric=metric, clusters=members.train.clusters,

@@ -19,7 +19,6 @@ PRIOR_AGREEMENT = (9, 1)  # pairs of rows that say the same and have, or have no
 # Test rows by which averaging is judged: enough, since it takes no labels. With many labels fewer, down to the fewest: each
 # row is scored for each label it may have, over all labels.
 N_SAMPLED, FEWEST_SAMPLED, MOST_CELLS = 2000, 50, 2_000_000
-MOST_CELLS = 2_000_000  # of sampled rows times labels squared; 50 rows at least
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,10 @@ class Members:
     sampled_by_fold: np.ndarray  # (K, S, M, C)
 
     def scorer(self, metric_name: str, metric: Metric) -> Metric:
-        """Return what scores out-of-fold rows, each of which another fold's model may have predicted."""
+        """Return what scores out-of-fold rows, each of which another fold's model may have predicted.
+
+        The folds of the first repeat stand for all: averaged over repeats, models have more of an order in common.
+        """
         orders = components.constant("metrics", metric_name, "ORDERS_ROWS")
         return WithinFolds(metric, self.folds[0]) if orders else metric
 
@@ -157,7 +159,7 @@ def _twins(near: pd.DataFrame | None, train: Rows, test_ids: list[str], *, task:
     pairs = np.stack([order[:-1], order[1:]])[:, clusters[order[:-1]] == clusters[order[1:]]]
     agree = int((train.labels[pairs[0]] == train.labels[pairs[1]]).sum())
     yes, no = PRIOR_AGREEMENT
-    place = {number: row for number, row in zip(clusters.tolist(), range(len(clusters)), strict=True)}
+    place = {number: row for row, number in enumerate(clusters.tolist())}
     twins = [place.get(number, -1) for number in cluster["test"].loc[test_ids]] if test_ids else []
     return np.array(twins, np.int64), (agree + yes) / (pairs.shape[1] + yes + no)
 

@@ -54,16 +54,16 @@ class Ensemble:
         """Return what the chosen rung predicts, decided as planned."""
         return decide(self.predict(self.chosen, probabilities, fold=fold), self.plan, kind=members.kind)
 
-    def candidate(self, members: Members, rung: str | None = None) -> Candidate:
-        """Return a rung as its fold models have it, or the chosen one with its decision."""
-        name = rung or self.chosen
-        by_fold = [self.predict(name, values, fold=fold) for fold, values in enumerate(members.sampled_by_fold)]
-        return Candidate(
-            self.rungs[name].mean(axis=0),
-            np.stack(by_fold),
-            self.predict(name, members.test_probabilities[members.sampled]),
-            lambda values: values if rung else decide(values, self.plan, kind=members.kind),
-        )
+    def candidate(self, members: Members, rung: str) -> Candidate:
+        """Return a rung as its fold models have it, nothing tuned."""
+        by_fold = [self.predict(rung, values, fold=fold) for fold, values in enumerate(members.sampled_by_fold)]
+        mean = self.predict(rung, members.test_probabilities[members.sampled])
+        return Candidate(self.rungs[rung].mean(axis=0), np.stack(by_fold), mean)
+
+    def submitted(self, members: Members, chosen: Candidate | None = None) -> Candidate:
+        """Return the chosen rung, or the candidate that it is, decided as planned."""
+        plain = chosen or self.candidate(members, self.chosen)
+        return replace(plain, decide=lambda values: decide(values, self.plan, kind=members.kind))
 
     def weights(self, rung: str) -> list[float] | None:
         """Return each member's share of a rung, the mean over its stackers, or None where it has none."""

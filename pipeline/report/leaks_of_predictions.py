@@ -62,7 +62,7 @@ def not_cross_fitted(
             yield Leak(
                 "stacker scored in-sample" if in_sample else "ensemble not cross-fitted", members.task,
                 f"{predictions_path('stack', ENSEMBLE, members.task)}: each fold must be predicted by a stacker that never "
-                f"saw it, got {'the mean of all' if in_sample else 'none that does'} in repeat {repeat}, fold {fold}. "
+                f"saw it, got {'all stackers' if in_sample else 'what none predicts'} in repeat {repeat}, fold {fold}. "
                 "Run dvc repro --force --single-item stack",
                 certain=in_sample,
             )  # fmt: skip

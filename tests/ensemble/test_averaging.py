@@ -49,7 +49,7 @@ def test_an_ensemble_s_gain_is_that_of_its_rung_and_decision(metric: str) -> Non
     options = settings("mean", "logistic", metric=metric, tune_above=0.0)
     ensemble = build_ensemble(members, **options)
     assert ensemble.plan.decision is not None
-    final = ensemble.candidate(members)
+    final = ensemble.submitted(members)
     assert np.array_equal(final.decide(final.mean), ensemble.test)
     found = averaging.gain_on_test(final, members, metric=options["metric"])
     assert found.averaging == pytest.approx(true_gain(options["metric"], final, labels), abs=0.01)

@@ -48,7 +48,7 @@ def test_with_against_without_is_the_whole_procedure_on_both_sets(holdout):
     both = [(each, build_ensemble(each, **options)) for each in (members, rest)]
     scored = {"test": (members.train, [blend.out_of_fold.mean(axis=0) for _, blend in both])}
     scored |= {"holdout": (members.holdout, [blend.holdout for _, blend in both])} if holdout else {}
-    gained = [gain_on_test(blend.candidate(each), each, metric=options["metric"]).value for each, blend in both]
+    gained = [gain_on_test(blend.submitted(each), each, metric=options["metric"]).value for each, blend in both]
     for split, (rows, values) in scored.items():
         compared = compare(
             rows.labels, dict(enumerate(values)), metric=options["metric"], clusters=rows.clusters, n_resamples=200,

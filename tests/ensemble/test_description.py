@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 
 from pipeline.ensemble.averaging import gain_on_test
-from pipeline.ensemble.decisions import cross_fit_best
-from pipeline.ensemble.description import FITTED
-from pipeline.ensemble.intervals import NORMAL_QUANTILE, UNCERTAIN
+from pipeline.ensemble.decisions import Decision, Plan, cross_fit_best
+from pipeline.ensemble.description import FITTED, FITTED_DECISION, FITTED_GAIN
+from pipeline.ensemble.forms import WithinFolds
+from pipeline.ensemble.intervals import NORMAL_QUANTILE, UNCERTAIN, compare
 from pipeline.ensemble.scoring import plot_tables
 from pipeline.ensemble.stacking import build_ensemble
+from pipeline.reproducibility import derive_seed
 from tests.ensembles import described, settings, simulate, stacked
+from tests.small import make_metric
 
 
 def test_scores_have_the_shape_that_the_report_reads():
@@ -66,6 +69,32 @@ def test_what_is_expected_is_known_the_less_the_fewer_rows_a_board_scores_and_th
     assert estimate["test_low"] == pytest.approx(expected - half)
 
 
+def test_where_scales_are_used_the_interval_is_wider_for_what_they_were_fitted_on():
+    members, _ = simulate({"a": 1.0, "b": 0.8}, n_test=300)
+    ensemble = build_ensemble(members, **settings("mean", metric="f1_macro"))
+    widths = {}
+    for used, factor in ((False, FITTED), (True, FITTED_DECISION)):
+        plan = Plan(ensemble.plan.rung, Decision(used, [1.0, 1.0], 0.0, 0.0))
+        estimate = described(members, replace(ensemble, plan=plan), metric="f1_macro", also=())["estimate"]
+        error = factor * estimate["standard_error"] * np.sqrt(1 + len(members.train.ids) / 300)
+        half = NORMAL_QUANTILE * np.hypot(error, UNCERTAIN * estimate["averaging"])
+        assert estimate["test_high"] - estimate["expected"] == pytest.approx(half)
+        widths[used] = half
+    assert widths[True] > widths[False]
+
+
+def test_a_metric_of_the_order_of_rows_is_scored_within_folds():
+    members, _ = simulate({"a": 1.0, "b": 0.8})
+    metric = make_metric("auc", 2)
+    ensemble = build_ensemble(members, **settings("mean", metric="auc"))
+    within = WithinFolds(metric, members.folds[0])
+    said, final = described(members, ensemble, metric="auc", also=()), ensemble.out_of_fold.mean(axis=0)
+    assert said["estimate"]["score"] == within.score(members.train.labels, final)
+    assert said["estimate"]["score"] != metric.score(members.train.labels, final)
+    plain = described(members, ensemble, metric="accuracy", also=())
+    assert plain["estimate"]["score"] == make_metric("accuracy", 2).score(members.train.labels, final)
+
+
 def test_the_interval_of_a_log_loss_ends_at_zero_and_json_holds_no_infinity():
     gathered, ensemble = stacked(metric="log_loss", n_rows=60, n_test=5, signals=(9.0, 9.0), n_repeats=1)
     scores = described(gathered, ensemble, metric="log_loss", also=())
@@ -82,10 +111,19 @@ def test_the_gain_over_the_best_single_model_is_nested_and_counts_averaging_on_b
     singles = [members.out_of_fold[:, :, position] for position in range(3)]
     single = cross_fit_best(members.train.labels, singles, members.folds, metric=built).mean(axis=0)
     both = [built.score(members.train.labels, values) for values in (ensemble.out_of_fold.mean(axis=0), single)]
-    candidates = (ensemble.candidate(members), members.candidate(said["best_single"]))
+    candidates = (ensemble.submitted(members), members.candidate(said["best_single"]))
     more = [gain_on_test(one, members, metric=built).value for one in candidates]
     value = built.sign * (both[0] + more[0] - both[1] - more[1])
     assert said["gain"]["value"] == pytest.approx(value)
+    # The draws do not choose the single model anew: the interval is wider than they say.
+    n_draws = {"n_resamples": 100, "seed": derive_seed(0, members.task)}
+    blends = {"ensemble": ensemble.out_of_fold.mean(axis=0), "single": single}
+    on_test = dict(zip(blends, more, strict=True))
+    drawn = compare(
+        members.train.labels, blends, metric=built, clusters=members.train.clusters, on_test=on_test, **n_draws
+    )
+    widened = FITTED_GAIN * drawn.gain("ensemble", "single").standard_error
+    assert said["gain"]["standard_error"] == pytest.approx(widened)
     if metric == "log_loss":  # averaging does more for the single one: the ensemble is an average already
         assert more[1] < more[0] < 0 < said["gain"]["value"] < both[1] - both[0]
     assert said["estimate"]["averaging"] == more[0]

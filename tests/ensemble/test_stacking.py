@@ -56,7 +56,7 @@ def test_repeats_do_not_change_what_a_stacker_is_fitted_on():
         one.predict(members.test_probabilities) for of_repeat in ensemble.fitted["logistic"] for one in of_repeat
     ]
     assert ensemble.test == pytest.approx(np.mean(everyone, axis=0), abs=1e-12)
-    candidate, first = ensemble.candidate(members), members.sampled_by_fold[0]
+    candidate, first = ensemble.submitted(members), members.sampled_by_fold[0]
     of_fold = [of_repeat[0].predict(first) for of_repeat in ensemble.fitted["logistic"]]
     assert candidate.by_fold[0] == pytest.approx(np.mean(of_fold, axis=0), abs=1e-12)
     assert np.array_equal(candidate.decide(candidate.mean), ensemble.test)
