@@ -139,15 +139,17 @@ def _fit(
     models.append(("char", MultinomialNB(alpha=0.1)))
     out_of_fold = np.empty((len(train), len(models), n_labels))
     by_fold = np.empty((N_FOLDS, len(test), len(models), n_labels))
-    for number, (view, model) in enumerate(models):
-        counts = np.asarray((views[view][train] > 0).sum(axis=0)).ravel()
-        columns = np.sort(np.argsort(-counts, kind="stable")[: min(N_FEATURES, int((counts > 1).sum()))])
-        rows, unseen = views[view][train][:, columns], views[view][test][:, columns]
-        for fold in range(N_FOLDS):
-            inside = folds == fold
-            model.fit(rows[~inside], targets[~inside])
-            out_of_fold[inside, number] = model.predict_proba(rows[inside])
-            by_fold[fold, :, number] = model.predict_proba(unseen)
+    for fold in range(N_FOLDS):
+        inside = folds == fold
+        for view, counts in views.items():
+            # Chosen on the fold's training rows: a word that a scored row shares with one of them is no more known for that.
+            often = np.asarray((counts[train[~inside]] > 0).sum(axis=0)).ravel()
+            columns = np.sort(np.argsort(-often, kind="stable")[: min(N_FEATURES, int((often > 1).sum()))])
+            fitted, scored, unseen = (counts[rows][:, columns] for rows in (train[~inside], train[inside], test))
+            for number in (number for number, (of, _) in enumerate(models) if of == view):
+                model = models[number][1].fit(fitted, targets[~inside])
+                out_of_fold[inside, number] = model.predict_proba(scored)
+                by_fold[fold, :, number] = model.predict_proba(unseen)
     return out_of_fold, by_fold
 
 

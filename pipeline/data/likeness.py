@@ -63,7 +63,6 @@ def compare_files(
         return np.zeros(len(texts)), Likeness(auc=None, low=None, high=None, shifted=False, telling=[])
     auc, low, high = auc_interval(scores[distinct], is_test[distinct])
     n_train, n_test = np.bincount(is_test[distinct])
-    # Mann and Whitney's, of files of one kind
     # Mann and Whitney's, of files of one kind; the folds' models err alike (see `auc_interval`).
     error = np.sqrt(N_FOLDS * (n_test + n_train + 1) / (12 * n_test * n_train))
     shifted = bool(auc >= max(LEAST_AUC, 0.5 + STANDARD_ERRORS * error))
