@@ -1,10 +1,13 @@
 """The table holds every row with clean texts and ordered labels, or the stage says what is wrong and where."""
 
 import ast
+import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,6 +50,34 @@ def test_D1_D3_ids_and_labels_stay_as_they_are(tmp_path: Path) -> None:
     assert table.select("t", "train")["row_id"].tolist() == ["001", "1", "1e5"]
     assert table.select("t", "train")["label"].tolist() == ["NA", "null", " NA"]
     assert table.select("t", "train")["text"].tolist() == ["a", "b", "None"]
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl"])
+def test_D2_gaps_that_are_not_numbers_are_no_class_no_text_no_group_and_no_id(tmp_path: Path, form: str) -> None:
+    """A NaN of parquet or JSON is a missing label, an empty text, no group and a missing id, never the word `nan`."""
+    gaps = {
+        "id": [0.0, 1.0, 2.0, 3.0], "text": [0.5, math.nan, 1.5, 2.5], "label": [0.0, 1.0, math.nan, 1.0],
+        "group": [math.nan, 7.0, math.nan, 7.0],
+    }  # fmt: skip
+    table = pa.table(gaps)
+    paths = [tmp_path / f"{name}.{form}" for name in ("train", "test")]
+    for path in paths:
+        if form == "parquet":
+            pq.write_table(table, path)
+        else:
+            path.write_text("".join(json.dumps(row) + "\n" for row in table.to_pylist()))
+    files = {"train": str(paths[0]), "test": str(paths[1])}
+    columns = Columns(id="id", group="group")
+    task = Task(kind="multiclass", metric="accuracy", **files, columns=columns, missing_labels="drop")
+    read = prepare({"t": task})
+    assert len(read.labels["t"]) == 2
+    rows = read.select("t", "train")
+    assert rows["text"].str.len().tolist() == [3, 0, 3]
+    assert rows["group"].isna().tolist() == [True, False, False] and rows["group"].nunique() == 1
+    with pytest.raises(DataError, match=r"every training row must have a label, got 1 without"):
+        prepare({"t": task.model_copy(update={"missing_labels": "fail"})})
+    with pytest.raises(DataError, match=r"every row must have an id, got 2 without"):
+        prepare({"t": task.model_copy(update={"columns": Columns(id="group")})})
 
 
 def test_without_an_id_column_rows_are_numbered_in_each_file(tmp_path: Path) -> None:
