@@ -77,19 +77,28 @@ def validate_submission(params: Params) -> Path:
 
 
 def rehearse(params: Params, table: Table) -> None:
-    """Write, aside, a submission of the test rows with made-up predictions: what the sample refuses shows before training.
+    """Write and check, aside, submissions of made-up predictions of every label: what is refused shows before training.
 
     Raises:
-        DataError: if a sample has other ids, labels or columns than the submission would.
+        DataError: if a sample has other ids, labels or columns than the submission would, or the file could not be accepted.
         ParamsError: if the tasks do not fit into one submission.
     """
-    frames = {}
+    form, samples, tests = common_format(params), _samples(params), {}
     for name in params.tasks:
-        row_ids, labels = table.select(name, "test")["row_id"].tolist(), table.labels[name]
-        made_up = np.full((len(row_ids), len(labels)), 1 / len(labels))
-        frames[name] = submission_frame(row_ids, made_up, labels, kind=table.kind(name))
-    with tempfile.TemporaryDirectory() as aside:
-        common_format(params).write(frames, _samples(params), Path(aside))
+        tests[name] = (table.select(name, "test")["row_id"].tolist(), table.labels[name], table.kind(name))
+    # A test file of fewer rows than there are labels is filled several times, so that each label is written once.
+    for number in range(max(-(-len(labels) // len(row_ids)) for row_ids, labels, _ in tests.values())):
+        frames = {}
+        for name, (row_ids, labels, kind) in tests.items():
+            decided = (number * len(row_ids) + np.arange(len(row_ids))) % len(labels)
+            made_up = (np.eye(len(labels))[decided] + 1 / len(labels)) / 2
+            frames[name] = submission_frame(row_ids, made_up, labels, kind=kind)
+        with tempfile.TemporaryDirectory() as aside:
+            path = form.write(frames, samples, Path(aside))
+            try:
+                form.check(path, frames, samples)
+            except DataError as error:
+                raise error.within("submission, rehearsed before training") from error
 
 
 def frame_of_tests(predictions: Predictions, table: Table) -> pd.DataFrame:
@@ -211,8 +220,9 @@ def check_labels(labels: Sequence[str], expected: Sequence[str], allowed: Sequen
     Raises:
         DataError: if one is empty, not in the label list, or not what was predicted.
     """
+    known = set(allowed)
     for row, (got, wanted) in enumerate(zip(labels, expected, strict=True), start=1):
-        if got not in allowed:
+        if got not in known:
             raise refused(where, f"row {row} must have a label of {list(allowed)}, got {got!r}", "Write names.")
         if got != wanted:
             raise refused(where, f"row {row} was predicted as {wanted!r}, got {got!r}")

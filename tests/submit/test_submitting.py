@@ -14,7 +14,8 @@ import pytest
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.paths import SUBMIT, predictions_path
 from pipeline.artifacts.predictions import PREDICTION_COLUMNS, Predictions, write_predictions
-from pipeline.artifacts.table import FOLDS_COLUMNS, TABLE_COLUMNS, read_folds, write_folds, write_table
+from pipeline.artifacts.table import FOLDS_COLUMNS, TABLE_COLUMNS, Table, read_folds, write_folds, write_table
+from pipeline.contracts import Format
 from pipeline.data.class_targets import ClassTargets
 from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.params.loading import load_params
@@ -132,6 +133,60 @@ def test_D16_D18_a_sample_that_disagrees_is_found_before_training(
     with pytest.raises(error, match=message) as caught:
         rehearse(load_params(), TABLE)
     assert caught.value.code == "E306"
+
+
+def table_of(labels: list[str], ids: list[str]) -> Table:
+    rows = [(i, "main", "test", "y", None, None, None) for i in ids]
+    return make_table(pd.DataFrame(rows, columns=TABLE_COLUMNS), {"main": labels})
+
+
+@pytest.mark.parametrize(
+    ("labels", "ids", "message"),
+    [
+        (
+            ["neg", "pos\r"],
+            ["a"],
+            r"labels of task main .* a carriage return, got 1 .*'pos\\r'\. Rename it in tasks\.main\.",
+        ),
+        (["neg", "po\0s"], ["a"], "labels of task main must not hold a zero byte"),
+        (
+            LABELS,
+            ["a", "b\0"],
+            r"ids of task main must not hold a zero byte, got 1 that do, first 'b\\x00'\. Mend the test",
+        ),
+        (LABELS, ["a\r", "b"], "ids of task main must not hold a carriage return"),
+    ],
+)
+def test_S2_I14_what_no_file_can_hold_is_found_before_training(
+    labels: list[str], ids: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A label that ends in a carriage return or an id with a zero byte is named by the first stage, not after a night."""
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path)
+    with pytest.raises(DataError, match=message):
+        rehearse(load_params(), table_of(labels, ids))
+
+
+@pytest.mark.parametrize("form", ["kaggle_csv", "tianchi_json", "{name: kaggle_csv, values: probabilities}"])
+def test_I14_all_that_is_checked_at_the_end_is_rehearsed_for_every_label(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a submission is checked for after training it is checked for before, with every label, however few the rows."""
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path, formats=(form,))
+    labels, seen, built = ["a", "b", "c", "d", "e\n,é"], [], common_format(load_params())
+
+    def check(self: Format, path: Path, predictions: dict[str, pd.DataFrame], samples: dict[str, Path | None]) -> None:
+        real(self, path, predictions, samples)
+        seen.extend(predictions["main"]["label"])
+        if set(labels) <= set(seen):
+            raise DataError("refused")
+
+    real = type(built).check
+    monkeypatch.setattr(type(built), "check", check)
+    with pytest.raises(DataError, match="submission, rehearsed before training: refused"):
+        rehearse(load_params(), table_of(labels, ["x", "y"]))
+    assert len(seen) == 6
 
 
 def test_the_summary_counts_labels_that_nobody_got() -> None:

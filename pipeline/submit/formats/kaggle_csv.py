@@ -7,6 +7,7 @@ the options. The dialect is RFC 4180 (https://www.rfc-editor.org/rfc/rfc4180) wi
 import csv
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,6 +19,8 @@ from pipeline.contracts import PROBABILITY, Format
 from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.submit.submitting import check_ids, check_labels, decode_strictly, labels_of, ordered_ids, refused
 
+# Boards and spreadsheets cut a row or a field at these, in quotes too.
+UNWRITABLE = {"\r": "a carriage return", "\0": "a zero byte"}
 TOLERANCE = 1e-6
 
 
@@ -92,6 +95,7 @@ class KaggleCsv:
         header, columns = self._columns(labels_of(frame), sample, sample_rows[0] if sample_rows else None)
         sample_ids = [row[0] for row in sample_rows[1:]] if sample_rows else None
         ids = ordered_ids(frame["row_id"].tolist(), sample_ids, task=task, sample=sample)
+        _refuse_unwritable(ids, labels_of(frame) if self.values == "labels" else header, task=task)
         values = frame.set_index("row_id")[columns].loc[ids]
         # repr of a float is the shortest text that reads back as the same number.
         rows = [[row_id, *map(_text, row)] for row_id, row in zip(ids, values.itertuples(index=False), strict=True)]
@@ -139,6 +143,16 @@ def _read_sample(path: Path) -> list[list[str]]:
             code="E306",
         )
     return rows
+
+
+def _refuse_unwritable(ids: Sequence[str], names: Sequence[str], *, task: str) -> None:
+    """Refuse ids, and names of labels, that no file could hold."""
+    of_names = f"Rename it in tasks.{task}.rename_labels, or mend the training file."
+    for cells, what, remedy in ((ids, "ids", "Mend the test file and the sample."), (names, "labels", of_names)):
+        for character, name in UNWRITABLE.items():
+            if held := [cell for cell in cells if character in cell]:
+                text = f"{what} of task {task} must not hold {name}, got {len(held)} that do, first {held[0]!r}"
+                raise refused("submission", text, remedy)
 
 
 def _check_probabilities(rows: list[list[str]], expected: list[list[str]], where: str) -> None:
