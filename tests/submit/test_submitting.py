@@ -113,15 +113,20 @@ def test_D18_an_error_shows_the_first_examples_only() -> None:
 @pytest.mark.parametrize(
     ("sample", "error", "message"),
     [
-        ("id,label\na,0\nb,0\nz,0\n", DataError, r"only in the sample: 1 \('z'\); only in the test file: 1 \('c'\)"),
-        ("id,no,yes\na,0,1\nb,0,1\nc,0,1\n", DataError, "must have two columns"),
-        ("id,label\na,0\nb,0\nc,0\n", None, ""),
+        ("id,label\na,no\nb,no\nz,no\n", "E306", r"only in the sample: 1 \('z'\); only in the test file: 1 \('c'\)"),
+        ("id,no,yes\na,0,1\nb,0,1\nc,0,1\n", "E306", "must have two columns"),
+        (
+            "id,label\na,0\nb,0\nc,1\n",
+            "E305",
+            r"must be labels of task main, \['no', 'yes'\], got \['0', '1'\], none of them",
+        ),
+        ("id,label\na,no\nb,no\nc,\n", None, ""),
     ],
 )
 def test_D16_D18_a_sample_that_disagrees_is_found_before_training(
-    sample: str, error: type[DataError] | None, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sample: str, error: str | None, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sample submission is compared with the test file by the first stage, not after a night of training."""
+    """The sample submission is compared with the test file and the labels by the first stage, not after a night."""
     monkeypatch.chdir(tmp_path)
     write_params(tmp_path)
     (tmp_path / "data" / "c" / "sample.csv").write_text(sample, encoding="utf-8")
@@ -130,9 +135,9 @@ def test_D16_D18_a_sample_that_disagrees_is_found_before_training(
     if error is None:
         rehearse(load_params(), TABLE)
         return
-    with pytest.raises(error, match=message) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         rehearse(load_params(), TABLE)
-    assert caught.value.code == "E306"
+    assert caught.value.code == error
 
 
 def table_of(labels: list[str], ids: list[str]) -> Table:

@@ -17,6 +17,7 @@ import pandas as pd
 from pipeline.artifacts.files import write_atomically
 from pipeline.contracts import PROBABILITY, Format
 from pipeline.errors.exceptions import DataError, ParamsError
+from pipeline.submit.sample_values import check_sample_labels, check_sample_probabilities
 from pipeline.submit.submitting import check_ids, check_labels, decode_strictly, labels_of, ordered_ids, refused
 
 # Boards and spreadsheets cut a row or a field at these, in quotes too.
@@ -26,10 +27,13 @@ TOLERANCE = 1e-6
 
 def build(
     *, values: Literal["labels", "probabilities"] = "labels", id_column: str = "id", label_column: str = "label",
-    file_name: str = "submission.csv",
+    file_name: str = "submission.csv", sample_values: Literal["labels", "placeholders"] = "labels",
 ) -> Format:  # fmt: skip
-    """Return the format; the column names are used only where there is no sample file."""
-    return KaggleCsv(values, id_column, label_column, file_name)
+    """Return the format; the column names are used only where there is no sample file.
+
+    With `sample_values: placeholders` the sample's values are not compared with what is submitted.
+    """
+    return KaggleCsv(values, id_column, label_column, file_name, sample_values)
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class KaggleCsv:
     id_column: str
     label_column: str
     file_name: str
+    sample_values: str = "labels"
 
     def write(self, predictions: dict[str, pd.DataFrame], samples: dict[str, Path | None], folder: Path) -> Path:
         """Write the submission of the only task and return its path.
@@ -95,6 +100,11 @@ class KaggleCsv:
         header, columns = self._columns(labels_of(frame), sample, sample_rows[0] if sample_rows else None)
         sample_ids = [row[0] for row in sample_rows[1:]] if sample_rows else None
         ids = ordered_ids(frame["row_id"].tolist(), sample_ids, task=task, sample=sample)
+        if sample is not None and self.sample_values == "labels":
+            if self.values == "labels":
+                check_sample_labels([row[1] for row in sample_rows[1:]], labels_of(frame), task=task, sample=sample)
+            else:
+                check_sample_probabilities([v for row in sample_rows[1:] for v in row[1:]], task=task, sample=sample)
         _refuse_unwritable(ids, labels_of(frame) if self.values == "labels" else header, task=task)
         values = frame.set_index("row_id")[columns].loc[ids]
         # repr of a float is the shortest text that reads back as the same number.
