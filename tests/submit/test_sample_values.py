@@ -37,7 +37,7 @@ def sample_of(folder: Path, values: list[str], *, form: str = "csv") -> Path:
         (["neg", "pos"], ["NEG", "POS"], 'rename_labels: {"neg": "NEG", "pos": "POS"}'),
         (["0.0", "1.0", "10.0"], ["0", "10"], 'rename_labels: {"0.0": "0", "1.0": "1", "10.0": "10"}'),
         (["0", "1"], ["0.0"], 'rename_labels: {"0": "0.0", "1": "1.0"}'),
-        (["neg", "pos", "?"], ["neg", "Pos"], 'got [\'Pos\'], the same in another form. Set tasks.main.rename_labels: {"pos": "Pos"}'),
+        (["neg", "pos", "?"], ["neg", "Pos"], 'tasks.main.rename_labels: {"pos": "Pos"}'),
         (["no", "yes"], ["0", "1"], "of task main, ['no', 'yes'], got ['0', '1'], none of them. Which label is which?"),
         (["no", "yes"], ["0"], "got ['0'], none of them"),
         (["0", "1"], ["0", "1", "2"], "got ['2'] beside others. No model predicts what no training row has"),
