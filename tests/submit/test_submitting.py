@@ -14,8 +14,7 @@ import pytest
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.paths import SUBMIT, predictions_path
 from pipeline.artifacts.predictions import PREDICTION_COLUMNS, Predictions, write_predictions
-from pipeline.artifacts.table import FOLDS_COLUMNS, TABLE_COLUMNS, Table, read_folds, write_folds, write_table
-from pipeline.contracts import Format
+from pipeline.artifacts.table import FOLDS_COLUMNS, TABLE_COLUMNS, read_folds, write_folds, write_table
 from pipeline.data.class_targets import ClassTargets
 from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.params.loading import load_params
@@ -25,10 +24,10 @@ from pipeline.submit.submitting import (
     frame_of_tests,
     ordered_ids,
     publish,
-    rehearse,
     submission_frame,
     summary,
 )
+from tests.competition import write_params
 from tests.small import make_table
 
 LABELS = ["no", "yes"]
@@ -106,92 +105,10 @@ def test_D18_an_error_shows_the_first_examples_only() -> None:
     """Counts of both files and three example ids are shown, and which file is likely wrong."""
     with pytest.raises(DataError, match=r"\(2 rows\), got 3 rows.*The test file lacks rows, or the sample is newer"):
         ordered_ids(["1", "2"], ["1", "2", "3"], task="main", sample=Path("s.csv"))
+    with pytest.raises(DataError, match=r"If a column of the test file has .*test_columns: \{id: <that column>\}"):
+        ordered_ids(["0", "1"], ["x7", "x9"], task="main", sample=Path("s.csv"))
     with pytest.raises(DataError, match=r"only in the test file: 9 \('0', '1', '2', …\)"):
         ordered_ids([str(i) for i in range(10)], ["9"], task="main", sample=Path("s.csv"))
-
-
-@pytest.mark.parametrize(
-    ("sample", "error", "message"),
-    [
-        ("id,label\na,no\nb,no\nz,no\n", "E306", r"only in the sample: 1 \('z'\); only in the test file: 1 \('c'\)"),
-        ("id,no,yes\na,0,1\nb,0,1\nc,0,1\n", "E306", "must have two columns"),
-        (
-            "id,label\na,0\nb,0\nc,1\n",
-            "E305",
-            r"must be labels of task main, \['no', 'yes'\], got \['0', '1'\], none of them",
-        ),
-        ("id,label\na,no\nb,no\nc,\n", None, ""),
-    ],
-)
-def test_D16_D18_a_sample_that_disagrees_is_found_before_training(
-    sample: str, error: str | None, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The sample submission is compared with the test file and the labels by the first stage, not after a night."""
-    monkeypatch.chdir(tmp_path)
-    write_params(tmp_path)
-    (tmp_path / "data" / "c" / "sample.csv").write_text(sample, encoding="utf-8")
-    text = Path("params.yaml").read_text(encoding="utf-8")
-    Path("params.yaml").write_text(text.replace("format: kaggle_csv", "format: kaggle_csv, sample: data/c/sample.csv"))
-    if error is None:
-        rehearse(load_params(), TABLE)
-        return
-    with pytest.raises(DataError, match=message) as caught:
-        rehearse(load_params(), TABLE)
-    assert caught.value.code == error
-
-
-def table_of(labels: list[str], ids: list[str]) -> Table:
-    rows = [(i, "main", "test", "y", None, None, None) for i in ids]
-    return make_table(pd.DataFrame(rows, columns=TABLE_COLUMNS), {"main": labels})
-
-
-@pytest.mark.parametrize(
-    ("labels", "ids", "message"),
-    [
-        (
-            ["neg", "pos\r"],
-            ["a"],
-            r"labels of task main .* a carriage return, got 1 .*'pos\\r'\. Rename it in tasks\.main\.",
-        ),
-        (["neg", "po\0s"], ["a"], "labels of task main must not hold a zero byte"),
-        (
-            LABELS,
-            ["a", "b\0"],
-            r"ids of task main must not hold a zero byte, got 1 that do, first 'b\\x00'\. Mend the test",
-        ),
-        (LABELS, ["a\r", "b"], "ids of task main must not hold a carriage return"),
-    ],
-)
-def test_S2_I14_what_no_file_can_hold_is_found_before_training(
-    labels: list[str], ids: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A label that ends in a carriage return or an id with a zero byte is named by the first stage, not after a night."""
-    monkeypatch.chdir(tmp_path)
-    write_params(tmp_path)
-    with pytest.raises(DataError, match=message):
-        rehearse(load_params(), table_of(labels, ids))
-
-
-@pytest.mark.parametrize("form", ["kaggle_csv", "tianchi_json", "{name: kaggle_csv, values: probabilities}"])
-def test_I14_all_that_is_checked_at_the_end_is_rehearsed_for_every_label(
-    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What a submission is checked for after training it is checked for before, with every label, however few the rows."""
-    monkeypatch.chdir(tmp_path)
-    write_params(tmp_path, formats=(form,))
-    labels, seen, built = ["a", "b", "c", "d", "e\n,é"], [], common_format(load_params())
-
-    def check(self: Format, path: Path, predictions: dict[str, pd.DataFrame], samples: dict[str, Path | None]) -> None:
-        real(self, path, predictions, samples)
-        seen.extend(predictions["main"]["label"])
-        if set(labels) <= set(seen):
-            raise DataError("refused")
-
-    real = type(built).check
-    monkeypatch.setattr(type(built), "check", check)
-    with pytest.raises(DataError, match="submission, rehearsed before training: refused"):
-        rehearse(load_params(), table_of(labels, ["x", "y"]))
-    assert len(seen) == 6
 
 
 def test_the_summary_counts_labels_that_nobody_got() -> None:
@@ -199,23 +116,6 @@ def test_the_summary_counts_labels_that_nobody_got() -> None:
     report = summary("bert", frames, "manifest", Path("out/submit/submission.csv"), "digest")
     assert report["tasks"] == {"main": {"rows": 1, "labels": {"no": 1, "yes": 0}}}
     assert (report["model"], report["manifest"], report["sha256"]) == ("bert", "manifest", "digest")
-
-
-def write_params(folder: Path, *, formats: tuple[str, ...] = ("kaggle_csv",), model: str = "tfidf") -> None:
-    tasks = "".join(
-        f"  {name}: {{kind: binary, metric: accuracy, train: data/c/train.csv, test: data/c/test.csv, "
-        f"submission: {{format: {form}}}}}\n"
-        for name, form in zip(("main", "other"), formats, strict=False)
-    )
-    text = (
-        f"competition: c\nseed: 1\ntasks:\n{tasks}folds: {{near_duplicate_similarity: null}}\naugment: {{}}\ntraining: {{}}\n"
-        f"encoders: {{unused: {{source: from_config}}}}\nstitch: {{}}\nbaselines: {{tfidf: tfidf_logistic}}\nstack: {{}}\n"
-        f"submit: {{model: {model}}}\n"
-    )
-    (folder / "params.yaml").write_text(text)
-    for name in ("train.csv", "test.csv"):
-        (folder / "data" / "c").mkdir(parents=True, exist_ok=True)
-        (folder / "data" / "c" / name).touch()
 
 
 @pytest.mark.parametrize("second", ["tianchi_json", "{name: kaggle_csv, values: probabilities}"])
