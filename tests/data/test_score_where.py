@@ -178,4 +178,4 @@ def test_marks_of_rows_without_ids_are_found_whatever_they_are_counted_from(tmp_
     task = _task(tmp_path, "late", "true", "no", "1")
     task = task.model_copy(update={"columns": task.columns.model_copy(update={"id": None, "first_id": 7})})
     counted = ROWS.assign(row_id=ROWS["row_id"].map({"a": "7", "b": "8", "c": "9"}))
-    assert np.array_equal(read_marks(counted, {"t": task}, score_where="late"), [1, 0, 1])
+    assert np.array_equal(read_marks(counted, {"t": task}, score_where="late"), [1, 1, 0, 1])
