@@ -80,8 +80,8 @@ class Folds(Section):
     n_splits: Annotated[int, Field(ge=2)] = 5
     n_repeats: PositiveInt = 1
     stratify: bool = True
-    group_pairs: bool = False
-    """For pairs of texts: rows that share a sentence share a fold."""
+    group_pairs: bool | Annotated[int, Field(ge=2)] = False
+    """For pairs of texts: rows that share a sentence share a fold; a number: unless the sentence stands more often."""
     near_duplicate_similarity: Annotated[float, Field(gt=0, le=1)] | None
     """Jaccard similarity of character shingles from which texts are near-duplicates; None looks for exact ones only."""
     holdout_ratio: Ratio = 0.0
