@@ -56,10 +56,7 @@ def needed_vectors(texts: Sequence[str], *, path: str | None, n_words: int) -> V
         raise ParamsError(f"path: no such file: {path}. Put the vectors there or correct the path.")
     words = {text[start:end] for text in texts for start, end in cut_spans(text)}
     wanted = {form for word in words for form in (*word_forms(word), *word)}
-    try:
-        vectors = read_vectors(Path(path), wanted=wanted, n_more=n_words)
-    except (OSError, EOFError) as error:
-        raise ParamsError(f"path: {path} cannot be read: {error}. Get the file again.") from error
+    vectors = read_vectors(Path(path), wanted=wanted, n_more=n_words)
     if words and wanted.isdisjoint(vectors):
         problem = f"path: {path} must know words of the texts, got none of {len(words)}."
         raise ParamsError(f"{problem} Take vectors of their language.")

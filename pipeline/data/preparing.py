@@ -14,7 +14,7 @@ from pipeline.artifacts.table import TABLE_COLUMNS, Table
 from pipeline.contracts import TaskKind
 from pipeline.data.reading import Column, read_columns
 from pipeline.errors.exceptions import DataError
-from pipeline.params.tasks import Task
+from pipeline.params.tasks import Columns, Task
 from pipeline.text.normalising import clean, normalise
 
 _NOTHING = pa.scalar("", pa.large_string())
@@ -66,24 +66,41 @@ def prepare(tasks: Mapping[str, Task]) -> Table:
 def _read_split(task: Task, *, name: str, split: str) -> pd.DataFrame:
     """Return one file's rows in the table's columns, with `line`."""
     path = Path({"train": task.train, "test": task.test, "unlabelled": task.unlabelled or ""}[split])
-    columns = task.columns
+    columns = task.columns_of_test if split == "test" else task.columns
     texts = columns.text if isinstance(columns.text, list) else [columns.text]
     single = [columns.id, columns.text_pair, columns.label if split == "train" else None, columns.group]
     wanted: list[Column] = list(dict.fromkeys([*texts, *(column for column in single if column is not None)]))
     # Groups serve the split of training rows only; many test files do not have them.
-    optional = {columns.group} - {None, *texts} if split != "train" and columns.group is not None else ()
+    optional = (
+        {columns.group} - {None, *texts, columns.text_pair, columns.id}
+        if split != "train" and columns.group is not None
+        else ()
+    )
     form = task.model_dump(include={"format", "encoding", "header", "quoting"})
-    raw = read_columns(path, wanted, optional=optional, **form, key=f"tasks.{name}")
-    frame = pd.DataFrame({"line": raw["line"], "text": _joined([_arrow(raw[column]) for column in texts])})
-    frame["row_id"] = raw[columns.id] if columns.id is not None else pd.Series(np.arange(len(raw))).astype("str")
+    try:
+        raw = read_columns(path, wanted, optional=optional, **form, key=f"tasks.{name}")
+    except DataError as error:
+        if error.code != "E303" or split == "unlabelled":
+            raise
+        remedy = f"What only the test file has, or names in another way, goes into tasks.{name}.test_columns."
+        raise DataError(f"{error} {remedy}", code="E303") from error
+    frame = pd.DataFrame({"line": raw["line"], "text": joined_texts(raw, texts)})
+    frame["row_id"] = row_ids(raw, columns)
     frame["task"] = pd.Series(name, index=frame.index, dtype="str")
     frame["split"] = pd.Series(split, index=frame.index, dtype="str")
-    frame["text_pair"] = _empty(frame) if columns.text_pair is None else _joined([_arrow(raw[columns.text_pair])])
+    frame["text_pair"] = _empty(frame) if columns.text_pair is None else joined_texts(raw, [columns.text_pair])
     frame["label"] = raw[columns.label] if split == "train" else _empty(frame)
     grouped = columns.group is not None and columns.group in raw
     frame["group"] = raw[columns.group].replace("", None) if grouped else _empty(frame)
     _check_ids(frame, path=path)
     return frame
+
+
+def row_ids(raw: pd.DataFrame, columns: Columns) -> pd.Series:
+    """Return the ids of a file's rows (N,), or their numbers where it has none."""
+    if columns.id is not None:
+        return raw[columns.id]
+    return pd.Series(np.arange(columns.first_id, columns.first_id + len(raw))).astype("str")
 
 
 def _arrow(texts: pd.Series) -> pa.Array:
@@ -95,10 +112,10 @@ def _empty(frame: pd.DataFrame) -> pd.Series:
     return pd.Series(None, index=frame.index, dtype="str")
 
 
-def _joined(texts: list[pa.Array]) -> pd.Series:
-    """Return the cleaned texts, several columns joined by a blank where they are not empty."""
-    joined = texts[0]
-    for text in texts[1:]:
+def joined_texts(raw: pd.DataFrame, columns: Sequence[Column]) -> pd.Series:
+    """Return the cleaned texts of rows, several columns joined by a blank where they are not empty."""
+    joined, *texts = (_arrow(raw[column]) for column in columns)
+    for text in texts:
         blank = pc.if_else(pc.and_(pc.not_equal(joined, ""), pc.not_equal(text, "")), " ", "")
         joined = pc.binary_join_element_wise(joined, blank.cast(pa.large_string()), text, _NOTHING)
     return pd.Series(clean(joined).to_pandas())

@@ -1,7 +1,7 @@
 """Raw competition files as columns of text: csv, tsv, json lines, json and parquet, plain, gzipped or zipped.
 
-Nothing is interpreted: ids `001` and `1e5` and labels `NA` and `null` stay as they are; only an empty value is
-missing.
+Nothing is interpreted: ids `001` and `1e5` and labels `NA` and `null` stay as they are; missing is an empty value, a null
+of json and parquet, and there a number that is not a number.
 """
 
 import difflib
@@ -95,7 +95,7 @@ def _read_parquet(
         if file.metadata.num_rows > most_unpacked(len(content)):
             raise DataError(f"{name}: has {file.metadata.num_rows} rows in {len(content)} bytes. Do not trust it.")
         table = file.read(columns=[str(column) for column in positions])
-        columns = {column: pc.fill_null(table[str(column)].cast(pa.large_string()), "") for column in positions}
+        columns = {column: _as_texts(table[str(column)]) for column in positions}
         for column in columns.values():
             column.validate(full=True)  # Arrow does not look whether text is UTF-8 before somebody stumbles over it
     except PipelineError:
@@ -106,6 +106,16 @@ def _read_parquet(
             "Fetch it again or correct the format."
         ) from error
     return columns, np.arange(1, table.num_rows + 1)
+
+
+def _as_texts(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a parquet column as text, empty where it is null or, of numbers, not a number: both mean missing."""
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    texts = values.cast(pa.large_string())
+    if pa.types.is_floating(values.type):
+        texts = pc.if_else(pc.is_nan(values), "", texts)
+    return pc.fill_null(texts, "")
 
 
 def _positions(
@@ -143,8 +153,13 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-# Numbers stay the text they are: 1e5 and 9007199254740993 would change as floats.
-DECODER = json.JSONDecoder(object_pairs_hook=unique_keys, parse_int=str, parse_float=str, parse_constant=str)
+# Numbers stay the text they are: 1e5 and 9007199254740993 would change as floats. A bare NaN is how Python writes a gap.
+DECODER = json.JSONDecoder(
+    object_pairs_hook=unique_keys,
+    parse_int=str,
+    parse_float=str,
+    parse_constant=lambda constant: None if constant == "NaN" else constant,
+)
 
 
 def _json_lines(content: bytes, name: str) -> list[tuple[int, Any]]:

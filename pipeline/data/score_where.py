@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pipeline.data.preparing import row_ids
 from pipeline.data.reading import read_columns
 from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.params.tasks import TEST_LIKE, Task
@@ -51,8 +52,7 @@ def _marks_of_file(task: Task, column: str | int, *, key: str) -> pd.Series:
             f"{task.train}:{row['line']}: column {column!r}, which folds.score_where names, must hold {', '.join(MARKS)}, "
             f"got {row[column]!r} ({unreadable.sum()} such rows). Mend them, or set folds.score_where: null."
         )
-    ids = raw[task.columns.id] if task.columns.id is not None else pd.RangeIndex(len(raw)).astype("str")
-    return pd.Series(marks.to_numpy(bool), index=ids)
+    return pd.Series(marks.to_numpy(bool), index=row_ids(raw, task.columns))
 
 
 def wanted_rows(rows: pd.DataFrame, likeness: pd.DataFrame, *, score_where: str | int | None) -> np.ndarray:

@@ -100,11 +100,24 @@ def _check_task(task: "Task") -> Iterator[Problem]:
     if columns.label in read:
         text = f"a text must not be the label, got {columns.label!r} for both. Correct one."
         yield Problem(("columns", "label"), text)
+    yield from _check_test_columns(task)
     try:
         b"a".decode(task.encoding)
     except (LookupError, ValueError):
         text = f"must be a name of Python's codecs, such as gb18030, got {task.encoding!r}. Correct it."
         yield Problem(("encoding",), text, "E202")
+
+
+def _check_test_columns(task: "Task") -> Iterator[Problem]:
+    """Yield what the columns of the two files say against each other."""
+    files = {"columns": (task.columns, task.columns), "test_columns": (task.test_columns, task.columns_of_test)}
+    for name, (given, columns) in files.items():
+        if columns.id is not None and "first_id" in given.model_fields_set:
+            text = f"numbers rows that have no ids, but id is {columns.id!r}. Remove it, or set id: null."
+            yield Problem((name, "first_id"), text)
+    if (task.columns.text_pair is None) != (task.columns_of_test.text_pair is None):
+        text = "pairs must stand in the training and in the test file, or in neither. Set columns.text_pair too."
+        yield Problem(("test_columns", "text_pair"), text)
 
 
 def _check_forms(params: "Params", name: str, task: "Task") -> Iterator[Problem]:

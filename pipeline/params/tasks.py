@@ -9,15 +9,22 @@ from pipeline.params.fields import PositiveInt, Ratio, Section, component
 TEST_LIKE = "test_like"
 
 
-class Columns(Section):
-    """Which column holds what: by name, or by position (from 0) in files without a header."""
+class TextColumns(Section):
+    """Which column of a file holds what: by name, or by position (from 0) in files without a header."""
 
     id: str | int | None = None
-    """Row ids; None numbers the rows of each file from 0."""
+    """Row ids; None numbers the rows of each file."""
+    first_id: Annotated[int, Field(ge=0)] = 0
+    """The number of the first row where there are no ids."""
     text: str | int | list[str | int] = "text"
     """The text; several columns are joined by a blank."""
     text_pair: str | int | None = None
     """The second text of a pair."""
+
+
+class Columns(TextColumns):
+    """Which column of the training file holds what; those of the other files are the same."""
+
     label: str | int = "label"
     group: str | int | None = None
     """Rows that share a value share a fold."""
@@ -51,6 +58,8 @@ class Task(Section):
     quoting: bool = True
     """Whether csv and tsv fields may be quoted."""
     columns: Columns = Columns()
+    test_columns: TextColumns = TextColumns()
+    """What is otherwise in the test file: ids that only it has, columns that it names in another way, other numbers."""
     labels: list[str] | None = Field(default=None, min_length=2)
     """The labels in fixed order; None sorts those of the training file."""
     rename_labels: dict[str, str] = Field(default={})
@@ -59,6 +68,11 @@ class Task(Section):
     """Training rows with an empty label: an error, left out, or kept as texts without a label."""
     submission: Submission = Submission()
 
+    @property
+    def columns_of_test(self) -> Columns:
+        """The columns of the test file: of `test_columns` what it sets, the others as in the training file."""
+        return self.columns.model_copy(update=self.test_columns.model_dump(exclude_unset=True))
+
 
 class Folds(Section):
     """How training rows are split. Rows that share a group or are near-duplicates always share a fold."""
@@ -66,8 +80,8 @@ class Folds(Section):
     n_splits: Annotated[int, Field(ge=2)] = 5
     n_repeats: PositiveInt = 1
     stratify: bool = True
-    group_pairs: bool = False
-    """For pairs of texts: rows that share a sentence share a fold."""
+    group_pairs: bool | Annotated[int, Field(ge=2)] = False
+    """For pairs of texts: rows that share a sentence share a fold; a number: unless the sentence stands more often."""
     near_duplicate_similarity: Annotated[float, Field(gt=0, le=1)] | None
     """Jaccard similarity of character shingles from which texts are near-duplicates; None looks for exact ones only."""
     holdout_ratio: Ratio = 0.0

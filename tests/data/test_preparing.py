@@ -1,10 +1,13 @@
 """The table holds every row with clean texts and ordered labels, or the stage says what is wrong and where."""
 
 import ast
+import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +18,7 @@ from pipeline.data.class_targets import order_labels
 from pipeline.data.preparing import prepare
 from pipeline.errors.exceptions import DataError
 from pipeline.params.fields import Component
-from pipeline.params.tasks import Columns, Task
+from pipeline.params.tasks import Columns, Task, TextColumns
 from pipeline.text.normalising import clean
 
 TRAIN = "id,text,label\n0,a,x\n1,b,y\n2,c,x\n"
@@ -49,10 +52,66 @@ def test_D1_D3_ids_and_labels_stay_as_they_are(tmp_path: Path) -> None:
     assert table.select("t", "train")["text"].tolist() == ["a", "b", "None"]
 
 
+@pytest.mark.parametrize("form", ["parquet", "jsonl"])
+def test_D2_gaps_that_are_not_numbers_are_no_class_no_text_no_group_and_no_id(tmp_path: Path, form: str) -> None:
+    """A NaN of parquet or JSON is a missing label, an empty text, no group and a missing id, never the word `nan`."""
+    gaps = {
+        "id": [0.0, 1.0, 2.0, 3.0], "text": [0.5, math.nan, 1.5, 2.5], "label": [0.0, 1.0, math.nan, 1.0],
+        "group": [math.nan, 7.0, math.nan, 7.0],
+    }  # fmt: skip
+    table = pa.table(gaps)
+    paths = [tmp_path / f"{name}.{form}" for name in ("train", "test")]
+    for path in paths:
+        if form == "parquet":
+            pq.write_table(table, path)
+        else:
+            path.write_text("".join(json.dumps(row) + "\n" for row in table.to_pylist()))
+    files = {"train": str(paths[0]), "test": str(paths[1])}
+    columns = Columns(id="id", group="group")
+    task = Task(kind="multiclass", metric="accuracy", **files, columns=columns, missing_labels="drop")
+    read = prepare({"t": task})
+    assert len(read.labels["t"]) == 2
+    rows = read.select("t", "train")
+    assert rows["text"].str.len().tolist() == [3, 0, 3]
+    assert rows["group"].isna().tolist() == [True, False, False] and rows["group"].nunique() == 1
+    with pytest.raises(DataError, match=r"every training row must have a label, got 1 without"):
+        prepare({"t": task.model_copy(update={"missing_labels": "fail"})})
+    with pytest.raises(DataError, match=r"every row must have an id, got 2 without"):
+        prepare({"t": task.model_copy(update={"columns": Columns(id="group")})})
+
+
 def test_without_an_id_column_rows_are_numbered_in_each_file(tmp_path: Path) -> None:
     table = prepare(_task(tmp_path, columns=Columns()))
     assert table.select("t", "train")["row_id"].tolist() == ["0", "1", "2"]
     assert table.select("t", "test")["row_id"].tolist() == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "columns", "test_columns"),
+    [
+        ("text,label\na,x\nb,y\nc,x\n", "index,text\n5,d\n7,e\n", {}, {"id": "index"}),
+        (TRAIN, "text\nd\ne\n", {"id": "id"}, {"id": None, "first_id": 5}),
+        (TRAIN.replace("text", "q"), "qid,s,t\n5,d,\n7,,e\n", {"id": "id", "text": "q"}, {"id": "qid", "text": ["s", "t"]}),
+    ],
+    ids=["ids only in the test file", "ids only in the training file", "other names"],
+)  # fmt: skip
+def test_D6_columns_that_differ_in_the_test_file_are_read(
+    train: str, test: str, columns: dict[str, Any], test_columns: dict[str, Any], tmp_path: Path
+) -> None:
+    """Ids that only one of the files has, and columns that the test file names in another way, are read by `test_columns`."""
+    tasks = _task(tmp_path, train, test, columns=Columns(**columns), test_columns=TextColumns(**test_columns))
+    table = prepare(tasks)
+    assert table.select("t", "train")[["row_id", "text"]].to_numpy().tolist() == [["0", "a"], ["1", "b"], ["2", "c"]]
+    second = "6" if test_columns.get("first_id") else "7"
+    assert table.select("t", "test")[["row_id", "text"]].to_numpy().tolist() == [["5", "d"], [second, "e"]]
+
+
+@pytest.mark.parametrize(("train", "test"), [("text,label\na,x\nb,y\n", TEST), (TRAIN, "index,text\n0,d\n")])
+def test_D6_a_column_that_one_file_lacks_names_test_columns(train: str, test: str, tmp_path: Path) -> None:
+    """Where a file lacks a column that the other has the error names `test_columns`, which says what differs."""
+    with pytest.raises(DataError, match=r"has no column 'id'.*goes into tasks\.t\.test_columns") as caught:
+        prepare(_task(tmp_path, train, test))
+    assert caught.value.code == "E303"
 
 
 def test_several_text_columns_are_joined_where_not_empty(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import math
 import zipfile
 from pathlib import Path
 
@@ -62,11 +63,11 @@ def test_D1_D3_every_format_and_packing_keeps_values_as_text(tmp_path: Path, for
 def test_D3_numbers_of_json_keep_their_text_and_null_is_missing(tmp_path: Path) -> None:
     """Numbers of JSON beyond 2^53 and in other notations stay the text they are."""
     path = _write(
-        tmp_path / "a.jsonl", '{"id": 9007199254740993, "x": 1e5, "y": null}\n\n{"id": 2, "x": NaN, "y": true}\n'
+        tmp_path / "a.jsonl", '{"id": 9007199254740993, "x": 1e5, "y": null}\n\n{"id": 2, "x": -Infinity, "y": true}\n'
     )
     frame = read_columns(path, ["id", "x", "y"])
     assert frame["id"].tolist() == ["9007199254740993", "2"]
-    assert frame["x"].tolist() == ["1e5", "NaN"]
+    assert frame["x"].tolist() == ["1e5", "-Infinity"]
     assert frame["y"].tolist() == ["", "true"]
     assert frame["line"].tolist() == [1, 3]
 
@@ -321,6 +322,24 @@ def test_parquet_of_numbers_categories_and_nulls_becomes_text(tmp_path: Path) ->
         ["9007199254740993", "a", "x"],
         ["2", "", "y"],
     ]
+
+
+@pytest.mark.parametrize("format", ["parquet", "jsonl", "json"])
+def test_D1_D2_a_gap_that_is_not_a_number_is_missing_and_the_words_for_it_are_not(tmp_path: Path, format: str) -> None:
+    """NaN among the numbers of parquet and JSON is as missing as null; the texts `NaN`, `nan` and `NA` stay what they are."""
+    rows = [{"number": 1.5, "text": "NaN"}, {"number": math.nan, "text": "nan"}, {"number": None, "text": "NA"}]
+    path = tmp_path / f"a.{format}"
+    if format == "parquet":
+        numbers = pa.array([row["number"] for row in rows])
+        columns = {"number": numbers, "text": [row["text"] for row in rows], "half": numbers.cast(pa.float16())}
+        pq.write_table(pa.table({**columns, "category": numbers.dictionary_encode()}), path)
+        more = ["half", "category"]
+    else:
+        path.write_text(json.dumps(rows) if format == "json" else "".join(json.dumps(row) + "\n" for row in rows))
+        more = []
+    frame = read_columns(path, ["number", "text", *more])
+    assert [frame[column].tolist() for column in ("number", *more)] == [["1.5", "", ""]] * (1 + len(more))
+    assert frame["text"].tolist() == ["NaN", "nan", "NA"]
 
 
 def test_parquet_of_bytes_that_are_no_utf_8_is_refused(tmp_path: Path) -> None:

@@ -113,6 +113,26 @@ def test_good_params_load_and_encoders_inherit_training(load) -> None:
             r"stitch.pairs: must be 'all' or a mapping or a valid list, got 'foo'. Correct",
         ),
         ("stitch: {", "stitch: {pairs: {bets: 2}, ", r"stitch.pairs.bets: is not a known key: .*Did you mean 'best'"),
+        (
+            "columns: {id: id",
+            "columns: {first_id: 1, id: id",
+            r"columns.first_id: numbers rows that have no ids, but id is 'id'",
+        ),
+        (
+            "kind: multiclass",
+            "kind: multiclass\n    test_columns: {first_id: 1}",
+            r"params.yaml:6 tasks.intent.test_columns.first_id: numbers rows that have no ids, but id is 'id'",
+        ),
+        (
+            "kind: multiclass",
+            "kind: multiclass\n    test_columns: {text_pair: b}",
+            r"test_columns.text_pair: pairs must stand in the training and in the test file, or in neither",
+        ),
+        (
+            "kind: multiclass",
+            "kind: multiclass\n    test_columns: {label: b}",
+            r"test_columns.label: is not a known key",
+        ),
         ("columns: {id: id", "columns: {id: 1.5", r"columns.id: must be a valid string or a valid integer, got 1.5"),
         (
             "stitch: {",

@@ -7,6 +7,7 @@ the options. The dialect is RFC 4180 (https://www.rfc-editor.org/rfc/rfc4180) wi
 import csv
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,17 +17,23 @@ import pandas as pd
 from pipeline.artifacts.files import write_atomically
 from pipeline.contracts import PROBABILITY, Format
 from pipeline.errors.exceptions import DataError, ParamsError
+from pipeline.submit.sample_values import check_sample_labels, check_sample_probabilities
 from pipeline.submit.submitting import check_ids, check_labels, decode_strictly, labels_of, ordered_ids, refused
 
+# Boards and spreadsheets cut a row or a field at these, in quotes too.
+UNWRITABLE = {"\r": "a carriage return", "\0": "a zero byte"}
 TOLERANCE = 1e-6
 
 
 def build(
     *, values: Literal["labels", "probabilities"] = "labels", id_column: str = "id", label_column: str = "label",
-    file_name: str = "submission.csv",
+    file_name: str = "submission.csv", sample_values: Literal["labels", "placeholders"] = "labels",
 ) -> Format:  # fmt: skip
-    """Return the format; the column names are used only where there is no sample file."""
-    return KaggleCsv(values, id_column, label_column, file_name)
+    """Return the format; the column names are used only where there is no sample file.
+
+    With `sample_values: placeholders` the sample's values are not compared with what is submitted.
+    """
+    return KaggleCsv(values, id_column, label_column, file_name, sample_values)
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,7 @@ class KaggleCsv:
     id_column: str
     label_column: str
     file_name: str
+    sample_values: str = "labels"
 
     def write(self, predictions: dict[str, pd.DataFrame], samples: dict[str, Path | None], folder: Path) -> Path:
         """Write the submission of the only task and return its path.
@@ -92,6 +100,12 @@ class KaggleCsv:
         header, columns = self._columns(labels_of(frame), sample, sample_rows[0] if sample_rows else None)
         sample_ids = [row[0] for row in sample_rows[1:]] if sample_rows else None
         ids = ordered_ids(frame["row_id"].tolist(), sample_ids, task=task, sample=sample)
+        if sample is not None and self.sample_values == "labels":
+            if self.values == "labels":
+                check_sample_labels([row[1] for row in sample_rows[1:]], labels_of(frame), task=task, sample=sample)
+            else:
+                check_sample_probabilities([v for row in sample_rows[1:] for v in row[1:]], task=task, sample=sample)
+        _refuse_unwritable(ids, labels_of(frame) if self.values == "labels" else header, task=task)
         values = frame.set_index("row_id")[columns].loc[ids]
         # repr of a float is the shortest text that reads back as the same number.
         rows = [[row_id, *map(_text, row)] for row_id, row in zip(ids, values.itertuples(index=False), strict=True)]
@@ -139,6 +153,16 @@ def _read_sample(path: Path) -> list[list[str]]:
             code="E306",
         )
     return rows
+
+
+def _refuse_unwritable(ids: Sequence[str], names: Sequence[str], *, task: str) -> None:
+    """Refuse ids, and names of labels, that no file could hold."""
+    of_names = f"Rename it in tasks.{task}.rename_labels, or mend the training file."
+    for cells, what, remedy in ((ids, "ids", "Mend the test file and the sample."), (names, "labels", of_names)):
+        for character, name in UNWRITABLE.items():
+            if held := [cell for cell in cells if character in cell]:
+                text = f"{what} of task {task} must not hold {name}, got {len(held)} that do, first {held[0]!r}"
+                raise refused("submission", text, remedy)
 
 
 def _check_probabilities(rows: list[list[str]], expected: list[list[str]], where: str) -> None:

@@ -9,6 +9,7 @@ import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
@@ -17,15 +18,24 @@ from pipeline.contracts import Format
 from pipeline.data.archives import DAMAGED_ARCHIVE
 from pipeline.data.reading import unique_keys
 from pipeline.errors.exceptions import DataError, ParamsError
+from pipeline.submit.sample_values import check_sample_labels
 from pipeline.submit.submitting import check_ids, check_labels, decode_strictly, labels_of, ordered_ids, refused
 
 LONG_AGO = (1980, 1, 1, 0, 0, 0)
 KEYS = ("id", "label")
 
 
-def build(*, file_names: dict[str, str] | None = None, file_name: str = "submission.zip") -> Format:
-    """Return the format; `file_names` maps tasks to names in the zip, by default `<task>_predict.json`."""
-    return TianchiJson(file_names or {}, file_name)
+def build(
+    *,
+    file_names: dict[str, str] | None = None,
+    file_name: str = "submission.zip",
+    sample_values: Literal["labels", "placeholders"] = "labels",
+) -> Format:
+    """Return the format; `file_names` maps tasks to names in the zip, by default `<task>_predict.json`.
+
+    With `sample_values: placeholders` the sample's values are not compared with the labels.
+    """
+    return TianchiJson(file_names or {}, file_name, sample_values)
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,7 @@ class TianchiJson:
 
     file_names: dict[str, str]
     file_name: str
+    sample_values: str = "labels"
 
     def write(self, predictions: dict[str, pd.DataFrame], samples: dict[str, Path | None], folder: Path) -> Path:
         """Write the zip of all tasks and return its path.
@@ -44,7 +55,7 @@ class TianchiJson:
         """
         contents = {}
         for task, name in self._names(list(predictions)).items():
-            pairs = _pairs(predictions[task], samples.get(task), task)
+            pairs = self._pairs(predictions[task], samples.get(task), task)
             contents[name] = "".join(
                 json.dumps(dict(zip(KEYS, pair, strict=True)), ensure_ascii=False) + "\n" for pair in pairs
             )
@@ -65,7 +76,7 @@ class TianchiJson:
         for task, name in names.items():
             where = f"{path}/{name}"
             rows = _read_lines(decode_strictly(contents[name], where=where), where, code="E310")
-            expected = _pairs(predictions[task], samples.get(task), task)
+            expected = self._pairs(predictions[task], samples.get(task), task)
             check_ids([row_id for row_id, _ in rows], [row_id for row_id, _ in expected], where=where)
             labels = [label for _, label in expected]
             check_labels([label for _, label in rows], labels, labels_of(predictions[task]), where=where)
@@ -80,20 +91,22 @@ class TianchiJson:
             raise ParamsError(text, code="E203")
         return names
 
-
-def _pairs(frame: pd.DataFrame, sample: Path | None, task: str) -> list[tuple[str, str]]:
-    """Return id and label per row, in the order that the competition wants."""
-    sample_ids = None
-    if sample is not None:
-        try:
-            text = sample.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            message = f"{sample}: must be JSON lines in UTF-8, got: {error}. Download it again."
-            raise DataError(message, code="E306") from error
-        sample_ids = [row_id for row_id, _ in _read_lines(text, str(sample), code="E306")]
-    ids = ordered_ids(frame["row_id"].tolist(), sample_ids, task=task, sample=sample)
-    label_of = dict(zip(frame["row_id"], frame["label"], strict=True))
-    return [(row_id, label_of[row_id]) for row_id in ids]
+    def _pairs(self, frame: pd.DataFrame, sample: Path | None, task: str) -> list[tuple[str, str]]:
+        """Return id and label per row, in the order that the competition wants."""
+        sample_ids = None
+        if sample is not None:
+            try:
+                text = sample.read_text(encoding="utf-8-sig")
+            except (OSError, UnicodeDecodeError) as error:
+                message = f"{sample}: must be JSON lines in UTF-8, got: {error}. Download it again."
+                raise DataError(message, code="E306") from error
+            sample_rows = _read_lines(text, str(sample), code="E306")
+            sample_ids = [row_id for row_id, _ in sample_rows]
+            if self.sample_values == "labels":
+                check_sample_labels([label for _, label in sample_rows], labels_of(frame), task=task, sample=sample)
+        ids = ordered_ids(frame["row_id"].tolist(), sample_ids, task=task, sample=sample)
+        label_of = dict(zip(frame["row_id"], frame["label"], strict=True))
+        return [(row_id, label_of[row_id]) for row_id in ids]
 
 
 def _read_lines(text: str, where: str, *, code: str) -> list[tuple[str, str]]:

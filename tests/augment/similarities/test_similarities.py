@@ -274,12 +274,6 @@ def test_unusable_vectors_are_refused(
         made(name, **{"path": str(tmp_path / "none.txt"), **options})
 
 
-def test_a_packed_file_that_breaks_off_is_named(tmp_path: Path) -> None:
-    (tmp_path / "v.txt.gz").write_bytes(b"\x1f\x8b\x08\x00\x00\x00\x00\x00")
-    with pytest.raises(ParamsError, match="v.txt.gz cannot be read: .*Get the file again"):
-        made("word_movers", path=str(tmp_path / "v.txt.gz"))
-
-
 @pytest.mark.parametrize(
     ("text", "other", "expected"),
     [
