@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from pipeline.artifacts.files import sha256_of
 from pipeline.artifacts.table import TABLE_COLUMNS, Table
 from pipeline.contracts import TaskKind
-from pipeline.data.reading import Column, read_columns
+from pipeline.data.reading import LINE, Column, read_columns
 from pipeline.errors.exceptions import DataError
 from pipeline.params.tasks import Task
 from pipeline.text.normalising import clean, normalise
@@ -72,9 +72,11 @@ def _read_split(task: Task, *, name: str, split: str) -> pd.DataFrame:
     wanted: list[Column] = list(dict.fromkeys([*texts, *(column for column in single if column is not None)]))
     # Groups serve the split of training rows only; many test files do not have them.
     optional = {columns.group} - {None, *texts} if split != "train" and columns.group is not None else ()
-    form = task.model_dump(include={"format", "encoding", "header", "quoting"})
-    raw = read_columns(path, wanted, optional=optional, **form, key=f"tasks.{name}")
-    frame = pd.DataFrame({"line": raw["line"], "text": _joined([_arrow(raw[column]) for column in texts])})
+    # Every row of the test file must be predicted.
+    kept = split == "test" and task.encoding_errors == "drop_row"
+    form = task.model_copy(update={"encoding_errors": "replace"}) if kept else task
+    raw = read_columns(path, wanted, form, optional=optional, key=f"tasks.{name}")
+    frame = pd.DataFrame({"line": raw[LINE], "text": _joined([_arrow(raw[column]) for column in texts])})
     frame["row_id"] = raw[columns.id] if columns.id is not None else pd.Series(np.arange(len(raw))).astype("str")
     frame["task"] = pd.Series(name, index=frame.index, dtype="str")
     frame["split"] = pd.Series(split, index=frame.index, dtype="str")

@@ -94,6 +94,18 @@ def test_D13_H2_cleaning_twice_changes_nothing(text: str) -> None:
     assert clean(once).equals(once)
 
 
+def test_D10_rows_with_bytes_that_are_no_text_are_left_out_of_training_and_never_of_the_test_file(
+    tmp_path: Path,
+) -> None:
+    """With `encoding_errors: drop_row` training rows with bad bytes go; those of the test file stay, with U+FFFD."""
+    tasks = _task(tmp_path, TRAIN + "9,caf?,x\n", TEST + "9,caf?\n", encoding_errors="drop_row")
+    for path in tmp_path.glob("*.csv"):
+        path.write_bytes(path.read_bytes().replace(b"?", b"\xe9"))
+    table = prepare(tasks)
+    assert table.select("t", "train")["row_id"].tolist() == ["0", "1", "2"]
+    assert table.select("t", "test")["text"].tolist() == ["d", "e", "caf\ufffd"]
+
+
 def test_integer_labels_are_ordered_by_value_and_a_given_list_is_kept(tmp_path: Path) -> None:
     assert order_labels(["100", "20", "3"]) == ["3", "20", "100"]
     table = prepare(_task(tmp_path, labels=["z", "y", "x"]))

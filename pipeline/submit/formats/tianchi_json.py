@@ -9,13 +9,13 @@ import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from pipeline.artifacts.files import write_atomically
 from pipeline.contracts import Format
-from pipeline.data.archives import DAMAGED_ARCHIVE
-from pipeline.data.reading import unique_keys
+from pipeline.data.archives import DAMAGED_ARCHIVE, read_member
 from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.submit.submitting import check_ids, check_labels, decode_strictly, labels_of, ordered_ids, refused
 
@@ -101,7 +101,7 @@ def _read_lines(text: str, where: str, *, code: str) -> list[tuple[str, str]]:
     pairs = []
     for line, content in enumerate(text.removesuffix("\n").split("\n"), start=1):
         try:
-            row = json.loads(content, object_pairs_hook=unique_keys)
+            row = json.loads(content, object_pairs_hook=_unique_keys)
         except (ValueError, RecursionError) as error:
             must = f"must be a JSON object, got {content[:60]!r}. Correct it or make the file again."
             raise DataError(f"{where}: line {line} {must}", code=code) from error
@@ -112,6 +112,13 @@ def _read_lines(text: str, where: str, *, code: str) -> list[tuple[str, str]]:
             raise DataError(f"{where}: line {line} {must}", code=code)
         pairs.append((row["id"], row["label"]))
     return pairs
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object's pairs as a dictionary; a key that stands twice is a ValueError."""
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("each key must stand once in an object")
+    return dict(pairs)
 
 
 def _zip(contents: dict[str, str]) -> bytes:
@@ -130,7 +137,7 @@ def _unzip(path: Path) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-            contents = {name: archive.read(name) for name in names}
+            contents = {member.filename: read_member(archive, member, path) for member in archive.infolist()}
     except DAMAGED_ARCHIVE as error:
         raise refused(str(path), f"must be a whole zip file, got: {error}") from error
     if len(contents) != len(names):
