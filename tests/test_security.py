@@ -22,8 +22,8 @@ from pipeline.errors import redacting
 from pipeline.errors.exceptions import DataError, MachineError, ParamsError
 from pipeline.errors.redacting import redact
 from pipeline.models.encoders import from_config, pretrained
-from pipeline.stage_run import exit_on_error
 from pipeline.params.tasks import FileForm
+from pipeline.stage_run import exit_on_error
 from pipeline.submit.formats import kaggle_csv
 from tests.conftest import CANARIES, ROOT, Project
 

@@ -14,9 +14,9 @@ from typing import Any
 import pandas as pd
 
 from pipeline.artifacts.files import write_atomically
-from pipeline.contracts import Format
 from pipeline.data.archives import DAMAGED_ARCHIVE, read_member
 from pipeline.errors.exceptions import DataError, ParamsError
+from pipeline.submit.format import Format, Sample
 from pipeline.submit.submitting import check_ids, check_labels, decode_strictly, labels_of, ordered_ids, refused
 
 LONG_AGO = (1980, 1, 1, 0, 0, 0)
@@ -35,7 +35,7 @@ class TianchiJson:
     file_names: dict[str, str]
     file_name: str
 
-    def write(self, predictions: dict[str, pd.DataFrame], samples: dict[str, Path | None], folder: Path) -> Path:
+    def write(self, predictions: dict[str, pd.DataFrame], samples: dict[str, Sample | None], folder: Path) -> Path:
         """Write the zip of all tasks and return its path.
 
         Raises:
@@ -52,7 +52,7 @@ class TianchiJson:
         write_atomically(path, _zip(contents))
         return path
 
-    def check(self, path: Path, predictions: dict[str, pd.DataFrame], samples: dict[str, Path | None]) -> None:
+    def check(self, path: Path, predictions: dict[str, pd.DataFrame], samples: dict[str, Sample | None]) -> None:
         """Read the zip back and compare every line with the sample and the predictions.
 
         Raises:
@@ -64,7 +64,7 @@ class TianchiJson:
             raise refused(str(path), f"must hold the files {sorted(names.values())}, got {sorted(contents)}")
         for task, name in names.items():
             where = f"{path}/{name}"
-            rows = _read_lines(decode_strictly(contents[name], where=where), where, code="E310")
+            rows = _read_lines(decode_strictly(contents[name], where=where), where)
             expected = _pairs(predictions[task], samples.get(task), task)
             check_ids([row_id for row_id, _ in rows], [row_id for row_id, _ in expected], where=where)
             labels = [label for _, label in expected]
@@ -81,22 +81,16 @@ class TianchiJson:
         return names
 
 
-def _pairs(frame: pd.DataFrame, sample: Path | None, task: str) -> list[tuple[str, str]]:
+def _pairs(frame: pd.DataFrame, sample: Sample | None, task: str) -> list[tuple[str, str]]:
     """Return id and label per row, in the order that the competition wants."""
-    sample_ids = None
-    if sample is not None:
-        try:
-            text = sample.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            message = f"{sample}: must be JSON lines in UTF-8, got: {error}. Download it again."
-            raise DataError(message, code="E306") from error
-        sample_ids = [row_id for row_id, _ in _read_lines(text, str(sample), code="E306")]
-    ids = ordered_ids(frame["row_id"].tolist(), sample_ids, task=task, sample=sample)
+    ids = frame["row_id"].tolist()
+    sample_ids = None if sample is None else sample.column(sample.id_column(ids))
+    ids = ordered_ids(ids, sample_ids, task=task, sample=None if sample is None else sample.path)
     label_of = dict(zip(frame["row_id"], frame["label"], strict=True))
     return [(row_id, label_of[row_id]) for row_id in ids]
 
 
-def _read_lines(text: str, where: str, *, code: str) -> list[tuple[str, str]]:
+def _read_lines(text: str, where: str) -> list[tuple[str, str]]:
     """Return id and label of each line. Only `\\n` ends a line: `str.splitlines` would also cut at U+2028."""
     pairs = []
     for line, content in enumerate(text.removesuffix("\n").split("\n"), start=1):
@@ -104,12 +98,12 @@ def _read_lines(text: str, where: str, *, code: str) -> list[tuple[str, str]]:
             row = json.loads(content, object_pairs_hook=_unique_keys)
         except (ValueError, RecursionError) as error:
             must = f"must be a JSON object, got {content[:60]!r}. Correct it or make the file again."
-            raise DataError(f"{where}: line {line} {must}", code=code) from error
+            raise DataError(f"{where}: line {line} {must}", code="E310") from error
         if not (
             isinstance(row, dict) and tuple(sorted(row)) == KEYS and all(isinstance(row[key], str) for key in KEYS)
         ):
             must = f'must be {{"id": text, "label": text}}, got {content[:60]}. Correct it.'
-            raise DataError(f"{where}: line {line} {must}", code=code)
+            raise DataError(f"{where}: line {line} {must}", code="E310")
         pairs.append((row["id"], row["label"]))
     return pairs
 
