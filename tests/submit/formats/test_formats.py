@@ -369,7 +369,9 @@ def test_D16_D18_a_sample_of_another_shape_is_refused(values: str, header: str, 
 )
 def test_D18_an_unreadable_sample_is_refused(content: bytes, tmp_path: Path) -> None:
     """An empty, one-column or undecodable sample is refused."""
-    with pytest.raises(DataError, match=r"sample\.csv:(\d:)? (without ids it )?(must|is) .* (again|there|Mend|in another)"):
+    with pytest.raises(
+        DataError, match=r"sample\.csv:(\d:)? (without ids it )?(must|is) .* (again|there|Mend|in another)"
+    ):
         sample = sample_of(tmp_path / "sample.csv", content)
         kaggle_csv.build().write({"main": FRAME}, {"main": sample}, tmp_path)
 
