@@ -149,7 +149,7 @@ def check_separator(content: bytes, dialect: Dialect, wanted: Sequence[str | int
             raise DataError(
                 f"{dialect.name}:1: fields must be separated by {current}, got {lines[0][:80]!r}: by {shown}. "
                 f"Set {setting(dialect.key, 'separator', shown)}.",
-                code="E303",
+                code="E307",
             )
 
 

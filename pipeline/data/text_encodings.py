@@ -13,7 +13,9 @@ BOMS = {b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32", b"\xff\xfe": "utf-
 SURELY_UTF8 = 20
 # Code points that are no characters; one that the text does not hold marks what could not be decoded.
 NONCHARACTERS = tuple(map(chr, range(0xFDD0, 0xFDF0)))
+BEYOND = re.compile(r"[^\x00-\x7f]")
 MOST_SEQUENCES = 1 << 20
+JOINED = 0.2  # of the lines; in short ones of another encoding it is by chance a tenth
 FEW_LINES = 0.1
 N_SHOWN = 5
 # By far the most files that are not UTF-8 are in it; to a guesser its sisters often look as good, or a little better.
@@ -39,7 +41,7 @@ class _Decoded(NamedTuple):
     @property
     def is_mostly_text(self) -> bool:
         """Whether characters beyond ASCII are as many as what is no text; by chance they are two fifths of it at most."""
-        return len(re.findall(r"[^\x00-\x7f]", self.text)) >= 2 * self.n_bad
+        return len(BEYOND.findall(self.text)) >= 2 * self.n_bad
 
     def lines(self) -> list[int]:
         """Return the numbers of the lines with bytes that are no text."""
@@ -125,6 +127,7 @@ def _refuse_utf8(content: bytes, encoding: str, *, name: str, key: str) -> None:
     """Refuse UTF-8, whole or nearly so, that would be read as another encoding."""
     decoded = _decode(content, "utf-8")
     if decoded is None or not decoded.is_mostly_text:
+        _warn_of_joined_files(decoded, encoding, name=name)
         return
     n_beyond = len(decoded.text.encode("utf-8")) - len(decoded.text) - 2 * decoded.n_bad
     if n_beyond >= SURELY_UTF8:
@@ -134,6 +137,18 @@ def _refuse_utf8(content: bytes, encoding: str, *, name: str, key: str) -> None:
             f"Remove {setting(key, 'encoding')}.",
             code="E304",
         )
+
+
+def _warn_of_joined_files(decoded: _Decoded | None, encoding: str, *, name: str) -> None:
+    """Warn where many lines are UTF-8, with two characters beyond ASCII or more, and others in the named encoding."""
+    lines = enumerate(decoded.text.split("\n") if decoded else (), start=1)
+    beyond = [(number, line) for number, line in lines if not line.isascii()]
+    whole = [
+        number for number, line in beyond if decoded and decoded.mark not in line and len(BEYOND.findall(line)) > 1
+    ]
+    if len(whole) >= JOINED * len(beyond) > 0:
+        text = "%s: %d of the %d lines beyond ASCII are UTF-8, first line %d, and are read as %s: other words. Convert them."
+        logger.warning(text, name, len(whole), len(beyond), whole[0], encoding.upper())
 
 
 def _refusal(content: bytes, decoded: _Decoded | None, encoding: str, position: int, *, name: str, key: str) -> str:

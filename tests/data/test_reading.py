@@ -303,6 +303,22 @@ def test_D10_an_encoding_is_advised_with_what_the_words_would_read(tmp_path: Pat
         read_columns(path, ["text"])
 
 
+def test_D10_two_joined_files_in_two_encodings_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Rows in UTF-8 among those of another encoding would become other words: a warning counts them."""
+    western = "".join(f"{i},Das Café öffnet früh\n" for i in range(60)).encode("cp1252")
+    utf8 = "".join(f"{i},Das Café öffnet früh\n" for i in range(40)).encode()
+    for content, encoding in ((CHINESE.encode("gb18030"), "gb18030"), (western, "cp1252")):
+        read_columns(_write(tmp_path / "a.csv", content), [1], FileForm(header=False, encoding=encoding))
+    assert not caplog.text
+    read_columns(_write(tmp_path / "a.csv", western + utf8), [1], FileForm(header=False, encoding="cp1252"))
+    assert "40 of the 100 lines beyond ASCII are UTF-8, first line 61, and are read as CP1252" in caplog.text
+
+
+def test_json_is_an_array_or_one_object_per_line(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.json", '{"id": 1}\n{"id": 2}\n')
+    assert read_columns(path, ["id"])["id"].tolist() == ["1", "2"]
+
+
 def test_D9_lines_that_end_in_cr_cr_lf_end_there(tmp_path: Path) -> None:
     """A file whose every line ends in CR CR LF has labels without a CR, quoted or not."""
     path = _write(tmp_path / "a.csv", 'id,label\r\r\n1,pos\r\r\n\r\r\n2,"neg"\r\r\n3,pos\r\r')
