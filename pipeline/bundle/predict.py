@@ -35,7 +35,7 @@ def predict(
 
     Raises:
         DataError: if the file cannot be read so, which shows before the model is loaded, or the folder is no whole export.
-        ParamsError: if an option is wrong, a column is no position, or pairs are given to a model of single texts (or not to one of pairs).
+        ParamsError: if an option is wrong, a column is no position, or the model reads pairs and there are none, or not pairs.
     """
     form = _form_of(**options)
     texts = [_place(column, "--text-column", form) for column in text_columns]
