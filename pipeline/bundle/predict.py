@@ -35,7 +35,7 @@ def predict(
 
     Raises:
         DataError: if the file cannot be read so, which shows before the model is loaded, or the folder is no whole export.
-        ParamsError: if an option is wrong, a column is no position, or the model reads pairs and there are none, or not pairs.
+        ParamsError: if an option is wrong, a column is no position, or a model of pairs is given none, or another one is.
     """
     form = _form_of(**options)
     texts = [_place(column, "--text-column", form) for column in text_columns]
