@@ -50,7 +50,7 @@ class Dialect:
         quoting = f"set {setting(self.key, 'quoting', 'false')} if quotes are ordinary characters"
         if self.escape is None and b'\\"' in content:
             return f"set {setting(self.key, 'escape', chr(39) + chr(92) + chr(39))} as backslashes stand before quotes"
-        return quoting if self.quoting else f"check {self.key}.separator"
+        return quoting if self.quoting else f"check {setting(self.key, 'separator')}"
 
 
 @dataclass(frozen=True)

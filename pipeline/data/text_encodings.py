@@ -69,7 +69,7 @@ def as_utf8(content: bytes, form: FileForm, *, name: str, key: str) -> Utf8:
         b"a".decode(encoding)
     except (LookupError, ValueError) as error:
         if not isinstance(error, UnicodeDecodeError):  # an "a" is half a character of UTF-16
-            text = f"{key}.encoding: {encoding!r} is not known. Use a name of Python's codecs."
+            text = f"{setting(key, 'encoding')}: {encoding!r} is not known. Use a name of Python's codecs."
             raise ParamsError(text, code="E202") from error
     if not is_utf8:
         _refuse_utf8(content, encoding, name=name, key=key)
@@ -133,7 +133,8 @@ def _refuse_utf8(content: bytes, encoding: str, *, name: str, key: str) -> None:
     if n_beyond >= SURELY_UTF8:
         how = f"but for {decoded.damage()}" if decoded.n_bad else "throughout"
         raise DataError(
-            f"{name}: is UTF-8 {how}, but would be read as {encoding.upper()}: other words. Remove {key}.encoding.",
+            f"{name}: is UTF-8 {how}, but would be read as {encoding.upper()}: other words. "
+            f"Remove {setting(key, 'encoding')}.",
             code="E304",
         )
 

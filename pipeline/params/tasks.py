@@ -45,13 +45,18 @@ class FileForm(Section):
     """The character, such as a backslash, that makes a quote, separator, line end or itself an ordinary character."""
 
 
-def setting(key: str, name: str, value: str) -> str:
-    """Return how messages say that an option of `FileForm` is set; the key `--` is that of a command line.
+def setting(key: str, name: str, value: str | None = None) -> str:
+    """Return how messages name an option of `FileForm`, and set it; the key `--` is that of a command line.
 
     >>> setting("tasks.main", "encoding_errors", "replace"), setting("--", "encoding_errors", "replace")
     ('tasks.main.encoding_errors: replace', '--encoding-errors replace')
+    >>> setting("--", "quoting", "false"), setting("tasks.main", "encoding")
+    ('--no-quoting', 'tasks.main.encoding')
     """
-    return f"--{name.replace('_', '-')} {value}" if key == "--" else f"{key}.{name}: {value}"
+    if key != "--":
+        return f"{key}.{name}" if value is None else f"{key}.{name}: {value}"
+    option = name.replace("_", "-")
+    return f"--no-{option}" if value == "false" else f"--{option} {value or ''}".rstrip()
 
 
 class Submission(Section):
