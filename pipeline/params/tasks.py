@@ -53,12 +53,12 @@ class FileForm(Section):
 
 
 def setting(key: str, name: str, value: str | None = None) -> str:
-    """Return how messages name an option of `FileForm`, or how it is set; the key `--` is that of a command line.
+    """Return how messages name an option of `FileForm`, and set it; the key `--` is that of a command line.
 
-    >>> setting("tasks.main", "encoding_errors", "replace"), setting("tasks.main", "separator")
-    ('tasks.main.encoding_errors: replace', 'tasks.main.separator')
-    >>> setting("--", "encoding_errors", "replace"), setting("--", "quoting", "false"), setting("--", "separator")
-    ('--encoding-errors replace', '--no-quoting', '--separator')
+    >>> setting("tasks.main", "encoding_errors", "replace"), setting("--", "encoding_errors", "replace")
+    ('tasks.main.encoding_errors: replace', '--encoding-errors replace')
+    >>> setting("--", "quoting", "false"), setting("tasks.main", "encoding")
+    ('--no-quoting', 'tasks.main.encoding')
     """
     if key != "--":
         return f"{key}.{name}" if value is None else f"{key}.{name}: {value}"
