@@ -121,8 +121,13 @@ def predict(
         Literal["csv", "tsv", "jsonl", "json", "parquet"] | None, typer.Option(help="By default by the file's name.")
     ] = None,
     encoding: Annotated[str, typer.Option(help="A name of Python's codecs.")] = "utf-8",
+    encoding_errors: Annotated[
+        Literal["fail", "replace", "drop_row"], typer.Option(help="Bytes that are no text.")
+    ] = "fail",
     header: Annotated[bool, typer.Option(help="Without one columns are positions from 0.")] = True,
     quoting: Annotated[bool, typer.Option(help="Whether csv and tsv fields may be quoted.")] = True,
+    separator: Annotated[str | None, typer.Option(help="Between the fields of csv and tsv.")] = None,
+    escape: Annotated[str | None, typer.Option(help="What makes a quote or separator an ordinary character.")] = None,
 ) -> None:
     """Predict the texts of a file with an exported model."""
     from pipeline.artifacts.files import write_atomically
@@ -131,7 +136,8 @@ def predict(
     with exit_on_error():
         frame = predict.predict(
             model, input, text_columns=text_column or ["text"], pair_column=pair_column, id_column=id_column,
-            format=format, encoding=encoding, header=header, quoting=quoting,
+            format=format, encoding=encoding, encoding_errors=encoding_errors, header=header, quoting=quoting,
+            separator=separator, escape=escape,
         )  # fmt: skip
         write_atomically(output, frame.to_csv(index=False).encode("utf-8"))
         typer.echo(f"{output}: {len(frame)} rows")

@@ -282,19 +282,3 @@ class BuildMetric(Protocol):
     """`metrics/`; `BOUNDS`: least, most; `NEEDED_ERRORS`: a decision must gain so many; `ORDERS_ROWS`: it compares rows."""
 
     def __call__(self, *, n_outputs: int, decide: Callable[[np.ndarray], np.ndarray]) -> Metric: ...
-
-
-class Format(Protocol):
-    """A form of submission file."""
-
-    def write(self, predictions: dict[str, "pd.DataFrame"], samples: dict[str, Path | None], folder: Path) -> Path:
-        """Write the submission of all tasks into a folder, return its path; rows hold `row_id` and `TaskKind.answers`."""
-
-    def check(self, path: Path, predictions: dict[str, "pd.DataFrame"], samples: dict[str, Path | None]) -> None:
-        """Read the file back from disk and raise `DataError` on anything that the competition would refuse."""
-
-
-class BuildFormat(Protocol):
-    """`formats/`: the file that a competition accepts."""
-
-    def __call__(self) -> Format: ...

@@ -22,6 +22,7 @@ from pipeline.errors import redacting
 from pipeline.errors.exceptions import DataError, MachineError, ParamsError
 from pipeline.errors.redacting import redact
 from pipeline.models.encoders import from_config, pretrained
+from pipeline.params.tasks import FileForm
 from pipeline.stage_run import exit_on_error
 from pipeline.submit.formats import kaggle_csv
 from tests.conftest import CANARIES, ROOT, Project
@@ -114,7 +115,7 @@ def test_D20_a_tar_archive_is_refused(tmp_path: Path, name: str) -> None:
     path.parent.mkdir()
     path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
     with pytest.raises(DataError, match="tar archive") as caught:
-        read_columns(path, ["id"], format="csv")
+        read_columns(path, ["id"], FileForm(format="csv"))
     assert caught.value.code == "E308" and not (tmp_path / "outside.csv").exists()
 
 

@@ -76,7 +76,7 @@ UNSEEN = ("safetensors", "pyarrow", "tokenizers")
 READERS = {"read_table", "ParquetFile", "memory_map", "safe_open", "load_file", "load_model", "from_file"}
 AFTER_HASHING = {
     "checkpoints.load", "classifier.load_classifier", "exported_model.load_exported", "fold_training.load_stitched",
-    "frames.read_frame", "pretrained.n_parameters", "reading._read_parquet",
+    "frames.read_frame", "pretrained.n_parameters", "reading._read_batches",
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from pipeline.artifacts.files import sha256_of
 from pipeline.artifacts.table import TABLE_COLUMNS, Table
 from pipeline.contracts import TaskKind
-from pipeline.data.reading import Column, read_columns
+from pipeline.data.reading import LINE, Column, read_columns
 from pipeline.errors.exceptions import DataError
 from pipeline.params.tasks import Columns, Task
 from pipeline.text.normalising import clean, normalise
@@ -76,15 +76,17 @@ def _read_split(task: Task, *, name: str, split: str) -> pd.DataFrame:
         if split != "train" and columns.group is not None
         else ()
     )
-    form = task.model_dump(include={"format", "encoding", "header", "quoting"})
+    # Every row of the test file must be predicted.
+    kept = split == "test" and task.encoding_errors == "drop_row"
+    form = task.model_copy(update={"encoding_errors": "replace"}) if kept else task
     try:
-        raw = read_columns(path, wanted, optional=optional, **form, key=f"tasks.{name}")
+        raw = read_columns(path, wanted, form, optional=optional, key=f"tasks.{name}")
     except DataError as error:
         if error.code != "E303" or split == "unlabelled":
             raise
         remedy = f"What only the test file has, or names in another way, goes into tasks.{name}.test_columns."
         raise DataError(f"{error} {remedy}", code="E303") from error
-    frame = pd.DataFrame({"line": raw["line"], "text": joined_texts(raw, texts)})
+    frame = pd.DataFrame({"line": raw[LINE], "text": joined_texts(raw, texts)})
     frame["row_id"] = row_ids(raw, columns)
     frame["task"] = pd.Series(name, index=frame.index, dtype="str")
     frame["split"] = pd.Series(split, index=frame.index, dtype="str")

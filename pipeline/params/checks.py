@@ -1,8 +1,9 @@
 """What only several keys of params.yaml together, or the file system, can show to be wrong."""
 
+import itertools
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from pipeline import components
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from pipeline.params.fields import Component
     from pipeline.params.root import Params
     from pipeline.params.stitch import Stitch
-    from pipeline.params.tasks import Task
+    from pipeline.params.tasks import FileForm, Task
 
 NAME = re.compile(r"[a-z0-9_-]+")
 RESERVED = {"ensemble", "scores"}
@@ -42,6 +43,34 @@ def check_files(values: dict[str, Any]) -> Iterator[Problem]:
             elif not os.path.isfile(file):  # pathlib raises on names that are too long
                 text = f"no such file: {file}. Put the competition's files there or correct the path."
                 yield Problem(("tasks", name, *key), text, "E202")
+
+
+def check_entries(values: dict[str, Any]) -> Iterator[Problem]:
+    """Yield what DVC cannot hash in the folders that stages depend on; `values` need not be right otherwise."""
+    folders = {f"data/{values.get('competition')}": ("competition",), "models": ("encoders",)}
+    for folder, location in folders.items():
+        walk = os.walk(folder) if os.path.isdir(folder) else ()
+        entries = sorted(os.path.join(root, name) for root, *names in walk for name in itertools.chain(*names))
+        for must, is_right in HASHABLE.items():
+            if wrong := [entry for entry in entries if not is_right(entry)]:
+                first = os.fsencode(wrong[0]).decode("utf-8", "backslashreplace")
+                text = (
+                    f"DVC cannot hash {folder}: {must}, got {len(wrong)} others, first '{first}'. Rename or remove it."
+                )
+                yield Problem(location, text, "E202")
+
+
+def _has_utf8_name(path: str) -> bool:
+    try:
+        return bool(os.fsencode(path).decode("utf-8"))
+    except UnicodeDecodeError:
+        return False
+
+
+HASHABLE: dict[str, Callable[[str], bool]] = {
+    "names in it must be UTF-8": _has_utf8_name,
+    "it must hold files and folders": lambda path: os.path.isfile(path) or os.path.isdir(path),
+}
 
 
 def check_names(values: dict[str, Any]) -> Iterator[Problem]:
@@ -101,11 +130,20 @@ def _check_task(task: "Task") -> Iterator[Problem]:
         text = f"a text must not be the label, got {columns.label!r} for both. Correct one."
         yield Problem(("columns", "label"), text)
     yield from _check_test_columns(task)
+    yield from _check_file_form(task)
+    yield from _within(("submission", "sample_form"), _check_file_form(task.submission.sample_form))
+
+
+def _check_file_form(form: "FileForm") -> Iterator[Problem]:
     try:
-        b"a".decode(task.encoding)
+        b"a".decode(form.encoding)
+    except UnicodeDecodeError:
+        pass  # half a character of UTF-16
     except (LookupError, ValueError):
-        text = f"must be a name of Python's codecs, such as gb18030, got {task.encoding!r}. Correct it."
+        text = f"must be a name of Python's codecs, such as gb18030, got {form.encoding!r}. Correct it."
         yield Problem(("encoding",), text, "E202")
+    if form.escape is not None and form.escape == form.separator:
+        yield Problem(("escape",), f"must be another character than the separator, got {form.escape!r}. Correct one.")
 
 
 def _check_test_columns(task: "Task") -> Iterator[Problem]:

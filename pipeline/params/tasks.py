@@ -30,17 +30,55 @@ class Columns(TextColumns):
     """Rows that share a value share a fold."""
 
 
+# One byte that can stand between fields, or before a character that is to be an ordinary one.
+Character = Annotated[str, Field(pattern=r"^[\x01-\x09\x0b\x0c\x0e-!#-~]$")]
+
+
+class FileForm(Section):
+    """How a file of rows is written, where its name does not say it."""
+
+    format: Literal["csv", "tsv", "jsonl", "json", "parquet"] | None = None
+    """The file format; None takes it from the file's name."""
+    encoding: str = "utf-8"
+    encoding_errors: Literal["fail", "replace", "drop_row"] = "fail"
+    """Bytes that are no text in the encoding: an error, each replaced by U+FFFD, or their rows left out (not those of the
+    test file, where they are replaced)."""
+    header: bool = True
+    quoting: bool = True
+    """Whether csv and tsv fields may be quoted."""
+    separator: Character | None = None
+    """What stands between the fields of csv and tsv; None is a comma or a tab."""
+    escape: Character | None = None
+    """The character, such as a backslash, that makes a quote, separator, line end or itself an ordinary character."""
+
+
+def setting(key: str, name: str, value: str | None = None) -> str:
+    """Return how messages name an option of `FileForm`, and set it; the key `--` is that of a command line.
+
+    >>> setting("tasks.main", "encoding_errors", "replace"), setting("--", "encoding_errors", "replace")
+    ('tasks.main.encoding_errors: replace', '--encoding-errors replace')
+    >>> setting("--", "quoting", "false"), setting("tasks.main", "encoding")
+    ('--no-quoting', 'tasks.main.encoding')
+    """
+    if key != "--":
+        return f"{key}.{name}" if value is None else f"{key}.{name}: {value}"
+    option = name.replace("_", "-")
+    return f"--no-{option}" if value == "false" else f"--{option} {value or ''}".rstrip()
+
+
 class Submission(Section):
     """The file that the competition accepts."""
 
     format: component("formats") = "kaggle_csv"  # type: ignore[valid-type]
     sample: str | None = None
     """The organiser's sample submission: ids, order and columns are taken from it."""
+    sample_form: FileForm = FileForm()
+    """How the sample is written: the keys of a task that say so, `format` to `escape`."""
     scored_ratio: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the test file's rows that the board scores: the fewer, the wider is what is expected there."""
 
 
-class Task(Section):
+class Task(FileForm):
     """One task: its files, its columns and how it is scored."""
 
     kind: component("task_kinds")  # type: ignore[valid-type]
@@ -51,12 +89,6 @@ class Task(Section):
     test: str
     unlabelled: str | None = None
     """More texts of the same form without labels, for objectives that learn from them."""
-    format: Literal["csv", "tsv", "jsonl", "json", "parquet"] | None = None
-    """The file format; None takes it from the file's name."""
-    encoding: str = "utf-8"
-    header: bool = True
-    quoting: bool = True
-    """Whether csv and tsv fields may be quoted."""
     columns: Columns = Columns()
     test_columns: TextColumns = TextColumns()
     """What is otherwise in the test file: ids that only it has, columns that it names in another way, other numbers."""

@@ -41,7 +41,7 @@ def check_sample_labels(values: Sequence[str], labels: Sequence[str], *, task: s
     raise _refused(text, task)
 
 
-def check_sample_probabilities(values: Sequence[str], *, task: str, sample: Path) -> None:
+def check_sample_probabilities(values: Sequence[str], labels: Sequence[str], *, task: str, sample: Path) -> None:
     """Check that what a sample holds in the place of probabilities are numbers from 0 to 1; blanks say nothing.
 
     Raises:

@@ -19,10 +19,11 @@ from pipeline.artifacts.files import read_json, verify, write_bytes
 from pipeline.artifacts.paths import FOLDS, SUBMIT, predictions_path
 from pipeline.artifacts.predictions import Predictions, probabilities_of, read_predictions
 from pipeline.artifacts.table import Table, read_table
-from pipeline.contracts import PROBABILITY, Format, TaskKind
+from pipeline.contracts import PROBABILITY, TaskKind
 from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.errors.failpoints import failpoint
 from pipeline.params.root import Params
+from pipeline.submit.format import Format, Sample, read_sample
 
 logger = logging.getLogger(__name__)
 N_EXAMPLES = 3
@@ -50,7 +51,7 @@ def common_format(params: Params) -> Format:
 
 def frames_and_samples(
     params: Params, table: Table, manifest: str
-) -> tuple[dict[str, pd.DataFrame], dict[str, Path | None]]:
+) -> tuple[dict[str, pd.DataFrame], dict[str, Sample | None]]:
     """Return per task the submission frame of the model that params choose, and the sample submission."""
     model = params.submit.model
     stage = "stack" if model == "ensemble" else params.stages[model]
@@ -59,10 +60,14 @@ def frames_and_samples(
     return frames, samples_of(params)
 
 
-def samples_of(params: Params) -> dict[str, Path | None]:
+def samples_of(params: Params) -> dict[str, Sample | None]:
     """Return each task's sample submission."""
-    files = {name: task.submission.sample for name, task in params.tasks.items()}
-    return {name: Path(file) if file else None for name, file in files.items()}
+    samples: dict[str, Sample | None] = dict.fromkeys(params.tasks)
+    for name, task in params.tasks.items():
+        if (file := task.submission.sample) is not None:
+            key = f"tasks.{name}.submission.sample_form"
+            samples[name] = read_sample(Path(file), task.submission.sample_form, key=key)
+    return samples
 
 
 def validate_submission(params: Params) -> Path:
@@ -111,7 +116,7 @@ def labels_of(frame: pd.DataFrame) -> list[str]:
 
 
 def publish(
-    form: Format, predictions: dict[str, pd.DataFrame], samples: dict[str, Path | None], folder: Path
+    form: Format, predictions: dict[str, pd.DataFrame], samples: dict[str, Sample | None], folder: Path
 ) -> tuple[Path, str]:
     """Write a submission aside, check what lies on disk, then give it its name; return its path and sha256.
 
@@ -157,7 +162,6 @@ def ordered_ids(
     _refuse_repeated(test_ids, f"test file of task {task}", code="E302")
     if sample_ids is None:
         return list(test_ids)
-    _refuse_repeated(sample_ids, str(sample), code="E306")
     only_sample, only_test = _missing(sample_ids, test_ids), _missing(test_ids, sample_ids)
     if only_sample or only_test:
         raise DataError(
@@ -168,6 +172,7 @@ def ordered_ids(
             "columns.id or the file that is wrong.",
             code="E306",
         )
+    _refuse_repeated(sample_ids, str(sample), code="E306")
     return list(sample_ids)
 
 

@@ -59,9 +59,14 @@ def test_several_text_columns_and_another_encoding_are_read(run: Any, tmp_path: 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "--text-column, --pair-column and --id-column"),
-        (["--text-column", "a"], "--format, --encoding, --no-header and --no-quoting"),
-        (["--encoding", "utf9"], "--format, --encoding, --no-header and --no-quoting"),
+        ([], "In this command the columns are --text-column, --pair-column and --id-column"),
+        (
+            ["--format", "tsv", "--no-header", "--text-column", "1"],
+            "or set --no-quoting if quotes are ordinary characters",
+        ),
+        (["--encoding", "utf9"], "--encoding what 'utf9' is not known"),
+        (["--separator", "abc"], "--separator what string should match pattern"),
+        (["--encoding", "gb18030", "--format", "tsv", "--no-header", "--text-column", "1"], "--encoding"),
         (["--no-header"], "--text-column what without a header columns are positions from 0, got 'text'"),
         (
             ["--no-header", "--text-column", "0", "--id-column", "id"],

@@ -19,7 +19,7 @@ from pipeline.data.preparing import prepare
 from pipeline.errors.exceptions import DataError
 from pipeline.params.fields import Component
 from pipeline.params.tasks import Columns, Task, TextColumns
-from pipeline.text.normalising import clean
+from pipeline.text.normalising import clean, normalise
 
 TRAIN = "id,text,label\n0,a,x\n1,b,y\n2,c,x\n"
 TEST = "id,text\n0,d\n1,e\n"
@@ -151,6 +151,27 @@ def test_D13_H2_cleaning_twice_changes_nothing(text: str) -> None:
     """Cleaning a clean text changes nothing, whatever it holds."""
     once = clean(pa.array([text]))
     assert clean(once).equals(once)
+
+
+def test_D10_rows_with_bytes_that_are_no_text_are_left_out_of_training_and_never_of_the_test_file(
+    tmp_path: Path,
+) -> None:
+    """With `encoding_errors: drop_row` training rows with bad bytes go; those of the test file stay, with U+FFFD."""
+    tasks = _task(tmp_path, TRAIN + "9,caf?,x\n", TEST + "9,caf?\n", encoding_errors="drop_row")
+    for path in tmp_path.glob("*.csv"):
+        path.write_bytes(path.read_bytes().replace(b"?", b"\xe9"))
+    table = prepare(tasks)
+    assert table.select("t", "train")["row_id"].tolist() == ["0", "1", "2"]
+    assert table.select("t", "test")["text"].tolist() == ["d", "e", "caf\ufffd"]
+
+
+@pytest.mark.parametrize("marks", ["\u0301\u0327", "\u0344"])
+def test_D13_very_many_combining_marks_are_cut_to_thirty(marks: str) -> None:
+    """Of more than 30 combining marks in a row 30 stay: putting very many in order would take quadratic time."""
+    text = f"a{marks * 500_000}b हिन्दी"
+    once = clean(pa.array([text]))
+    assert clean(once).equals(once) and len(once[0].as_py()) < 45 and once[0].as_py().endswith("b हिन्दी")
+    assert normalise(normalise(text)) == normalise(text) and len(normalise(text)) < 45
 
 
 def test_integer_labels_are_ordered_by_value_and_a_given_list_is_kept(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,13 @@ def test_good_params_load_and_encoders_inherit_training(load) -> None:
             "kind: multiclass",
             "kind: multiclass\n    encoding: utf9",
             r"encoding: must be a name of .*codecs.*, got 'utf9'",
+        ),
+        ("submission: {", "submission: {sample_form: {encoding: utf9}, ", r"sample_form.encoding: must be a name of"),
+        ("kind: multiclass", 'kind: multiclass\n    separator: ";;"', r"tasks.intent.separator: .*got ';;'"),
+        (
+            "kind: multiclass",
+            "kind: multiclass\n    separator: '|'\n    escape: '|'",
+            r"escape: must be another character than the separator, got '\|'",
         ),
         (
             "kind: multiclass",
@@ -461,6 +469,21 @@ def test_P3_params_come_back_from_yaml_as_they_were(load, epochs: int, rate: flo
     assert (params.training.epochs, params.training.learning_rate) == (epochs, rate)
     assert params.tasks["intent"].labels == labels
     assert params.encoders["bert"].learning_rate == rate
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda folder: os.mkdir(os.fsencode(folder) + b"/caf\xe9"), r"names in it must be UTF-8, got 1 .*caf\\xe9"),
+        (lambda folder: os.mkfifo(folder / "pipe"), r"it must hold files and folders, got 1 others, first 'data/tiny/pipe'"),
+        (lambda folder: (folder / "link").symlink_to("nowhere"), r"it must hold files and folders, got 1 others"),
+    ],
+)  # fmt: skip
+def test_P4_what_dvc_cannot_hash_in_the_data_folder_is_named(load, tmp_path, make, message) -> None:
+    """A name that is not UTF-8, a pipe or a broken link in `data/` ends or hangs DVC: the check names it."""
+    make(tmp_path / "data" / "tiny")
+    with pytest.raises(ParamsError, match=rf"competition: DVC cannot hash data/tiny: {message}"):
+        load(PARAMS)
 
 
 def test_P3_a_missing_file_and_broken_yaml_say_what_to_do(load, tmp_path) -> None:

@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 
 from pipeline.artifacts.table import TABLE_COLUMNS, Table
-from pipeline.contracts import Format
 from pipeline.data.preparing import prepare
 from pipeline.errors.exceptions import DataError
 from pipeline.params.loading import load_params
+from pipeline.submit.format import Format, Sample
 from pipeline.submit.rehearsal import rehearse
 from pipeline.submit.submitting import common_format
 from tests.competition import write_params
@@ -89,7 +89,9 @@ def test_I14_all_that_is_checked_at_the_end_is_rehearsed_for_every_label(
     write_params(tmp_path, formats=(form,))
     labels, seen, built = ["a", "b", "c", "d", "e\n,é"], [], common_format(load_params())
 
-    def check(self: Format, path: Path, predictions: dict[str, pd.DataFrame], samples: dict[str, Path | None]) -> None:
+    def check(
+        self: Format, path: Path, predictions: dict[str, pd.DataFrame], samples: dict[str, Sample | None]
+    ) -> None:
         real(self, path, predictions, samples)
         seen.extend(predictions["main"]["label"])
         if set(labels) <= set(seen):

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.contracts import Format
 from pipeline.data.class_targets import ClassTargets
 from pipeline.errors.exceptions import DataError
+from pipeline.params.tasks import FileForm
+from pipeline.submit.format import Format, Sample, read_sample
 from pipeline.submit.formats import kaggle_csv, tianchi_json
 from pipeline.submit.submitting import submission_frame
 
@@ -20,14 +21,14 @@ def frame_of(labels: list[str]) -> pd.DataFrame:
     return submission_frame(["a", "b", "c"], probabilities, labels, kind=ClassTargets())
 
 
-def sample_of(folder: Path, values: list[str], *, form: str = "csv") -> Path:
+def sample_of(folder: Path, values: list[str], *, form: str = "csv") -> Sample:
     path = folder / f"sample.{form}"
     rows = list(zip("abc", (values * 3)[:3], strict=True))
     if form == "csv":
         path.write_text("id,label\n" + "".join(f"{row_id},{value}\n" for row_id, value in rows))
     else:
         path.write_text("".join(json.dumps({"id": row_id, "label": value}) + "\n" for row_id, value in rows))
-    return path
+    return read_sample(path, FileForm(), key="tasks.main.submission.sample_form")
 
 
 @pytest.mark.parametrize(

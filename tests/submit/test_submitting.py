@@ -18,6 +18,8 @@ from pipeline.artifacts.table import FOLDS_COLUMNS, TABLE_COLUMNS, read_folds, w
 from pipeline.data.class_targets import ClassTargets
 from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.params.loading import load_params
+from pipeline.params.tasks import FileForm
+from pipeline.submit.format import Sample, read_sample
 from pipeline.submit.formats import kaggle_csv
 from pipeline.submit.submitting import (
     common_format,
@@ -78,7 +80,7 @@ def test_a_published_submission_has_its_digest_beside_it(tmp_path: Path) -> None
 class Spoiling(kaggle_csv.KaggleCsv):
     """A format whose writer loses the end of the file."""
 
-    def write(self, predictions: dict[str, pd.DataFrame], samples: dict[str, Path | None], folder: Path) -> Path:
+    def write(self, predictions: dict[str, pd.DataFrame], samples: dict[str, Sample | None], folder: Path) -> Path:
         path = super().write(predictions, samples, folder)
         path.write_bytes(path.read_bytes()[:-4])
         return path
@@ -94,8 +96,8 @@ def test_I14_no_submission_stays_when_the_check_fails_not_even_an_earlier_one(tm
 
 def test_D18_nothing_is_published_when_the_sample_disagrees(tmp_path: Path) -> None:
     """A sample with other ids than the test file leaves no submission behind."""
-    sample = tmp_path / "sample.csv"
-    sample.write_text("id,label\na,no\nz,no\n")
+    (tmp_path / "sample.csv").write_text("id,label\na,no\nz,no\n")
+    sample = read_sample(tmp_path / "sample.csv", FileForm(), key="tasks.main.submission.sample_form")
     with pytest.raises(DataError, match=r"only in the sample: 1 \('z'\); only in the test file: 1 \('b'\)"):
         publish(kaggle_csv.build(), FRAMES, {"main": sample}, tmp_path / "submit")
     assert list((tmp_path / "submit").iterdir()) == []

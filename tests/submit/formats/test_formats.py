@@ -1,12 +1,14 @@
 """Submission formats: what the competition accepts is written, and every way to spoil it is refused."""
 
 import csv
+import gzip
 import io
 import json
 import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,9 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.contracts import Format
 from pipeline.data.class_targets import ClassTargets
 from pipeline.errors.exceptions import DataError, ParamsError
+from pipeline.params.tasks import FileForm
+from pipeline.submit.format import Format, Sample, read_sample
 from pipeline.submit.formats import kaggle_csv, tianchi_json
 from pipeline.submit.submitting import submission_frame
 
@@ -28,10 +31,13 @@ PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6], [0.
 FRAME = submission_frame(IDS, PROBABILITIES, LABELS, kind=ClassTargets())
 
 
-def sample_file(folder: Path, header: str, rows: list[str], name: str = "sample.csv") -> Path:
-    path = folder / name
-    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
-    return path
+def sample_of(path: Path, content: bytes | str, **form: Any) -> Sample:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return read_sample(path, FileForm(**form), key="tasks.main.submission.sample_form")
+
+
+def sample_file(folder: Path, header: str, rows: list[str]) -> Sample:
+    return sample_of(folder / "sample.csv", "\n".join([header, *rows]) + "\n")
 
 
 def replaced(old: str, new: str) -> Mutation:
@@ -237,11 +243,89 @@ def test_predictions_that_are_no_probabilities_are_refused_on_reading_back(bad: 
         form.check(path, {"main": frame}, {"main": None})
 
 
-def test_a_sample_with_a_mark_and_carriage_returns_is_read(tmp_path: Path) -> None:
-    sample = tmp_path / "sample.csv"
-    sample.write_bytes(b"\xef\xbb\xbf" + ("id,label\r\n" + "".join(f"{i},good\r\n" for i in IDS)).encode())
+LINES = ["id,label", *(f"{i},good" for i in reversed(IDS))]
+
+
+def gzipped(text: str) -> bytes:
+    return gzip.compress(text.encode())
+
+
+SAMPLES: dict[str, tuple[str, Callable[[str], str | bytes], dict[str, Any]]] = {
+    "byte order mark and CR LF": ("s.csv", lambda text: b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode(), {}),
+    "CR CR LF": ("s.csv", lambda text: text.replace("\n", "\r\r\n"), {}),
+    "zip": ("s.zip", lambda text: archive_of({"in/s.csv": text}), {}),
+    "gzip": ("s.csv.gz", gzipped, {}),
+    "UTF-16": ("s.csv", lambda text: text.encode("utf-16"), {"encoding": "utf-16"}),
+    "json lines": ("s.jsonl", lambda text: "".join(f'{{"id": "{i}", "label": ""}}\n' for i in reversed(IDS)), {}),
+}
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_I14_a_sample_is_read_in_every_form_in_which_a_training_file_is(name: str, tmp_path: Path) -> None:
+    """A sample may be packed, in another encoding, JSON or with any line ends, as the other files may."""
+    file, write, form = SAMPLES[name]
+    sample = sample_of(tmp_path / file, write("\n".join(LINES) + "\n"), **form)
     path = kaggle_csv.build().write({"main": FRAME}, {"main": sample}, tmp_path)
-    assert path.read_bytes().startswith(b"id,label\n007,")
+    rows = [f"{row_id},{label}" for row_id, label in zip(FRAME["row_id"], FRAME["label"].map(quoted), strict=True)]
+    assert path.read_text(encoding="utf-8").splitlines() == ["id,label", *reversed(rows)]
+
+
+def quoted(label: str) -> str:
+    return f'"{label}"' if "," in label else label
+
+
+@pytest.mark.parametrize(("file", "separator"), [("s.tsv", None), ("s.csv", "\t"), ("s.csv", ";")])
+def test_I14_the_submission_has_the_separator_of_the_sample(file: str, separator: str | None, tmp_path: Path) -> None:
+    """A sample separated by tabs or semicolons makes a submission that is; one that does not show it is asked about."""
+    text = "\n".join(LINES).replace(",", separator or "\t")
+    sample, form = sample_of(tmp_path / file, text, separator=separator), kaggle_csv.build()
+    path = form.write({"main": FRAME}, {"main": sample}, tmp_path)
+    form.check(path, {"main": FRAME}, {"main": sample})
+    assert path.read_text(encoding="utf-8").startswith(f"id{separator or chr(9)}label\n9007199254740993")
+    if separator is not None:
+        with pytest.raises(DataError, match=r"separated by ','.*Set tasks\.main\.submission\.sample_form\.separator"):
+            sample_of(tmp_path / file, text)
+
+
+@pytest.mark.parametrize(
+    ("values", "header", "cells"),
+    [
+        ("labels", "label,key", "good,{}"),
+        ("labels", "label", "good"),
+        ("probabilities", 'good,"bad, really",key,so-so', "0,0,{},1"),
+        ("probabilities", 'good,"bad, really",so-so', "0,0,1"),
+    ],
+)
+def test_I14_the_ids_stand_where_the_sample_has_them_or_nowhere(
+    values: Any, header: str, cells: str, tmp_path: Path
+) -> None:
+    """A sample with the ids last, or in the middle, or without ids in the order of the test file, is obeyed."""
+    sample = sample_file(tmp_path, header, [cells.format(i) for i in IDS])
+    form, frames, samples = kaggle_csv.build(values=values), {"main": FRAME}, {"main": sample}
+    path = form.write(frames, samples, tmp_path)
+    form.check(path, frames, samples)
+    written = pd.read_csv(path, dtype=str, float_precision="round_trip")
+    assert ",".join(written) == header.replace('"', "") and len(written) == len(IDS)
+    if "key" in written:
+        assert written["key"].tolist() == IDS
+    if "label" in written:
+        assert written["label"].tolist() == FRAME["label"].tolist()
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join([lines[0], lines[2], lines[1], *lines[3:]]), encoding="utf-8")
+    with pytest.raises(DataError, match=r"submission\.csv: "):
+        form.check(path, frames, samples)
+    path.write_text("".join(lines[:-1]), encoding="utf-8")
+    with pytest.raises(DataError, match=r"submission\.csv: must have"):
+        form.check(path, frames, samples)
+
+
+def test_I14_a_sample_without_a_header_makes_a_submission_without_one(tmp_path: Path) -> None:
+    """Where the sample has no header the submission has none."""
+    sample = sample_of(tmp_path / "s.tsv", "".join(f"{i}\tgood\n" for i in IDS), header=False)
+    form = kaggle_csv.build()
+    path = form.write({"main": FRAME}, {"main": sample}, tmp_path)
+    form.check(path, {"main": FRAME}, {"main": sample})
+    assert path.read_text(encoding="utf-8").startswith("007\tbad, really\n")
 
 
 @pytest.mark.parametrize(
@@ -267,7 +351,7 @@ def test_D18_a_sample_that_disagrees_with_the_test_file_writes_nothing(
     ("values", "header", "message"),
     [
         ("labels", "id,good,so-so", "must have two columns.*Did you want values: probabilities"),
-        ("probabilities", "id,label", "must have the labels .* after the id, got .'label'."),
+        ("probabilities", "id,label", "must have the labels .* beside the id, got .'label'."),
         ("probabilities", "id,good,so-so,bad", "must have the labels"),
     ],
 )
@@ -279,12 +363,16 @@ def test_D16_D18_a_sample_of_another_shape_is_refused(values: str, header: str, 
         kaggle_csv.build(values=values).write({"main": FRAME}, {"main": sample}, tmp_path)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("content", [b"", b"id,label\n", b"id\n1\n", b"id,label\n1\n", b"id,label\n\xff,x\n"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"id,label\n", b"id\n1\n", "\n".join(["id", *IDS]).encode(), b"id,label\n1\n", b"id,label\n\xff,x\n"],
+)
 def test_D18_an_unreadable_sample_is_refused(content: bytes, tmp_path: Path) -> None:
     """An empty, one-column or undecodable sample is refused."""
-    sample = tmp_path / "sample.csv"
-    sample.write_bytes(content)
-    with pytest.raises(DataError, match=r"sample\.csv: must .* Download it again\."):
+    with pytest.raises(
+        DataError, match=r"sample\.csv:(\d:)? (without ids it )?(must|is) .* (again|there|Mend|in another)"
+    ):
+        sample = sample_of(tmp_path / "sample.csv", content)
         kaggle_csv.build().write({"main": FRAME}, {"main": sample}, tmp_path)
 
 
@@ -424,14 +512,14 @@ def test_equal_predictions_give_equal_bytes_at_any_time(tmp_path: Path, monkeypa
 
 
 def test_a_sample_of_json_lines_gives_the_order(tmp_path: Path) -> None:
-    sample = tmp_path / "sample.json"
-    sample.write_text("".join(json.dumps({"id": i, "label": ""}) + "\n" for i in reversed(IDS)))
+    lines = "".join(json.dumps({"id": i, "label": ""}) + "\n" for i in reversed(IDS))
+    sample = sample_of(tmp_path / "sample.json", lines)
     form = tianchi_json.build()
     path = form.write({"first": FRAME}, {"first": sample}, tmp_path)
     form.check(path, {"first": FRAME}, {"first": sample})
     with zipfile.ZipFile(path) as archive:
-        lines = archive.read("first_predict.json").decode().splitlines()
-    assert [json.loads(line)["id"] for line in lines] == IDS[::-1]
+        written = archive.read("first_predict.json").decode().splitlines()
+    assert [json.loads(line)["id"] for line in written] == IDS[::-1]
 
 
 @pytest.mark.parametrize(
