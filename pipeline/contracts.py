@@ -279,7 +279,7 @@ class Metric(Protocol):
 
 
 class BuildMetric(Protocol):
-    """`metrics/`; `BOUNDS`: least, most; `NEEDED_ERRORS`: a decision must gain so many; `ORDERS_ROWS`: it compares rows."""
+    """`metrics/`; `BOUNDS`: least, most; `NEEDED_ERRORS`: of a decision; `ORDERS_ROWS`: compares rows; `ORDER`: of labels."""
 
     def __call__(self, *, n_outputs: int, decide: Callable[[np.ndarray], np.ndarray]) -> Metric: ...
 
@@ -295,6 +295,6 @@ class Format(Protocol):
 
 
 class BuildFormat(Protocol):
-    """`formats/`: the file that a competition accepts."""
+    """`formats/`: the file that a competition accepts; `ORDER`: by an option's value, the order of two labels that counts."""
 
     def __call__(self) -> Format: ...

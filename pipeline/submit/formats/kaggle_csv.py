@@ -19,6 +19,7 @@ from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.submit.submitting import check_ids, check_labels, decode_strictly, labels_of, ordered_ids, refused
 
 TOLERANCE = 1e-6
+ORDER = {"probabilities": "the one whose probability is submitted last"}
 
 
 def build(
@@ -31,7 +32,10 @@ def build(
 
 @dataclass(frozen=True)
 class KaggleCsv:
-    """One row per test row: id and label, id and one probability, or id and a probability per label."""
+    """One row per test row: id and label, id and one probability, or id and a probability per label.
+
+    The one probability of two labels is that of the label that the header names, else of the second one.
+    """
 
     values: str
     id_column: str
@@ -109,7 +113,7 @@ class KaggleCsv:
                 raise DataError(text, code="E306")
             return header, ["label"]
         if len(header) == 2 and not several:
-            return header, [PROBABILITY + labels[1]]
+            return header, [PROBABILITY + (header[1] if header[1] in labels else labels[1])]
         if sorted(header[1:]) != sorted(labels):
             raise DataError(
                 f"{where} must have the labels {labels} after the id, got {header[1:]}. "
