@@ -119,7 +119,7 @@ def test_the_order_of_the_labels_does_not_matter_to_a_metric_that_does_not_say_s
     assert other == pytest.approx(metric.score(labels, probabilities), abs=1e-12)
 
 
-def test_macro_f1_counts_a_label_that_never_occurs_as_zero():
+def test_f1_macro_counts_a_label_that_never_occurs_as_zero():
     metric = make_metric("f1_macro", 3)
     labels = np.array([0, 0, 1, 1])
     assert metric.score(labels, np.eye(3)[labels]) == pytest.approx(2 / 3)
