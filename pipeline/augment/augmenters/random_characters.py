@@ -24,6 +24,7 @@ from pipeline.augment.rewriting.character_noise import (
     weighted,
 )
 from pipeline.contracts import Augmenter, Corpus
+from pipeline.text.words import clusters
 
 SPARES = True
 MIN_LENGTH = 4
@@ -47,16 +48,17 @@ class RandomCharacters(WordByWord, RandomCharAug):
 
     def skip_aug(self, token_idxes: list[int], tokens: Sequence[str]) -> list[int]:
         """Return the positions of the letters of a word; those to be swapped have letters on both sides."""
-        if self.action != "swap":
-            return [i for i in token_idxes if tokens[i].isalpha()]
-        return [i for i in token_idxes if "".join(tokens[max(0, i - 1) : i + 2]).isalpha()]
+        around = 1 if self.action == "swap" else 0
+        return [
+            i for i in token_idxes if all(token[0].isalpha() for token in tokens[max(0, i - around) : i + around + 1])
+        ]
 
     def token2char(self, word: str) -> list[str]:  # type: ignore[override]
-        """Return the characters of a word, for which nlpaug draws next."""
+        """Return the characters of a word, with their marks, for which nlpaug draws next."""
         letters, sums = self.letters[script_of(word) or ""]
         drawn = random.choices(letters, cum_weights=sums, k=len(word))
         self.model = [letter.upper() for letter in drawn] if word.isupper() else drawn
-        return list(word)
+        return clusters(word)
 
 
 @lru_cache(CACHED_WORDS)

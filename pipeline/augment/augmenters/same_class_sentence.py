@@ -20,7 +20,7 @@ from pipeline.augment.rewriting.spans import is_word
 from pipeline.contracts import Augmenter, Corpus
 from pipeline.errors.exceptions import ParamsError
 from pipeline.text.sentences import split_clauses, split_sentences
-from pipeline.text.words import HAN, IS_HAN, word_spans
+from pipeline.text.words import HAN, IS_HAN, is_of_words, word_spans
 
 LIBRARIES = ("nlpaug",)  # its version stands in the recipe
 HAN_PAIR = re.compile(f"(?=([{HAN}]{{2}}))")
@@ -130,7 +130,7 @@ def fit(donor: str, replaced: str) -> str:
     """
     bare, donor = replaced.rstrip(), donor.strip()
     sign = SIGNS.search(bare)
-    if sign and (donor[-1:].isalnum() or bare.endswith(COMMAS) or donor.endswith(COMMAS)):
+    if sign and (is_of_words(donor[-1]) or bare.endswith(COMMAS) or donor.endswith(COMMAS)):
         donor = SIGNS.sub("", donor) + sign.group()
     return donor + replaced[len(bare) :]
 

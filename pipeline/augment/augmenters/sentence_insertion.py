@@ -14,7 +14,7 @@ from pipeline.augment.generation.rewriter import Rewriter
 from pipeline.augment.rewriting.spans import is_word
 from pipeline.errors.exceptions import ParamsError
 from pipeline.text.sentences import END, split_sentences
-from pipeline.text.words import IS_HAN
+from pipeline.text.words import IS_HAN, is_of_words
 
 MODELS = ("model",)
 
@@ -51,7 +51,7 @@ def close(text: str) -> str:
     """
     text = text.rstrip()
     last = text.rpartition(" ")[2]
-    if not last or not last[-1].isalnum() or not is_word(last):
+    if not last or not is_of_words(last[-1]) or not is_word(last):
         return text
     return text + ("。" if IS_HAN.match(last[-1]) else ".")
 

@@ -4,6 +4,7 @@ Source: nlpaug's SplitAug, https://github.com/makcedward/nlpaug. Differs from nl
 """
 
 import random
+from itertools import accumulate
 from typing import Any
 
 from nlpaug.augmenter.word import SplitAug
@@ -13,7 +14,7 @@ from pipeline.augment.rewriting.spans import Word, joined
 from pipeline.augment.rewriting.word_substitution import amounts, changeable
 from pipeline.contracts import Augmenter
 from pipeline.errors.exceptions import ParamsError
-from pipeline.text.words import IS_HAN
+from pipeline.text.words import IS_HAN, clusters
 
 SPARES = True
 
@@ -27,12 +28,16 @@ class WordSplit(SplitAug):
     def split(self, data: str) -> str:
         """Return the text with some of its long words split; each part has a letter at least."""
         words: list[Word] = self.tokenizer(data)
-        long = [i for i in changeable(self, words) if len(words[i]) >= self.min_char and not IS_HAN.search(words[i])]
+        long = [i for i in changeable(self, words) if self._is_long(words[i])]
         for position in sorted(self.sample(long, self.generate_aug_cnt(len(long))), reverse=True):
             word = words[position]
-            at = random.randrange(1 if word[0].isalnum() else 2, len(word))  # the sign of a #topic stays with it
+            ends = list(accumulate(map(len, clusters(word))))[:-1]
+            at = random.choice(ends[0 if word[0].isalnum() else 1 :])  # the sign of a #topic stays with it
             words[position : position + 1] = Word(word[:at], word.glue), Word(word[at:], " ")
         return joined(words)
+
+    def _is_long(self, word: str) -> bool:
+        return not IS_HAN.search(word) and len(clusters(word)) >= self.min_char
 
 
 def build(*, min_word_length: int = 4, word_ratio: float = 0.1, max_words: int = 10) -> Augmenter:

@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+import regex
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -21,6 +22,9 @@ from pipeline.contracts import Baseline
 
 FORMS = ("class",)
 COLUMNS = ("text", "text_pair")
+RUNS = regex.compile(
+    r"[\w\p{No}]+"
+)  # of letters with their marks and joiners, digits and `_`: Python's re would cut at marks
 ABSENT = 1e-6
 """Probability of a label that no training row had: small enough not to matter, finite once its logarithm is taken."""
 FIRST_OF_PAIR = 0.3
@@ -78,7 +82,7 @@ class TfidfLogistic:
         return np.log(probabilities / probabilities.sum(axis=1, keepdims=True))
 
     def _fit_vectorizers(self, texts: list[str]) -> list[TfidfVectorizer]:
-        word = {"analyzer": "word", "ngram_range": (1, 2), "token_pattern": r"(?u)\b\w+\b"}
+        word = {"ngram_range": (1, 2), "tokenizer": RUNS.findall, "token_pattern": None}
         char = {"analyzer": "char", "ngram_range": (1, 4)}
         fitted = []
         for options in (word, char):

@@ -24,6 +24,7 @@ from pipeline.text.words import (
     WordTokenizer,
     find_word,
     is_mainly_chinese,
+    is_mainly_unspaced,
     word_forms,
     word_spans,
 )
@@ -64,7 +65,8 @@ def build(
         window: words on each side that count as context, when trained.
         vector_epochs: passes over the texts, when trained.
         min_count: how often a word must occur in the texts to be learnt; one that the file knows is known anyway.
-        words: jieba for Chinese, blank for languages that write blanks, character; auto decides between the first two.
+        words: jieba for Chinese, blank for languages that write blanks, character; auto decides, and takes characters, with
+            their marks, where no blanks are written, as in Thai, Khmer or Japanese.
         max_words: at most so many words: first those of the texts, then the file's, in its order.
         tune: whether the vectors of the texts' words are trained on; those of other words never are. Without it a word
             that has no vector is unknown.
@@ -78,7 +80,7 @@ def build(
     """
     if hidden_size % 2 and layer == "bilstm":
         raise ParamsError(f"source.hidden_size: a bilstm has two directions, got {hidden_size}. Take an even number.")
-    kind: Kind = ("jieba" if is_mainly_chinese(texts) else "blank") if words == "auto" else words
+    kind = _kind_for(texts) if words == "auto" else words
     sentences = [[text[start:end] for start, end in word_spans(text, kind)] for text in texts]
     if path is None:
         options = {"vector_size": vector_size, "window": window, "epochs": vector_epochs, "min_count": min_count}
@@ -123,6 +125,12 @@ def n_parameters(*, options: dict[str, Any]) -> int:
 def state_width(*, options: dict[str, Any]) -> int:
     """Return the width of the states."""
     return int(options["hidden_size"])
+
+
+def _kind_for(texts: Sequence[str]) -> Kind:
+    if is_mainly_unspaced(texts):
+        return "character"
+    return "jieba" if is_mainly_chinese(texts) else "blank"
 
 
 def _look_up(

@@ -428,3 +428,13 @@ WRONG = [
 def test_wrong_options_are_named(name: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ParamsError, match=message):
         made(name, **options)
+
+
+@pytest.mark.parametrize("action", ["insert", "substitute", "swap", "delete"])
+def test_D13_characters_change_with_their_marks(action: str) -> None:
+    """Noise in characters leaves no mark without its letter."""
+    texts = ["हिन्दी लिखना नमस्कार आसान भारतीय", "สวัสดีครับวันนี้อากาศดี", "مُحَمَّدٌ رَسُولٌ كَبِيرٌ جِدّاً"]
+    augmenter = made("random_characters", Corpus(texts * 3), action=action, **MANY)
+    variants = augmenter.augment(texts, n_variants=5, seeds=[1, 2, 3], reserved=[frozenset()] * 3)
+    words = [word for of_text in variants for text in of_text for word in text.split()]
+    assert all(map(len, variants)) and all(word[0].isalpha() for word in words)

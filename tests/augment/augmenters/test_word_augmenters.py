@@ -463,3 +463,36 @@ def test_the_formats_are_told_apart_by_content(files: Path, wordnet: Path) -> No
     assert read_synonyms(files / "zh.txt", kind=None, related=False).synonyms["今天"] == [["今天", "今日"]]
     assert read_synonyms(files / "en.txt", kind=None, related=False).synonyms["fire"] == [["blaze", "flame"]]
     assert read_synonyms(wordnet, kind=None, related=False).synonyms["warm"] == [("hot", "warm")]
+
+
+MARKED = [
+    "हिन्दी में लिखना आसान है", "मुझे हिन्दी में पढ़ना अच्छा लगता है", "مُحَمَّد رَسُول كَبِير جِدّاً", "می\u200cخواهم کتاب\u200cها را بخوانم",
+    "தமிழ் மொழி மிகவும் இனிமையானது", "שָׁלוֹם עוֹלָם יָפֶה מְאֹד", "ที่นี่ น้ำ ดีมาก วันนี้",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ["tfidf", "swap", "delete", "crop", "substitute"])
+def test_D13_copies_hold_whole_words_of_scripts_with_combining_marks(case: str, files: Path) -> None:
+    """Copies of texts in Hindi, Tamil, vowelled Arabic and the like hold whole words, marks and joiners with them."""
+    corpus = Corpus(MARKED * 2)
+    options = {"action": case} if case in ("swap", "delete", "crop", "substitute") else {}
+    augmenter = components.build(
+        "augmenters", "random_words" if options else case, options, corpus=corpus, device="cpu"
+    )
+    made = augmenter.augment(MARKED, n_variants=4, seeds=range(len(MARKED)), reserved=[frozenset()] * len(MARKED))
+    words = {word for text in MARKED for word in text.split()}
+    assert sum(map(len, made)) >= len(MARKED)
+    assert {word for variants in made for text in variants for word in text.split()} <= words
+
+
+def test_D13_a_word_is_never_split_before_a_mark(files: Path) -> None:
+    """A blank never comes between a letter and its marks."""
+    augmenter = components.build("augmenters", "word_split", {"word_ratio": 1.0}, corpus=Corpus(MARKED), device="cpu")
+    made = augmenter.augment(MARKED, n_variants=5, seeds=range(len(MARKED)), reserved=[frozenset()] * len(MARKED))
+    parts = [part for variants in made for text in variants for part in text.split()]
+    assert parts and all(part[0].isalpha() for part in parts)
+
+
+def test_reserved_terms_end_where_the_word_with_its_marks_ends() -> None:
+    assert list(term_spans("हिन्दी हिन्द", frozenset({"हिन्द"}))) == [(7, 12)]
+    assert joined([*Cutter().cut("हिन्दी"), *Cutter().cut("में")]) == "हिन्दी में"
