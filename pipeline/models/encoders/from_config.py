@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+LONGEST_RUN = 1000  # characters: training takes the square of the longest word's, and nobody writes longer ones
+# GPT-2's pattern, but that letters keep their marks and joiners: Hindi, Thai or vowelled Arabic would be cut at each of them.
+IN_WORDS = r"\p{L}\p{M}\x{200c}\x{200d}"
+BYTE_WORDS = rf"'s|'t|'re|'ve|'m|'ll|'d| ?[{IN_WORDS}]+| ?\p{{N}}+| ?[^\s\p{{N}}{IN_WORDS}]+|\s+(?!\S)|\s+"
 
 
 def build(
@@ -38,9 +42,9 @@ def build(
         max_length: tokens per text that the positions must hold.
         seed: of the initial weights.
         architecture: a model type of transformers, such as bert, electra, deberta-v2 or roformer.
-        tokenizer: bpe over lower-cased words, Chinese split by character; byte_bpe over bytes, which knows no unknown
-            token. (The library's WordPiece and Unigram trainers give another vocabulary in every process: a killed
-            run could not be resumed.)
+        tokenizer: bpe over lower-cased words, accents and vowel signs kept, Chinese split by character; byte_bpe over bytes,
+            which knows no unknown token. (The library's WordPiece and Unigram trainers give another vocabulary in every
+            process: a killed run could not be resumed.)
         vocab_size: at most so many tokens.
         hidden_size: width of the states.
         n_layers: number of layers.
@@ -109,21 +113,26 @@ def state_width(*, options: dict[str, Any]) -> int:
 
 
 def _train_tokenizer(texts: Sequence[str], kind: str, vocab_size: int) -> "PreTrainedTokenizerFast":
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
     common: dict[str, Any] = {"vocab_size": vocab_size, "special_tokens": SPECIAL, "show_progress": False}
     if kind == "bpe":
         tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
-        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        # What are accents in Latin are vowels in Hindi and Thai.
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=False)
+        words = [pre_tokenizers.BertPreTokenizer()]
         trainer = trainers.BpeTrainer(min_frequency=2, **common)
     else:
         tokenizer = Tokenizer(models.BPE())
-        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Strip(right=False), normalizers.Prepend(" ")])
+        words = [pre_tokenizers.Split(Regex(BYTE_WORDS), "isolated"), pre_tokenizers.ByteLevel(False, use_regex=False)]
         tokenizer.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(min_frequency=2, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), **common)
+    pieces = pre_tokenizers.Split(Regex(rf"[\s\S]{{1,{LONGEST_RUN}}}"), "isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([words[0], pieces, *words[1:]])
     tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(words)
     ids = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
     templates = {"single": "[CLS] $A [SEP]", "pair": "[CLS] $A [SEP] $B:1 [SEP]:1"}
     tokenizer.post_processor = processors.TemplateProcessing(**templates, special_tokens=ids)
