@@ -50,10 +50,10 @@ def describe_ensemble(
     on_test = [gain_on_test(candidate, members, metric=metric) for candidate in candidates]
     unseen = _unseen(members, metric_name, scored_ratio)
     options: dict[str, Any] = {"n_resamples": n_bootstrap, "seed": derive_seed(seed, members.task)}
+    bounded = {"bounds": unseen["bounds"], **options}
     *models, final = scoring.score_models(
         train.labels, [*singles, *ensemble.rungs.values(), ensemble.out_of_fold], folds=members.folds, on_test=on_test,
-        clusters=train.clusters, metric=metric, scorer=scorer, report_metrics=metrics, reference=best,
-        bounds=unseen["bounds"], **options,
+        clusters=train.clusters, metric=metric, scorer=scorer, report_metrics=metrics, reference=best, **bounded,
     )  # fmt: skip
     heads = [*((name, kinds[name]) for name in names), *((name, "rung") for name in ensemble.rungs)]
     models = [{"name": name, "kind": kind} | record for (name, kind), record in zip(heads, models, strict=True)]
@@ -67,9 +67,7 @@ def describe_ensemble(
         "baseline": metric.sign * max(baselines) if baselines else None,
         "chosen": ensemble.chosen,
         "estimate": _estimate(final, weighted, on_test[-1], ensemble.plan, **unseen),
-        "gain": _gain(members, ensemble, single, on_test[-1], on_test[best], metric=scorer, bounds=unseen["bounds"],
-            **options,
-        ),
+        "gain": _gain(members, ensemble, single, on_test[-1], on_test[best], metric=scorer, **bounded),
         "decision": None if ensemble.plan.decision is None else asdict(ensemble.plan.decision),
         "weights": {
             name: dict(zip(names, shares, strict=True))

@@ -14,7 +14,7 @@ class Columns(Section):
 
     id: str | int | None = None
     """Row ids; None numbers the rows of each file from 0."""
-    text: str | int | list[str | int] = "text"
+    text: str | int | Annotated[list[str | int], Field(min_length=1)] = "text"
     """The text; several columns are joined by a blank."""
     text_pair: str | int | None = None
     """The second text of a pair."""

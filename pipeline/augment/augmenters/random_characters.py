@@ -17,13 +17,13 @@ from nlpaug.augmenter.char import RandomCharAug
 from pipeline.augment.rewriting.character_noise import (
     Weighted,
     WordByWord,
-    check_choice,
     count_characters,
     noise_amounts,
     per_text,
     weighted,
 )
 from pipeline.contracts import Augmenter, Corpus
+from pipeline.ranges import PositiveInt, Share
 from pipeline.text.words import clusters
 
 SPARES = True
@@ -74,7 +74,7 @@ def script_of(word: str) -> str | None:
 
 def build(
     *, corpus: Corpus, action: Literal["insert", "substitute", "swap", "delete"] = "substitute",
-    word_ratio: float = 0.1, max_words: int = 10, character_ratio: float = 0.1, max_characters: int = 2,
+    word_ratio: Share = 0.1, max_words: PositiveInt = 10, character_ratio: Share = 0.1, max_characters: PositiveInt = 2,
 ) -> Augmenter:  # fmt: skip
     """Return the augmenter. Words of fewer than four characters stay as they are, but for Chinese ones.
 
@@ -84,8 +84,7 @@ def build(
         corpus: holds the letters that are drawn, per script.
         action: what is done.
     """
-    check_choice("random_characters.action", action, ACTIONS)
-    amounts = noise_amounts("random_characters", word_ratio, max_words, character_ratio, max_characters)
+    amounts = noise_amounts(word_ratio, max_words, character_ratio, max_characters)
     counts: dict[str, dict[str, int]] = defaultdict(dict)
     for letter, count in count_characters(map(str.lower, corpus.texts)).items():
         counts[script_of(letter) or ""][letter] = count

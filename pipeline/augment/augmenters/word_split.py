@@ -5,15 +5,16 @@ Source: nlpaug's SplitAug, https://github.com/makcedward/nlpaug. Differs from nl
 
 import random
 from itertools import accumulate
-from typing import Any
+from typing import Annotated, Any
 
 from nlpaug.augmenter.word import SplitAug
+from pydantic import Field
 
 from pipeline.augment.rewriting.character_noise import per_text
 from pipeline.augment.rewriting.spans import Word, joined
 from pipeline.augment.rewriting.word_substitution import amounts, changeable
 from pipeline.contracts import Augmenter
-from pipeline.errors.exceptions import ParamsError
+from pipeline.ranges import PositiveInt, Share
 from pipeline.text.words import IS_HAN, clusters
 
 SPARES = True
@@ -23,7 +24,7 @@ class WordSplit(SplitAug):
     """nlpaug's augmenter over words that keep the blanks before them."""
 
     def __init__(self, *, word_ratio: float, max_words: int, **options: Any) -> None:
-        super().__init__(**amounts("word_split", word_ratio, max_words), **options)
+        super().__init__(**amounts(word_ratio, max_words), **options)
 
     def split(self, data: str) -> str:
         """Return the text with some of its long words split; each part has a letter at least."""
@@ -40,15 +41,12 @@ class WordSplit(SplitAug):
         return not IS_HAN.search(word) and len(clusters(word)) >= self.min_char
 
 
-def build(*, min_word_length: int = 4, word_ratio: float = 0.1, max_words: int = 10) -> Augmenter:
+def build(
+    *, min_word_length: Annotated[int, Field(ge=3)] = 4, word_ratio: Share = 0.1, max_words: PositiveInt = 10
+) -> Augmenter:
     """Return the augmenter; see `word_substitution.amounts` for how many words it splits.
 
     Args:
         min_word_length: shorter words stay whole.
-
-    Raises:
-        ParamsError: if a number is out of its range.
     """
-    if min_word_length < 3:
-        raise ParamsError(f"word_split.min_word_length: must be at least 3, got {min_word_length}. Raise it.")
     return per_text(WordSplit, min_char=min_word_length, word_ratio=word_ratio, max_words=max_words)

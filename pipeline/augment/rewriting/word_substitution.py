@@ -16,7 +16,6 @@ import regex
 from nlpaug.augmenter.word import WordAugmenter
 from nlpaug.util import Action
 
-from pipeline.augment.rewriting.character_noise import check_amounts
 from pipeline.augment.rewriting.spans import N_TRIES, Word, align_case, cut_spans, joined, words_of
 from pipeline.text.words import IS_HAN, LETTERS
 
@@ -58,7 +57,7 @@ class Substitution(WordAugmenter):
     def __init__(
         self, *, where: str, replacements: Replacements, word_ratio: float, max_words: int, **tokenizers: Any
     ) -> None:
-        super().__init__(Action.SUBSTITUTE, name=where, **amounts(where, word_ratio, max_words), **tokenizers)
+        super().__init__(Action.SUBSTITUTE, name=where, **amounts(word_ratio, max_words), **tokenizers)
         self.replacements = replacements
 
     def order(self, words: Sequence[str]) -> list[int]:
@@ -102,9 +101,8 @@ class Draw:
         return []
 
 
-def amounts(where: str, word_ratio: float, max_words: int) -> dict[str, Any]:
+def amounts(word_ratio: float, max_words: int) -> dict[str, Any]:
     """Return nlpaug's arguments for the share of a text's words that change, rounded up: one to `max_words` of them."""
-    check_amounts(where, word_ratio=word_ratio, max_words=max_words)
     return {"aug_p": word_ratio, "aug_min": 1, "aug_max": max_words}
 
 

@@ -19,6 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from pipeline.contracts import Baseline
+from pipeline.ranges import PositiveFloat, PositiveInt
 
 FORMS = ("class",)
 COLUMNS = ("text", "text_pair")
@@ -36,9 +37,9 @@ def build(
     *,
     n_outputs: int,
     seed: int,
-    C: float = 3.0,
-    max_features: int = 50_000,
-    max_iterations: int = 100,
+    C: PositiveFloat = 3.0,
+    max_features: PositiveInt = 50_000,
+    max_iterations: PositiveInt = 100,
     class_weight: Literal["balanced"] | None = None,
 ) -> Baseline:
     """Return the baseline; `max_features` limits each vocabulary, the commonest n-grams first.

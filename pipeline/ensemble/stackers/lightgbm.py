@@ -4,13 +4,14 @@ Source: Ke et al., LightGBM, 2017, https://papers.nips.cc/paper/6907. Needs thou
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from pipeline.artifacts.predictions import log_columns
 from pipeline.ensemble.forms import Stateful
-from pipeline.errors.exceptions import ParamsError
+from pipeline.ranges import NotNegativeFloat, PositiveInt, Share
 
 FORMS = ("class",)
 
@@ -50,16 +51,15 @@ class LightGbm(Stateful):
 
 
 def build(
-    *, seed: int, n_rounds: int = 60, learning_rate: float = 0.05, n_leaves: int = 5, min_rows_per_leaf: int = 40,
-    penalty: float = 10.0,
-) -> LightGbm:  # fmt: skip
-    """Return the stacker, deterministic on one thread.
-
-    Raises:
-        ParamsError: if `n_leaves` is not in [2, 7]: larger trees learn the out-of-fold rows by heart.
-    """
-    if not 2 <= n_leaves <= 7:
-        raise ParamsError(f"stacker lightgbm: n_leaves must lie in [2, 7], got {n_leaves}. Lower it.")
+    *,
+    seed: int,
+    n_rounds: PositiveInt = 60,
+    learning_rate: Share = 0.05,
+    n_leaves: Annotated[int, Field(ge=2, le=7)] = 5,
+    min_rows_per_leaf: PositiveInt = 40,
+    penalty: NotNegativeFloat = 10.0,
+) -> LightGbm:
+    """Return the stacker, deterministic on one thread. Trees of more leaves would learn the out-of-fold rows by heart."""
     parameters = {
         "learning_rate": learning_rate, "num_leaves": n_leaves, "min_data_in_leaf": min_rows_per_leaf, "lambda_l2": penalty,
         "seed": seed, "deterministic": True, "force_row_wise": True, "num_threads": 1, "verbose": -1,

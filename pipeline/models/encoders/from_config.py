@@ -11,11 +11,16 @@ from pipeline.errors.exceptions import ParamsError
 from pipeline.model_sources import check_length
 from pipeline.models.encoders.pretrained import restore as restore
 from pipeline.params.problems import Problem
+from pipeline.ranges import Name, PositiveInt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+WIDTH_AND_HEADS = {
+    "hidden_size": "hidden_size",
+    "num_attention_heads": "n_heads",
+}  # as configurations and options have it
 LONGEST_RUN = 1000  # characters: training takes the square of the longest word's, and nobody writes longer ones
 # GPT-2's pattern, but that letters keep their marks and joiners: Hindi, Thai or vowelled Arabic would be cut at each of them.
 IN_WORDS = r"\p{L}\p{M}\x{200c}\x{200d}"
@@ -27,12 +32,12 @@ def build(
     texts: Sequence[str],
     max_length: int,
     seed: int,
-    architecture: str = "bert",
+    architecture: Name = "bert",
     tokenizer: Literal["bpe", "byte_bpe"] = "bpe",
-    vocab_size: int = 8000,
-    hidden_size: int = 128,
-    n_layers: int = 2,
-    n_heads: int = 4,
+    vocab_size: PositiveInt = 8000,
+    hidden_size: PositiveInt = 128,
+    n_layers: PositiveInt = 2,
+    n_heads: PositiveInt = 4,
     config: dict | None = None,
 ) -> EncoderParts:
     """Build a model with random weights, a function of the seed, and train its tokenizer on the texts.
@@ -85,8 +90,17 @@ def build(
 
 
 def check(*, options: dict[str, Any], max_length: int) -> Iterator[Problem]:
-    """Yield why the configuration does not hold texts of this length."""
+    """Yield why the configuration does not hold texts of this length, or its heads do not share its width evenly."""
     config = {"model_type": options["architecture"], **(options["config"] or {})}
+    width, n_heads = (config.get(key, options[name]) for key, name in WIDTH_AND_HEADS.items())
+    if (
+        isinstance(width, int)
+        and isinstance(n_heads, int)
+        and "head_dim" not in config
+        and (n_heads < 1 or width % n_heads)
+    ):
+        text = f"must divide the width of the states ({width}), got {n_heads}. Change n_heads or hidden_size."
+        yield Problem(("source", "n_heads"), text)
     try:
         check_length(max_length, config=config, origin="source.config")
     except ParamsError as error:
@@ -107,9 +121,10 @@ def n_parameters(*, options: dict[str, Any], max_length: int) -> int:
     return int((vocab_size + n_positions) * width + n_layers * (4 * width**2 + 2 * width * inner_width + 13 * width))
 
 
-def state_width(*, options: dict[str, Any]) -> int:
-    """Return the width of the states."""
-    return int(options["hidden_size"])
+def state_shape(*, options: dict[str, Any]) -> tuple[int | None, int]:
+    """Return the number of layers, None where the configuration calls it otherwise, and the width of the states."""
+    depth = (options["config"] or {}).get("num_hidden_layers", options["n_layers"])
+    return depth if isinstance(depth, int) else None, int(options["hidden_size"])
 
 
 def _train_tokenizer(texts: Sequence[str], kind: str, vocab_size: int) -> "PreTrainedTokenizerFast":
@@ -121,7 +136,7 @@ def _train_tokenizer(texts: Sequence[str], kind: str, vocab_size: int) -> "PreTr
         tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
         # What are accents in Latin are vowels in Hindi and Thai.
         tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=False)
-        words = [pre_tokenizers.BertPreTokenizer()]
+        words: list[Any] = [pre_tokenizers.BertPreTokenizer()]
         trainer = trainers.BpeTrainer(min_frequency=2, **common)
     else:
         tokenizer = Tokenizer(models.BPE())

@@ -16,6 +16,7 @@ import pandas as pd
 from pipeline.artifacts.files import write_atomically
 from pipeline.contracts import PROBABILITY, Format
 from pipeline.errors.exceptions import DataError, ParamsError
+from pipeline.ranges import FileName, Name
 from pipeline.submit.submitting import check_ids, check_labels, decode_strictly, labels_of, ordered_ids, refused
 
 TOLERANCE = 1e-6
@@ -23,8 +24,8 @@ ORDER = {"probabilities": "the one whose probability is submitted last"}
 
 
 def build(
-    *, values: Literal["labels", "probabilities"] = "labels", id_column: str = "id", label_column: str = "label",
-    file_name: str = "submission.csv",
+    *, values: Literal["labels", "probabilities"] = "labels", id_column: Name = "id", label_column: Name = "label",
+    file_name: FileName = "submission.csv",
 ) -> Format:  # fmt: skip
     """Return the format; the column names are used only where there is no sample file."""
     return KaggleCsv(values, id_column, label_column, file_name)

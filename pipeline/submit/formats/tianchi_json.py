@@ -17,13 +17,14 @@ from pipeline.contracts import Format
 from pipeline.data.archives import DAMAGED_ARCHIVE
 from pipeline.data.reading import unique_keys
 from pipeline.errors.exceptions import DataError, ParamsError
+from pipeline.ranges import FileName
 from pipeline.submit.submitting import check_ids, check_labels, decode_strictly, labels_of, ordered_ids, refused
 
 LONG_AGO = (1980, 1, 1, 0, 0, 0)
 KEYS = ("id", "label")
 
 
-def build(*, file_names: dict[str, str] | None = None, file_name: str = "submission.zip") -> Format:
+def build(*, file_names: dict[str, FileName] | None = None, file_name: FileName = "submission.zip") -> Format:
     """Return the format; `file_names` maps tasks to names in the zip, by default `<task>_predict.json`."""
     return TianchiJson(file_names or {}, file_name)
 

@@ -56,7 +56,7 @@ def test_the_size_of_a_configured_encoder_is_about_that_of_the_model(architectur
         )
     truth = sum(parameter.numel() for parameter in model.parameters())
     assert configured.call("n_parameters", max_length=64) == pytest.approx(truth, rel=0.05)
-    assert configured.call("state_width") == 256
+    assert configured.call("state_shape") == (4, 256)
 
 
 def test_the_size_of_a_checkpoint_is_read_from_its_header_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_the_size_of_a_checkpoint_is_read_from_its_header_and_a_damaged_one_is_r
     model.save_pretrained(tmp_path)
     checkpoint = source("pretrained", path=str(tmp_path))
     assert checkpoint.call("n_parameters") == sum(parameter.numel() for parameter in model.parameters())
-    assert checkpoint.call("state_width") == 16
+    assert checkpoint.call("state_shape") == (1, 16)
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:50])
     with pytest.raises(MachineError, match="must hold weights, got a damaged file") as caught:
