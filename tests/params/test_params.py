@@ -122,8 +122,8 @@ def test_good_params_load_and_encoders_inherit_training(load) -> None:
         ("learning_rate: 1e-3", "learning_rate: .inf", "learning_rate: must be a finite number, got inf"),
         ("text: synthetic_text", "text: []", "columns.text: .*at least 1 item"),
         (
-            "submission: {",
-            "submission: {format: {name: kaggle_csv, file_name: ../../x.csv}, ",
+            "{format: kaggle_csv",
+            "{format: {name: kaggle_csv, file_name: ../../x.csv}",
             "format: file_name: string should",
         ),
         ("stack: {", "stack: {members: [bert, brt], ", r"stack.members.1: got 'brt'.*Did you mean 'bert'\?"),
