@@ -1,10 +1,10 @@
 """What a component of each kind must offer: one Protocol per folder. Read this page first.
 
 A component is one file `pipeline/*/<kind>/<name>.py` with a function `build`, whose arguments all go by keyword. Those with a
-default are the options that params.yaml may set. Those without come from the code: a `Build...` protocol below says all that
-is offered to its kind, and a component names what it needs (`components.build` passes just that). Constants say what it
-reads: `FILES` names options that are files in models/, `MODELS` those that are a folder there with a model, or a hub
-checkpoint `owner/name@<40-hex commit>`, `PACKAGES` folders of installed packages, `LIBRARIES` packages whose versions matter.
+default are options of params.yaml, each in its range; see `components.wrong_options` for what fits together. Those without
+come from the code: a `Build...` protocol below says all that is offered to its kind, a component names what it needs.
+Constants say what it reads: `FILES` names options that are files in models/, `MODELS` those that are a folder with a model
+there or a hub checkpoint `owner/name@<40-hex commit>`, `PACKAGES` folders of packages, `LIBRARIES` whose versions matter.
 Shapes: B rows of a batch, T tokens, H hidden units, L layers, N rows, M models, C labels or outputs, V values.
 """
 
@@ -123,8 +123,8 @@ class Encoder(Protocol):
     def n_parameters(self, *, options: dict[str, Any], max_length: int) -> int | None:
         """Return about how many parameters it has, or None where nothing on this machine says so."""
 
-    def state_width(self, *, options: dict[str, Any]) -> int | None:
-        """Return the width of its states, or None where nothing on this machine says so."""
+    def state_shape(self, *, options: dict[str, Any]) -> tuple[int | None, int | None]:
+        """Return its layers and the width of their states, each None where nothing on this machine says so."""
 
 
 class BuildPooling(Protocol):
@@ -279,6 +279,6 @@ class Metric(Protocol):
 
 
 class BuildMetric(Protocol):
-    """`metrics/`; `BOUNDS`: least, most; `NEEDED_ERRORS`: a decision must gain so many; `ORDERS_ROWS`: it compares rows."""
+    """`metrics/`; `BOUNDS`: least, most; `NEEDED_ERRORS`: of a decision; `ORDERS_ROWS`: compares rows; `ORDER`: of labels."""
 
     def __call__(self, *, n_outputs: int, decide: Callable[[np.ndarray], np.ndarray]) -> Metric: ...

@@ -109,7 +109,7 @@ def stitch_need(
 
 def state_width(source: Component) -> int:
     """Return the width of an encoder's states; a large one where nothing on this machine says so."""
-    return source.call("state_width") or UNKNOWN_WIDTH
+    return source.call("state_shape")[1] or UNKNOWN_WIDTH
 
 
 def _need(name: str, n_units: int, n_done: int, weights: int | None, settings: Training, run: Run) -> Need:

@@ -1,8 +1,9 @@
 """Raw files -> the table: texts cleaned, labels listed in fixed order, everything that cannot be right refused."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,10 @@ import pyarrow.compute as pc
 from pipeline.artifacts.files import sha256_of
 from pipeline.artifacts.table import TABLE_COLUMNS, Table
 from pipeline.contracts import TaskKind
+from pipeline.data.class_targets import are_ordered, order_labels
 from pipeline.data.reading import LINE, Column, read_columns
 from pipeline.errors.exceptions import DataError
+from pipeline.number_formats import number_in
 from pipeline.params.tasks import Columns, Task
 from pipeline.text.normalising import clean, normalise
 
@@ -22,14 +25,15 @@ logger = logging.getLogger(__name__)
 
 
 def label_variants(labels: Sequence[str]) -> list[list[str]]:
-    """Return labels that differ only in case, width or white space: most likely one label, spelt in several ways.
+    """Return labels that differ only in case, width, white space or how a number is written: most likely one label each.
 
-    >>> label_variants(["pos", "neg", "Pos "])
-    [['pos', 'Pos ']]
+    >>> label_variants(["pos", "neg", "Pos "]), label_variants(["1", "1.0", "2"])
+    ([['pos', 'Pos ']], [['1', '1.0']])
     """
-    alike: dict[str, list[str]] = {}
+    alike: dict[Any, list[str]] = {}
     for label in labels:
-        alike.setdefault(normalise(label), []).append(label)
+        value = number_in(label)
+        alike.setdefault(normalise(label) if value is None else value, []).append(label)
     return [spellings for spellings in alike.values() if len(spellings) > 1]
 
 
@@ -188,4 +192,27 @@ def _check_labels(train: pd.DataFrame, task: Task, *, name: str) -> list[str]:
     labels = list(task.labels) if task.labels is not None else kind.list_labels(train["label"])
     for alike in label_variants(labels):
         logger.warning("%s: labels %s may be one label: see tasks.%s.rename_labels", task.train, alike, name)
+    for reader, order in _readers_of_order(task, n_labels=len(labels)):
+        if task.labels is None and not are_ordered(labels):
+            raise DataError(
+                f"{task.train}: labels must have an order for {reader}, as different numbers have, got {_shown(labels)} by "
+                f"their spelling. List them in tasks.{name}.labels, {order}."
+            )
+        if are_ordered(labels) and labels not in (in_order := order_labels(labels), in_order[::-1]):
+            logger.warning("tasks.%s.labels: %s reads their order, and %s is not that of numbers", name, reader, labels)
     return labels
+
+
+def _readers_of_order(task: Task, *, n_labels: int) -> Iterator[tuple[str, str]]:
+    """Yield what of a task reads the order of its labels, and the order that it takes them to have."""
+    for metric in [task.metric, *task.report_metrics]:
+        if order := metric.constant("ORDER"):
+            yield metric.name, order
+    form = task.submission.format
+    for value in form.options.values() if n_labels == 2 else ():
+        if isinstance(value, str) and (order := (form.constant("ORDER") or {}).get(value)):
+            yield f"a submission of {value}", order
+
+
+def _shown(labels: Sequence[str]) -> str:
+    return f"{list(labels[:10])}{f' and {len(labels) - 10} more' if len(labels) > 10 else ''}"

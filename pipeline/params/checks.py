@@ -114,14 +114,16 @@ def check_together(params: "Params") -> Iterator[Problem]:
 
 
 def _check_task(task: "Task") -> Iterator[Problem]:
-    n_labels, n_of_metric = task.kind.constant("N_LABELS"), task.metric.constant("N_LABELS")
+    n_labels = task.kind.constant("N_LABELS")
     if n_labels is not None and task.labels is not None and len(task.labels) != n_labels:
         text = f"a {task.kind.name} task has {n_labels} labels, got {len(task.labels)}. Set another kind."
         yield Problem(("labels",), text)
-    if n_of_metric is not None and n_of_metric != n_labels:
-        kinds = " or ".join(components.having("task_kinds", "N_LABELS", n_of_metric))
-        text = f"{task.metric.name} is for {n_of_metric} labels. Take another metric, or set kind: {kinds}."
-        yield Problem(("metric",), text)
+    reported = [(("report_metrics", place), metric) for place, metric in enumerate(task.report_metrics)]
+    for location, metric in [(("metric",), task.metric), *reported]:
+        if (n_of_metric := metric.constant("N_LABELS")) not in (None, n_labels):
+            kinds = " or ".join(components.having("task_kinds", "N_LABELS", n_of_metric))
+            text = f"{metric.name} is for {n_of_metric} labels. Take another metric, or set kind: {kinds}."
+            yield Problem(location, text)
     if len(set(task.labels or ())) < len(task.labels or ()):
         yield Problem(("labels",), f"each label must stand once, got {task.labels}. Remove the copies.")
     columns = task.columns
@@ -204,6 +206,7 @@ def check_stitch(stitch: "Stitch", encoders: "dict[str, Encoder]") -> Iterator[P
     if outside or (stitch.tokenizer != "best" and not isinstance(stitch.pairs, list | str)):
         text = f"must be best or an encoder of every pair, got {stitch.tokenizer}. Set it to best."
         yield Problem(("tokenizer",), text)
+    yield from _check_layers(stitch, encoders, groups)
     if stitch.unfreeze and (stitch.features != "online" or stitch.base != "finetuned"):
         text = "layers that learn have no fixed states. Set features: online and base: finetuned."
         yield Problem(("unfreeze",), text)
@@ -216,6 +219,19 @@ def check_stitch(stitch: "Stitch", encoders: "dict[str, Encoder]") -> Iterator[P
         if len(ways) > 1 or any(selection != "inner" for selection, _ in ways):
             text = f"held_out takes the rows that {names} spared. Give them epoch_selection: inner and one inner_ratio."
             yield Problem(("head_rows",), text)
+
+
+def _check_layers(stitch: "Stitch", encoders: "dict[str, Encoder]", groups: list[list[str]]) -> Iterator[Problem]:
+    """Yield the layers that are asked for and that some encoder does not have, as far as that is known here."""
+    wanted = {"unfreeze": stitch.unfreeze} | ({} if isinstance(stitch.layers, str) else {"layers": stitch.layers})
+    for name in dict.fromkeys(name for group in groups for name in group if name in encoders):
+        try:
+            n_layers, _ = encoders[name].source.call("state_shape")
+        except (OSError, ValueError):  # what is wrong with the encoder stands there
+            continue
+        for key, number in wanted.items():
+            if n_layers is not None and number > n_layers:
+                yield Problem((key,), f"must be at most {n_layers}, the layers of {name}, got {number}. Lower it.")
 
 
 def check_augment(augment: "Augment", tasks: "dict[str, Task]") -> Iterator[Problem]:

@@ -2,22 +2,26 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from pipeline import components
-from pipeline.errors.exceptions import expected, shown
-
-Ratio = Annotated[float, Field(ge=0, lt=1)]
-PositiveInt = Annotated[int, Field(ge=1)]
-PositiveFloat = Annotated[float, Field(gt=0)]
+from pipeline.errors.exceptions import expected
+from pipeline.ranges import PositiveFloat as PositiveFloat
+from pipeline.ranges import PositiveInt as PositiveInt
+from pipeline.ranges import Ratio as Ratio
 
 
 class Section(BaseModel):
     """A section of params.yaml: unknown keys and silent conversions are errors."""
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, validate_default=True, use_attribute_docstrings=True
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        frozen=True,
+        validate_default=True,
+        use_attribute_docstrings=True,
     )
 
 
@@ -52,19 +56,10 @@ def component(kind: str) -> Any:
         name = options.pop("name", None)
         if name not in components.available(kind):
             raise PydanticCustomError("component", "{text}", {"text": expected(name, components.available(kind))})
-        known = components.options(kind, name)
-        wrong, kind_of_error = [], "option"
-        for key, option in options.items():
-            if key not in known:
-                wrong.append(f"{name} does not take this option: {expected(key, known)}")
-                continue
-            try:
-                TypeAdapter(known[key]).validate_python(option, strict=True)
-            except ValidationError as error:
-                wrong.append(f"{key}: {error.errors()[0]['msg'].lower()}, got {shown(option)}. Correct it.")
-                kind_of_error = "component"
-        if wrong:
-            raise PydanticCustomError(kind_of_error, "{text}", {"text": " ".join(wrong)})
+        if wrong := list(components.wrong_options(kind, name, options)):
+            kind_of_error = "component" if any(is_known for is_known, _ in wrong) else "option"
+            text = " ".join(dict.fromkeys(text for _, text in wrong))
+            raise PydanticCustomError(kind_of_error, "{text}", {"text": text})
         return Component(kind=kind, name=name, options=options)
 
     names = {"enum": list(components.available(kind))}

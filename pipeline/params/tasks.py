@@ -16,7 +16,7 @@ class TextColumns(Section):
     """Row ids; None numbers the rows of each file."""
     first_id: Annotated[int, Field(ge=0)] = 0
     """The number of the first row where there are no ids."""
-    text: str | int | list[str | int] = "text"
+    text: str | int | Annotated[list[str | int], Field(min_length=1)] = "text"
     """The text; several columns are joined by a blank."""
     text_pair: str | int | None = None
     """The second text of a pair."""

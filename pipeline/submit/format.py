@@ -60,6 +60,6 @@ class Format(Protocol):
 
 
 class BuildFormat(Protocol):
-    """`formats/`: the file that a competition accepts."""
+    """`formats/`: the file that a competition accepts; `ORDER`: by an option's value, the order of two labels that counts."""
 
     def __call__(self) -> Format: ...

@@ -18,7 +18,7 @@ from pipeline.data.class_targets import order_labels
 from pipeline.data.preparing import prepare
 from pipeline.errors.exceptions import DataError
 from pipeline.params.fields import Component
-from pipeline.params.tasks import Columns, Task, TextColumns
+from pipeline.params.tasks import Columns, Submission, Task, TextColumns
 from pipeline.text.normalising import clean, normalise
 
 TRAIN = "id,text,label\n0,a,x\n1,b,y\n2,c,x\n"
@@ -31,7 +31,8 @@ def _task(
     (folder / "train.csv").write_bytes(train.encode())
     (folder / "test.csv").write_bytes(test.encode())
     files = {"train": str(folder / "train.csv"), "test": str(folder / "test.csv")}
-    return {"t": Task(kind="multiclass", metric="accuracy", **files, columns=columns or Columns(id="id"), **options)}
+    settings = {"kind": "multiclass", "metric": "accuracy", "columns": columns or Columns(id="id")}
+    return {"t": Task.model_validate({**settings, **files, **options})}
 
 
 def test_the_table_has_every_row_in_file_order(tmp_path: Path) -> None:
@@ -174,10 +175,79 @@ def test_D13_very_many_combining_marks_are_cut_to_thirty(marks: str) -> None:
     assert normalise(normalise(text)) == normalise(text) and len(normalise(text)) < 45
 
 
-def test_integer_labels_are_ordered_by_value_and_a_given_list_is_kept(tmp_path: Path) -> None:
-    assert order_labels(["100", "20", "3"]) == ["3", "20", "100"]
-    table = prepare(_task(tmp_path, labels=["z", "y", "x"]))
-    assert table.labels == {"t": ["z", "y", "x"]}
+@pytest.mark.parametrize(
+    "ordered",
+    [
+        ["3", "20", "100"],
+        [f"{number}.0" for number in range(1, 11)],
+        ["-10", "-9.5", "+1", "2"],
+        ["1e-1", "5e-1", "1e1"],
+        ["−2", "−1", "０", "１０"],
+        ["0,5", "1", "1,5", "10"],
+        ["999", "1,000", "10,000"],
+        ["10 %", "1/2", "3/4", "2"],
+        ["٢", "١٠"],
+    ],
+)
+def test_labels_that_are_numbers_are_ordered_by_value_not_by_spelling(tmp_path: Path, ordered: list[str]) -> None:
+    train = "id,text,label\n" + "".join(f'{i},a,"{label}"\n' for i, label in enumerate(reversed(ordered)))
+    table = prepare(_task(tmp_path, train, metric="quadratic_kappa"))
+    assert table.labels == {"t": ordered} == {"t": order_labels(sorted(ordered))}
+
+
+def test_a_given_list_of_labels_is_kept_and_one_out_of_order_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert prepare(_task(tmp_path, labels=["z", "y", "x"])).labels == {"t": ["z", "y", "x"]}
+    train = "id,text,label\n0,a,1\n1,b,2\n2,c,10\n"
+    prepare(_task(tmp_path, train, metric="quadratic_kappa", labels=["10", "2", "1"]))
+    assert "reads their order" not in caplog.text
+    prepare(_task(tmp_path, train, metric="quadratic_kappa", labels=["1", "10", "2"]))
+    assert (
+        "tasks.t.labels: quadratic_kappa reads their order, and ['1', '10', '2'] is not that of numbers" in caplog.text
+    )
+
+
+WORDS = "id,text,label\n0,a,high\n1,b,low\n"
+PROBABILITIES = Submission.model_validate({"format": {"name": "kaggle_csv", "values": "probabilities"}})
+
+
+@pytest.mark.parametrize(
+    ("train", "options", "message"),
+    [
+        (
+            WORDS + "2,c,medium\n",
+            {"metric": "quadratic_kappa"},
+            r"for quadratic_kappa.*labels, from the lowest to the high",
+        ),
+        (
+            WORDS,
+            {"report_metrics": ["quadratic_kappa"]},
+            r"for quadratic_kappa, .*got \['high', 'low'\] by their spelling",
+        ),
+        (WORDS, {"kind": "binary", "metric": "f1_binary"}, r"f1_binary.*in tasks\.t\.labels, the positive one last"),
+        (
+            WORDS,
+            {"kind": "binary", "metric": "auc", "submission": PROBABILITIES},
+            r"a submission of probabilities.*last\.",
+        ),
+        (WORDS.replace("high", "1").replace("low", "1.0"), {"metric": "quadratic_kappa"}, r"as different numbers have"),
+    ],
+)
+def test_D16_words_under_what_reads_their_order_demand_labels(
+    tmp_path: Path, train: str, options: dict[str, Any], message: str
+) -> None:
+    """Where a metric or a column of probabilities reads the order of labels that are words, their list is asked for."""
+    with pytest.raises(DataError, match=message):
+        prepare(_task(tmp_path, train, **options))
+    labels = sorted({line.rpartition(",")[2] for line in train.splitlines()[1:]}, reverse=True)
+    assert prepare(_task(tmp_path, train, **options, labels=labels)).labels == {"t": labels}
+
+
+@pytest.mark.parametrize("truths", [["False", "True"], ["no", "yes"]])
+def test_no_and_yes_have_an_order(tmp_path: Path, truths: list[str]) -> None:
+    train = f"id,text,label\n0,a,{truths[1]}\n1,b,{truths[0]}\n"
+    assert prepare(_task(tmp_path, train, kind="binary", metric="f1_binary")).labels == {"t": truths}
 
 
 @pytest.mark.parametrize(

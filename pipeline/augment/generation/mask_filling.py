@@ -11,16 +11,18 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import regex
 import torch
 
 from pipeline.errors.exceptions import ParamsError
 from pipeline.model_sources import NO_CODE, locate
-from pipeline.text.words import IS_HAN, Span
+from pipeline.text.words import IS_HAN, LETTERS, Span
 from pipeline.units.devices import gpu_count
 
 Kind = Literal["letters", "digits", "han"]
 Window = tuple[int, list[int], list[tuple[int, int]]]  # row, input ids, (position, which of the row's blanks)
 LONE_LETTERS = frozenset("aiAI")
+ALL_LETTERS = regex.compile(LETTERS)
 SURROGATES = {code: "\ufffd" for code in range(0xD800, 0xE000)}
 HASH_STEPS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 GOLDEN = 0x9E3779B97F4A7C15
@@ -200,7 +202,9 @@ def whole_words(tokenizer: Any) -> dict[int, str]:
         if mark == "Ġ" and not word.isascii():
             word = tokenizer.backend_tokenizer.decoder.decode([word])
         is_han = kind_of(word) == "han" and not (marked and mark == "##")
-        if is_han or (marked != (mark == "##") and (word.isalpha() or word.isdecimal()) and not IS_HAN.search(word)):
+        if is_han or (
+            marked != (mark == "##") and (ALL_LETTERS.fullmatch(word) or word.isdecimal()) and not IS_HAN.search(word)
+        ):
             words[token_id] = word
     return words
 

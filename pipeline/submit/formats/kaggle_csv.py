@@ -17,6 +17,7 @@ import pandas as pd
 from pipeline.artifacts.files import write_atomically
 from pipeline.contracts import PROBABILITY
 from pipeline.errors.exceptions import DataError, ParamsError
+from pipeline.ranges import FileName, Name
 from pipeline.submit.format import Format, Sample
 from pipeline.submit.sample_values import check_sample_labels, check_sample_probabilities
 from pipeline.submit.submitting import check_ids, check_labels, decode_strictly, labels_of, ordered_ids, refused
@@ -24,11 +25,12 @@ from pipeline.submit.submitting import check_ids, check_labels, decode_strictly,
 # Boards and spreadsheets cut a row or a field at these, in quotes too.
 UNWRITABLE = {"\r": "a carriage return", "\0": "a zero byte"}
 TOLERANCE = 1e-6
+ORDER = {"probabilities": "the one whose probability is submitted last"}
 
 
 def build(
-    *, values: Literal["labels", "probabilities"] = "labels", id_column: str = "id", label_column: str = "label",
-    file_name: str = "submission.csv", sample_values: Literal["labels", "placeholders"] = "labels",
+    *, values: Literal["labels", "probabilities"] = "labels", id_column: Name = "id", label_column: Name = "label",
+    file_name: FileName = "submission.csv", sample_values: Literal["labels", "placeholders"] = "labels",
 ) -> Format:  # fmt: skip
     """Return the format; the column names are used only where there is no sample file.
 
@@ -42,6 +44,7 @@ class KaggleCsv:
     """One row per test row: id and label, id and one probability, or id and a probability per label.
 
     The id stands where the sample has it; if nowhere, rows are in the order of the test file.
+    The one probability of two labels is that of the label that the header names, else of the second one.
     """
 
     values: str
@@ -137,7 +140,7 @@ class KaggleCsv:
         values = [name for position, name in enumerate(names) if position != place]
         where = f"{sample.path}: with {self.values} of {len(labels)} labels"
         if len(values) == 1 and not several:
-            columns = self._only(labels)
+            columns = self._only(labels, named=values[0])
         elif self.values == "labels":
             text = f"{where} must have two columns, got {names}. Did you want values: probabilities?"
             raise DataError(text, code="E306")
@@ -151,9 +154,9 @@ class KaggleCsv:
             )
         return _Layout(names, place, columns, sample.separator, sample.header)
 
-    def _only(self, labels: list[str]) -> list[str]:
-        """Return the prediction column of a file with one value per row."""
-        return ["label"] if self.values == "labels" else [PROBABILITY + labels[1]]
+    def _only(self, labels: list[str], *, named: str = "") -> list[str]:
+        """Return the prediction column of a file with one value per row, which is `named`."""
+        return ["label"] if self.values == "labels" else [PROBABILITY + (named if named in labels else labels[1])]
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import pandas as pd
 from pipeline.artifacts.files import write_atomically
 from pipeline.data.archives import DAMAGED_ARCHIVE, read_member
 from pipeline.errors.exceptions import DataError, ParamsError
+from pipeline.ranges import FileName
 from pipeline.submit.format import Format, Sample
 from pipeline.submit.sample_values import check_sample_labels
 from pipeline.submit.submitting import check_ids, check_labels, decode_strictly, labels_of, ordered_ids, refused
@@ -26,8 +27,8 @@ KEYS = ID, LABEL = "id", "label"
 
 def build(
     *,
-    file_names: dict[str, str] | None = None,
-    file_name: str = "submission.zip",
+    file_names: dict[str, FileName] | None = None,
+    file_name: FileName = "submission.zip",
     sample_values: Literal["labels", "placeholders"] = "labels",
 ) -> Format:
     """Return the format; `file_names` maps tasks to names in the zip, by default `<task>_predict.json`.

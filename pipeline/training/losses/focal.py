@@ -8,10 +8,12 @@ from collections.abc import Callable
 
 import torch
 
+from pipeline.ranges import NotNegativeFloat
+
 FORMS = ("class",)
 
 
-def build(*, gamma: float = 2.0) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+def build(*, gamma: NotNegativeFloat = 2.0) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """Return the loss (logits (B, C), labels (B,)) -> losses (B,); gamma 0 is cross-entropy."""
 
     def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

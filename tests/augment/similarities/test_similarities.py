@@ -261,8 +261,6 @@ def test_of_a_long_text_the_first_words_are_read(name: str, path: str, monkeypat
         (None, {}, "path: no such file: .*none.txt. Put the vectors there"),
         ("the 1 2\ncat 1\n", {}, "none.txt:2: must hold a word and 2 numbers, got 1"),
         ("zebra 1 2\n", {}, "none.txt must know words of the texts, got none of 3. Take vectors of their language."),
-        ("the 1 2\n", {"n_words": -1}, "n_words: must be at least 0, got -1"),
-        ("the 1 2\n", {"path": None}, "path: must name a text file of word vectors in models/, got None"),
     ],
 )
 def test_unusable_vectors_are_refused(
@@ -335,11 +333,6 @@ def test_an_encoder_may_come_in_an_installed_package(model: str, monkeypatch: py
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "model: exactly one of model and package must be given, got None and None"),
-        (
-            {"model": "models/x", "package": "y"},
-            "exactly one of model and package must be given, got 'models/x' and 'y'",
-        ),
         ({"model": "models/none"}, "models/none"),
         ({"package": "no_such_package"}, "the package 'no_such_package' is not installed"),
     ],

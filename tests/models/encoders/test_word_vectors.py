@@ -143,7 +143,6 @@ def test_without_tuning_words_without_a_vector_are_unknown(file: str) -> None:
     ("source", "message"),
     [
         ({"texts": ["xyz abc"]}, "vectors.txt: must know words of the texts, got none of 2. Take"),
-        ({"texts": ["the cat"], "hidden_size": 15}, "hidden_size: a bilstm has two directions, got 15"),
         ({"texts": ["the cat"], "path": None}, "min_count: no word of the 1 texts occurs 2 times. Lower"),
         ({"texts": [""], "path": None}, "min_count: no word of the 1 texts occurs 2 times. Lower"),
     ],

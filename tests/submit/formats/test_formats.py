@@ -232,6 +232,8 @@ def test_a_binary_task_gets_the_probability_of_the_second_label(tmp_path: Path) 
     path = form.write({"main": frame}, {"main": None}, tmp_path)
     form.check(path, {"main": frame}, {"main": None})
     assert path.read_text() == "id,target\na,0.25\nb,0.0\n"
+    sample = sample_file(tmp_path, "id,0", ["a,0", "b,0"])  # a header that names a label means its probability
+    assert form.write({"main": frame}, {"main": sample}, tmp_path).read_text() == "id,0\na,0.75\nb,1.0\n"
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -0.1, 1.1])
