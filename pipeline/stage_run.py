@@ -12,7 +12,7 @@ from pipeline.errors.redacting import start_logging
 from pipeline.params.loading import load_params
 from pipeline.params.root import Params
 from pipeline.recipes.declared_inputs import declared_inputs, watched
-from pipeline.units.stop_signals import watch_parent
+from pipeline.units.stop_signals import watch_dvc
 
 
 @contextmanager
@@ -26,8 +26,8 @@ def stage_run() -> Iterator[Params]:
 def exit_on_error() -> Iterator[None]:
     """Turn an error into one block on stderr, `out/last_error.json` and the error's exit code."""
     start_logging()
-    watch_parent()
     try:
+        watch_dvc()
         yield
         if "DVC_STAGE" in os.environ:  # a command that looks at what happened must not wipe it out
             LAST_ERROR.unlink(missing_ok=True)
