@@ -12,13 +12,17 @@ from pipeline.errors.redacting import start_logging
 from pipeline.params.loading import load_params
 from pipeline.params.root import Params
 from pipeline.recipes.declared_inputs import declared_inputs, watched
+from pipeline.recipes.stage_inputs import steady_inputs
 from pipeline.units.stop_signals import watch_dvc
 
 
 @contextmanager
 def stage_run() -> Iterator[Params]:
-    """Do the work of a stage: give it the params, and refuse at its end what it read beyond what dvc.yaml declares."""
-    with exit_on_error(), declared_inputs():
+    """Do the work of a stage: give it the params, and refuse at its end what it read beyond what dvc.yaml declares.
+
+    What it read must be as it was when the stage began: DVC records it only afterwards.
+    """
+    with exit_on_error(), declared_inputs(), steady_inputs():
         yield watched(load_params())
 
 

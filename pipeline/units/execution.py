@@ -20,6 +20,7 @@ from pipeline.errors.failpoints import failpoint
 from pipeline.errors.redacting import start_logging
 from pipeline.params.root import Run
 from pipeline.recipes.declared_inputs import note_opened_files
+from pipeline.recipes.stage_inputs import refuse_edited_code
 from pipeline.reproducibility import fixed_numerics
 from pipeline.units.backend import WorkerDied
 from pipeline.units.checkpoints import Checkpoints
@@ -188,6 +189,7 @@ def _compute(unit: Unit, work: Work, arguments: Arguments, device: str) -> None:
     # A step noted by an earlier process would have this one's first step awaited before it can be taken.
     for leftover in (*unit.folder.glob(".result.*"), unit.folder / FAILURE, unit.folder / PROGRESS):
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+    refuse_edited_code()
     note = {"name": unit.name, **unit.depends_on, **unit.described}
     write_atomically(unit.folder / UNIT, (json.dumps(note, indent=1) + "\n").encode())
     temporary = unit.folder / f".result.{os.getpid()}"
@@ -195,6 +197,7 @@ def _compute(unit: Unit, work: Work, arguments: Arguments, device: str) -> None:
     workspace = Workspace(unit, temporary, device, Checkpoints(unit.folder / "checkpoints", name=unit.name))
     try:
         work(workspace, **arguments)
+        refuse_edited_code()
         failpoint("computed")
         publish_folder(temporary, unit.result)
     except Exception:
