@@ -21,7 +21,7 @@ from pipeline.checks import dvc_state
 from pipeline.checks.dvc_state import Md5
 from pipeline.errors.exceptions import MachineError, PipelineError
 from pipeline.params.loading import load_params
-from pipeline.recipes.stage_inputs import N_SHOWN, noted_inputs, read_inputs
+from pipeline.recipes.stage_inputs import N_SHOWN, declared_by, noted_inputs
 from pipeline.recipes.stage_recipes import encoder_recipe, stage_recipe
 from pipeline.report.leaks import find_leaks
 from pipeline.submit.submitting import validate_submission
@@ -137,8 +137,8 @@ def check_inputs(stages: Collection[str]) -> Iterator[Checked]:
     """Compare what stages, which DVC takes for up to date, noted as read with what they would read today."""
     for stage in sorted(stages):
         noted, path = noted_inputs(stage), inputs_path(stage)
-        if noted is not None and (today := read_inputs(stage)) is not None:
-            changes = "; ".join(islice(noted.changes(today), N_SHOWN))
+        if noted is not None and (declared := declared_by(stage)) is not None:
+            changes = "; ".join(islice(noted.changes(declared.read()), N_SHOWN))
             again = f"dvc repro --force --single-item {stage}, then dvc repro"
             problem = f"{stage} was made from other inputs than dvc.lock says ({changes}). Run {again}."
             yield Checked(path, problem if changes else None)

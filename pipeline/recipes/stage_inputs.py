@@ -55,6 +55,21 @@ class Inputs:
                 yield f"{file} {'has another content' if file in now.files else 'is gone'}"
 
 
+@dataclass(frozen=True)
+class Declared:
+    """The keys of params.yaml, and the files and folders, that dvc.yaml lets a stage read."""
+
+    params: list[str]
+    deps: list[str]
+
+    def read(self) -> Inputs:
+        """Return them as they are now."""
+        values = _read_params()
+        params = {leaf: value for key in self.params for leaf, value in _values(values, key)}
+        files = {str(file): _digest_of(file) for dep in self.deps for file in _files_of(Path(dep))}
+        return Inputs(params, {file: known for file, known in files.items() if known is not None})
+
+
 @contextmanager
 def steady_inputs() -> Iterator[None]:
     """Do the work of a stage that DVC runs; then note what it read, or fail if that is not what DVC is about to record.
@@ -62,16 +77,16 @@ def steady_inputs() -> Iterator[None]:
     Raises:
         DataError: if params, data or code were edited meanwhile.
     """
-    stage = os.environ.get("DVC_STAGE")
-    before = None if stage is None else read_inputs(stage)
-    weights = weight_states()
-    yield
-    if stage is None or before is None:
+    stage = os.environ.get("DVC_STAGE", "")
+    declared = declared_by(stage)
+    if declared is None:  # by hand nothing is recorded
+        yield
         return
-    changes = list(before.changes(read_inputs(stage) or before))
-    if stage == "recipes":
-        now = weight_states()
-        changes += [f"{file} was written" for file, state in weights.items() if now.get(file) != state]
+    before, weights = declared.read(), _weight_states() if WEIGHTS in declared.deps else {}
+    yield
+    changes = list(before.changes(declared.read()))
+    now = _weight_states() if weights else {}
+    changes += [f"{file} was written" for file, state in weights.items() if now.get(file) != state]
     if changes:
         shown = "; ".join(changes[:N_SHOWN]) + ("; …" if len(changes) > N_SHOWN else "")
         raise DataError(
@@ -105,17 +120,19 @@ def refuse_edited_code() -> None:
         )
 
 
-def read_inputs(stage: str) -> Inputs | None:
-    """Return what a stage reads as it is now; None where dvc.yaml knows no such stage."""
-    values = plain(read_yaml(PARAMS_FILE, sections=list(Params.model_fields)))
+def declared_by(stage: str) -> Declared | None:
+    """Return what dvc.yaml says that a stage reads, as DVC resolves it; None where it knows no such stage."""
     name, _, key = stage.partition("@")
     stages = YAML(typ="safe").load(DVC_FILE.read_text(encoding="utf-8"))["stages"] if DVC_FILE.exists() else {}
     if name not in stages:
         return None
-    declared = stages[name].get("do", stages[name])
-    keys, deps = ([_filled(text, key, values) for text in declared[kind]] for kind in ("params", "deps"))
-    params = {leaf: value for name in keys for leaf, value in _values(values, name)}
-    return Inputs(params, {str(file): _digest_of(file) for dep in deps for file in _files_of(Path(dep))})
+    known = stages[name].get("do", stages[name])
+    competition = str(_read_params().get("competition"))
+    filled = {
+        kind: [text.replace("${key}", key).replace("${competition}", competition) for text in known[kind]]
+        for kind in ("params", "deps")
+    }
+    return Declared(**filled)
 
 
 def noted_inputs(stage: str) -> Inputs | None:
@@ -127,16 +144,16 @@ def noted_inputs(stage: str) -> Inputs | None:
         return None
 
 
-def weight_states() -> dict[str, str]:
+def _read_params() -> dict[str, Any]:
+    values: dict[str, Any] = plain(read_yaml(PARAMS_FILE, sections=list(Params.model_fields)))
+    return values
+
+
+def _weight_states() -> dict[str, str]:
     """Return size and time of each file below `models/`: too large to be read twice more."""
     files = (Path(folder, name) for folder, _, names in os.walk(WEIGHTS) for name in names)
     states = {str(file): file.stat() for file in files if file.is_file()}
     return {file: f"{state.st_size} {state.st_mtime_ns}" for file, state in states.items()}
-
-
-def _filled(text: str, key: str, values: dict[str, Any]) -> str:
-    """Return a text of dvc.yaml as DVC reads it."""
-    return text.replace("${key}", key).replace("${competition}", str(values.get("competition")))
 
 
 def _values(values: Any, key: str) -> Iterator[tuple[str, str]]:
@@ -174,7 +191,7 @@ def _digest_of(file: Path) -> str | None:
     try:
         sidecar = file.with_name(file.name + SIDECAR)
         if file.is_relative_to(OUT) and sidecar.exists():
-            return sidecar.read_text(encoding="utf-8", errors="replace")
+            return sidecar.read_text(encoding="utf-8", errors="replace").partition(" ")[0]
         state = file.stat()
         return _content_digest(file, state.st_size, state.st_mtime_ns)
     except FileNotFoundError:
@@ -187,7 +204,7 @@ def _content_digest(file: Path, size: int, changed: int) -> str:
     if file.suffix == ".py":
         try:
             return _code_digest(file)
-        except SyntaxError:
+        except (SyntaxError, ValueError):
             pass  # somebody is writing it
     return sha256_of(file)
 

@@ -155,7 +155,7 @@ def test_F6_a_damaged_database_of_dvc_is_found_and_made_anew(small_project: Path
     refused = invoke("verify")
     assert refused.exit_code == 4 and "E402" in refused.output and "stitchfold doctor --fix" in refused.output
     assert "DVC's database of digests is damaged (cache.db: " in invoke("doctor").output and database.exists()
-    assert "1 found, 1 put right" in invoke("doctor", "--fix").output and not database.exists()
+    assert "1 found, 1 put right" in invoke("doctor", "--fix").output
     assert "nothing is wrong" in invoke("doctor").output
 
 

@@ -15,7 +15,7 @@ from pipeline.artifacts.files import write_json
 from pipeline.artifacts.paths import LAST_ERROR, inputs_path
 from pipeline.checks.verify import check_inputs
 from pipeline.recipes import stage_inputs
-from pipeline.recipes.stage_inputs import DVC_FILE, noted_inputs, read_inputs, refuse_edited_code
+from pipeline.recipes.stage_inputs import DVC_FILE, declared_by, noted_inputs, refuse_edited_code
 from tests.conftest import ROOT, Project, make_competition
 
 TRAIN = Path("data/tiny/train.csv")
@@ -135,8 +135,9 @@ def test_D23_code_edited_after_the_recipes_were_made_gives_no_unit(
 def test_stages_are_read_from_dvc_yaml_as_dvc_reads_them(finished: Project, monkeypatch) -> None:
     monkeypatch.chdir(finished.folder)
     for stage in Repo(".").index.stages:
-        inputs = read_inputs(stage.addressing)
-        assert inputs is not None
+        declared = declared_by(stage.addressing)
+        assert declared is not None
+        inputs = declared.read()
         keys = [key for dep in stage.deps if isinstance(dep, ParamsDependency) for key in dep.params]
         assert {key for key in keys if not any(f"{read}.".startswith(f"{key}.") for read in inputs.params)} == set()
         assert all(any(f"{read}.".startswith(f"{key}.") for key in keys) for read in inputs.params)
