@@ -13,7 +13,7 @@ from pipeline.params.loading import load_params
 from pipeline.params.root import Params
 from pipeline.recipes.declared_inputs import declared_inputs, watched
 from pipeline.recipes.stage_inputs import steady_inputs
-from pipeline.units.stop_signals import watch_dvc
+from pipeline.units.stop_signals import refuse_orphan, watch_dvc
 
 
 @contextmanager
@@ -22,8 +22,10 @@ def stage_run() -> Iterator[Params]:
 
     What it read must be as it was when the stage began: DVC records it only afterwards.
     """
-    with exit_on_error(), declared_inputs(), steady_inputs():
-        yield watched(load_params())
+    with exit_on_error():
+        refuse_orphan()
+        with declared_inputs(), steady_inputs():
+            yield watched(load_params())
 
 
 @contextmanager

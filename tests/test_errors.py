@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import stage_run
 from pipeline.artifacts.paths import LAST_ERROR
 from pipeline.errors import exceptions
 from pipeline.errors.error_block import block, describe
@@ -81,7 +80,6 @@ def test_every_code_is_used() -> None:
 def test_an_error_is_one_block_and_the_same_in_json(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_STAGE", "finetune@bert")
-    monkeypatch.setattr(stage_run, "watch_dvc", lambda: None)
     with pytest.raises(SystemExit) as caught, exit_on_error():
         raise MachineError("a/b: cannot be written. Free space.", code="E401", kept="step 800")
     assert caught.value.code == 4

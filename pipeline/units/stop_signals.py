@@ -68,15 +68,18 @@ def _request(number: int, frame: FrameType | None) -> None:
 
 
 def watch_dvc() -> None:
-    """Have this process asked to stop when the `dvc` above it, if there is one, is gone.
+    """Have this process asked to stop when the `dvc` above it, if there is one, is gone."""
+    if (dvc := _dvc_above()) is not None:
+        _watch(dvc)
+
+
+def refuse_orphan() -> None:
+    """Refuse to begin a stage that DVC runs when no `dvc` is above it any more.
 
     Raises:
-        InterruptedRun: if DVC runs this stage and is gone already: another `dvc repro` may be at work on its files.
+        InterruptedRun: if it is gone: another `dvc repro` may be at work on the same files.
     """
-    dvc = _dvc_above()
-    if dvc is not None:
-        _watch(dvc)
-    elif "DVC_STAGE" in os.environ:
+    if "DVC_STAGE" in os.environ and not _watching:
         raise InterruptedRun(
             f"stage {os.environ['DVC_STAGE']}: must run below the dvc that started it, which is gone; nothing was begun. "
             "Run dvc repro to continue. By hand, without dvc: unset DVC_STAGE first."

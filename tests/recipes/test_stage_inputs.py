@@ -32,7 +32,7 @@ def competition(tmp_path, monkeypatch) -> None:
         write_json(Path(f"out/recipes/stages/{name}.json"), {"code": {}})
     Path("models").mkdir()
     Path("models/words.txt").write_text("good", encoding="utf-8")
-    monkeypatch.setattr(stage_run, "watch_dvc", lambda: None)
+    monkeypatch.setattr(stage_run, "refuse_orphan", lambda: None)
 
 
 def replace(path: Path, old: str, new: str) -> None:
