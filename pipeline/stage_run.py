@@ -12,22 +12,28 @@ from pipeline.errors.redacting import start_logging
 from pipeline.params.loading import load_params
 from pipeline.params.root import Params
 from pipeline.recipes.declared_inputs import declared_inputs, watched
-from pipeline.units.stop_signals import watch_parent
+from pipeline.recipes.stage_inputs import steady_inputs
+from pipeline.units.stop_signals import refuse_orphan, watch_dvc
 
 
 @contextmanager
 def stage_run() -> Iterator[Params]:
-    """Do the work of a stage: give it the params, and refuse at its end what it read beyond what dvc.yaml declares."""
-    with exit_on_error(), declared_inputs():
-        yield watched(load_params())
+    """Do the work of a stage: give it the params, and refuse at its end what it read beyond what dvc.yaml declares.
+
+    What it read must be as it was when the stage began: DVC records it only afterwards.
+    """
+    with exit_on_error():
+        refuse_orphan()
+        with declared_inputs(), steady_inputs():
+            yield watched(load_params())
 
 
 @contextmanager
 def exit_on_error() -> Iterator[None]:
     """Turn an error into one block on stderr, `out/last_error.json` and the error's exit code."""
     start_logging()
-    watch_parent()
     try:
+        watch_dvc()
         yield
         if "DVC_STAGE" in os.environ:  # a command that looks at what happened must not wipe it out
             LAST_ERROR.unlink(missing_ok=True)

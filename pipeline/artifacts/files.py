@@ -92,9 +92,14 @@ def verify(path: Path) -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON with sorted keys; numbers that are not finite become null."""
+    """Write an artifact that is JSON, with its digest beside it."""
+    write_bytes(path, json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+    """Return a value as the JSON of an artifact: with sorted keys; numbers that are not finite become null."""
     text = json.dumps(_finite(value), ensure_ascii=False, indent=1, sort_keys=True, allow_nan=False)
-    write_bytes(path, (text + "\n").encode("utf-8", "surrogatepass"))
+    return (text + "\n").encode("utf-8", "surrogatepass")
 
 
 def read_json(path: Path) -> Any:

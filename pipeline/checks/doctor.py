@@ -5,6 +5,7 @@ rerun of what was lost brings it back.
 """
 
 import logging
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -72,7 +73,12 @@ class Finding:
 
 def examine() -> Iterator[Finding]:
     """Yield everything that is wrong; what a living process is writing is left out."""
-    repo = dvc_state.open_project()
+    databases = list(_databases())
+    yield from databases
+    left = [finding.path for finding in databases if finding.path.exists()]
+    if left:
+        log.warning("%s: is damaged, so dvc.lock, DVC's cache and out/ are not looked at", left[0])
+    repo = None if left else dvc_state.open_project()
     process = None if repo is None else dvc_state.busy(repo)
     if process is not None:
         log.warning("dvc is at work (process %s): dvc.lock, its cache and out/ are not looked at", process or "unknown")
@@ -87,6 +93,13 @@ def examine() -> Iterator[Finding]:
             yield from _unit(unit)
 
 
+def _databases() -> Iterator[Finding]:
+    """Yield the databases without which DVC does not even start."""
+    outlook = "; DVC makes it anew and reads every file once more"
+    for path, why in dvc_state.damaged_databases():
+        yield Finding(path, f"DVC's database of digests is damaged ({why})", Action.REMOVE, outlook)
+
+
 def _locks(repo: Repo) -> Iterator[Finding]:
     """Yield what keeps DVC from starting."""
     path = dvc_state.LOCK_FILE
@@ -96,6 +109,9 @@ def _locks(repo: Repo) -> Iterator[Finding]:
         yield Finding(path, problem, Action.MOVE, "; then run dvc repro, nothing will be retrained", target=target)
     if problem := dvc_state.rwlock_problem(repo):
         yield Finding(dvc_state.rwlock_path(repo), problem, Action.REMOVE, "; DVC makes it anew")
+    if (lock := dvc_state.left_git_lock(repo)) is not None:
+        problem = "was left by a git or dvc that is gone, and no git add, so no dvc repro, goes on"
+        yield Finding(Path(os.path.relpath(lock)), problem, Action.REMOVE)
 
 
 def _copies(repo: Repo) -> Iterator[Finding]:

@@ -36,6 +36,7 @@ CODES: dict[str, tuple[str, str]] = {
     "E309": ("made from other inputs", "Scores of models that saw different folds cannot be compared or stacked."),
     "E310": ("submission would be refused", "A refused upload costs one of the day's attempts."),
     "E311": ("leak", "A model that has seen a row it is scored on reports a score that it will not reach."),
+    "E312": ("edited meanwhile", "DVC would record the old result as that of the new inputs: it would pass as up to date."),
     "E400": ("machine", "The machine did not do what the run needs."),
     "E401": ("disk full or not writable", "A file that is not written whole must not be read as if it were."),
     "E402": ("artifact damaged", "What was made from a damaged file would be wrong without anyone noticing."),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from dvc.repo import Repo
 from typer.testing import CliRunner
 
 from pipeline import cli
@@ -116,6 +117,48 @@ def test_F6_notes_of_a_dvc_that_is_gone_are_removed_and_those_of_a_living_one_re
         assert f"names processes that are gone: {pid}" in output and "2 found, 2 put right" in output
 
 
+def test_F6_the_number_of_a_dead_dvc_that_is_somebody_elses_by_now_holds_nobody_up(project: Project, caplog) -> None:
+    """A process younger than DVC's note is not the one named in it: after a power cut numbers are handed out again."""
+    note = {"write": {str(Path("out").absolute()): {"pid": os.getpid(), "cmd": "dvc repro"}}}
+    Path(".dvc/tmp/rwlock").write_text(json.dumps(note), encoding="utf-8")
+    os.utime(".dvc/tmp/rwlock", (1e9, 1e9))
+    assert f"names processes that are gone: {os.getpid()}" in invoke("doctor", "--fix").output
+    assert "dvc is at work" not in caplog.text and not Path(".dvc/tmp/rwlock").exists()
+
+
+@pytest.fixture
+def small_project(tmp_path, monkeypatch) -> Path:
+    """An empty project of git and DVC."""
+    monkeypatch.chdir(tmp_path)
+    for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
+        subprocess.run(command, check=True)
+    return tmp_path
+
+
+def test_F6_an_index_lock_that_git_left_is_found_unless_somebody_has_it_open(small_project: Path) -> None:
+    """A killed git or dvc leaves `.git/index.lock`, on which `dvc repro` fails; it is removed when nobody has it open."""
+    lock = Path(".git/index.lock")
+    with lock.open("w"):
+        assert "index.lock" not in invoke("doctor", "--fix").output and lock.exists()
+    assert ".git/index.lock: was left by a git or dvc that is gone" in invoke("doctor", "--fix").output
+    assert not lock.exists() and "nothing is wrong" in invoke("doctor").output
+
+
+@pytest.mark.parametrize("damage", ["overwritten", "cut off"])
+def test_F6_a_damaged_database_of_dvc_is_found_and_made_anew(small_project: Path, damage: str) -> None:
+    """DVC's database of files' digests, without which no DVC command starts, is found and removed; DVC makes it again."""
+    database = Path(Repo(".").site_cache_dir) / "links" / "cache.db"
+    content = database.read_bytes()
+    for path in database.parent.glob("cache.db-*"):
+        path.unlink()
+    database.write_bytes(b"x" * len(content) if damage == "overwritten" else content[: len(content) // 2])
+    refused = invoke("verify")
+    assert refused.exit_code == 4 and "E402" in refused.output and "stitchfold doctor --fix" in refused.output
+    assert "DVC's database of digests is damaged (cache.db: " in invoke("doctor").output and database.exists()
+    assert "1 found, 1 put right" in invoke("doctor", "--fix").output
+    assert "nothing is wrong" in invoke("doctor").output
+
+
 @pytest.mark.parametrize("linked", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["copies", "links"])
 def test_F10_damage_that_dvc_does_not_see_is_found_and_brought_back(
     finished: Project, project: Project, linked: bool
@@ -210,7 +253,7 @@ def test_I6_a_unit_that_somebody_writes_is_not_touched_even_if_taken_up_in_betwe
 def test_what_doctor_removes_goes_by_the_remedy_and_not_by_the_words(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(dvc_state, "open_project", object)
-    for name in ("busy", "rwlock_problem"):
+    for name in ("busy", "rwlock_problem", "left_git_lock"):
         monkeypatch.setattr(dvc_state, name, lambda repo: None)
     by_repro = Checked(Path("a"), "is old. Run stitchfold doctor --fix, then dvc repro.", Remedy.REPRO)
     by_doctor = Checked(Path("b"), "is damaged in some way", Remedy.DOCTOR)
