@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +56,25 @@ def locate(model: str) -> tuple[str, str | None]:
 def misplaced(path: str, what: str, *, folder: str = "models") -> str | None:
     """Return why a file or folder lies where DVC does not watch it, or None.
 
+    DVC follows links to files, and a watched folder that is itself a link, but no link to a folder further down: what
+    lies behind it could be replaced and nothing would run again.
+
     >>> misplaced("data/x.txt", "file")
     'must lie in models/, which DVC watches, got data/x.txt. Move the file there.'
     """
-    if Path(path).is_relative_to(folder) and ".." not in Path(path).parts:
+    parts = Path(path).parts
+    if not Path(path).is_relative_to(folder) or ".." in parts:
+        return f"must lie in {folder}/, which DVC watches, got {path}. Move the {what} there."
+    depth = len(Path(folder).parts)
+    below = (os.path.join(*parts[:n]) for n in range(depth + 1, len(parts) + 1))
+    link = next((place for place in below if os.path.islink(place) and os.path.isdir(place)), None)
+    if link is None:
         return None
-    return f"must lie in {folder}/, which DVC watches, got {path}. Move the {what} there."
+    files = f"rm {shlex.quote(link)} && cp -rs {shlex.quote(os.path.realpath(link))} {shlex.quote(link)}"
+    return (
+        f"must not lie behind a link to a folder, where DVC sees no change, got {path} behind the link {link}. "
+        f"Put a folder of links to the files in its place: `{files}`."
+    )
 
 
 def checkpoint_folder(

@@ -1,11 +1,13 @@
-"""Where an augmenter's `model` points to."""
+"""Where models and files lie: what an augmenter's `model` points to, and what DVC can see."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
+from dvc.repo import Repo
 
 from pipeline.errors.exceptions import ParamsError
-from pipeline.model_sources import locate
+from pipeline.model_sources import locate, misplaced
 
 COMMIT = "5c58d0b8ec1d9014354d691c538661bf00bfdb44"
 
@@ -47,3 +49,43 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path, files: list[str], m
 def test_what_leads_to_no_model_is_refused(model: str, message: str) -> None:
     with pytest.raises(ParamsError, match=message):
         locate(model)
+
+
+@pytest.mark.parametrize("place", ["models/x", "data/tiny/inner"])
+def test_F10_what_lies_behind_a_linked_folder_is_refused_and_the_advice_makes_dvc_see_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Files behind a linked folder, which DVC does not follow, are refused; after what the message says it sees them."""
+    monkeypatch.chdir(tmp_path)
+    watched = Path(place).parent
+    elsewhere = tmp_path / "else where"
+    (elsewhere / "sub").mkdir(parents=True)
+    weights = elsewhere / "sub" / "model.safetensors"
+    weights.write_text("old")
+    watched.mkdir(parents=True)
+    Path(place).symlink_to(elsewhere, target_is_directory=True)
+    file = f"{place}/sub/model.safetensors"
+    text = misplaced(file, "file", folder=str(watched))
+    assert text is not None and f"got {file} behind the link {place}" in text
+    with Repo.init(no_scm=True) as repo:
+        stages = f"stages: {{s: {{cmd: echo x > out.txt, deps: [{watched}], outs: [out.txt]}}}}"
+        Path("dvc.yaml").write_text(stages, encoding="utf-8")
+        repo.reproduce()
+        weights.write_text("replaced")
+        assert repo.status() == {}, "DVC does not see it"
+        subprocess.run(text.split("`")[1], shell=True, check=True)
+        assert misplaced(file, "file", folder=str(watched)) is None
+        repo.reproduce()
+        weights.write_text("replaced again")
+        assert repo.status() != {}
+
+
+def test_a_watched_folder_and_its_files_may_be_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "train.csv").touch()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "tiny").symlink_to("../elsewhere")
+    (tmp_path / "elsewhere" / "test.csv").symlink_to("train.csv")
+    for name in ("train.csv", "test.csv"):
+        assert misplaced(f"data/tiny/{name}", "file", folder="data/tiny") is None
