@@ -101,7 +101,10 @@ def check_unit(unit: StoredUnit) -> Iterator[Checked]:
 def check_objects(repo: Repo, md5: Md5) -> Iterator[Checked]:
     """Compare each object of DVC's cache with its name, which is the md5 of its content."""
     for path, digest in dvc_state.cached_objects(repo):
-        yield _compared(path, md5(path) == digest, "is damaged, and DVC trusts its cache")
+        if md5(path) == digest and path.suffix == ".dir" and dvc_state.list_leaves(path):
+            yield Checked(path, "lists files outside the folder that it stands for", Remedy.DOCTOR)
+        else:
+            yield _compared(path, md5(path) == digest, "is damaged, and DVC trusts its cache")
 
 
 def check_lock(repo: Repo, md5: Md5) -> Iterator[Checked]:
