@@ -89,7 +89,9 @@ def examine() -> Iterator[Finding]:
             yield replace(finding, problem=problem, action=Action.LEAVE, outlook="", target=None)
         elif link not in links:
             links.add(link)
-            yield Finding(link, f"is a link to what {finding.problem}", Action.REMOVE_LINK, finding.outlook, unit=finding.unit)
+            yield Finding(
+                link, f"is a link to what {finding.problem}", Action.REMOVE_LINK, finding.outlook, unit=finding.unit
+            )
 
 
 def _examine() -> Iterator[Finding]:
