@@ -9,7 +9,7 @@ import typer
 from tqdm import tqdm
 
 from pipeline.artifacts.paths import AUDIT, METRICS, REPORT_PAGE, SUBMISSION
-from pipeline.errors.exceptions import MachineError
+from pipeline.errors.exceptions import MachineError, ParamsError
 from pipeline.params.loading import load_params
 from pipeline.stage_run import exit_on_error
 
@@ -121,6 +121,10 @@ def predict(
     from pipeline.data.reading import read_columns
 
     with exit_on_error():
+        if output.resolve() == input.resolve() or output.resolve().is_relative_to(model.resolve()):
+            raise ParamsError(
+                f"--output: must be neither the input nor within the model, got {output}. Name another file."
+            )
         columns = [column for column in (id_column, text_column, pair_column) if column is not None]
         rows = read_columns(input, list(dict.fromkeys(columns)))
         from pipeline.bundle.exported_model import load_exported

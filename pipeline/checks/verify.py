@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 from dvc.repo import Repo
+from dvc_data.hashfile.build import IgnoreInCollectedDirError
 
 from pipeline.artifacts import files
 from pipeline.artifacts.files import MANIFEST, is_whole, sha256_of
@@ -113,7 +114,14 @@ def check_lock(repo: Repo, md5: Md5) -> Iterator[Checked]:
         yield Checked(dvc_state.LOCK_FILE, problem, Remedy.DOCTOR)
         return
     yield from check_outs(repo, md5)
-    for stage, why in dvc_state.stale_stages(repo).items():
+    try:
+        stale = dvc_state.stale_stages(repo)
+    except IgnoreInCollectedDirError as error:
+        yield Checked(
+            dvc_state.LOCK_FILE, f"cannot be compared with the stages' inputs: {error}. Move it to the project's root"
+        )
+        return
+    for stage, why in stale.items():
         yield Checked(Path(stage), f"is older than its inputs ({why})", Remedy.REPRO)
 
 

@@ -44,6 +44,16 @@ def check_files(values: dict[str, Any]) -> Iterator[Problem]:
                 yield Problem(("tasks", name, *key), text, "E202")
 
 
+def check_ignored(values: dict[str, Any]) -> Iterator[Problem]:
+    """Yield a .dvcignore where DVC refuses one: in a folder that it hashes as a whole."""
+    for folder in (f"data/{values.get('competition')}", "models"):
+        for inner, _, files in os.walk(folder):
+            if ".dvcignore" in files:
+                path = os.path.join(inner, ".dvcignore")
+                text = f"{folder}/ must hold no .dvcignore, or dvc fails, got {path}. Move its lines to ./.dvcignore."
+                yield Problem(("competition",), text, "E202")
+
+
 def check_names(values: dict[str, Any]) -> Iterator[Problem]:
     """Yield the names that DVC could not address; `values` need not be right otherwise."""
     stitch = values.get("stitch")

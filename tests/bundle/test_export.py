@@ -342,6 +342,17 @@ def test_an_export_whose_manifest_was_made_to_match_is_refused(exported: Path, t
         load_exported(folder)
 
 
+@pytest.mark.parametrize("output", ["texts.csv", "./texts.csv", "link.csv", "model/export.json", "model/new.csv"])
+def test_predictions_are_not_written_over_their_input_or_into_the_model(tmp_path, monkeypatch, output: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("texts.csv").write_text("text\nfine\n", encoding="utf-8")
+    Path("link.csv").symlink_to("texts.csv")
+    names = ["--model", "model", "--input", "texts.csv", "--output", output]
+    refused = CliRunner().invoke(app, ["predict", *names])
+    assert refused.exit_code == 2 and "must be neither the input nor within the model" in refused.stderr
+    assert Path("texts.csv").read_text(encoding="utf-8") == "text\nfine\n"
+
+
 @pytest.mark.parametrize("manifest", ["{}", "[]", "null", '{"export.json": 5}', '{"../x": "' + "0" * 64 + '"}'])
 def test_an_export_with_an_empty_or_odd_manifest_is_refused(exported: Path, tmp_path, manifest: str) -> None:
     folder = tmp_path / "model"
