@@ -9,7 +9,7 @@ import typer
 from tqdm import tqdm
 
 from pipeline.artifacts.paths import AUDIT, METRICS, REPORT_PAGE, SUBMISSION
-from pipeline.errors.exceptions import MachineError
+from pipeline.errors.exceptions import MachineError, ParamsError
 from pipeline.params.loading import load_params
 from pipeline.stage_run import exit_on_error
 
@@ -134,6 +134,10 @@ def predict(
     from pipeline.bundle import predict
 
     with exit_on_error():
+        if output.resolve() == input.resolve() or output.resolve().is_relative_to(model.resolve()):
+            raise ParamsError(
+                f"--output: must be neither the input nor within the model, got {output}. Name another file."
+            )
         frame = predict.predict(
             model, input, text_columns=text_column or ["text"], pair_column=pair_column, id_column=id_column,
             format=format, encoding=encoding, encoding_errors=encoding_errors, header=header, quoting=quoting,

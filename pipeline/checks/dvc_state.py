@@ -121,10 +121,14 @@ def rwlock_path(repo: Repo) -> Path:
     return Path(os.path.relpath(repo.tmp_dir)) / RWLOCK_FILE
 
 
+def cache_folder(repo: Repo) -> Path:
+    """Return where DVC keeps its objects."""
+    return Path(os.path.relpath(repo.cache.local.path))
+
+
 def cached_objects(repo: Repo) -> Iterator[tuple[Path, str]]:
     """Yield each object of the cache with the md5 that its content must have."""
-    folder = Path(os.path.relpath(repo.cache.local.path))
-    for path in sorted(folder.glob("[0-9a-f][0-9a-f]/*")):
+    for path in sorted(cache_folder(repo).glob("[0-9a-f][0-9a-f]/*")):
         name = path.parent.name + path.name
         if OBJECT.fullmatch(name):
             yield path, name.removesuffix(".dir")
@@ -143,10 +147,30 @@ def locked_files(repo: Repo) -> Iterator[tuple[Path, str | None]]:
         if tree is None:
             yield path, None if out.hash_info.isdir else out.hash_info.value
             continue
+        if any(leaves(key) for key, _, _ in tree):
+            yield path, None
+            continue
         listed = {path.joinpath(*key): info.value for key, _, info in tree}
         yield from listed.items()
         others = sorted(file for file in path.rglob("*") if file.is_file() and file not in listed)
         yield from ((file, None) for file in others if not repo.dvcignore.is_ignored_file(str(file)))
+
+
+def leaves(key: tuple[str, ...]) -> bool:
+    """Return whether a name in a folder's list leads out of the folder: DVC writes none such.
+
+    >>> leaves(("models", "x")), leaves(("..", "x")), leaves(("", "etc", "x"))
+    (False, True, True)
+    """
+    return any(part in ("", ".", "..") for part in key)
+
+
+def list_leaves(path: Path) -> bool:
+    """Return whether an object that lists the files of a folder names one outside of it."""
+    try:
+        return any(leaves(tuple(entry["relpath"].split("/"))) for entry in json.loads(path.read_bytes()))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return True
 
 
 def stale_stages(repo: Repo) -> dict[str, str]:

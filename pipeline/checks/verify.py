@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 from dvc.repo import Repo
+from dvc_data.hashfile.build import IgnoreInCollectedDirError
 
 from pipeline.artifacts import files
 from pipeline.artifacts.files import MANIFEST, is_whole, json_bytes, sha256_of
@@ -105,7 +106,10 @@ def check_unit(unit: StoredUnit) -> Iterator[Checked]:
 def check_objects(repo: Repo, md5: Md5) -> Iterator[Checked]:
     """Compare each object of DVC's cache with its name, which is the md5 of its content."""
     for path, digest in dvc_state.cached_objects(repo):
-        yield _compared(path, md5(path) == digest, "is damaged, and DVC trusts its cache")
+        if md5(path) == digest and path.suffix == ".dir" and dvc_state.list_leaves(path):
+            yield Checked(path, "lists files outside the folder that it stands for", Remedy.DOCTOR)
+        else:
+            yield _compared(path, md5(path) == digest, "is damaged, and DVC trusts its cache")
 
 
 def check_lock(repo: Repo, md5: Md5) -> Iterator[Checked]:
@@ -114,7 +118,13 @@ def check_lock(repo: Repo, md5: Md5) -> Iterator[Checked]:
         yield Checked(dvc_state.LOCK_FILE, problem, Remedy.DOCTOR)
         return
     yield from check_outs(repo, md5)
-    stale = dvc_state.stale_stages(repo)
+    try:
+        stale = dvc_state.stale_stages(repo)
+    except IgnoreInCollectedDirError as error:
+        yield Checked(
+            dvc_state.LOCK_FILE, f"cannot be compared with the stages' inputs: {error}. Move it to the project's root"
+        )
+        return
     for stage, why in stale.items():
         yield Checked(Path(stage), f"is older than its inputs ({why})", Remedy.REPRO)
     yield from check_inputs({stage.addressing for stage in repo.index.stages} - stale.keys())

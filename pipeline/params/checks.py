@@ -1,9 +1,8 @@
 """What only several keys of params.yaml together, or the file system, can show to be wrong."""
 
-import itertools
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from pipeline import components
@@ -43,34 +42,6 @@ def check_files(values: dict[str, Any]) -> Iterator[Problem]:
             elif not os.path.isfile(file):  # pathlib raises on names that are too long
                 text = f"no such file: {file}. Put the competition's files there or correct the path."
                 yield Problem(("tasks", name, *key), text, "E202")
-
-
-def check_entries(values: dict[str, Any]) -> Iterator[Problem]:
-    """Yield what DVC cannot hash in the folders that stages depend on; `values` need not be right otherwise."""
-    folders = {f"data/{values.get('competition')}": ("competition",), "models": ("encoders",)}
-    for folder, location in folders.items():
-        walk = os.walk(folder) if os.path.isdir(folder) else ()
-        entries = sorted(os.path.join(root, name) for root, *names in walk for name in itertools.chain(*names))
-        for must, is_right in HASHABLE.items():
-            if wrong := [entry for entry in entries if not is_right(entry)]:
-                first = os.fsencode(wrong[0]).decode("utf-8", "backslashreplace")
-                text = (
-                    f"DVC cannot hash {folder}: {must}, got {len(wrong)} others, first '{first}'. Rename or remove it."
-                )
-                yield Problem(location, text, "E202")
-
-
-def _has_utf8_name(path: str) -> bool:
-    try:
-        return bool(os.fsencode(path).decode("utf-8"))
-    except UnicodeDecodeError:
-        return False
-
-
-HASHABLE: dict[str, Callable[[str], bool]] = {
-    "names in it must be UTF-8": _has_utf8_name,
-    "it must hold files and folders": lambda path: os.path.isfile(path) or os.path.isdir(path),
-}
 
 
 def check_names(values: dict[str, Any]) -> Iterator[Problem]:

@@ -9,8 +9,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline.errors.exceptions import ParamsError
-from pipeline.params.checks import check_entries, check_files, check_names, check_together
+from pipeline.params.checks import check_files, check_names, check_together
 from pipeline.params.encoders import Training
+from pipeline.params.entries import check_entries
 from pipeline.params.problems import Problem, by_location, problem
 from pipeline.params.root import Params
 from pipeline.params.yaml_source import dotted, line_of, plain, read_yaml

@@ -1,8 +1,10 @@
 """What doctor finds after kills and on bad disks, and that dvc repro then brings everything back without training."""
 
 import fcntl
+import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +16,7 @@ from typer.testing import CliRunner
 
 from pipeline import cli
 from pipeline.checks import doctor, dvc_state
-from pipeline.checks.doctor import examine
+from pipeline.checks.doctor import Action, Finding, examine
 from pipeline.checks.verify import Checked, Remedy
 from pipeline.params.root import Run
 from pipeline.units.checkpoints import Checkpoints
@@ -211,6 +213,91 @@ def test_F9_I4_damaged_results_and_checkpoints_are_set_aside_and_the_older_one_t
     assert "2 found, 2 put right" in invoke("doctor", "--fix").output
     assert list(unit.folder.glob("result.corrupt-*")) and not unit.result.exists()
     assert checkpoints.load()["step"] == 10
+
+
+@pytest.fixture
+def precious(tmp_path: Path) -> Path:
+    """A folder outside of the project, such that everything that doctor looks for could be found in it."""
+    folder = tmp_path / "precious"
+    for name in (
+        ".result.1/x",
+        "result/x",
+        "checkpoints/.step-000000030.1.tmp/x",
+        "checkpoints/step-000000010/x",
+        "f0/x",
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("precious", encoding="utf-8")
+    (folder / "f0" / "manifest.json").write_text('{"x": "another digest"}', encoding="utf-8")
+    (folder / "notes").write_text("precious", encoding="utf-8")
+    (folder / "notes.sha256").write_text("another  notes", encoding="utf-8")
+    return folder
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "name", ["", "result", "checkpoints", ".result.5", "checkpoints/step-000000010", "plain/result"]
+)
+def test_F6_doctor_follows_no_link_out_of_the_store(precious: Path, unit: Unit, name: str) -> None:
+    """Where a unit or a part of it is a link nothing behind it is touched: at most the link is removed or set aside."""
+    before, folder = content(precious), unit.folder
+    if name.startswith("plain"):  # the link is further up
+        shutil.rmtree(unit.result)
+        folder.rename(precious.parent / "moved")
+        folder.symlink_to(precious.parent / "moved")
+        (folder / "result").symlink_to(precious / "result")
+    else:
+        link = folder / name
+        link.parent.mkdir(exist_ok=True)
+        if link.exists():
+            shutil.rmtree(link)
+        link.symlink_to(precious / name.replace(".result.5", "result"))
+    said = invoke("doctor", "--fix").output
+    assert content(precious) == before
+    assert "0 found, 0 put right" in invoke("doctor").output, said
+
+
+def test_F6_doctor_follows_neither_links_nor_dots_out_of_out(project: Project, precious: Path) -> None:
+    """Damage behind a link in `out/`, or under `../` in a tampered list of DVC, costs the link or the list alone."""
+    models = Path("out/finetune/bert/models")
+    shutil.rmtree(models)
+    models.symlink_to(precious, target_is_directory=True)
+    repo = dvc_state.open_project()
+    out = next(out for out in repo.index.outs if str(out) == "out/split")
+    listing = Path(repo.cache.local.oid_to_path(out.hash_info.value))
+    entries = json.loads(listing.read_bytes())
+    entries[0]["relpath"] = "../../../precious/notes"
+    forged = json.dumps(entries).encode()
+    digest = f"{hashlib.md5(forged).hexdigest()}.dir"
+    lock = Path("dvc.lock").read_text(encoding="utf-8").replace(out.hash_info.value, digest)
+    Path("dvc.lock").write_text(lock, encoding="utf-8")
+    named = Path(repo.cache.local.oid_to_path(digest))
+    named.parent.mkdir(exist_ok=True)
+    named.write_bytes(forged)
+    before = content(precious)
+    said = invoke("doctor", "--fix").output
+    assert f"{models}: is a link to what does not match its manifest. Done: remove the link alone" in said
+    assert "lists files outside the folder that it stands for. Done: remove it" in said
+    assert content(precious) == before and not models.is_symlink() and not named.exists()
+
+
+def test_F6_what_lies_outside_is_named_and_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precious: Path
+) -> None:
+    """A finding outside of project, store and cache is told with the advice to look at it, and never put right."""
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    monkeypatch.setattr(doctor, "_examine", lambda: [Finding(Path("../precious/notes"), "is damaged", Action.REMOVE)])
+    before = content(precious)
+    result = invoke("doctor", "--fix")
+    assert (
+        "lies outside the project: nothing is touched there. To do: look at it, and remove it by hand" in result.output
+    )
+    assert result.exit_code == 4 and content(precious) == before
+    assert not Finding(precious / "notes", "", Action.SET_ASIDE).repair() and content(precious) == before
 
 
 def test_F1_what_a_killed_process_left_half_written_is_removed(unit: Unit) -> None:

@@ -435,6 +435,26 @@ def test_P3_traps_of_yaml_are_refused_in_one_line(load, text: str, message: str)
         load(text)
 
 
+def test_P3_a_bomb_of_aliases_is_named_by_its_section(load) -> None:
+    """Aliases that multiply are refused at once with the line of their section; dvc alone would unfold them without end."""
+    rows = "".join(f", a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9))
+    with pytest.raises(
+        ParamsError, match=r"params.yaml:\d+ bomb: must hold at most .* Remove the aliases that multiply"
+    ):
+        load(f"{PARAMS}bomb: {{a0: &a0 [1]{rows}}}\n")
+
+
+@pytest.mark.parametrize("folder", ["data/tiny", "data/tiny/inner", "models/x"])
+def test_P5_a_dvcignore_where_dvc_refuses_one_is_told_before_dvc_is(load, tmp_path, folder: str) -> None:
+    """A .dvcignore within the data or the models, at which dvc itself stops without a remedy, is named with the way out."""
+    (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    (tmp_path / folder / ".dvcignore").touch()
+    with pytest.raises(
+        ParamsError, match=rf"must hold no .dvcignore .move its lines to ./.dvcignore., .*{folder}/.dvcignore"
+    ):
+        load(PARAMS)
+
+
 def test_P3_aliases_and_merge_keys_are_unfolded(load) -> None:
     """Anchors, aliases and merge keys mean what they stand for, truth values too."""
     text = PARAMS.replace("header: true", "").replace("kind: multiclass", "kind: multiclass\n    header: &yes true")

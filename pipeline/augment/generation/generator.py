@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from pipeline.augment.generation.decoding import Decoding, decode_batch, from_pretrained, load_model
+from pipeline.augment.generation.decoding import Decoding, decode_batch, load_model
 from pipeline.augment.generation.languages import steer
 from pipeline.augment.generation.pieces import ROW_STEP, fitting, has_letters, join_pieces, width_of
 from pipeline.augment.generation.translation_cache import FOLDER, Made, model_digest, open_cache
@@ -23,6 +23,7 @@ from pipeline.augment.rewriting.spans import CLOSE
 from pipeline.errors.exceptions import MachineError, ParamsError
 from pipeline.model_sources import locate
 from pipeline.models.accelerators import is_out_of_memory
+from pipeline.models.hub_checkpoints import from_pretrained
 from pipeline.recipes.fingerprint import code_digests
 from pipeline.reproducibility import derive_seed, digest
 from pipeline.units.devices import gpu_count

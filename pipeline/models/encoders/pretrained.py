@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.contracts import EncoderParts
 from pipeline.errors.exceptions import MachineError, ParamsError
-from pipeline.model_sources import check_checkpoint, checkpoint_folder, misplaced, package_folder
+from pipeline.model_sources import check_checkpoint, checkpoint_folder, misplaced, package_folder, weight_files
 from pipeline.params.problems import Problem
 from pipeline.ranges import Name
 
@@ -90,9 +90,8 @@ def n_parameters(*, options: dict[str, Any]) -> int | None:
     folder = checkpoint_folder(**options)
     if folder is None:
         return None
-    whole = folder / "model.safetensors"
     n_stored = 0
-    for path in [whole] if whole.is_file() else sorted(folder.glob("model-*.safetensors")):
+    for path in filter(os.path.isfile, weight_files(folder)):
         try:
             with safe_open(path, framework="numpy") as tensors:
                 n_stored += sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
