@@ -8,7 +8,9 @@ import importlib
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from pipeline.errors.exceptions import ParamsError
 
@@ -149,6 +151,9 @@ def _simple_type(annotation: ast.expr | None) -> Any:
     match annotation:
         case ast.Subscript(value=ast.Name("Literal"), slice=ast.Tuple() | ast.Constant() as values):
             return Literal[ast.literal_eval(values)]
+        case ast.Subscript(value=ast.Name("Annotated"), slice=ast.Tuple([inner, ast.Call(keywords=limits)])):
+            bounds = {str(limit.arg): ast.literal_eval(limit.value) for limit in limits}
+            return Annotated[_simple_type(inner), Field(**bounds)]
         case ast.Name(name) | ast.Subscript(value=ast.Name(name)):
             return SIMPLE_TYPES.get(name, Any)
         case ast.BinOp():

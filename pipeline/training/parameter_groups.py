@@ -34,6 +34,7 @@ def parameter_groups(backbone: nn.Module, readout: nn.Module, settings: Training
         rate = rates.setdefault(depth, learning_rate * settings.layer_decay ** (n_layers - depth))
         name = f"depth {depth}, {'decayed' if decays else 'not decayed'}"
         group = {"name": name, "params": [], "lr": rate, "weight_decay": weight_decay if decays else 0.0}
+        group["holds_hidden_matrices"] = decays and 0 < depth <= n_layers
         groups.setdefault((depth, decays), group)["params"].append(parameter)
     # A parameter in no group would silently never learn, one in two would learn at two rates.
     _check_complete(groups.values(), backbone, readout)
