@@ -1,6 +1,7 @@
 """What plugs into the training loop, which is edited for none of it: an objective, a way to the gradient, hooks, a monitor.
 
-Shapes: B rows of a batch, N rows.
+And what the components offer of which these are made, as `contracts.py` says of the others: the `Build...` protocols.
+Shapes: B rows of a batch, N rows, C labels.
 """
 
 from collections.abc import Callable, Sequence
@@ -56,6 +57,27 @@ class Gradient(Protocol):
 
     def __call__(self, model: "nn.Module", step: TrainingStep) -> dict[str, float]:
         """Return the step's losses by name; their sum is logged as the loss, and ends the training if it is not finite."""
+
+
+class BuildOptimizer(Protocol):
+    """`optimizers/`: an optimizer over parameter groups that carry their own `lr` and `weight_decay`."""
+
+    def __call__(self, *, parameter_groups: list[dict[str, Any]]) -> "torch.optim.Optimizer": ...
+
+
+class BuildSchedule(Protocol):
+    """`schedules/`: a function step -> factor of the learning rate in [0, 1], for steps 0 to n_steps - 1."""
+
+    def __call__(self, *, n_steps: int, n_warmup_steps: int) -> Callable[[int], float]: ...
+
+
+class BuildClassWeights(Protocol):
+    """`class_weights/`: how much a row of each class counts, C numbers >= 0; `counts` (C,) are the rows that are trained on.
+
+    `FORMS`, as of losses; `NAMES_LABELS`: the option whose keys are labels.
+    """
+
+    def __call__(self, *, labels: "Sequence[str]", counts: "Sequence[int]") -> list[float]: ...
 
 
 class Hook(Protocol):

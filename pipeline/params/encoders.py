@@ -28,6 +28,8 @@ class Training(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     max_grad_norm: PositiveFloat = 1.0
     loss: component("losses") = "cross_entropy"  # type: ignore[valid-type]
+    class_weights: component("class_weights") | None = None  # type: ignore[valid-type]
+    """How much a row of each class counts; None: all alike."""
     optimizer: component("optimizers") = "adamw"  # type: ignore[valid-type]
     schedule: component("schedules") = "linear"  # type: ignore[valid-type]
     warmup_ratio: Ratio = 0.1

@@ -1,0 +1,26 @@
+"""What only several keys of a training together show to be wrong."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from pipeline.errors.exceptions import expected
+from pipeline.params.problems import Problem
+
+if TYPE_CHECKING:
+    from pipeline.params.encoders import Training
+    from pipeline.params.tasks import Task
+
+
+def check_training(training: "Training", tasks: Mapping[str, "Task"]) -> Iterator[Problem]:
+    """Yield the contradictions between an encoder's, or stitch's, keys of training, and with the tasks' labels."""
+    losses = [part for part in training.loss.parts() if not part.constant("COMPONENTS")]
+    if all(part.constant("PENALTY") for part in losses):
+        text = f"{losses[0].name} is a penalty: nothing learns from it alone. Put it beside another loss in a weighted sum."
+        yield Problem(("loss",), text)
+    weights = training.class_weights
+    if weights is not None and (option := weights.constant("NAMES_LABELS")):
+        for name, task in tasks.items():
+            unknown = [label for label in weights.options.get(option, {}) if label not in (task.labels or [label])]
+            for label in unknown:
+                text = f"{expected(label, task.labels or [])} These are the labels of task {name}."
+                yield Problem(("class_weights",), text)
