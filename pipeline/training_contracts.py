@@ -60,13 +60,20 @@ class Gradient(Protocol):
 
 
 class BuildOptimizer(Protocol):
-    """`optimizers/`: an optimizer over parameter groups that carry their own `lr` and `weight_decay`."""
+    """`optimizers/`: an optimizer over parameter groups that carry their own `lr` and `weight_decay`, and more.
+
+    `holds_hidden_matrices` says of a group that it is of weights in layers. `AVERAGES = True`: what to predict with is an average
+    that `eval()` brings into the model and `train()` takes away; `KEEPS`: copies of the weights that it keeps.
+    """
 
     def __call__(self, *, parameter_groups: list[dict[str, Any]]) -> "torch.optim.Optimizer": ...
 
 
 class BuildSchedule(Protocol):
-    """`schedules/`: a function step -> factor of the learning rate in [0, 1], for steps 0 to n_steps - 1."""
+    """`schedules/`: a function step -> factor of the learning rate in [0, 1], for steps 0 to n_steps - 1.
+
+    `RESTARTS = True`: it rises again after the warm-up; `FALLS = False`: it never falls.
+    """
 
     def __call__(self, *, n_steps: int, n_warmup_steps: int) -> Callable[[int], float]: ...
 
@@ -100,6 +107,12 @@ class Hook(Protocol):
 
     def state(self) -> dict[str, Any]:
         """Return a tree of dicts, lists, numbers, strings and tensors, for the checkpoint."""
+
+
+class BuildAveraging(Protocol):
+    """`averaging/`: a hook that gives weights made of several. `NEEDS_SCORES = True`: only with `epoch_selection: inner`."""
+
+    def __call__(self) -> Hook: ...
 
 
 class Monitor(Protocol):

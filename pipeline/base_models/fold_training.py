@@ -19,6 +19,8 @@ from pipeline.training.classification import Classification, WithUnlabelled, bui
 from pipeline.training.epoch_choice import EpochScorer, evaluation, inner_split
 from pipeline.training.fold_trainer import Trainee, predict_and_record, train_and_record
 from pipeline.training.parameter_groups import parameter_groups
+from pipeline.training.scheduling import check_schedule
+from pipeline.training.thawing import freeze_lowest
 from pipeline.units.execution import Workspace
 
 
@@ -46,6 +48,7 @@ def build_trainee(
     n_rows = len(fitted)
     if copies is not None:
         fitted = pd.concat([fitted, copies_of(fitted, copies, inner)], ignore_index=True)
+    check_schedule(settings, len(fitted))
     targets = np.array(fitted["label"].tolist())
     loss, several = build_objective(settings, targets=targets, labels=labels, n_outputs=n_outputs)
     texts = [*rows["text"], *rows["text_pair"].dropna()]
@@ -58,6 +61,8 @@ def build_trainee(
     encoded = read(fitted)
     labelled = Classification(encoded, torch.from_numpy(targets), loss, special_ids(parts.tokenizer), several)
     objective = labelled if unlabelled is None else _with_unlabelled(labelled, unlabelled, read, seed)
+    if settings.frozen_layers is not None:
+        freeze_lowest(model.backbone, settings.frozen_layers)
     groups = parameter_groups(model.backbone, model.readout, settings)
     save = partial(save_classifier, model, parts.tokenizer, source=settings.source.name)
     counts = {"n_rows": len(fitted), "n_copies": len(fitted) - n_rows, "n_truncated": encoded.n_truncated}

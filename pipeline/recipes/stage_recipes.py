@@ -118,6 +118,7 @@ def _stitch_digests(params: Params) -> dict[str, dict[str, str]]:
     inner = settings.epoch_selection == "inner"
     metrics = [part for task in params.tasks.values() for part in (task.kind, task.metric) if inner]
     training = [settings.loss, settings.class_weights, settings.objective, settings.optimizer, settings.schedule]
+    training += [settings.averaging]
     common = [*named_components([settings.fusion, *training]), *metrics]
     recipe: dict[str, dict[str, str]] = {"states": states, "train": {}, "predict": {}}
     for name, head in settings.heads.items():

@@ -23,6 +23,7 @@ from pipeline.training.classification import Classification, build_objective
 from pipeline.training.epoch_choice import EpochScorer, evaluation, inner_split
 from pipeline.training.fold_trainer import Trainee, predict_and_record, train_and_record
 from pipeline.training.parameter_groups import layer_of, parameter_groups
+from pipeline.training.scheduling import check_schedule
 from pipeline.units.execution import Workspace
 
 SPEC = STITCHED
@@ -55,6 +56,7 @@ def build_stitched(
         labels: their names, for what params name by them.
     """
     fitted, inner = inner_split(rows.assign(position=np.arange(len(rows))), settings, seed)
+    check_schedule(settings, len(fitted))
     targets = np.array(fitted["label"].tolist())
     loss, several = build_objective(settings, targets=targets, labels=labels, n_outputs=n_outputs)
     sides, encoders = _sides(bases, features, rows)

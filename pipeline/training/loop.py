@@ -25,6 +25,7 @@ from pipeline.params.encoders import Training
 from pipeline.reproducibility import same_gradients
 from pipeline.training.gradient import RowsOfStep, plain, smaller_budget
 from pipeline.training.history import History
+from pipeline.training.scheduling import n_steps_of, n_warmup_steps_of
 from pipeline.training.weights import OptimizerAverage, copied
 from pipeline.training_contracts import Gradient, Hook, Monitor, Objective
 from pipeline.units.checkpoints import Checkpoints
@@ -104,8 +105,8 @@ class _Loop:
     def __post_init__(self) -> None:
         settings, checkpoints = self.settings, self.checkpoints
         self.steps_per_epoch = -(-len(self.objective.lengths) // settings.batch_size)
-        self.n_steps = self.steps_per_epoch * settings.epochs
-        n_warmup_steps = round(settings.warmup_ratio * self.n_steps)
+        self.n_steps = n_steps_of(settings, len(self.objective.lengths))
+        n_warmup_steps = n_warmup_steps_of(settings, self.n_steps)
         self.factor = settings.schedule.build(n_steps=self.n_steps, n_warmup_steps=n_warmup_steps)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.step = 0

@@ -48,11 +48,12 @@ def contrasts(features: torch.Tensor, labels: torch.Tensor, *, temperature: floa
     >>> contrasts(torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0, 1]), temperature=1.0)[2].item()
     0.0
     """
-    directions = functional.normalize(features.to(torch.promote_types(features.dtype, torch.float32)), dim=-1)
+    precise = features.to(torch.promote_types(features.dtype, torch.float32))
+    directions = functional.normalize(precise, dim=-1)
+    with torch.autocast(features.device.type, enabled=False):
+        likeness = directions @ directions.T / temperature  # (B, B)
     itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
-    likeness = (directions @ directions.T / temperature).masked_fill(
-        itself, torch.finfo(directions.dtype).min
-    )  # (B, B)
+    likeness = likeness.masked_fill(itself, torch.finfo(likeness.dtype).min)
     like = (labels.unsqueeze(0) == labels.unsqueeze(1)) & ~itself
     surprise = -likeness.log_softmax(dim=-1).masked_fill(~like, 0.0)
     return surprise.sum(dim=-1) / like.sum(dim=-1).clamp(min=1)

@@ -13,6 +13,7 @@ from pytorch_optimizer import Lookahead
 from pipeline.errors.exceptions import ParamsError
 
 LIBRARIES = ("pytorch_optimizer",)
+KEEPS = 1  # copies of the weights besides its averages of gradients
 COMPONENTS = {"optimizer": "optimizers"}
 
 

@@ -13,6 +13,7 @@ from pydantic import Field
 from pytorch_optimizer import Ranger
 
 LIBRARIES = ("pytorch_optimizer",)
+KEEPS = 1  # copies of the weights besides its averages of gradients
 
 
 def build(
