@@ -62,8 +62,8 @@ class Gradient(Protocol):
 class BuildOptimizer(Protocol):
     """`optimizers/`: an optimizer over parameter groups that carry their own `lr` and `weight_decay`, and more.
 
-    `holds_hidden_matrices` says of a group that it is of weights in layers. `AVERAGES = True`: what to predict with is an average
-    that `eval()` brings into the model and `train()` takes away; `KEEPS`: copies of the weights that it keeps.
+    `holds_hidden_matrices` says of a group that it is of weights in layers. `AVERAGES = True`: what to predict with is an
+    average that `eval()` brings into the model and `train()` takes away; `KEEPS`: copies of the weights that it keeps.
     """
 
     def __call__(self, *, parameter_groups: list[dict[str, Any]]) -> "torch.optim.Optimizer": ...

@@ -41,7 +41,7 @@ class Averaged:
     def begin(self, model: nn.Module, *, step: int, n_steps: int, state: dict[str, Any] | None) -> None:
         """Take the model, and the average as it was."""
         self.model, self.n_steps = model, n_steps
-        self.parameters = list(model.parameters())
+        self.parameters: list[torch.Tensor] = list(model.parameters())
         self.average, self.n_averaged = [parameter.detach().clone() for parameter in self.parameters], 0
         if state is not None:
             self.n_averaged = state["n_averaged"]

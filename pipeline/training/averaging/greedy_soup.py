@@ -42,14 +42,15 @@ class Soup:
             return None
         scored = [epoch for epoch in self.epochs if epoch["score"] is not None]
         ranked = sorted(scored, key=lambda epoch: -epoch["score"])  # of equal ones the earlier first
-        soup = ranked[:1]
-        best = soup[0]["score"] if soup else None
+        if not ranked:
+            return None
+        soup, best = ranked[:1], ranked[0]["score"]
         for epoch in ranked[1:]:
             self.model.load_state_dict(mean_of([part["weights"] for part in [*soup, epoch]]))
             if (score := evaluate(self.model)) >= best:
                 soup, best = [*soup, epoch], score
         self.model.load_state_dict(trained)
-        return mean_of([part["weights"] for part in soup]) if soup else None
+        return mean_of([part["weights"] for part in soup])
 
     def state(self) -> dict[str, Any]:
         """Return the epochs' weights and scores."""
