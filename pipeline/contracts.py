@@ -153,21 +153,14 @@ class BuildFusion(Protocol):
 
 
 class BuildLoss(Protocol):
-    """`losses/`: a function (logits (B, C), labels (B,) int64) -> losses (B,), one >= 0 per row; the loop averages them."""
+    """`losses/`: a function (logits (B, C), labels (B,) int64) -> losses (B,), one >= 0 per row; the loop averages them.
 
-    def __call__(self, *, n_outputs: int) -> "Callable[[torch.Tensor, torch.Tensor], torch.Tensor]": ...
+    `labels` are names, `targets` (N, …) those of the rows trained on. `PENALTY = True`: nothing learns from it alone.
+    """
 
-
-class BuildOptimizer(Protocol):
-    """`optimizers/`: an optimizer over parameter groups that carry their own `lr` and `weight_decay`."""
-
-    def __call__(self, *, parameter_groups: list[dict[str, Any]]) -> "torch.optim.Optimizer": ...
-
-
-class BuildSchedule(Protocol):
-    """`schedules/`: a function step -> factor of the learning rate in [0, 1], for steps 0 to n_steps - 1."""
-
-    def __call__(self, *, n_steps: int, n_warmup_steps: int) -> Callable[[int], float]: ...
+    def __call__(
+        self, *, n_outputs: int, labels: Sequence[str], targets: np.ndarray
+    ) -> "Callable[..., torch.Tensor]": ...
 
 
 @dataclass(frozen=True)

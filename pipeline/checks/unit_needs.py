@@ -116,10 +116,15 @@ def _need(name: str, n_units: int, n_done: int, weights: int | None, settings: T
     if weights is None:
         return Need(name, n_units, n_done, None, None, None)
     model = BYTES_PER_WEIGHT * weights
-    best = settings.epoch_selection == "inner"  # the weights of the best epoch stand beside the last ones
+    kept = int(settings.epoch_selection == "inner")  # the weights of the best epoch stand beside the last ones
+    kept += sum(part.constant("KEEPS") or 0 for part in settings.optimizer.parts())  # slow weights
+    if settings.averaging is not None:
+        kept += (
+            settings.epochs if settings.averaging.constant("NEEDS_SCORES") else 1
+        )  # an average, or each epoch's weights
     generations = GENERATIONS + (settings.not_finite == "rollback")
-    checkpoints = min(worker_count(run), n_units - n_done) * generations * (1 + OPTIMIZER_STATES + best) * model
-    memory = WORKER_BYTES + (2 + OPTIMIZER_STATES + best) * model  # weights, gradients, optimizer
+    checkpoints = min(worker_count(run), n_units - n_done) * generations * (1 + OPTIMIZER_STATES + kept) * model
+    memory = WORKER_BYTES + (2 + OPTIMIZER_STATES + kept) * model  # weights, gradients, optimizer
     return Need(name, n_units, n_done, model, checkpoints, memory)
 
 

@@ -9,6 +9,7 @@ from pipeline import components
 from pipeline.errors.exceptions import ParamsError, expected
 from pipeline.model_sources import locate, misplaced
 from pipeline.params.problems import Problem
+from pipeline.params.training_checks import check_training
 
 if TYPE_CHECKING:
     from pipeline.params.augment import Augment
@@ -77,9 +78,11 @@ def check_together(params: "Params") -> Iterator[Problem]:
         yield from _within(("tasks", name), _check_task(task))
         yield from _check_forms(params, name, task)
     yield from _within(("stitch",), check_stitch(params.stitch, params.encoders))
+    yield from _within(("stitch",), check_training(params.stitch, params.tasks))
     yield from _within(("augment",), check_augment(params.augment, params.tasks))
     for name, encoder in params.encoders.items():
         yield from _within(("encoders", name), _check_encoder(encoder, params.run.device))
+        yield from _within(("encoders", name), check_training(encoder, params.tasks))
         if components.constant("objectives", encoder.objective.name, "READS") == "unlabelled":
             yield from (Problem(("encoders", name, "objective"), text) for text in check_unlabelled(params))
 
@@ -134,15 +137,18 @@ def _check_test_columns(task: "Task") -> Iterator[Problem]:
 def _check_forms(params: "Params", name: str, task: "Task") -> Iterator[Problem]:
     """Yield the components that do not fit the form of a task's targets; one that names no `FORMS` fits all."""
     used: dict[tuple[Any, ...], Any] = {("tasks", name, "metric"): task.metric, ("stitch", "loss"): params.stitch.loss}
+    used["stitch", "class_weights"] = params.stitch.class_weights
     used |= {("tasks", name, "report_metrics", place): metric for place, metric in enumerate(task.report_metrics)}
     for encoder, settings in params.encoders.items():
         used |= {("encoders", encoder, "loss"): settings.loss, ("encoders", encoder, "objective"): settings.objective}
+        used["encoders", encoder, "class_weights"] = settings.class_weights
     used |= {("baselines", baseline): component for baseline, component in params.baselines.items()}
     used |= {("stack", "ladder", place): rung for place, rung in enumerate(params.stack.ladder)}
     if params.augment.quality.flip_confidence is not None:
         used["augment", "quality", "flip_model"] = params.augment.quality.flip_model
     form = task.kind.constant("FORM")
-    for location, component in used.items():
+    parts = ((location, part) for location, whole in used.items() if whole is not None for part in whole.parts())
+    for location, component in parts:
         forms = component.constant("FORMS")
         if forms is not None and form not in forms:
             text = (

@@ -1,8 +1,9 @@
 """What every section of params.yaml is made of: strict sections, components by name, and the settings of a training."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
 from pipeline import components
@@ -32,6 +33,14 @@ class Component(Section):
     name: str
     options: dict[str, Any] = {}
 
+    def parts(self) -> "Iterator[Component]":
+        """Yield the component itself and those that its options name."""
+        yield self
+        for option in self.constant("COMPONENTS") or ():
+            value = self.options[option]
+            for part in value if isinstance(value, list) else [value]:
+                yield from part.parts()
+
     def constant(self, name: str) -> Any:
         """Return the value of a constant of the component's file, such as a head's `READS`, or None."""
         return components.constant(self.kind, self.name, name)
@@ -60,8 +69,22 @@ def component(kind: str) -> Any:
             kind_of_error = "component" if any(is_known for is_known, _ in wrong) else "option"
             text = " ".join(dict.fromkeys(text for _, text in wrong))
             raise PydanticCustomError(kind_of_error, "{text}", {"text": text})
+        # Defaults too: recipes must know of what is used.
+        for option, inner_kind in (components.constant(kind, name, "COMPONENTS") or {}).items():
+            options[option] = _nested(option, {**components.defaults(kind, name), **options}[option], inner_kind)
         return Component(kind=kind, name=name, options=options)
 
     names = {"enum": list(components.available(kind))}
     forms: list[Any] = [names, {"type": "object", "required": ["name"], "properties": {"name": names}}]
     return Annotated[Component, BeforeValidator(parse), Field(json_schema_extra={"component": kind, "anyOf": forms})]
+
+
+def _nested(option: str, value: Any, kind: str) -> Any:
+    """Return the component, or the list of components, that an option names."""
+    if isinstance(value, list):
+        return [_nested(option, part, kind) for part in value]
+    try:
+        return TypeAdapter(component(kind)).validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise PydanticCustomError(first["type"], "{text}", {"text": f"{option}: {first['msg']}"}) from error

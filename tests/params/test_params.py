@@ -3,9 +3,12 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,8 +17,10 @@ from ruamel.yaml import YAML
 
 from pipeline import components
 from pipeline.errors.exceptions import CODES, ParamsError
+from pipeline.params.encoders import Training
 from pipeline.params.loading import load_params
 from pipeline.params.root import json_schema
+from pipeline.params.training_checks import check_training
 from tests.conftest import PARAMS, ROOT
 
 
@@ -51,6 +56,33 @@ def test_good_params_load_and_encoders_inherit_training(load) -> None:
             "epochs: one",
             r"params.yaml:12 training.epochs: must be a valid integer, got 'one'. Correct it, or remove it for the "
             r"default \(3\)",
+        ),
+        ("epochs: 1", "warmup_steps: -1", "warmup_steps: must be greater than or equal to 0, got -1"),
+        (
+            "epochs: 1",
+            "loss: {name: poly, epsilon: -2}",
+            "epsilon: must be greater than or equal to -1, got -2",
+        ),
+        (
+            "epochs: 1",
+            "loss: logit_squeezing",
+            "loss: logit_squeezing is a penalty: nothing learns from it alone. Put it",
+        ),
+        (
+            "epochs: 1",
+            "loss: {name: weighted_sum, losses: [focl]}",
+            "losses: got 'focl', expected.*Did you mean 'focal'",
+        ),
+        (
+            "epochs: 1",
+            "optimizer: schedule_free",
+            "schedule: schedule_free averages in the place of a falling rate. Set sch",
+        ),
+        ("epochs: 1", "averaging: greedy_soup", "averaging: greedy_soup chooses by scores.*Set epoch_selection: inner"),
+        (
+            "epochs: 1",
+            "averaging: ema, optimizer: schedule_free, schedule: constant_with_warmup",
+            "averaging: schedule_free gives an average by itself. Remove one of them",
         ),
         ("epochs: 1", "precision: fp8", r"precision: must be 'auto', 'fp32', 'bf16' or 'fp16', got 'fp8'"),
         ("training: {epochs", "training: [{epochs", r"is not valid YAML 1.2"),
@@ -584,3 +616,12 @@ def test_components_that_do_not_fit_the_form_of_targets_are_refused(load, monkey
         assert key in told
     assert "are a number. Take another one, or correct tasks." in told
     assert "supervised" not in told, "a component without FORMS fits every form"
+
+
+def test_a_class_weight_of_a_label_that_a_task_lacks_is_named() -> None:
+    weights = {"name": "given", "weights": {"angri": 2.0, "calm": 1.0}}
+    training = Training.model_validate({"class_weights": weights})
+    tasks: Any = {"mood": SimpleNamespace(labels=["angry", "calm"]), "open": SimpleNamespace(labels=None)}
+    [problem] = check_training(training, tasks)
+    assert problem.location == ("class_weights",)
+    assert re.search("got 'angri', expected .*Did you mean 'angry'.* These are the labels of task mood", problem.text)

@@ -17,6 +17,7 @@ def build(*, label_smoothing: Ratio = 0.0) -> Callable[[torch.Tensor, torch.Tens
     """Return the loss (logits (B, C), labels (B,)) -> losses (B,)."""
 
     def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return functional.cross_entropy(logits.float(), labels, reduction="none", label_smoothing=label_smoothing)
+        precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return functional.cross_entropy(precise, labels, reduction="none", label_smoothing=label_smoothing)
 
     return loss

@@ -11,7 +11,7 @@ import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from pipeline.units.backend import MakeCalls, WorkerDied
-from pipeline.units.shared_memory import note_shared_memory
+from pipeline.units.processes import note_shared_memory
 
 
 def build(*, n_workers: int) -> MakeCalls:
