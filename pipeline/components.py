@@ -8,7 +8,9 @@ import importlib
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from pipeline.errors.exceptions import ParamsError
 
@@ -149,6 +151,8 @@ def _simple_type(annotation: ast.expr | None) -> Any:
     match annotation:
         case ast.Subscript(value=ast.Name("Literal"), slice=ast.Tuple() | ast.Constant() as values):
             return Literal[ast.literal_eval(values)]
+        case ast.Subscript(value=ast.Name("Annotated"), slice=ast.Tuple(elts=[kind, ast.Call(keywords=limits)])):
+            return Annotated[_simple_type(kind), Field(**{str(at.arg): ast.literal_eval(at.value) for at in limits})]
         case ast.Name(name) | ast.Subscript(value=ast.Name(name)):
             return SIMPLE_TYPES.get(name, Any)
         case ast.BinOp():

@@ -42,6 +42,9 @@ class TrainingStep(Protocol):
     def losses(self, number: int) -> "dict[str, torch.Tensor]":
         """Return a micro-batch's losses, 0-d, always under the same dropout; those of all add up to the step's means."""
 
+    def outputs(self, number: int) -> "torch.Tensor":
+        """Return what the model gives for a micro-batch, (B, C), under the dropout of its losses."""
+
     def backward(self, loss: "torch.Tensor") -> None:
         """Add the gradient of a loss to that of the parameters; with fp16 both are scaled."""
 
@@ -56,6 +59,16 @@ class Gradient(Protocol):
 
     def __call__(self, model: "nn.Module", step: TrainingStep) -> dict[str, float]:
         """Return the step's losses by name; their sum is logged as the loss, and ends the training if it is not finite."""
+
+
+class BuildAdversarial(Protocol):
+    """`adversarial/`: a way to the gradient that moves what the model reads, or its weights, to where the loss is larger.
+
+    `MOVES`: the options with which it moves the weights of the token embeddings, which must learn; an encoder's `FREEZES`:
+    those with which they do not. `FORMS`, as of losses.
+    """
+
+    def __call__(self) -> Gradient: ...
 
 
 class Hook(Protocol):

@@ -5,13 +5,17 @@ import inspect
 
 import pytest
 
-from pipeline import components, contracts
+from pipeline import components, contracts, training_contracts
 from pipeline.units import backend
 
 EVERY = pytest.mark.parametrize(
     ("kind", "name"), [(kind, name) for kind in components.kinds() for name in components.available(kind)]
 )
-BUILDERS = [contract for name, contract in (vars(contracts) | vars(backend)).items() if name.startswith("Build")]
+BUILDERS = [
+    contract
+    for name, contract in (vars(contracts) | vars(training_contracts) | vars(backend)).items()
+    if name.startswith("Build")
+]
 # A contract's docstring begins with the folder that it is about.
 OFFERED = {
     str(contract.__doc__).split("/")[0].strip("`"): set(inspect.signature(contract.__call__).parameters) - {"self"}

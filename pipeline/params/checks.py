@@ -12,7 +12,7 @@ from pipeline.params.problems import Problem
 
 if TYPE_CHECKING:
     from pipeline.params.augment import Augment
-    from pipeline.params.encoders import Encoder
+    from pipeline.params.encoders import Encoder, Training
     from pipeline.params.fields import Component
     from pipeline.params.root import Params
     from pipeline.params.stitch import Stitch
@@ -110,16 +110,18 @@ def _check_task(task: "Task") -> Iterator[Problem]:
 def _check_forms(params: "Params", name: str, task: "Task") -> Iterator[Problem]:
     """Yield the components that do not fit the form of a task's targets; one that names no `FORMS` fits all."""
     used: dict[tuple[Any, ...], Any] = {("tasks", name, "metric"): task.metric, ("stitch", "loss"): params.stitch.loss}
+    used["stitch", "adversarial"] = params.stitch.adversarial
     used |= {("tasks", name, "report_metrics", place): metric for place, metric in enumerate(task.report_metrics)}
     for encoder, settings in params.encoders.items():
         used |= {("encoders", encoder, "loss"): settings.loss, ("encoders", encoder, "objective"): settings.objective}
+        used |= {("encoders", encoder, "adversarial"): settings.adversarial}
     used |= {("baselines", baseline): component for baseline, component in params.baselines.items()}
     used |= {("stack", "ladder", place): rung for place, rung in enumerate(params.stack.ladder)}
     if params.augment.quality.flip_confidence is not None:
         used["augment", "quality", "flip_model"] = params.augment.quality.flip_model
     form = task.kind.constant("FORM")
     for location, component in used.items():
-        forms = component.constant("FORMS")
+        forms = None if component is None else component.constant("FORMS")
         if forms is not None and form not in forms:
             text = (
                 f"{component.name} is for targets that are a {' or '.join(forms)}, those of task {name} are a {form}. "
@@ -131,10 +133,32 @@ def _check_encoder(encoder: "Encoder", device: str) -> Iterator[Problem]:
     if encoder.precision in ("bf16", "fp16") and device == "cpu":
         yield Problem(("precision",), f"{encoder.precision} needs a GPU, but run.device is cpu. Use auto or fp32.")
     yield from encoder.source.call("check", max_length=encoder.max_length)
+    yield from _check_adversarial(encoder)
+    if encoder.adversarial and _means(encoder.adversarial, "MOVES") and _means(encoder.source, "FREEZES"):
+        text = (
+            f"{encoder.adversarial.name} moves the weights of the token embeddings, but source freezes them. "
+            "Let them learn, set its option moves: vectors, or remove it."
+        )
+        yield Problem(("adversarial",), text)
+
+
+def _check_adversarial(training: "Training") -> Iterator[Problem]:
+    """Yield why an adversarial training would never begin."""
+    if training.adversarial is not None and training.adversarial_start_epoch >= training.epochs:
+        text = f"must be below epochs, {training.epochs}, got {training.adversarial_start_epoch}. Lower it."
+        yield Problem(("adversarial_start_epoch",), text)
+
+
+def _means(component: "Component", constant_name: str) -> bool:
+    """Return whether a component's options are, or are by default, those that a constant of its file names."""
+    wanted = component.constant(constant_name)
+    options = {**components.defaults(component.kind, component.name), **component.options}
+    return wanted is not None and all(options[name] == value for name, value in wanted.items())
 
 
 def check_stitch(stitch: "Stitch", encoders: "dict[str, Encoder]") -> Iterator[Problem]:
     """Yield what is wrong with the stitched pairs, given the encoders."""
+    yield from _check_adversarial(stitch)
     pairs = stitch.pairs if isinstance(stitch.pairs, list) else []
     for position, pair in enumerate(pairs):
         for name in pair:

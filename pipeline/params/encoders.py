@@ -31,6 +31,10 @@ class Training(Section):
     optimizer: component("optimizers") = "adamw"  # type: ignore[valid-type]
     schedule: component("schedules") = "linear"  # type: ignore[valid-type]
     warmup_ratio: Ratio = 0.1
+    adversarial: component("adversarial") | None = None  # type: ignore[valid-type]
+    """Adversarial training: gradients where token vectors, or all weights, have moved to a larger loss."""
+    adversarial_start_epoch: Annotated[int, Field(ge=0)] = 0
+    """So many epochs are trained plainly first."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """`auto` is bf16 on a GPU that has it, fp32 elsewhere."""
     gradient_checkpointing: bool = False

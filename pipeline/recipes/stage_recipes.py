@@ -109,6 +109,7 @@ def _stitch_digests(params: Params) -> dict[str, dict[str, str]]:
     inner = settings.epoch_selection == "inner"
     metrics = [part for task in params.tasks.values() for part in (task.kind, task.metric) if inner]
     training = [settings.loss, settings.objective, settings.optimizer, settings.schedule]
+    training += filter(None, [settings.adversarial])
     common = [settings.fusion, *training, *metrics]
     recipe: dict[str, dict[str, str]] = {"states": states, "train": {}, "predict": {}}
     for name, head in settings.heads.items():

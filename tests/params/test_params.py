@@ -51,6 +51,21 @@ def test_good_params_load_and_encoders_inherit_training(load) -> None:
             r"params.yaml:12 training.epochs: must be a valid integer, got 'one'. Correct it, or remove it for the "
             r"default \(3\)",
         ),
+        (
+            "epochs: 1",
+            "adversarial: {name: fgm, epsilon: 0}",
+            r"training.adversarial: epsilon: input should be greater than 0, got 0. Correct it",
+        ),
+        (
+            "epochs: 1",
+            "epochs: 1, adversarial: fgm, adversarial_start_epoch: 1",
+            r"adversarial_start_epoch: must be below epochs, 1, got 1. Lower it",
+        ),
+        (
+            "source: {name: from_config, architecture: electra, vocab_size: 300, hidden_size: 16, n_layers: 1, n_heads: 2}",
+            "source: {name: word_vectors, tune: false}\n    adversarial: pgd",
+            r"encoders.electra.adversarial: pgd moves the weights of the token embeddings, but source freezes them. Let",
+        ),
         ("epochs: 1", "precision: fp8", r"precision: must be 'auto', 'fp32', 'bf16' or 'fp16', got 'fp8'"),
         ("training: {epochs", "training: [{epochs", r"is not valid YAML 1.2"),
         (
