@@ -151,8 +151,9 @@ def _simple_type(annotation: ast.expr | None) -> Any:
     match annotation:
         case ast.Subscript(value=ast.Name("Literal"), slice=ast.Tuple() | ast.Constant() as values):
             return Literal[ast.literal_eval(values)]
-        case ast.Subscript(value=ast.Name("Annotated"), slice=ast.Tuple(elts=[kind, ast.Call(keywords=limits)])):
-            return Annotated[_simple_type(kind), Field(**{str(at.arg): ast.literal_eval(at.value) for at in limits})]
+        case ast.Subscript(value=ast.Name("Annotated"), slice=ast.Tuple([inner, ast.Call(keywords=limits)])):
+            bounds = {str(limit.arg): ast.literal_eval(limit.value) for limit in limits}
+            return Annotated[_simple_type(inner), Field(**bounds)]
         case ast.Name(name) | ast.Subscript(value=ast.Name(name)):
             return SIMPLE_TYPES.get(name, Any)
         case ast.BinOp():

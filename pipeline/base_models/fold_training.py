@@ -19,6 +19,7 @@ from pipeline.training.classification import Classification, WithUnlabelled
 from pipeline.training.epoch_choice import EpochScorer, evaluation, inner_split
 from pipeline.training.fold_trainer import Trainee, predict_and_record, train_and_record
 from pipeline.training.parameter_groups import parameter_groups
+from pipeline.training.pretrained_weights import regularise
 from pipeline.units.execution import Workspace
 
 
@@ -47,6 +48,7 @@ def build_trainee(
     model = build_classifier(
         parts, pooling=settings.pooling, head=settings.head, n_outputs=n_outputs, seed=derive_seed(seed, "readout")
     )
+    regularise(model, settings, seed=derive_seed(seed, "reinit"))
     fitted, inner = inner_split(rows.assign(position=np.arange(len(rows))), settings, seed)
     n_rows = len(fitted)
     if copies is not None:

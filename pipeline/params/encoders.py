@@ -35,6 +35,8 @@ class Training(Section):
     """Adversarial training: gradients where token vectors, or all weights, have moved to a larger loss."""
     adversarial_start_epoch: Annotated[int, Field(ge=0)] = 0
     """So many epochs are trained plainly first."""
+    dropout_samples: PositiveInt = 1
+    """Multi-sample dropout: passes through the head per training step, whose mean are the logits."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """`auto` is bf16 on a GPU that has it, fp32 elsewhere."""
     gradient_checkpointing: bool = False
@@ -60,6 +62,10 @@ class Encoder(Training):
     """Whether it learns from the copies that `augment` makes."""
     objective: component("objectives") = "supervised"  # type: ignore[valid-type]
     """What training minimises: the plain loss, or one that augments while training."""
+    mixout: Ratio = 0.0
+    """Share of the weights of linear layers that are the pre-trained ones in a training step, drawn anew in each."""
+    reinit_layers: Annotated[int, Field(ge=0)] = 0
+    """So many layers from the top forget what they learnt in pre-training."""
 
     @model_validator(mode="before")
     @classmethod
