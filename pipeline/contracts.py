@@ -128,7 +128,7 @@ class Encoder(Protocol):
 
 
 class BuildPooling(Protocol):
-    """`poolings/`: a module (L + 1 hidden states (B, T, H), mask (B, T)) -> (B, H or its `output_size`), finite for padding."""
+    """`poolings/`: a module (L + 1 hidden states (B, T, H), mask (B, T)) -> (B, H or `output_size`), finite for padding."""
 
     def __call__(self, *, hidden_size: int, n_layers: int) -> "torch.nn.Module": ...
 

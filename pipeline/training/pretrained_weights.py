@@ -47,7 +47,7 @@ def reinitialise(backbone: "PreTrainedModel", n_layers: int, *, seed: int) -> No
     with torch.no_grad():
         for layer in layers[len(layers) - n_layers :]:
             for tensor in [*layer.parameters(), *layer.buffers()]:
-                tensor._is_hf_initialized = False  # type: ignore[union-attr]  # transformers guards what a checkpoint gave
+                setattr(tensor, "_is_hf_initialized", False)  # noqa: B010  # transformers guards what a checkpoint gave
             layer.apply(backbone._init_weights)
 
 

@@ -6,7 +6,7 @@ Differs from the paper: the encoder's states are its region embeddings; the numb
 until one position is left; the rest is reduced by its maximum.
 """
 
-from typing import Annotated
+from typing import Annotated, cast
 
 import torch
 from pydantic import Field
@@ -35,7 +35,7 @@ class DeepPyramid(nn.Module):
             if number:
                 channels, mask = halved(channels, mask)
             before = channels
-            for convolution in convolutions:  # pre-activation, as in the paper
+            for convolution in cast(nn.ModuleList, convolutions):  # pre-activation, as in the paper
                 channels = convolution(torch.relu(channels)) * mask
             channels = channels + before
         return self.classify(self.largest((channels.transpose(1, 2),), mask.squeeze(1)))  # (B, C)
