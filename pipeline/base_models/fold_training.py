@@ -44,10 +44,11 @@ def build_trainee(
     loss = settings.objective.build(loss=settings.loss.build(n_outputs=n_outputs), n_outputs=n_outputs)
     texts = [*rows["text"], *rows["text_pair"].dropna()]
     encoder_seed = derive_seed(seed, "encoder")
-    parts: EncoderParts = settings.source.build(texts=texts, max_length=settings.max_length, seed=encoder_seed)
+    parts: EncoderParts = settings.source.build(texts=texts, max_length=settings.longest_input, seed=encoder_seed)
     model = build_classifier(
-        parts, pooling=settings.pooling, head=settings.head, n_outputs=n_outputs, seed=derive_seed(seed, "readout")
-    )
+        parts, pooling=settings.pooling, head=settings.head, n_outputs=n_outputs, seed=derive_seed(seed, "readout"),
+        window=settings.window, window_pooling=settings.window_pooling,
+    )  # fmt: skip
     regularise(model, settings, seed=derive_seed(seed, "reinit"))
     fitted, inner = inner_split(rows.assign(position=np.arange(len(rows))), settings, seed)
     n_rows = len(fitted)

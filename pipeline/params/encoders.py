@@ -57,7 +57,14 @@ class Encoder(Training):
     head: component("heads") = "linear"  # type: ignore[valid-type]
     max_length: Annotated[int, Field(ge=4)] = 128
     """Tokens per text or pair, special tokens included."""
-    truncation: Literal["head", "tail", "head_tail"] = "head"
+    truncation: Literal["head", "tail", "head_tail"] | Annotated[float, Field(gt=0, lt=1)] = "head"
+    """What is kept of a longer text: its beginning, its end, half of each, or as a number the share of its beginning."""
+    window: Annotated[int, Field(ge=16)] | None = None
+    """Texts are read in windows of so many tokens; `max_length` is then what all windows together read of a text."""
+    window_overlap: Ratio = 0.25
+    """Share of a window's text that the next one reads too."""
+    window_pooling: component("poolings") = "mean"  # type: ignore[valid-type]
+    """How the windows' vectors become one, where a pooling makes one vector of each."""
     augment: bool = True
     """Whether it learns from the copies that `augment` makes."""
     objective: component("objectives") = "supervised"  # type: ignore[valid-type]
@@ -66,6 +73,11 @@ class Encoder(Training):
     """Share of the weights of linear layers that are the pre-trained ones in a training step, drawn anew in each."""
     reinit_layers: Annotated[int, Field(ge=0)] = 0
     """So many layers from the top forget what they learnt in pre-training."""
+
+    @property
+    def longest_input(self) -> int:
+        """Return how many tokens the encoder reads at once."""
+        return self.max_length if self.window is None else min(self.window, self.max_length)
 
     @model_validator(mode="before")
     @classmethod
@@ -78,8 +90,8 @@ class Encoder(Training):
 
     @model_validator(mode="after")
     def _head_and_pooling_agree(self) -> "Encoder":
-        if self.pooling is not None and self.head.constant("READS") == "tokens":
+        if self.pooling is not None and self.window is None and self.head.constant("READS") == "tokens":
             name, others = self.head.name, " or ".join(components.having("heads", "READS", "vector"))
-            text = f"pooling: head {name} reads token states and takes no pooling. Remove it, or choose head {others}"
+            text = f"pooling: head {name} reads token states and takes no pooling. Remove it, choose head {others} or set window"
             raise PydanticCustomError("contradiction", "{text}", {"text": text})
         return self

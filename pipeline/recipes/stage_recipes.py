@@ -53,7 +53,7 @@ def stage_recipe(params: Params, stage: str) -> dict[str, Any]:
     sections: dict[str, Any] = {
         "baseline": params.baselines,
         "augment": params.augment,
-        "stitch": [params.stitch, params.stitch.objective, params.tasks],
+        "stitch": [params.stitch, params.tasks],
         "stack": [params.stack, params.tasks],
         "submit": params.tasks,
         "report": [params.stack, params.tasks],

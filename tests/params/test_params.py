@@ -66,6 +66,21 @@ def test_good_params_load_and_encoders_inherit_training(load) -> None:
             "source: {name: word_vectors, tune: false}\n    adversarial: pgd",
             r"encoders.electra.adversarial: pgd moves the weights of the token embeddings, but source freezes them. Let",
         ),
+        (
+            "max_length: 24\n  electra",
+            "max_length: 24\n    window: 24\n  electra",
+            r"encoders.bert.window: must be below max_length, 24, which is what all windows read of a text, got 24. Raise",
+        ),
+        (
+            "max_length: 24\n  electra",
+            "max_length: 64\n    window: 24\n  electra",
+            r"stitch.pairs: bert reads windows, whose tokens cannot be aligned with another's. List pairs without it",
+        ),
+        (
+            "stitch: {",
+            "stitch: {objective: mixup, ",
+            r"stitch.objective: mixup needs an encoder that learns. Take r_drop or supervised.",
+        ),
         ("epochs: 1", "precision: fp8", r"precision: must be 'auto', 'fp32', 'bf16' or 'fp16', got 'fp8'"),
         ("training: {epochs", "training: [{epochs", r"is not valid YAML 1.2"),
         (
