@@ -92,6 +92,6 @@ class Encoder(Training):
     def _head_and_pooling_agree(self) -> "Encoder":
         if self.pooling is not None and self.window is None and self.head.constant("READS") == "tokens":
             name, others = self.head.name, " or ".join(components.having("heads", "READS", "vector"))
-            text = f"pooling: head {name} reads token states and takes no pooling. Remove it, choose head {others} or set window"
+            text = f"pooling: head {name} reads token states and takes no pooling. Remove it, or choose {others} or a window"
             raise PydanticCustomError("contradiction", "{text}", {"text": text})
         return self

@@ -394,6 +394,26 @@ def test_stopped_and_resumed_the_weights_are_bit_equal(way: str, tmp_path) -> No
     assert torch.equal(weights(resumed), weights(whole))
 
 
+@pytest.mark.parametrize("way", ["awp", "pgd"])
+def test_killed_while_weights_are_moved_it_resumes_to_the_same_bits(way: str, tmp_path) -> None:
+    """What a checkpoint holds is never a moved weight."""
+    often: dict[str, Any] = {"training": {"checkpoint_seconds": 1e-9}}
+    whole, killed, resumed = model_of(), model_of(), model_of()
+    trained(whole, way, **often)
+    passes = iter(range(1, 1000))
+
+    def kill(module: nn.Module, inputs: Any, output: Any) -> None:
+        if next(passes) == 40:
+            raise KeyboardInterrupt
+
+    killed.readout.register_forward_hook(kill)
+    with pytest.raises(KeyboardInterrupt):
+        trained(killed, way, checkpoints=Checkpoints(tmp_path), **often)
+    assert list(tmp_path.glob("step-*"))
+    trained(resumed, way, checkpoints=Checkpoints(tmp_path), **often)
+    assert torch.equal(weights(resumed), weights(whole))
+
+
 def test_until_its_epoch_training_is_plain_to_the_last_bit() -> None:
     plainly, later, always = model_of(), model_of(), model_of()
     one, two = {"epochs": 2}, {"epochs": 2, "adversarial_start_epoch": 1}
