@@ -403,7 +403,7 @@ def test_killed_while_weights_are_moved_it_resumes_to_the_same_bits(way: str, tm
     passes = iter(range(1, 1000))
 
     def kill(module: nn.Module, inputs: Any, output: Any) -> None:
-        if next(passes) == 40:
+        if next(passes) == 21:
             raise KeyboardInterrupt
 
     killed.readout.register_forward_hook(kill)
