@@ -55,7 +55,7 @@ class Readout(nn.Module):
             return pooled
         windows = Windows.of(attention_mask, self.window)
         of_windows = self.pooling(tuple(windows.cut(states) for states in hidden_states), windows.cut(attention_mask))
-        vectors = windows.join(of_windows.unsqueeze(1))  # (B, W, H)
+        vectors = windows.listed(of_windows)  # (B, W, H)
         return vectors if self.window_pooling is None else self.window_pooling((vectors,), windows.filled.long())
 
     def feature_mask(self, attention_mask: torch.Tensor) -> torch.Tensor:

@@ -38,17 +38,17 @@ class Windows:
     """The windows of a batch: W of S tokens in each of B rows, of which those that are not empty are `kept`, (n,)."""
 
     n_rows: int
-    n_windows: int
+    n_tokens: int
     size: int
     filled: torch.Tensor
 
     @classmethod
     def of(cls, attention_mask: torch.Tensor, size: int) -> "Windows":
-        """Return the windows of a mask (B, T); where T is more than `size`, it is a multiple of it."""
+        """Return the windows of a mask (B, T); the last one is filled up where T is no multiple of `size`."""
         n_rows, n_tokens = attention_mask.shape
         size = min(size, n_tokens)
-        filled = (attention_mask.reshape(n_rows, -1, size) != 0).any(dim=-1)  # (B, W)
-        return cls(n_rows, n_tokens // size, size, filled)
+        filled = (_filled_up(attention_mask, size).reshape(n_rows, -1, size) != 0).any(dim=-1)  # (B, W)
+        return cls(n_rows, n_tokens, size, filled)
 
     @property
     def kept(self) -> torch.Tensor:
@@ -59,9 +59,19 @@ class Windows:
 
     def cut(self, rows: torch.Tensor) -> torch.Tensor:
         """Return the windows (n, S, ...) of rows (B, T, ...)."""
-        return rows.reshape(-1, self.size, *rows.shape[2:]).index_select(0, self.kept)
+        return _filled_up(rows, self.size).reshape(-1, self.size, *rows.shape[2:]).index_select(0, self.kept)
 
     def join(self, windows: torch.Tensor) -> torch.Tensor:
-        """Return the rows (B, W * K, ...) of what was made of the windows, (n, K, ...), zero for empty ones."""
-        rows = windows.new_zeros((self.n_rows * self.n_windows, *windows.shape[1:]))
-        return rows.index_copy(0, self.kept, windows).reshape(self.n_rows, -1, *windows.shape[2:])
+        """Return the rows (B, T, ...) of windows (n, S, ...), zero in empty ones."""
+        return self.listed(windows).flatten(1, 2)[:, : self.n_tokens]
+
+    def listed(self, windows: torch.Tensor) -> torch.Tensor:
+        """Return what was made of the windows, (n, ...), row by row, (B, W, ...), zero for empty ones."""
+        every = windows.new_zeros((self.filled.numel(), *windows.shape[1:])).index_copy(0, self.kept, windows)
+        return every.reshape(self.n_rows, -1, *windows.shape[1:])
+
+
+def _filled_up(rows: torch.Tensor, size: int) -> torch.Tensor:
+    """Return rows (B, T, ...) with zeros behind them, up to a multiple of `size`."""
+    missing = -rows.shape[1] % size
+    return rows if not missing else torch.cat([rows, rows.new_zeros((len(rows), missing, *rows.shape[2:]))], dim=1)

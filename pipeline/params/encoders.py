@@ -63,8 +63,8 @@ class Encoder(Training):
     """Texts are read in windows of so many tokens; `max_length` is then what all windows together read of a text."""
     window_overlap: Ratio = 0.25
     """Share of a window's text that the next one reads too."""
-    window_pooling: component("poolings") = "mean"  # type: ignore[valid-type]
-    """How the windows' vectors become one, where a pooling makes one vector of each."""
+    window_pooling: component("poolings") | None = None  # type: ignore[valid-type]
+    """How the windows' vectors become one, for heads that read a vector; mean unless told."""
     augment: bool = True
     """Whether it learns from the copies that `augment` makes."""
     objective: component("objectives") = "supervised"  # type: ignore[valid-type]
@@ -86,6 +86,8 @@ class Encoder(Training):
         name = head.get("name") if isinstance(head, dict) else head
         if name in components.having("heads", "READS", "vector"):
             data = {**data, "pooling": data.get("pooling") or "mean"}
+            if data.get("window") is not None:
+                data["window_pooling"] = data.get("window_pooling") or "mean"
         return data
 
     @model_validator(mode="after")
@@ -93,5 +95,8 @@ class Encoder(Training):
         if self.pooling is not None and self.window is None and self.head.constant("READS") == "tokens":
             name, others = self.head.name, " or ".join(components.having("heads", "READS", "vector"))
             text = f"pooling: head {name} reads token states and takes no pooling. Remove it, or choose {others} or a window"
+            raise PydanticCustomError("contradiction", "{text}", {"text": text})
+        if self.window_pooling is not None and (self.window is None or self.head.constant("READS") == "tokens"):
+            text = "window_pooling: is for windows under a head that reads a vector. Remove it, or set window and such a head"
             raise PydanticCustomError("contradiction", "{text}", {"text": text})
         return self

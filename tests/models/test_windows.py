@@ -25,7 +25,7 @@ from tests.training.regression import StopAt, weights
 
 SIZE = 16
 READOUTS: dict[str, dict[str, Any]] = {
-    "mean": {"window_pooling": "mean"},
+    "mean": {},
     "max": {"window_pooling": "max", "pooling": "cls"},
     "attention": {"window_pooling": "attention", "pooling": "cls_mean_max"},
     "hierarchical": {"head": "transformer", "pooling": "mean"},
@@ -119,6 +119,8 @@ def test_windows_of_a_batch_are_cut_and_joined_again() -> None:
     rows = torch.arange(36.0).reshape(3, 6, 2) * mask.unsqueeze(-1)
     assert windows.kept.tolist() == [0, 1, 2, 4] and windows.cut(rows).shape == (4, 3, 2)
     assert torch.equal(windows.join(windows.cut(rows)), rows)
+    ragged = Windows.of(mask[:, :5], 3)
+    assert torch.equal(ragged.join(ragged.cut(rows[:, :5])), rows[:, :5])
 
 
 # --- what the model makes of them

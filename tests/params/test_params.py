@@ -77,6 +77,11 @@ def test_good_params_load_and_encoders_inherit_training(load) -> None:
             r"stitch.pairs: bert reads windows, whose tokens cannot be aligned with another's. List pairs without it",
         ),
         (
+            "max_length: 24\n  electra",
+            "max_length: 24\n    window_pooling: max\n  electra",
+            r"encoders.bert: window_pooling: is for windows under a head that reads a vector. Remove it, or set window",
+        ),
+        (
             "stitch: {",
             "stitch: {objective: mixup, ",
             r"stitch.objective: mixup needs an encoder that learns. Take r_drop or supervised.",
