@@ -128,7 +128,7 @@ class Encoder(Protocol):
 
 
 class BuildPooling(Protocol):
-    """`poolings/`: a module (L + 1 hidden states (B, T, H), attention_mask (B, T)) -> (B, H), finite for padding only."""
+    """`poolings/`: a module (L + 1 hidden states (B, T, H), mask (B, T)) -> (B, H or `output_size`), finite for padding."""
 
     def __call__(self, *, hidden_size: int, n_layers: int) -> "torch.nn.Module": ...
 
@@ -205,8 +205,8 @@ class BuildObjective(Protocol):
     (B, T) bool, true where a token stands for no word. `progress` in [0, 1) is the share of the training's steps done. `loss`
     is a built component of `losses/`. The loop adds up the sums of a step's batches and divides by its rows, so nothing may
     be averaged over a batch. Randomness: torch's global generator, seeded per step and batch. No row that counts: a finite 0.
-    `READS = "unlabelled"`: the batch also carries inputs of unlabelled rows as `original_<name>` and those of their variants
-    as `variant_<name>`, as many per labelled row as the function's attribute `ratio: int` says.
+    `READS = "unlabelled"`: the batch also carries inputs of unlabelled rows as `original_<name>`, of their variants as
+    `variant_<name>`, per labelled row its attribute `ratio: int`. `"logits"`: it only calls the model, be it a stitched one.
     """
 
     def __call__(self, *, loss: Any, n_outputs: int) -> "Callable[..., torch.Tensor]": ...

@@ -43,6 +43,9 @@ class TrainingStep(Protocol):
     def losses(self, number: int) -> "dict[str, torch.Tensor]":
         """Return a micro-batch's losses, 0-d, always under the same dropout; those of all add up to the step's means."""
 
+    def outputs(self, number: int) -> "torch.Tensor":
+        """Return what the model gives for a micro-batch, (B, C), under the dropout of its losses."""
+
     def backward(self, loss: "torch.Tensor") -> None:
         """Add the gradient of a loss to that of the parameters; with fp16 both are scaled."""
 
@@ -85,6 +88,16 @@ class BuildClassWeights(Protocol):
     """
 
     def __call__(self, *, labels: "Sequence[str]", counts: "Sequence[int]") -> list[float]: ...
+
+
+class BuildAdversarial(Protocol):
+    """`adversarial/`: a way to the gradient that moves what the model reads, or its weights, to where the loss is larger.
+
+    `MOVES`: the options with which it moves the weights of the token embeddings, which must learn; an encoder's `FREEZES`:
+    those with which they do not. `FORMS`, as of losses.
+    """
+
+    def __call__(self) -> Gradient: ...
 
 
 class Hook(Protocol):

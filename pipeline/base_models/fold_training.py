@@ -19,6 +19,7 @@ from pipeline.training.classification import Classification, WithUnlabelled, bui
 from pipeline.training.epoch_choice import EpochScorer, evaluation, inner_split
 from pipeline.training.fold_trainer import Trainee, predict_and_record, train_and_record
 from pipeline.training.parameter_groups import parameter_groups
+from pipeline.training.pretrained_weights import regularise
 from pipeline.training.scheduling import check_schedule
 from pipeline.training.thawing import freeze_lowest
 from pipeline.units.execution import Workspace
@@ -53,10 +54,12 @@ def build_trainee(
     loss, several = build_objective(settings, targets=targets, labels=labels, n_outputs=n_outputs)
     texts = [*rows["text"], *rows["text_pair"].dropna()]
     encoder_seed = derive_seed(seed, "encoder")
-    parts: EncoderParts = settings.source.build(texts=texts, max_length=settings.max_length, seed=encoder_seed)
+    parts: EncoderParts = settings.source.build(texts=texts, max_length=settings.longest_input, seed=encoder_seed)
     model = build_classifier(
-        parts, pooling=settings.pooling, head=settings.head, n_outputs=n_outputs, seed=derive_seed(seed, "readout")
-    )
+        parts, pooling=settings.pooling, head=settings.head, n_outputs=n_outputs, seed=derive_seed(seed, "readout"),
+        window=settings.window, window_pooling=settings.window_pooling,
+    )  # fmt: skip
+    regularise(model, settings, seed=derive_seed(seed, "reinit"))
     read = partial(encode_rows, parts.tokenizer, settings=settings)
     encoded = read(fitted)
     labelled = Classification(encoded, torch.from_numpy(targets), loss, special_ids(parts.tokenizer), several)

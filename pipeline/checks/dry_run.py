@@ -41,6 +41,7 @@ from pipeline.params.root import Params, Run
 from pipeline.reproducibility import derive_seed, fixed_numerics
 from pipeline.training.fold_trainer import Trainee
 from pipeline.training.loop import train
+from pipeline.training.plug_ins import plug_ins
 from pipeline.training_contracts import Objective
 from pipeline.units.devices import gpu_count, worker_count
 
@@ -193,7 +194,9 @@ def _train(trainee: Trainee, objective: Objective, settings: Encoder, run: Run, 
     """Train without checkpoints and return the tokens per micro-batch that fitted into memory."""
     groups = [dict(group) for group in trainee.parameter_groups]  # the loop changes their rates
     options: dict[str, Any] = {"settings": settings, "seed": derive_seed(trainee.seed, "training"), "monitor": monitor}
-    return train(trainee.model, objective, groups, device=run.device, **options).token_budget
+    return train(
+        trainee.model, objective, groups, device=run.device, **options, **plug_ins(settings, groups)
+    ).token_budget
 
 
 def _try(

@@ -144,7 +144,7 @@ def check_lengths(encoders: Mapping[str, Encoder]) -> Iterator[str]:
             if share := next((share for quantile, share in QUANTILES if words[quantile] > encoder.max_length), None):
                 yield (
                     f"lengths: WARNING, {name} reads {encoder.max_length} tokens, and at least {share} of the texts of "
-                    f"{task} have more words than that. See max_length and truncation."
+                    f"{task} have more words than that. See max_length, truncation and window."
                 )
 
 

@@ -72,7 +72,7 @@ def encoder_need(
         seed: of the whole run.
         recipe: the digest under which finished models are found in the unit store; None: there are none.
     """
-    weights = settings.source.call("n_parameters", max_length=settings.max_length)
+    weights = settings.source.call("n_parameters", max_length=settings.longest_input)
     if weights is not None:
         weights += HEAD_WEIGHTS * state_width(settings.source)
     finished = finished_units("finetune")
@@ -102,7 +102,7 @@ def stitch_need(
         if groups[group]:
             n_done += sum((recipes.get(head), fold_seed(seed, fold, *members, head)) in finished for fold in places)
     if settings.unfreeze:
-        sizes = [encoder.source.call("n_parameters", max_length=encoder.max_length) for encoder in encoders.values()]
+        sizes = [encoder.source.call("n_parameters", max_length=encoder.longest_input) for encoder in encoders.values()]
         largest += 2 * max(size or 0 for size in sizes)
     return _need("stitched", len(models) * len(places), n_done, largest, settings, run)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from pipeline.models.windows import window_tokens
 from pipeline.reproducibility import derive_seed
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ TOKENIZE = {
     "return_token_type_ids": True, "return_special_tokens_mask": True, "split_special_tokens": True, "verbose": False,
 }  # fmt: skip
 WINDOW_BATCHES = 50
+Truncation = Literal["head", "tail", "head_tail"] | float
 
 
 class Inputs(Protocol):
@@ -70,12 +72,15 @@ def encode(
     text_pairs: Sequence[str] | None,
     *,
     max_length: int,
-    truncation: Literal["head", "tail", "head_tail"],
+    truncation: Truncation,
+    window: int | None = None,
+    overlap: float = 0.0,
 ) -> Encoded:
     """Tokenize texts, or pairs of texts, to at most `max_length` tokens, special tokens included.
 
-    `truncation` says which body tokens a too long row keeps: the first, the last, or half from each end. Of a pair the
-    longer text is cut first.
+    `truncation` says which body tokens a too long row keeps: the first, the last, half from each end, or, as a number, that
+    share from the beginning and the rest from the end. Of a pair the longer text is cut first. What is kept and longer than
+    a `window` becomes windows, one after another (see `windows`).
     """
     pad = int(tokenizer.pad_token_id or 0)
     rows: list[tuple[np.ndarray, np.ndarray, np.ndarray | None]] = []
@@ -84,7 +89,11 @@ def encode(
         if len(ids) > max_length:
             kept = kept_tokens(sequences, max_length, truncation)
             ids, types, spans = ids[kept], types[kept], None if spans is None else spans[kept]
+            sequences = sequences[kept]
             n_truncated += 1
+        if window is not None and len(ids) > window:
+            kept = window_tokens(sequences, window, overlap=overlap)
+            ids, types, spans = ids[kept], types[kept], None if spans is None else spans[kept]
         rows.append((ids, types, spans))
     starts = np.concatenate([[0], np.cumsum([len(ids) for ids, *_ in rows], dtype=np.int64)])
     known = [spans for *_, spans in rows if spans is not None]
@@ -133,13 +142,14 @@ def row_spans(offsets: np.ndarray, sequences: np.ndarray, n_first: int, n_second
     return np.where((sequences == -1)[:, None], places[:, None] + [0, 1], spans).astype(np.int32)
 
 
-def kept_tokens(sequences: np.ndarray, max_length: int, truncation: str) -> np.ndarray:
+def kept_tokens(sequences: np.ndarray, max_length: int, truncation: Truncation) -> np.ndarray:
     """Return the positions of a too long row that stay: all special tokens, and of each body what the policy keeps."""
     kept = sequences == -1
     bodies = [np.flatnonzero(sequences == sequence) for sequence in (0, 1)]
     budgets = _budgets(len(bodies[0]), len(bodies[1]), max_length - int(kept.sum()))
+    head_ratio = {"head": 1.0, "tail": 0.0, "head_tail": 0.5}.get(str(truncation), truncation)
     for body, budget in zip(bodies, budgets, strict=True):
-        n_tail = {"head": 0, "tail": budget, "head_tail": budget // 2}[truncation]
+        n_tail = int(budget * (1 - float(head_ratio)))
         kept[body[: budget - n_tail]] = True
         kept[body[len(body) - n_tail :]] = True
     return np.flatnonzero(kept)
@@ -191,4 +201,5 @@ def encode_rows(tokenizer: Any, rows: pd.DataFrame, settings: "Encoder") -> Enco
     """Tokenize the texts, or pairs, of rows as the encoder's settings say."""
     pairs = None if rows["text_pair"].isna().all() else rows["text_pair"].fillna("").tolist()
     cut: dict[str, Any] = {"max_length": settings.max_length, "truncation": settings.truncation}
+    cut |= {"window": settings.window, "overlap": settings.window_overlap}
     return encode(tokenizer, rows["text"].tolist(), pairs, **cut)

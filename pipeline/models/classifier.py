@@ -13,6 +13,7 @@ from torch import nn
 
 from pipeline import components
 from pipeline.contracts import EncoderParts
+from pipeline.models.windows import Windows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -23,24 +24,53 @@ READOUT = "readout.json"
 
 
 class Readout(nn.Module):
-    """From hidden states to logits: a pooling and a head that reads a vector, or a head that reads tokens."""
+    """From hidden states to logits: a pooling and a head that reads a vector, or a head that reads tokens.
 
-    def __init__(self, pooling: nn.Module | None, head: nn.Module, spec: dict[str, Any]) -> None:
+    In training the logits are the mean of `dropout_samples` passes through the head. Source: Inoue, Multi-Sample Dropout for
+    Accelerated Training and Better Generalization, 2019, https://arxiv.org/abs/1905.09788 (which averages the losses).
+    """
+
+    dropout_samples = 1
+
+    def __init__(
+        self, pooling: nn.Module | None, head: nn.Module, spec: dict[str, Any], window_pooling: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.pooling = pooling
+        self.window_pooling = window_pooling
         self.head = head
         self.spec = spec
+        self.window: int | None = (spec.get("window") or {}).get("size")
+        self.reads_vector = components.constant("heads", spec["head"][0], "READS") == "vector"
 
     def forward(self, hidden_states: tuple[torch.Tensor, ...], attention_mask: torch.Tensor) -> torch.Tensor:
         return self.classify(self.features(hidden_states, attention_mask), attention_mask)  # (B, C)
 
     def features(self, hidden_states: tuple[torch.Tensor, ...], attention_mask: torch.Tensor) -> torch.Tensor:
-        """Return what the head reads: the pooled vector (B, H), or the last states (B, T, H)."""
-        return hidden_states[-1] if self.pooling is None else self.pooling(hidden_states, attention_mask)
+        """Return what the head reads: a pooled vector (B, H), the last states (B, T, H), or a vector per window (B, W, H)."""
+        if self.pooling is None:
+            return hidden_states[-1]
+        if self.window is None:
+            pooled: torch.Tensor = self.pooling(hidden_states, attention_mask)
+            return pooled
+        windows = Windows.of(attention_mask, self.window)
+        of_windows = self.pooling(tuple(windows.cut(states) for states in hidden_states), windows.cut(attention_mask))
+        vectors = windows.listed(of_windows)  # (B, W, H)
+        return vectors if self.window_pooling is None else self.window_pooling((vectors,), windows.filled.long())
+
+    def feature_mask(self, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Return which of the features (B, T, H) or (B, W, H) are not empty, given the mask (B, T) of the tokens."""
+        if self.pooling is None or self.window is None:
+            return attention_mask
+        return Windows.of(attention_mask, self.window).filled.long()
 
     def classify(self, features: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Return logits (B, C) for what the head reads."""
-        return self.head(features, attention_mask) if self.pooling is None else self.head(features)
+        inputs = (features,) if self.reads_vector else (features, self.feature_mask(attention_mask))
+        if not self.training or self.dropout_samples == 1:
+            logits: torch.Tensor = self.head(*inputs)
+            return logits
+        return torch.stack([self.head(*inputs) for _ in range(self.dropout_samples)]).mean(dim=0)
 
 
 class TextClassifier(nn.Module):
@@ -51,6 +81,8 @@ class TextClassifier(nn.Module):
 
     def __init__(self, backbone: "PreTrainedModel", readout: nn.Module) -> None:
         super().__init__()
+        self.window: int | None = getattr(readout, "window", None)
+        self.windows: Windows | None = None
         self.backbone = backbone
         self.readout = readout
         self.accepted = frozenset(inspect.signature(backbone.forward).parameters)
@@ -63,8 +95,11 @@ class TextClassifier(nn.Module):
     def hidden_states(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """Return the states of the embeddings and of each layer, (L + 1) x (B, T, H)."""
         inputs = {name: tensor for name, tensor in batch.items() if name in self.accepted}
+        self.windows = None if self.window is None else Windows.of(batch["attention_mask"], self.window)
+        if self.windows is not None:
+            inputs = {name: self.windows.cut(tensor) for name, tensor in inputs.items()}
         states: tuple[torch.Tensor, ...] = self.backbone(**inputs, output_hidden_states=True).hidden_states
-        return states
+        return states if self.windows is None else tuple(self.windows.join(of_layer) for of_layer in states)
 
     @contextmanager
     def changed_embeddings(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[None]:
@@ -73,7 +108,12 @@ class TextClassifier(nn.Module):
         A hook rather than `inputs_embeds`: some families find positions or padding by the ids, some take no vectors.
         """
         embedding = input_embedding(self.backbone)
-        handle = embedding.register_forward_hook(lambda module, inputs, vectors: change(vectors))
+
+        def changed(module: nn.Module, inputs: Any, vectors: torch.Tensor) -> torch.Tensor:
+            windows = self.windows
+            return change(vectors) if windows is None else windows.cut(change(windows.join(vectors)))
+
+        handle = embedding.register_forward_hook(changed)
         try:
             yield
         finally:
@@ -81,12 +121,25 @@ class TextClassifier(nn.Module):
 
 
 def build_classifier(
-    parts: EncoderParts, *, pooling: "Component | None", head: "Component", n_outputs: int, seed: int
+    parts: EncoderParts,
+    *,
+    pooling: "Component | None",
+    head: "Component",
+    n_outputs: int,
+    seed: int,
+    window: int | None = None,
+    window_pooling: "Component | None" = None,
 ) -> TextClassifier:
-    """Put a new readout, a function of the seed, on an encoder."""
+    """Put a new readout, a function of the seed, on an encoder, which reads long rows in windows of so many tokens."""
     torch.manual_seed(seed)
-    spec = {"head": [head.name, head.options], "pooling": [pooling.name, pooling.options] if pooling else None}
+    spec: dict[str, Any] = {"head": [head.name, head.options], "pooling": _described(pooling)}
+    if window is not None:
+        spec["window"] = {"size": window, "pooling": _described(window_pooling)}
     return _classifier(parts.model, spec, n_outputs)
+
+
+def _described(component: "Component | None") -> list[Any] | None:
+    return None if component is None else [component.name, component.options]
 
 
 def _classifier(model: "PreTrainedModel", spec: dict[str, Any], n_outputs: int) -> TextClassifier:
@@ -116,14 +169,28 @@ def special_ids(tokenizer: "PreTrainedTokenizerFast") -> list[int]:
 
 
 def build_readout(spec: dict[str, Any], hidden_size: int, n_layers: int, n_outputs: int) -> Readout:
-    """Return a readout with new weights from its description: `pooling` and `head`, each a name and options, or None."""
-    pooling = None
-    if spec["pooling"] is not None:
-        name, options = spec["pooling"]
-        pooling = components.build("poolings", name, options, hidden_size=hidden_size, n_layers=n_layers)
+    """Return a readout with new weights from its description: `pooling` and `head`, each a name and options, or None.
+
+    `window`, where there is one, has its `size` and the `pooling` of windows, which a head that reads tokens does without.
+    """
+    pooling = _pooling(spec["pooling"], hidden_size, n_layers)
+    width = getattr(pooling, "output_size", hidden_size)
     name, options = spec["head"]
-    head = components.build("heads", name, options, input_size=hidden_size, n_outputs=n_outputs)
-    return Readout(pooling, head, {**spec, "n_outputs": n_outputs})
+    over_windows = (
+        (spec.get("window") or {}).get("pooling") if components.constant("heads", name, "READS") == "vector" else None
+    )
+    window_pooling = _pooling(over_windows, width, 0)
+    input_size = getattr(window_pooling, "output_size", width)
+    head = components.build("heads", name, options, input_size=input_size, n_outputs=n_outputs)
+    return Readout(pooling, head, {**spec, "n_outputs": n_outputs}, window_pooling)
+
+
+def _pooling(described: list[Any] | None, hidden_size: int, n_layers: int) -> nn.Module | None:
+    if described is None:
+        return None
+    name, options = described
+    pooling: nn.Module = components.build("poolings", name, options, hidden_size=hidden_size, n_layers=n_layers)
+    return pooling
 
 
 def save_classifier(model: TextClassifier, tokenizer: "PreTrainedTokenizerFast", folder: Path, *, source: str) -> None:

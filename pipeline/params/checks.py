@@ -137,11 +137,11 @@ def _check_test_columns(task: "Task") -> Iterator[Problem]:
 def _check_forms(params: "Params", name: str, task: "Task") -> Iterator[Problem]:
     """Yield the components that do not fit the form of a task's targets; one that names no `FORMS` fits all."""
     used: dict[tuple[Any, ...], Any] = {("tasks", name, "metric"): task.metric, ("stitch", "loss"): params.stitch.loss}
-    used["stitch", "class_weights"] = params.stitch.class_weights
+    used |= {("stitch", key): getattr(params.stitch, key) for key in ("adversarial", "class_weights", "objective")}
     used |= {("tasks", name, "report_metrics", place): metric for place, metric in enumerate(task.report_metrics)}
     for encoder, settings in params.encoders.items():
-        used |= {("encoders", encoder, "loss"): settings.loss, ("encoders", encoder, "objective"): settings.objective}
-        used["encoders", encoder, "class_weights"] = settings.class_weights
+        keys = ("loss", "objective", "class_weights", "adversarial")
+        used |= {("encoders", encoder, key): getattr(settings, key) for key in keys}
     used |= {("baselines", baseline): component for baseline, component in params.baselines.items()}
     used |= {("stack", "ladder", place): rung for place, rung in enumerate(params.stack.ladder)}
     if params.augment.quality.flip_confidence is not None:
@@ -160,11 +160,21 @@ def _check_forms(params: "Params", name: str, task: "Task") -> Iterator[Problem]
 def _check_encoder(encoder: "Encoder", device: str) -> Iterator[Problem]:
     if encoder.precision in ("bf16", "fp16") and device == "cpu":
         yield Problem(("precision",), f"{encoder.precision} needs a GPU, but run.device is cpu. Use auto or fp32.")
-    yield from encoder.source.call("check", max_length=encoder.max_length)
+    yield from encoder.source.call("check", max_length=encoder.longest_input)
+    if encoder.window is not None and encoder.window >= encoder.max_length:
+        text = (
+            f"must be below max_length, {encoder.max_length}, which is what all windows read of a text, got "
+            f"{encoder.window}. Raise max_length, or remove it."
+        )
+        yield Problem(("window",), text)
 
 
 def check_stitch(stitch: "Stitch", encoders: "dict[str, Encoder]") -> Iterator[Problem]:
     """Yield what is wrong with the stitched pairs, given the encoders."""
+    fitting = components.having("objectives", "READS", "logits")
+    if stitch.objective.name not in fitting:
+        text = f"{stitch.objective.name} needs an encoder that learns. Take {' or '.join(fitting)}."
+        yield Problem(("objective",), text)
     pairs = stitch.pairs if isinstance(stitch.pairs, list) else []
     for position, pair in enumerate(pairs):
         for name in pair:
@@ -174,6 +184,15 @@ def check_stitch(stitch: "Stitch", encoders: "dict[str, Encoder]") -> Iterator[P
             yield Problem(("pairs", position), f"must name different encoders, got {pair}. Remove it.")
         if any(set(pair) == set(other) for other in pairs[:position]):
             yield Problem(("pairs", position), f"names {pair} a second time. Remove it.")
+    named = (
+        encoders
+        if not isinstance(stitch.pairs, list)
+        else {name for pair in pairs for name in pair if name in encoders}
+    )
+    for name in named if stitch.groups(list(encoders)) else ():
+        if encoders[name].window is not None:
+            text = f"{name} reads windows, whose tokens cannot be aligned with another's. List pairs without it, or set []."
+            yield Problem(("pairs",), text)
     n_pairs = len(encoders) * (len(encoders) - 1) // 2
     if not isinstance(stitch.pairs, list | str) and stitch.pairs.best > n_pairs:
         text = f"must be at most {n_pairs}, the pairs of {len(encoders)} encoders, got {stitch.pairs.best}. Lower it."

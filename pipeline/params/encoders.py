@@ -39,6 +39,12 @@ class Training(Section):
     """Over so much of the training the layers begin to learn one after another from the top, the embeddings last."""
     averaging: component("averaging") | None = None  # type: ignore[valid-type]
     """What is kept in the place of the trained weights: an average of them."""
+    adversarial: component("adversarial") | None = None  # type: ignore[valid-type]
+    """Adversarial training: gradients where token vectors, or all weights, have moved to a larger loss."""
+    adversarial_start_epoch: Annotated[int, Field(ge=0)] = 0
+    """So many epochs are trained plainly first."""
+    dropout_samples: PositiveInt = 1
+    """Multi-sample dropout: passes through the head per training step, whose mean are the logits."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """`auto` is bf16 on a GPU that has it, fp32 elsewhere."""
     gradient_checkpointing: bool = False
@@ -59,13 +65,29 @@ class Encoder(Training):
     head: component("heads") = "linear"  # type: ignore[valid-type]
     max_length: Annotated[int, Field(ge=4)] = 128
     """Tokens per text or pair, special tokens included."""
-    truncation: Literal["head", "tail", "head_tail"] = "head"
+    truncation: Literal["head", "tail", "head_tail"] | Annotated[float, Field(gt=0, lt=1)] = "head"
+    """What is kept of a longer text: its beginning, its end, half of each, or as a number the share of its beginning."""
+    window: Annotated[int, Field(ge=16)] | None = None
+    """Texts are read in windows of so many tokens; `max_length` is then what all windows together read of a text."""
+    window_overlap: Ratio = 0.25
+    """Share of a window's text that the next one reads too."""
+    window_pooling: component("poolings") | None = None  # type: ignore[valid-type]
+    """How the windows' vectors become one, for heads that read a vector; mean unless told."""
     frozen_layers: Annotated[int, Field(ge=0)] | None = None
     """So many of the lowest layers, and the embeddings, do not learn; 0: only the embeddings; None: all learn."""
     augment: bool = True
     """Whether it learns from the copies that `augment` makes."""
     objective: component("objectives") = "supervised"  # type: ignore[valid-type]
     """What training minimises: the plain loss, or one that augments while training."""
+    mixout: Ratio = 0.0
+    """Share of the weights of linear layers that are the pre-trained ones in a training step, drawn anew in each."""
+    reinit_layers: Annotated[int, Field(ge=0)] = 0
+    """So many layers from the top forget what they learnt in pre-training."""
+
+    @property
+    def longest_input(self) -> int:
+        """Return how many tokens the encoder reads at once."""
+        return self.max_length if self.window is None else min(self.window, self.max_length)
 
     @model_validator(mode="before")
     @classmethod
@@ -74,12 +96,17 @@ class Encoder(Training):
         name = head.get("name") if isinstance(head, dict) else head
         if name in components.having("heads", "READS", "vector"):
             data = {**data, "pooling": data.get("pooling") or "mean"}
+            if data.get("window") is not None:
+                data["window_pooling"] = data.get("window_pooling") or "mean"
         return data
 
     @model_validator(mode="after")
     def _head_and_pooling_agree(self) -> "Encoder":
-        if self.pooling is not None and self.head.constant("READS") == "tokens":
+        if self.pooling is not None and self.window is None and self.head.constant("READS") == "tokens":
             name, others = self.head.name, " or ".join(components.having("heads", "READS", "vector"))
-            text = f"pooling: head {name} reads token states and takes no pooling. Remove it, or choose head {others}"
+            text = f"pooling: head {name} reads token states and takes no pooling. Remove it, or choose {others} or a window"
+            raise PydanticCustomError("contradiction", "{text}", {"text": text})
+        if self.window_pooling is not None and (self.window is None or self.head.constant("READS") == "tokens"):
+            text = "window_pooling: is for windows under a head that reads a vector. Remove it, or set window and such a head"
             raise PydanticCustomError("contradiction", "{text}", {"text": text})
         return self

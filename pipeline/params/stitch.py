@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipeline.params.encoders import Encoder, Training
+from pipeline.params.encoders import Training
 from pipeline.params.fields import Component, PositiveInt, Ratio, Section, component
 
 
@@ -52,16 +52,13 @@ class Stitch(Training):
     """Share of state values set to zero where `head_rows` is noised."""
     state_noise: Annotated[float, Field(ge=0)] = 0.2
     """Standard deviation of the noise where `head_rows` is noised; states have 1 after `layer_norm`."""
+    objective: component("objectives") = "supervised"  # type: ignore[valid-type]
+    """What training minimises; one that needs no encoder that learns."""
     features: Literal["cache", "online"] = "cache"
     """`cache` computes each encoder's states once per fold into a file of half-precision numbers, removed afterwards;
     `online` computes them anew in every epoch."""
     unfreeze: Annotated[int, Field(ge=0)] = 0
     """So many layers from the top of each encoder are trained along, at `learning_rate`; needs `online`."""
-
-    @property
-    def objective(self) -> Component:
-        """Return what training minimises: always what an encoder's does unless told."""
-        return Component(kind="objectives", name=Encoder.model_fields["objective"].default)
 
     def groups(self, encoders: list[str]) -> dict[str, list[str] | None]:
         """Return the encoders of each pair or triple by its name; None where every fold chooses its own."""

@@ -9,6 +9,7 @@ from pipeline.params.problems import Problem
 
 if TYPE_CHECKING:
     from pipeline.params.encoders import Training
+    from pipeline.params.fields import Component
     from pipeline.params.tasks import Task
 
 
@@ -29,6 +30,7 @@ def check_training(training: "Training", tasks: Mapping[str, "Task"]) -> Iterato
     if averaging is not None and averaging.constant("NEEDS_SCORES") and training.epoch_selection != "inner":
         text = f"{averaging.name} chooses by scores on rows that no fold scores. Set epoch_selection: inner."
         yield Problem(("averaging",), text)
+    yield from _check_adversarial(training)
     weights = training.class_weights
     if weights is not None and (option := weights.constant("NAMES_LABELS")):
         for name, task in tasks.items():
@@ -36,3 +38,29 @@ def check_training(training: "Training", tasks: Mapping[str, "Task"]) -> Iterato
             for label in unknown:
                 text = f"{expected(label, task.labels or [])} These are the labels of task {name}."
                 yield Problem(("class_weights",), text)
+
+
+def _check_adversarial(training: "Training") -> Iterator[Problem]:
+    """Yield why an adversarial training would never begin, or have nothing to move."""
+    adversarial, source = training.adversarial, getattr(training, "source", None)
+    if adversarial is None:
+        return
+    if training.adversarial_start_epoch >= training.epochs:
+        text = f"must be below epochs, {training.epochs}, got {training.adversarial_start_epoch}. Lower it."
+        yield Problem(("adversarial_start_epoch",), text)
+    if source is None or not _means(adversarial, "MOVES"):
+        return
+    freezes = "source" if _means(source, "FREEZES") else "frozen_layers"
+    if freezes == "source" or getattr(training, "frozen_layers", None) is not None:
+        text = (
+            f"{adversarial.name} moves the weights of the token embeddings, but {freezes} freezes them. "
+            "Let them learn, set its option moves: vectors, or remove it."
+        )
+        yield Problem(("adversarial",), text)
+
+
+def _means(component: "Component", constant_name: str) -> bool:
+    """Return whether a component's options are, or are by default, those that a constant of its file names."""
+    wanted = component.constant(constant_name)
+    options = {**components.defaults(component.kind, component.name), **component.options}
+    return wanted is not None and all(options[name] == value for name, value in wanted.items())

@@ -62,7 +62,7 @@ def stage_recipe(params: Params, stage: str) -> dict[str, Any]:
     sections: dict[str, Any] = {
         "baseline": params.baselines,
         "augment": params.augment,
-        "stitch": [params.stitch, params.stitch.objective, params.tasks],
+        "stitch": [params.stitch, params.tasks],
         "stack": [params.stack, params.tasks],
         "submit": params.tasks,
         "report": [params.stack, params.tasks],
@@ -118,7 +118,7 @@ def _stitch_digests(params: Params) -> dict[str, dict[str, str]]:
     inner = settings.epoch_selection == "inner"
     metrics = [part for task in params.tasks.values() for part in (task.kind, task.metric) if inner]
     training = [settings.loss, settings.class_weights, settings.objective, settings.optimizer, settings.schedule]
-    training += [settings.averaging]
+    training += [settings.averaging, settings.adversarial]
     common = [*named_components([settings.fusion, *training]), *metrics]
     recipe: dict[str, dict[str, str]] = {"states": states, "train": {}, "predict": {}}
     for name, head in settings.heads.items():

@@ -59,7 +59,7 @@ def cautions(scores: TaskScores, *, units: dict[str, list[UnitRecord]], submitte
         rows, truncated = (sum(unit[key] for unit in records) for key in ("n_rows", "n_truncated"))
         if rows and truncated / rows >= TRUNCATED_RATIO:
             share = percent(truncated / rows)
-            said.append(f"{encoder} reads {share} of its rows truncated: see max_length and truncation.")
+            said.append(f"{encoder} reads {share} of its rows truncated: see max_length, truncation and window.")
     return said
 
 

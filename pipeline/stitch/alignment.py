@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from pipeline.models.batching import Encoded, kept_tokens, padded_positions, row_spans
+from pipeline.models.batching import Encoded, Truncation, kept_tokens, padded_positions, row_spans
 from pipeline.text.words import HAN
 
 # How a text is cut, finest first: characters, words with each Chinese character by itself, words. Blanks are pieces too,
@@ -187,7 +187,7 @@ def word_spans(
     text_pairs: Sequence[str] | None,
     encoded: Encoded,
     *,
-    truncation: Literal["head", "tail", "head_tail"],
+    truncation: Truncation,
 ) -> np.ndarray:
     """Return `spans` for a tokenizer that gives no offsets: each token stands for its word, or at worst for its whole text.
 

@@ -63,6 +63,7 @@ def build_stitched(
     spec = _spec(settings, head, sides, bases, n_outputs)
     model = StitchedClassifier(Stitch(spec, seed=derive_seed(seed, "stitch")), encoders, tuned=settings.unfreeze > 0)
     _unfreeze(model, settings.unfreeze)
+    model.stitch.readout.dropout_samples = settings.dropout_samples
     inputs = SideBySide.of(sides)
 
     def read(part: pd.DataFrame) -> Part:

@@ -5,7 +5,8 @@ channels), https://arxiv.org/abs/1408.5882; Peters et al., ELMo, 2018, section 3
 beside other vectors), https://arxiv.org/abs/1802.05365
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,6 +84,15 @@ class StitchedClassifier(nn.Module):
                 values = gather_states(values, **pairs, shape=shape, mode=mode)  # (B, T, H)
             states.append(values)
         return self.stitch(states, mask)
+
+    @contextmanager
+    def changed_embeddings(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[None]:
+        """Let a function change the vectors (B, T, F) that the head reads within the block: what it has for embeddings."""
+        handle = self.stitch.fusion.register_forward_hook(lambda module, inputs, vectors: change(vectors))
+        try:
+            yield
+        finally:
+            handle.remove()
 
     def _states(self, number: int, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         if self.tuned:

@@ -62,7 +62,7 @@ class Base:
             backbone = classifier.backbone
         else:
             texts, seed = self.fresh[0], derive_seed(self.fresh[1], "encoder")
-            parts = self.settings.source.build(texts=texts, max_length=self.settings.max_length, seed=seed)
+            parts = self.settings.source.build(texts=texts, max_length=self.settings.longest_input, seed=seed)
             backbone, tokenizer = encoder_half(parts.model), parts.tokenizer
         return TextClassifier(backbone, LayerStates(self.layers)).requires_grad_(False).eval(), tokenizer
 

@@ -19,6 +19,7 @@ from pipeline.params.encoders import Training
 from pipeline.reproducibility import derive_seed
 from pipeline.training.loop import train
 from pipeline.training.plug_ins import plug_ins
+from pipeline.training.pretrained_weights import remove_mixout
 from pipeline.training_contracts import Objective
 from pipeline.units.execution import Workspace
 
@@ -47,7 +48,7 @@ def train_and_record(workspace: Workspace, trainee: Trainee) -> None:
         seed=derive_seed(trainee.seed, "training"), device=workspace.device, checkpoints=workspace.checkpoints,
         monitor=workspace, evaluate=trainee.evaluate, **plug_ins(trainee.settings, trainee.parameter_groups),
     )  # fmt: skip
-    trainee.model.cpu()
+    remove_mixout(trainee.model.cpu())
     trainee.save(workspace.result)
     (workspace.result / HISTORY).write_text(json.dumps({**asdict(history), **trainee.counts}), encoding="utf-8")
 

@@ -1,7 +1,7 @@
 """How a step's gradient comes about: its rows in micro-batches as small as memory asks for, and the plain way over them."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -49,13 +49,24 @@ class RowsOfStep:
 
     def losses(self, number: int) -> dict[str, torch.Tensor]:
         """Return the losses of a micro-batch, each divided by its items in the whole step."""
-        # Anew for every micro-batch: a gradient that asks twice, or a resumed step, meets the same dropout.
-        torch.manual_seed(derive_seed(self.seed, "dropout", self.step, number))
-        device = self.accelerator.device
-        batch = {name: tensor.to(device, non_blocking=True) for name, tensor in self.batches[number].items()}
+        batch = self._begun(number)
         with self.accelerator.autocast():
             sums = self.objective.loss_sums(self.model, batch, self.progress)
             return {name: total / self.weights[name] for name, total in sums.items()}
+
+    def outputs(self, number: int) -> torch.Tensor:
+        """Return what the model gives for a micro-batch, float32 (B, C), under the dropout of its losses."""
+        batch = self._begun(number)
+        with self.accelerator.autocast():
+            outputs: torch.Tensor = self.model(batch)
+            return outputs.float()
+
+    def _begun(self, number: int) -> dict[str, torch.Tensor]:
+        """Return a micro-batch on the device, once its dropout is set."""
+        # Anew for every pass: a gradient that asks twice, or a resumed step, meets the same dropout.
+        torch.manual_seed(derive_seed(self.seed, "dropout", self.step, number))
+        device = self.accelerator.device
+        return {name: tensor.to(device, non_blocking=True) for name, tensor in self.batches[number].items()}
 
     def backward(self, loss: torch.Tensor) -> None:
         """Add the gradient of a loss to that of the parameters."""
@@ -64,9 +75,14 @@ class RowsOfStep:
 
 def plain(model: nn.Module, step: TrainingStep) -> dict[str, float]:
     """Accumulate the gradient of the sum of the losses and return their values."""
+    return accumulate(step, step.losses)
+
+
+def accumulate(step: TrainingStep, losses_of: Callable[[int], dict[str, torch.Tensor]]) -> dict[str, float]:
+    """Accumulate the gradient of the sum of what `losses_of` gives for each micro-batch's number; return their sums."""
     totals: dict[str, torch.Tensor] = {}
     for number in range(len(step.batches)):
-        losses = step.losses(number)
+        losses = losses_of(number)
         step.backward(torch.stack(list(losses.values())).sum())
         for name, loss in losses.items():
             totals[name] = totals[name] + loss.detach() if name in totals else loss.detach()

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from pipeline.errors.exceptions import ParamsError
-from pipeline.training.parameter_groups import count_layers, layer_of, tree_of
+from pipeline.training.parameter_groups import check_layers, count_layers, layer_of
 
 
 def freeze_lowest(backbone: nn.Module, n_layers: int) -> None:
@@ -20,13 +20,13 @@ def freeze_lowest(backbone: nn.Module, n_layers: int) -> None:
     Raises:
         ParamsError: if the layers cannot be found, or are fewer.
     """
+    check_layers(backbone, "frozen_layers")
     found = count_layers(backbone)
     if n_layers > found:
-        what = (
-            f"must be at most {found}, the layers of this encoder" if found else "layers must be found by their names"
+        raise ParamsError(
+            f"frozen_layers: must be at most {found}, the layers of this encoder, got {n_layers}. Lower it, or remove it.",
+            code="E203",
         )
-        tree = "" if found else f" Its modules are: {tree_of(backbone)}."
-        raise ParamsError(f"frozen_layers: {what}, got {n_layers}.{tree} Lower it, or remove it.", code="E203")
     for name, parameter in backbone.named_parameters():
         if layer_of(name, found) <= n_layers:
             parameter.requires_grad_(False)

@@ -259,6 +259,20 @@ def test_measured_steps_are_those_of_the_training() -> None:
     assert predicted_like_trained == pytest.approx(measured.seconds_per_step * 3 * (3 + 1 / 3))
 
 
+def test_a_dry_run_takes_its_steps_as_training_will(monkeypatch) -> None:
+    """An attack costs a step or more each time: time and memory are those of training with it."""
+    seen = []
+    real = dry_run.train
+
+    def noted(*arguments, **options):
+        seen.append(type(options["gradient"]).__name__)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(dry_run, "train", noted)
+    measure(encoder({"adversarial": "fgm"}))
+    assert seen == ["FromEpoch"] * 2
+
+
 def test_the_dry_run_tries_every_encoder_on_the_raw_files(params: Params, monkeypatch) -> None:
     monkeypatch.setattr(dry_run, "ProcessPoolExecutor", lambda n_workers, mp_context: ThreadPoolExecutor(n_workers))
     head, bert, electra, total = dry_run.dry_run(params, n_steps=2)

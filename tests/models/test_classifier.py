@@ -2,15 +2,16 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
 
 from pipeline.errors.exceptions import ParamsError
 from pipeline.models.batching import encode_rows
-from pipeline.models.classifier import build_classifier, load_classifier, save_classifier
+from pipeline.models.classifier import build_classifier, encoder_half, load_classifier, save_classifier
 from pipeline.params.encoders import Training
-from pipeline.training.parameter_groups import parameter_groups
+from pipeline.training.parameter_groups import layers_of, parameter_groups
 from tests.small import TEXTS, encoder, frame
 
 ARCHITECTURES = ["bert", "roberta", "electra", "albert", "deberta-v2", "distilbert", "roformer", "bart", "t5", "gpt2"]
@@ -48,6 +49,73 @@ def test_every_trainable_parameter_is_in_one_group_and_norms_and_biases_do_not_d
     top = max(int(name.split()[1]) for name in rates) - 1
     assert rates[f"depth {top + 1}"] == 5.0
     assert [rates[f"depth {depth}"] for depth in range(top + 1)] == [0.5 ** (top - depth) for depth in range(top + 1)]
+
+
+# Depth 0: embeddings and positions that layers share; 1 to 3: the layers, with what stands beside one; top: what follows.
+DEEPER: dict[str, dict[str, Any]] = {
+    "deberta-v2": {
+        "relative_attention": True, "pos_att_type": ["p2c", "c2p"], "norm_rel_ebd": "layer_norm",
+        "conv_kernel_size": 3, "conv_act": "gelu", "position_biased_input": False,
+    },
+    "electra": {"embedding_size": 8}, "albert": {"embedding_size": 8},
+}  # fmt: skip
+POOLER = {"pooler.dense": 3}
+BERT = {"embeddings": 0, "encoder.layer.0": 1, "encoder.layer.1": 2, "encoder.layer.2": 3}
+DEPTHS: dict[str, dict[str, int]] = {
+    "bert": BERT | POOLER,
+    "roberta": BERT | POOLER,
+    "ernie": BERT | POOLER,
+    "electra": BERT | {"embeddings_project": 0},
+    "deberta-v2": BERT | {"encoder.rel_embeddings": 0, "encoder.LayerNorm": 0, "encoder.conv": 1},
+    "mpnet": BERT | POOLER | {"encoder.relative_attention_bias": 0},
+    "albert": {
+        "embeddings": 0,
+        "encoder.embedding_hidden_mapping_in": 0,
+        "encoder.albert_layer_groups.0": 1,
+        "pooler": 1,
+    },
+    "distilbert": {"embeddings": 0} | {f"transformer.layer.{n}": n + 1 for n in range(3)},
+    "xlnet": {"mask_emb": 0, "word_embedding": 0} | {f"layer.{n}": n + 1 for n in range(3)},
+    "modernbert": {"embeddings": 0, "final_norm": 3} | {f"layers.{n}": n + 1 for n in range(3)},
+    "t5": {"embed_tokens": 0, "final_layer_norm": 3} | {f"block.{n}": n + 1 for n in range(3)},
+    "bart": {"embed_tokens": 0, "embed_positions": 0, "layernorm_embedding": 0}
+    | {f"layers.{n}": n + 1 for n in range(3)},
+}
+
+
+@pytest.mark.parametrize("architecture", DEPTHS)
+def test_every_layer_of_every_family_learns_at_its_own_rate(architecture: str) -> None:
+    settings = encoder(architecture=architecture, n_layers=3, config=DEEPER.get(architecture, {}))
+    backbone = encoder_half(settings.source.build(texts=TEXTS, max_length=16, seed=0).model)
+    readout, depths = torch.nn.Linear(2, 2), DEPTHS[architecture]
+    top = max(depths.values())
+    rates = Training(learning_rate=1.0, head_learning_rate=5.0, layer_decay=0.5)
+    groups = parameter_groups(backbone, readout, rates)
+    rate_of = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
+    listed = {}
+    for name, parameter in backbone.named_parameters():
+        [part] = [part for part in depths if name == part or name.startswith(f"{part}.")]
+        listed.setdefault(part, set()).add(rate_of[id(parameter)])
+    assert listed == {part: {0.5 ** (top - depth)} for part, depth in depths.items()}
+    assert {rate_of[id(parameter)] for parameter in readout.parameters()} == {5.0}
+    matrices = [parameter for group in groups if group["holds_hidden_matrices"] for parameter in group["params"]]
+    assert matrices and all(parameter.ndim > 1 for parameter in matrices)
+    assert len(layers_of(backbone, "reinit_layers")) == top
+
+
+def test_several_encoders_have_each_their_own_top() -> None:
+    """Stitched with `unfreeze`, the shallower one must not learn more slowly."""
+    backbones = [
+        encoder(n_layers=n).source.build(texts=TEXTS, max_length=16, seed=0).model for n in (1, 3)
+    ]  # fmt: skip
+    groups = parameter_groups(
+        torch.nn.ModuleList(backbones), torch.nn.Linear(2, 2), Training(learning_rate=1.0, layer_decay=0.5)
+    )
+    rate_of = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
+    for backbone in backbones:
+        layers = layers_of(backbone, "reinit_layers")
+        rates = [{rate_of[id(parameter)] for parameter in layer.parameters()} for layer in layers]
+        assert rates == [{0.5 ** (len(layers) - 1 - n)} for n in range(len(layers))]
 
 
 VOCABULARY_DIGEST = """

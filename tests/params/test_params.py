@@ -84,6 +84,41 @@ def test_good_params_load_and_encoders_inherit_training(load) -> None:
             "averaging: ema, optimizer: schedule_free, schedule: constant_with_warmup",
             "averaging: schedule_free gives an average by itself. Remove one of them",
         ),
+        (
+            "epochs: 1",
+            "adversarial: {name: fgm, epsilon: 0}",
+            r"training.adversarial: epsilon: must be greater than 0, got 0. Correct it",
+        ),
+        (
+            "epochs: 1",
+            "epochs: 1, adversarial: fgm, adversarial_start_epoch: 1",
+            r"adversarial_start_epoch: must be below epochs, 1, got 1. Lower it",
+        ),
+        (
+            "source: {name: from_config, architecture: electra, vocab_size: 300, hidden_size: 16, n_layers: 1, n_heads: 2}",
+            "source: {name: word_vectors, tune: false}\n    adversarial: pgd",
+            r"encoders.electra.adversarial: pgd moves the weights of the token embeddings, but source freezes them. Let",
+        ),
+        (
+            "max_length: 24\n  electra",
+            "max_length: 24\n    window: 24\n  electra",
+            r"encoders.bert.window: must be below max_length, 24, which is what all windows read of a text, got 24. Raise",
+        ),
+        (
+            "max_length: 24\n  electra",
+            "max_length: 64\n    window: 24\n  electra",
+            r"stitch.pairs: bert reads windows, whose tokens cannot be aligned with another's. List pairs without it",
+        ),
+        (
+            "max_length: 24\n  electra",
+            "max_length: 24\n    window_pooling: max\n  electra",
+            r"encoders.bert: window_pooling: is for windows under a head that reads a vector. Remove it, or set window",
+        ),
+        (
+            "stitch: {",
+            "stitch: {objective: mixup, ",
+            r"stitch.objective: mixup needs an encoder that learns. Take r_drop or supervised.",
+        ),
         ("epochs: 1", "precision: fp8", r"precision: must be 'auto', 'fp32', 'bf16' or 'fp16', got 'fp8'"),
         ("training: {epochs", "training: [{epochs", r"is not valid YAML 1.2"),
         (

@@ -5,11 +5,9 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel
 
 from pipeline.base_models.fold_training import build_trainee
 from pipeline.errors.exceptions import InterruptedRun, ParamsError
-from pipeline.models.classifier import encoder_half
 from pipeline.params.encoders import Training
 from pipeline.training.loop import train
 from pipeline.training.parameter_groups import parameter_groups
@@ -17,58 +15,6 @@ from pipeline.training.plug_ins import plug_ins
 from pipeline.units.checkpoints import Checkpoints
 from tests.small import encoder, frame
 from tests.training.regression import StopAt
-
-BERT = {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 3, "intermediate_size": 16, "vocab_size": 50}
-T5 = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 3, "num_heads": 2, "vocab_size": 50}
-BART = {"d_model": 16, "encoder_layers": 3, "encoder_attention_heads": 2, "encoder_ffn_dim": 16, "vocab_size": 50}
-FAMILIES: dict[str, dict[str, Any]] = {
-    "bert": BERT,
-    "roberta": BERT,
-    "deberta-v2": {**BERT, "relative_attention": True, "position_buckets": 4, "pos_att_type": ["p2c", "c2p"]},
-    "electra": {**BERT, "embedding_size": 8},
-    "albert": {**BERT, "embedding_size": 8},
-    "xlnet": {"d_model": 16, "n_head": 2, "n_layer": 3, "d_inner": 16, "vocab_size": 50},
-    "distilbert": {"dim": 16, "n_heads": 2, "n_layers": 3, "hidden_dim": 16, "vocab_size": 50},
-    "modernbert": {
-        **BERT,
-        "pad_token_id": 0,
-        "bos_token_id": 1,
-        "eos_token_id": 2,
-        "cls_token_id": 1,
-        "sep_token_id": 2,
-    },
-    "ernie": BERT,
-    "mpnet": BERT,
-    "t5": {**T5, "num_decoder_layers": 1},
-    "bart": {
-        **BART,
-        "decoder_layers": 1,
-        "decoder_attention_heads": 2,
-        "decoder_ffn_dim": 16,
-        "max_position_embeddings": 16,
-    },
-}
-EMBEDDINGS = {
-    "t5": "embed_tokens",
-    "xlnet": "word_embedding",
-    "bart": "embed_positions",
-    "modernbert": "tok_embeddings",
-}
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_rates_per_layer_in_every_family(family: str) -> None:
-    """The top layer at the rate, each below at half of it, embeddings lowest; albert's layers are one, shared."""
-    backbone = encoder_half(AutoModel.from_config(AutoConfig.for_model(family, **FAMILIES[family])))
-    n_layers = 1 if family == "albert" else 3
-    groups = parameter_groups(backbone, nn.Linear(16, 2), Training(learning_rate=1.0, layer_decay=0.5))
-    rates = {group["depth"]: group["lr"] for group in groups}
-    assert rates == {**{depth: 0.5 ** (n_layers - depth) for depth in range(n_layers + 1)}, n_layers + 1: 10.0}
-    depths = {id(parameter): group["depth"] for group in groups for parameter in group["params"]}
-    embedding = EMBEDDINGS.get(family, "word_embeddings")
-    assert [depths[id(p)] for name, p in backbone.named_parameters() if embedding in name] == [0]
-    matrices = [p for group in groups if group["holds_hidden_matrices"] for p in group["params"]]
-    assert matrices and all(p.ndim > 1 and 0 < depths[id(p)] <= n_layers for p in matrices)
 
 
 class Strange(nn.Module):

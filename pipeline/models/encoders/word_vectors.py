@@ -32,6 +32,7 @@ from pipeline.text.words import (
 
 FILES = ("path",)
 LIBRARIES = ("gensim", "jieba")  # their versions stand in the recipe
+FREEZES = {"tune": False}  # with this option the vectors do not learn
 SUBWORDS = {"blank": (3, 6), "jieba": (1, 3), "character": (1, 1)}
 BUCKETS = 50_000  # fastText's own 2 million would take 800 MB and know no more of so few texts
 

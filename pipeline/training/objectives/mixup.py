@@ -74,7 +74,7 @@ def mixed_last(model: Any, batch: dict[str, torch.Tensor], partner: torch.Tensor
     mask = batch["attention_mask"]
     features = model.readout.features(model.hidden_states(batch), mask)  # (B, H) or (B, T, H)
     if features.dim() == 3:  # what stands in padding must not reach the partner's tokens
-        features = features.masked_fill(mask.unsqueeze(-1) == 0, 0.0)
+        features = features.masked_fill(model.readout.feature_mask(mask).unsqueeze(-1) == 0, 0.0)
     logits: torch.Tensor = model.readout.classify(mix(features, partner, share), united(mask, partner, share))
     return logits
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 
+READS = "logits"
+
 
 def build(*, loss: Callable[..., torch.Tensor]) -> Callable[[Any, dict[str, torch.Tensor], float], torch.Tensor]:
     """Return the objective (model, batch, progress) -> summed loss."""

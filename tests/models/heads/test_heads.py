@@ -72,6 +72,35 @@ def test_the_attention_head_is_attention_pooling_and_the_linear_head(states: tor
     torch.testing.assert_close(head(states, mask), head.classify(pooling((states,), mask)))
 
 
+def test_the_transformer_head_is_torchs_layer_over_a_rows_own_tokens(states: torch.Tensor, mask: torch.Tensor) -> None:
+    head = build("transformer", n_heads=2, width_per_head=4)
+    rows = [
+        head.norm(head.layer(head.project(row[None, : int(n)])))[0] for row, n in zip(states, mask.sum(1), strict=True)
+    ]
+    torch.testing.assert_close(head(states, mask), head.classify(torch.stack([row.mean(dim=0) for row in rows])))
+
+
+def test_the_pyramid_halves_its_positions_and_adds_what_a_block_got(states: torch.Tensor) -> None:
+    head = build("dpcnn", n_filters=4, n_blocks=2)
+    seen: list[tuple[int, ...]] = []
+    for block in head.blocks:
+        for convolution in block:
+            nn.init.zeros_(convolution.weight), nn.init.zeros_(convolution.bias)
+        block[0].register_forward_hook(lambda module, inputs, output: seen.append(tuple(output.shape)))
+    logits = head(states, torch.ones(3, 5))
+    assert seen == [(3, 4, 5), (3, 4, 3), (3, 4, 2)]
+    torch.testing.assert_close(logits, head.classify(head.project(states).amax(dim=1)))
+
+
+def test_half_of_the_positions_keep_the_largest_of_three() -> None:
+    from pipeline.models.heads.dpcnn import halved
+
+    channels = torch.tensor([[[-3.0, -1.0, -2.0, 5.0, -4.0, 9.0]]])
+    mask = torch.tensor([[[1.0, 1.0, 1.0, 1.0, 1.0, 0.0]]])
+    halves, left = halved(channels, mask)
+    assert halves.tolist() == [[[-1.0, 5.0, 5.0]]] and left.tolist() == [[[1.0, 1.0, 1.0]]]
+
+
 MASK = torch.tensor([[1] * 7, [1] * 4 + [0] * 3, [1] + [0] * 6, [1] * 2 + [0] * 5])
 
 

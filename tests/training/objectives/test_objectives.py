@@ -18,6 +18,7 @@ from pipeline.models.batching import Encoded, encode_rows
 from pipeline.models.classifier import TextClassifier, build_classifier, special_ids
 from pipeline.params.encoders import Encoder
 from pipeline.training.classification import Classification, WithUnlabelled
+from pipeline.training.divergences import symmetric_kl
 from pipeline.training.loop import train
 from pipeline.training.objectives import mixup, token_cutoff, uda
 from pipeline.units.checkpoints import Checkpoints
@@ -36,6 +37,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "cutoff_span": {"name": "token_cutoff", "mode": "span", "ratio": 0.3},
     "cutoff_feature": {"name": "token_cutoff", "mode": "feature"},
     "supervised_contrastive": {"name": "supervised_contrastive"},
+    "r_drop": {"name": "r_drop"},
     "uda": {"name": "uda", "tsa": "linear", "ratio": 2, "confidence": 0.3},
 }
 of_families = pytest.mark.parametrize("family", FAMILIES)
@@ -218,7 +220,7 @@ def test_it_learns_what_can_be_learnt(kind: str) -> None:
     assert right[seen].float().mean() > 0.8
 
 
-@pytest.mark.parametrize("kind", ["supervised", "uda"])
+@pytest.mark.parametrize("kind", ["supervised", "r_drop", "uda"])
 @pytest.mark.parametrize("progress", [0.0, 0.3])
 def test_micro_batches_add_up_to_the_gradient_of_one_batch(kind: str, progress: float) -> None:
     trained, rows = labelled(**KINDS[kind]), np.arange(12)
@@ -411,6 +413,51 @@ def test_an_error_inside_leaves_no_change_of_the_embeddings_behind() -> None:
         assert not torch.equal(model(batch), before)
         raise ZeroDivisionError
     assert torch.equal(model(batch), before)
+
+
+# --- r-drop
+
+
+class InTurn(nn.Module):
+    """Gives one of several logits in each pass."""
+
+    def __init__(self, *logits: torch.Tensor) -> None:
+        super().__init__()
+        self.logits = iter(logits)
+
+    def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        return next(self.logits)
+
+
+def test_r_drop_is_the_mean_loss_and_the_mean_of_both_divergences() -> None:
+    first, second = log([0.8, 0.2], [0.3, 0.7]), log([0.5, 0.5], [0.3, 0.7])
+    batch = {"labels": torch.tensor([0, 1])}
+    loss = built(name="r_drop", alpha=2.0)(InTurn(first, second), batch, 0.0)
+    forth = 0.8 * math.log(0.8 / 0.5) + 0.2 * math.log(0.2 / 0.5)
+    back = 0.5 * math.log(0.5 / 0.8) + 0.5 * math.log(0.5 / 0.2)
+    cross_entropy = -(math.log(0.8) + math.log(0.5)) / 2 - math.log(0.7)
+    assert loss.item() == pytest.approx(cross_entropy + 2.0 * (forth + back) / 2)
+    assert built(name="r_drop", alpha=2.0)(InTurn(second, first), batch, 0.0).item() == pytest.approx(loss.item())
+
+
+def test_the_symmetric_divergence_is_torchs_both_ways_and_both_get_gradients() -> None:
+    generator = torch.Generator().manual_seed(0)
+    first, second = (torch.randn(6, 4, generator=generator, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    logs = first.log_softmax(1), second.log_softmax(1)
+    ways = [nn.functional.kl_div(*pair, log_target=True, reduction="none").sum(1) for pair in (logs, logs[::-1])]
+    torch.testing.assert_close(symmetric_kl(first, second), sum(ways).float())  # type: ignore[union-attr]
+    assert torch.equal(symmetric_kl(first, second), symmetric_kl(second, first))
+    symmetric_kl(first, second).sum().backward()
+    assert first.grad is not None and second.grad is not None and bool((second.grad != 0).any())
+    assert torch.isfinite(symmetric_kl(torch.tensor([[1e4, 0.0]]), torch.tensor([[0.0, 1e4]]))).all()
+
+
+def test_r_drop_without_dropout_is_supervised_and_with_it_the_two_passes_differ() -> None:
+    model = model_of().eval()
+    rdrop, plainly = labelled(name="r_drop", alpha=5.0), labelled(name="supervised")
+    torch.testing.assert_close(loss_of(model, rdrop), loss_of(model, plainly))
+    model.train()
+    assert loss_of(model, rdrop) > loss_of(model, labelled(name="r_drop", alpha=0.0))
 
 
 # --- uda
