@@ -209,7 +209,7 @@ def test_it_trains_and_resumes_to_the_same_bits(readout: str, adversarial: str, 
     def weights_after(**arguments: Any) -> torch.Tensor:
         model = model_of(readout)
         groups = [{"params": list(model.parameters()), "lr": 5e-3, "weight_decay": 0.0}]
-        objective, plugs = trained_on({"name": "supervised"}), plug_ins(settings)
+        objective, plugs = trained_on({"name": "supervised"}), plug_ins(settings, groups)
         train(model, objective, groups, settings=settings, seed=3, device="cpu", **plugs, **arguments)
         return weights(model)
 

@@ -376,7 +376,7 @@ def trained(model: TextClassifier, way: str | None, **arguments: Any) -> Any:
     groups = [{"params": list(model.parameters()), "lr": 5e-3, "weight_decay": 0.0}]
     objective = labelled(name="supervised")
     return train(
-        model, objective, groups, settings=settings, seed=3, device="cpu", **plug_ins(settings), **arguments
+        model, objective, groups, settings=settings, seed=3, device="cpu", **plug_ins(settings, groups), **arguments
     )  # fmt: skip
 
 
