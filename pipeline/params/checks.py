@@ -164,11 +164,8 @@ def _means(component: "Component", constant_name: str) -> bool:
 
 def check_stitch(stitch: "Stitch", encoders: "dict[str, Encoder]") -> Iterator[Problem]:
     """Yield what is wrong with the stitched pairs, given the encoders."""
-    yield from _check_adversarial(stitch)
-    fitting = components.having("objectives", "READS", "logits")
-    if stitch.objective.name not in fitting:
-        text = f"{stitch.objective.name} needs an encoder that learns. Take {' or '.join(fitting)}."
-        yield Problem(("objective",), text)
+    yield from _check_stitch_training(stitch)
+    yield from _check_windows(stitch, encoders)
     pairs = stitch.pairs if isinstance(stitch.pairs, list) else []
     for position, pair in enumerate(pairs):
         for name in pair:
@@ -178,15 +175,6 @@ def check_stitch(stitch: "Stitch", encoders: "dict[str, Encoder]") -> Iterator[P
             yield Problem(("pairs", position), f"must name different encoders, got {pair}. Remove it.")
         if any(set(pair) == set(other) for other in pairs[:position]):
             yield Problem(("pairs", position), f"names {pair} a second time. Remove it.")
-    named = (
-        encoders
-        if not isinstance(stitch.pairs, list)
-        else {name for pair in pairs for name in pair if name in encoders}
-    )
-    for name in named if stitch.groups(list(encoders)) else ():
-        if encoders[name].window is not None:
-            text = f"{name} reads windows, whose tokens cannot be aligned with another's. List pairs without it, or set []."
-            yield Problem(("pairs",), text)
     n_pairs = len(encoders) * (len(encoders) - 1) // 2
     if not isinstance(stitch.pairs, list | str) and stitch.pairs.best > n_pairs:
         text = f"must be at most {n_pairs}, the pairs of {len(encoders)} encoders, got {stitch.pairs.best}. Lower it."
@@ -208,6 +196,25 @@ def check_stitch(stitch: "Stitch", encoders: "dict[str, Encoder]") -> Iterator[P
         if len(ways) > 1 or any(selection != "inner" for selection, _ in ways):
             text = f"held_out takes the rows that {names} spared. Give them epoch_selection: inner and one inner_ratio."
             yield Problem(("head_rows",), text)
+
+
+def _check_stitch_training(stitch: "Stitch") -> Iterator[Problem]:
+    """Yield what stitched heads cannot learn by."""
+    yield from _check_adversarial(stitch)
+    fitting = components.having("objectives", "READS", "logits")
+    if stitch.objective.name not in fitting:
+        text = f"{stitch.objective.name} needs an encoder that learns. Take {' or '.join(fitting)}."
+        yield Problem(("objective",), text)
+
+
+def _check_windows(stitch: "Stitch", encoders: "dict[str, Encoder]") -> Iterator[Problem]:
+    """Yield the stitched encoders whose tokens have no single place."""
+    groups = stitch.groups(list(encoders)).values()
+    named = {name for group in groups for name in (encoders if group is None else group)}
+    for name, encoder in encoders.items():
+        if name in named and encoder.window is not None:
+            text = f"{name} reads windows, whose tokens cannot be aligned with another's. List pairs without it, or set []."
+            yield Problem(("pairs",), text)
 
 
 def check_augment(augment: "Augment", tasks: "dict[str, Task]") -> Iterator[Problem]:
