@@ -9,6 +9,7 @@ from pipeline import components
 from pipeline.errors.exceptions import ParamsError, expected
 from pipeline.model_sources import locate, misplaced
 from pipeline.params.problems import Problem
+from pipeline.params.stitch_checks import check_stitch
 from pipeline.params.training_checks import check_training
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from pipeline.params.encoders import Encoder
     from pipeline.params.fields import Component
     from pipeline.params.root import Params
-    from pipeline.params.stitch import Stitch
     from pipeline.params.tasks import FileForm, Task
 
 NAME = re.compile(r"[a-z0-9_-]+")
@@ -167,67 +167,6 @@ def _check_encoder(encoder: "Encoder", device: str) -> Iterator[Problem]:
             f"{encoder.window}. Raise max_length, or remove it."
         )
         yield Problem(("window",), text)
-
-
-def check_stitch(stitch: "Stitch", encoders: "dict[str, Encoder]") -> Iterator[Problem]:
-    """Yield what is wrong with the stitched pairs, given the encoders."""
-    fitting = components.having("objectives", "READS", "logits")
-    if stitch.objective.name not in fitting:
-        text = f"{stitch.objective.name} needs an encoder that learns. Take {' or '.join(fitting)}."
-        yield Problem(("objective",), text)
-    pairs = stitch.pairs if isinstance(stitch.pairs, list) else []
-    for position, pair in enumerate(pairs):
-        for name in pair:
-            if name not in encoders:
-                yield Problem(("pairs", position), expected(name, encoders))
-        if len(set(pair)) != len(pair):
-            yield Problem(("pairs", position), f"must name different encoders, got {pair}. Remove it.")
-        if any(set(pair) == set(other) for other in pairs[:position]):
-            yield Problem(("pairs", position), f"names {pair} a second time. Remove it.")
-    named = (
-        encoders
-        if not isinstance(stitch.pairs, list)
-        else {name for pair in pairs for name in pair if name in encoders}
-    )
-    for name in named if stitch.groups(list(encoders)) else ():
-        if encoders[name].window is not None:
-            text = f"{name} reads windows, whose tokens cannot be aligned with another's. List pairs without it, or set []."
-            yield Problem(("pairs",), text)
-    n_pairs = len(encoders) * (len(encoders) - 1) // 2
-    if not isinstance(stitch.pairs, list | str) and stitch.pairs.best > n_pairs:
-        text = f"must be at most {n_pairs}, the pairs of {len(encoders)} encoders, got {stitch.pairs.best}. Lower it."
-        yield Problem(("pairs", "best"), text)
-    groups = [group if group is not None else list(encoders) for group in stitch.groups(list(encoders)).values()]
-    outside = [group for group in groups if stitch.tokenizer not in ("best", *group)]
-    if outside or (stitch.tokenizer != "best" and not isinstance(stitch.pairs, list | str)):
-        text = f"must be best or an encoder of every pair, got {stitch.tokenizer}. Set it to best."
-        yield Problem(("tokenizer",), text)
-    yield from _check_layers(stitch, encoders, groups)
-    if stitch.unfreeze and (stitch.features != "online" or stitch.base != "finetuned"):
-        text = "layers that learn have no fixed states. Set features: online and base: finetuned."
-        yield Problem(("unfreeze",), text)
-    if stitch.head_rows == "held_out" and stitch.base == "pretrained":
-        text = "held_out spares rows that base: pretrained has never fitted. Set base: finetuned, or head_rows: train."
-        yield Problem(("head_rows",), text)
-    elif stitch.head_rows == "held_out":
-        names = sorted({name for group in groups for name in group if name in encoders})
-        ways = {(encoders[name].epoch_selection, encoders[name].inner_ratio) for name in names}
-        if len(ways) > 1 or any(selection != "inner" for selection, _ in ways):
-            text = f"held_out takes the rows that {names} spared. Give them epoch_selection: inner and one inner_ratio."
-            yield Problem(("head_rows",), text)
-
-
-def _check_layers(stitch: "Stitch", encoders: "dict[str, Encoder]", groups: list[list[str]]) -> Iterator[Problem]:
-    """Yield the layers that are asked for and that some encoder does not have, as far as that is known here."""
-    wanted = {"unfreeze": stitch.unfreeze} | ({} if isinstance(stitch.layers, str) else {"layers": stitch.layers})
-    for name in dict.fromkeys(name for group in groups for name in group if name in encoders):
-        try:
-            n_layers, _ = encoders[name].source.call("state_shape")
-        except (OSError, ValueError):  # what is wrong with the encoder stands there
-            continue
-        for key, number in wanted.items():
-            if n_layers is not None and number > n_layers:
-                yield Problem((key,), f"must be at most {n_layers}, the layers of {name}, got {number}. Lower it.")
 
 
 def check_augment(augment: "Augment", tasks: "dict[str, Task]") -> Iterator[Problem]:
