@@ -5,7 +5,6 @@ rerun of what was lost brings it back.
 """
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -120,7 +119,8 @@ def _databases() -> Iterator[Finding]:
     """Yield the databases without which DVC does not even start."""
     outlook = "; DVC makes it anew and reads every file once more"
     for path, why in dvc_state.damaged_databases():
-        yield Finding(path, f"DVC's database of digests is damaged ({why})", Action.REMOVE, outlook)
+        problem = f"DVC's database of digests is damaged ({why})"
+        yield Finding(path, problem, Action.REMOVE, outlook, places=(path.parent,))  # outside of the project
 
 
 def _locks(repo: Repo) -> Iterator[Finding]:
@@ -134,7 +134,7 @@ def _locks(repo: Repo) -> Iterator[Finding]:
         yield Finding(dvc_state.rwlock_path(repo), problem, Action.REMOVE, "; DVC makes it anew")
     if (lock := dvc_state.left_git_lock(repo)) is not None:
         problem = "was left by a git or dvc that is gone, and no git add, so no dvc repro, goes on"
-        yield Finding(Path(os.path.relpath(lock)), problem, Action.REMOVE)
+        yield Finding(lock, problem, Action.REMOVE, places=(lock.parent,))  # of a worktree outside of the project
 
 
 def _copies(repo: Repo) -> Iterator[Finding]:

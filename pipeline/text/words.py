@@ -24,8 +24,11 @@ IS_HAN = regex.compile(f"[{HAN}]")
 LETTERS = r"[^\W\d_]+"
 WORD = rf"(?:(?![{HAN}])[\w\p{{No}}])+"
 # Links, @names and #topics whole, contractions whole, each Chinese character and each sign by itself, with marks and joiners.
-BLANK = regex.compile(rf"https?://[^\s{HAN}]+|[{HAN}]|[@#]?{WORD}(?:['’]{WORD})*|(?=[\p{{S}}\p{{P}}])\X|\S")
-CHARACTER = regex.compile(r"(?!\s)\X(?<!\s)|\S")
+SPACE = r"\s\x1c-\x1f"  # what Python takes for white space
+BLANK = regex.compile(
+    rf"https?://[^{SPACE}{HAN}]+|[{HAN}]|[@#]?{WORD}(?:['’]{WORD})*|(?=[\p{{S}}\p{{P}}])\X|[^{SPACE}]"
+)
+CHARACTER = regex.compile(rf"(?![{SPACE}])\X(?<![{SPACE}])|[^{SPACE}]")
 UNSPACED = regex.compile(r"[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Hiragana}\p{Katakana}]")
 OF_WORDS = regex.compile(r"[^\W_]|\p{No}")
 CACHED_TEXTS = 50_000

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.text.words import HAN, IS_HAN, Span, is_of_words, word_spans
+from pipeline.text.words import HAN, IS_HAN, Span, clusters, is_of_words, word_spans
 
 N_TRIES = 8
 CACHED_TERMS = 1000
@@ -221,5 +221,5 @@ def joined(words: Iterable[str]) -> str:
         else:
             glue = "" if close or word[0] in CLOSING or last in OPENING else " "
         parts += (glue, word)
-        last = word[-1]
+        last = clusters(word)[-1][0]  # a mark is of the letter or sign before it
     return "".join(parts).strip()

@@ -187,7 +187,7 @@ def test_chinese_stays_chinese(case: str, build_case: Build) -> None:
     ones = [one for seed in range(10) for one in variants(augmenter, CHINESE, seed=seed)[0]]
     assert len(set(ones)) >= (1 if case in ("script", "look_alikes") else 3)
     for one in ones:
-        assert re.sub(IS_HAN, "", one) == re.sub(IS_HAN, "", CHINESE) == "，！"
+        assert IS_HAN.sub("", one) == IS_HAN.sub("", CHINESE) == "，！"
         assert {"insert": len(one) > len(CHINESE), "delete": len(one) < len(CHINESE)}.get(
             case, len(one) == len(CHINESE)
         )
