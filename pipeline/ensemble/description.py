@@ -78,7 +78,9 @@ def _unseen(members: Members, metric_name: str, scored_ratio: float) -> Unseen:
 def _diagnostics(members: Members, ensemble: Ensemble, singles: list[np.ndarray]) -> dict[str, Any]:
     targets, kind, final = members.train.labels, members.kind, ensemble.out_of_fold.mean(axis=0)
     agreement = scoring.error_agreement([kind.errors(targets, single.mean(axis=0)) for single in singles])
-    described = kind.describe(targets, final, labels=members.labels, row_ids=members.train.ids)
+    decision = ensemble.plan.decision.scales if ensemble.plan.decision and ensemble.plan.decides else None
+    shown = {"labels": members.labels, "row_ids": members.train.ids, "decision": decision}
+    described = kind.describe(targets, final, **shown)
     return {"labels": members.labels, "agreement": {"names": members.names, "values": agreement}, **described}
 
 

@@ -97,8 +97,13 @@ def _check_task(task: "Task") -> Iterator[Problem]:
         yield Problem(("labels",), f"each label must stand once, got {task.labels}. Remove the copies.")
     columns = task.columns
     read = [*(columns.text if isinstance(columns.text, list) else [columns.text]), columns.text_pair]
-    if columns.label in read:
-        text = f"a text must not be the label, got {columns.label!r} for both. Correct one."
+    given = columns.label if isinstance(columns.label, list) else [columns.label]
+    if double := [column for column in given if column in read]:
+        text = f"a text must not be the label, got {double[0]!r} for both. Correct one."
+        yield Problem(("columns", "label"), text)
+    if len(given) != 1 and not task.kind.constant("SEVERAL_COLUMNS"):
+        kinds = " or ".join(components.having("task_kinds", "SEVERAL_COLUMNS")) or "another one"
+        text = f"a {task.kind.name} task has one label column, got {given}. Name one, or set kind: {kinds}."
         yield Problem(("columns", "label"), text)
     try:
         b"a".decode(task.encoding)

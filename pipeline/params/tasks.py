@@ -18,7 +18,8 @@ class Columns(Section):
     """The text; several columns are joined by a blank."""
     text_pair: str | int | None = None
     """The second text of a pair."""
-    label: str | int = "label"
+    label: str | int | list[str | int] = "label"
+    """The label; several columns where a row has several targets."""
     group: str | int | None = None
     """Rows that share a value share a fold."""
 

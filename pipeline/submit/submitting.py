@@ -99,12 +99,13 @@ def frame_of_tests(predictions: Predictions, table: Table) -> pd.DataFrame:
         DataError: if the model knows other labels than the table, or a test row has no prediction.
     """
     task, labels = predictions.task, predictions.labels
-    if labels != table.labels[task]:
-        must = f"must have the labels {table.labels[task]} of task {task}, got {labels}. Run dvc repro."
+    kind = table.kind(task)
+    if labels != (wanted := kind.outputs(table.labels[task])):
+        must = f"must have the labels {wanted} of task {task}, got {labels}. Run dvc repro."
         raise DataError(f"predictions of {predictions.model}: {must}", code="E309")
-    row_ids, kind = table.select(task, "test")["row_id"].tolist(), table.kind(task)
+    row_ids = table.select(task, "test")["row_id"].tolist()
     probabilities = probabilities_of(predictions, "test", row_ids, kind=kind)
-    return submission_frame(row_ids, probabilities, labels, kind=kind)
+    return submission_frame(row_ids, probabilities, table.labels[task], kind=kind)
 
 
 def submission_frame(

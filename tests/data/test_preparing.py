@@ -112,7 +112,7 @@ def test_integer_labels_are_ordered_by_value_and_a_given_list_is_kept(tmp_path: 
         (
             TRAIN,
             {"labels": ["x", "Y"]},
-            r"train\.csv:3: labels must be in tasks\.t\.labels.*got 'y' in row '1' \(1 such.*rename_labels",
+            r"train\.csv:3: labels must be one of \['x', 'Y'\], got 'y' in row '1' \(1 such.*rename_labels",
             "E305",
         ),
         (TRAIN, {"rename_labels": {"X": "x"}}, r"rename_labels must name labels of the file, got 'X'", "E305"),

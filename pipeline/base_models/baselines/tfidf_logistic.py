@@ -66,8 +66,8 @@ class TfidfLogistic:
             warnings.simplefilter("ignore", ConvergenceWarning)
             self.model.fit(self._features(rows), labels)
 
-    def predict_log_probabilities(self, rows: pd.DataFrame) -> np.ndarray:
-        """Return log-probabilities, a finite float64 array (N, C)."""
+    def predict(self, rows: pd.DataFrame) -> np.ndarray:
+        """Return probabilities above 0, a float64 array (N, C)."""
         probabilities = np.zeros((len(rows), self.n_outputs))
         if len(rows) and len(self.present) > 1:
             with threadpool_limits(1):
@@ -75,7 +75,7 @@ class TfidfLogistic:
         else:
             probabilities[:, self.present] = 1.0
         probabilities = np.maximum(probabilities, ABSENT)
-        return np.log(probabilities / probabilities.sum(axis=1, keepdims=True))
+        return probabilities / probabilities.sum(axis=1, keepdims=True)
 
     def _fit_vectorizers(self, texts: list[str]) -> list[TfidfVectorizer]:
         word = {"analyzer": "word", "ngram_range": (1, 2), "token_pattern": r"(?u)\b\w+\b"}
