@@ -114,7 +114,10 @@ def _check_task(task: "Task") -> Iterator[Problem]:
 
 def _check_forms(params: "Params", name: str, task: "Task") -> Iterator[Problem]:
     """Yield the components that do not fit the form of a task's targets; one that names no `FORMS` fits all."""
-    used: dict[tuple[Any, ...], Any] = {("tasks", name, "metric"): task.metric, ("stitch", "loss"): params.stitch.loss}
+    used: dict[tuple[Any, ...], Any] = {("tasks", name, "metric"): task.metric}
+    used["tasks", name, "submission", "format"] = task.submission.format
+    if params.stitch.models(list(params.encoders)):
+        used["stitch", "loss"] = params.stitch.loss
     used |= {("tasks", name, "report_metrics", place): metric for place, metric in enumerate(task.report_metrics)}
     for encoder, settings in params.encoders.items():
         used |= {("encoders", encoder, "loss"): settings.loss, ("encoders", encoder, "objective"): settings.objective}
@@ -125,11 +128,18 @@ def _check_forms(params: "Params", name: str, task: "Task") -> Iterator[Problem]
     form = task.kind.constant("FORM")
     for location, component in used.items():
         forms = component.constant("FORMS")
-        if forms is not None and form not in forms:
+        if not _fits(component.kind, component.name, form):
             text = (
                 f"{component.name} is for targets that are a {' or '.join(forms)}, those of task {name} are a {form}. "
             )
-            yield Problem(location, f"{text}Take another one, or correct tasks.{name}.kind.")
+            fitting = [other for other in components.available(component.kind) if _fits(component.kind, other, form)]
+            remedy = f"Take {' or '.join(fitting)}" if fitting else "Take another one"
+            yield Problem(location, f"{text}{remedy}, or correct tasks.{name}.kind.")
+
+
+def _fits(kind: str, name: str, form: str | None) -> bool:
+    forms = components.constant(kind, name, "FORMS")
+    return forms is None or form in forms
 
 
 def _check_encoder(encoder: "Encoder", device: str) -> Iterator[Problem]:

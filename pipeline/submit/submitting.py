@@ -18,7 +18,7 @@ from pipeline.artifacts.files import read_json, verify, write_bytes
 from pipeline.artifacts.paths import FOLDS, SUBMIT, predictions_path
 from pipeline.artifacts.predictions import Predictions, probabilities_of, read_predictions
 from pipeline.artifacts.table import Table, read_table
-from pipeline.contracts import PROBABILITY, Format, TaskKind
+from pipeline.contracts import DECIDED, PROBABILITY, Format, TaskKind
 from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.errors.failpoints import failpoint
 from pipeline.params.root import Params
@@ -125,6 +125,18 @@ def labels_of(frame: pd.DataFrame) -> list[str]:
     return [name.removeprefix(PROBABILITY) for name in frame.columns if name.startswith(PROBABILITY)]
 
 
+def has_several(frame: pd.DataFrame) -> bool:
+    """Return whether a row of a submission frame may have several labels."""
+    return any(name.startswith(DECIDED) for name in frame.columns)
+
+
+def _label_counts(frame: pd.DataFrame) -> dict[str, int]:
+    counts, several = Counter(frame["label"]), has_several(frame)
+    return {
+        label: int((frame[DECIDED + label] == "1").sum()) if several else counts[label] for label in labels_of(frame)
+    }
+
+
 def publish(
     form: Format, predictions: dict[str, pd.DataFrame], samples: dict[str, Path | None], folder: Path
 ) -> tuple[Path, str]:
@@ -151,10 +163,7 @@ def publish(
 
 def summary(model: str, predictions: dict[str, pd.DataFrame], manifest: str, path: Path, digest: str) -> dict[str, Any]:
     """Return what was submitted: file, model, and per task the rows and how often each label stands."""
-    tasks = {}
-    for task, frame in predictions.items():
-        counts = Counter(frame["label"])
-        tasks[task] = {"rows": len(frame), "labels": {label: counts[label] for label in labels_of(frame)}}
+    tasks = {task: {"rows": len(frame), "labels": _label_counts(frame)} for task, frame in predictions.items()}
     return {"path": path.as_posix(), "sha256": digest, "model": model, "manifest": manifest, "tasks": tasks}
 
 
@@ -206,14 +215,16 @@ def check_ids(ids: Sequence[str], expected: Sequence[str], *, where: str) -> Non
             raise refused(where, f"row {row} must have id {wanted!r}, got {got!r}", "Keep the wanted order.")
 
 
-def check_labels(labels: Sequence[str], expected: Sequence[str], allowed: Sequence[str], *, where: str) -> None:
-    """Check the labels of a submission, one per row; a constant one only warns.
+def check_labels(labels: Sequence[str], expected: Sequence[str], allowed: Sequence[str] | None, *, where: str) -> None:
+    """Check the labels of a submission, one per row or, where none but the expected are `allowed`, their names together.
+
+    A constant one only warns.
 
     Raises:
         DataError: if one is empty, not in the label list, or not what was predicted.
     """
     for row, (got, wanted) in enumerate(zip(labels, expected, strict=True), start=1):
-        if got not in allowed:
+        if allowed is not None and got not in allowed:
             raise refused(where, f"row {row} must have a label of {list(allowed)}, got {got!r}", "Write names.")
         if got != wanted:
             raise refused(where, f"row {row} was predicted as {wanted!r}, got {got!r}")

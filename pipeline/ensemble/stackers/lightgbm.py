@@ -9,44 +9,56 @@ from typing import Any
 import numpy as np
 
 from pipeline.artifacts.predictions import log_columns
-from pipeline.ensemble.forms import Stateful
+from pipeline.ensemble.forms import PerLabel
 from pipeline.errors.exceptions import ParamsError
 
-FORMS = ("class",)
+FORMS = ("class", "multilabel")
 
 
 @dataclass
-class LightGbm(Stateful):
-    """One tree per label and round over M * C columns, model by model; all C labels come out, absent ones too."""
+class LightGbm(PerLabel):
+    """One tree per label and round over M * C columns, model by model; all C labels come out, absent ones too.
+
+    Where a row may have several labels, each has trees of its own over its M * 2 columns, with a binary objective.
+    """
 
     n_rounds: int
     parameters: dict[str, Any]
 
-    def fit(self, probabilities: np.ndarray, labels: np.ndarray) -> None:
-        """Fit on probabilities (N, M, C) and int labels (N,)."""
+    def fit_classes(self, probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+        """Return what was fitted on probabilities (N, M, C) and int labels (N,)."""
+        return self._train(probabilities, labels, {"objective": "multiclass", "num_class": probabilities.shape[2]})
+
+    def fit_label(self, probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+        """Return what was fitted on probabilities (N, M, 2) of no and yes and on 0 and 1 (N,)."""
+        return self._train(probabilities, labels, {"objective": "binary"})
+
+    def _train(self, probabilities: np.ndarray, labels: np.ndarray, objective: dict[str, Any]) -> dict[str, Any]:
         import lightgbm
 
         columns = log_columns(probabilities)
         # Sums of floats depend on their order: sorted rows make the trees independent of the order they come in.
         order = np.lexsort((labels, *columns.T))
-        n_outputs = probabilities.shape[2]
         data = lightgbm.Dataset(columns[order], labels[order], params={"verbose": -1})
-        parameters = {**self.parameters, "objective": "multiclass", "num_class": n_outputs}
-        booster = lightgbm.train(parameters, data, num_boost_round=self.n_rounds)
-        gains = booster.feature_importance("gain").reshape(-1, n_outputs).sum(axis=1)
-        self.fitted = {"gains": gains.tolist(), "model": booster.model_to_string()}
+        booster = lightgbm.train({**self.parameters, **objective}, data, num_boost_round=self.n_rounds)
+        gains = booster.feature_importance("gain").reshape(-1, probabilities.shape[2]).sum(axis=1)
+        return {"gains": gains.tolist(), "model": booster.model_to_string()}
 
-    def predict(self, probabilities: np.ndarray) -> np.ndarray:
+    def predict_classes(self, state: dict[str, Any], probabilities: np.ndarray) -> np.ndarray:
         """Return probabilities (N, C) for probabilities (N, M, C)."""
         import lightgbm
 
-        booster = lightgbm.Booster(model_str=self.fitted["model"])
+        booster = lightgbm.Booster(model_str=state["model"])
         return np.asarray(booster.predict(log_columns(probabilities), num_threads=1))
 
-    def weights(self) -> list[float] | None:
+    def predict_label(self, state: dict[str, Any], probabilities: np.ndarray) -> np.ndarray:
+        """Return a label's probability (N,) for probabilities (N, M, 2) of no and yes."""
+        return self.predict_classes(state, probabilities)
+
+    def shares(self, state: dict[str, Any]) -> list[float] | None:
         """Return each model's share of the gain of all splits, or None if there is no split."""
-        total = sum(self.fitted["gains"])
-        return [gain / total for gain in self.fitted["gains"]] if total > 0 else None
+        total = sum(state["gains"])
+        return [gain / total for gain in state["gains"]] if total > 0 else None
 
 
 def build(

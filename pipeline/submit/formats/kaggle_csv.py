@@ -14,9 +14,17 @@ from typing import Literal
 import pandas as pd
 
 from pipeline.artifacts.files import write_atomically
-from pipeline.contracts import PROBABILITY, Format
+from pipeline.contracts import DECIDED, PROBABILITY, Format
 from pipeline.errors.exceptions import DataError, ParamsError
-from pipeline.submit.submitting import check_ids, check_labels, decode_strictly, labels_of, ordered_ids, refused
+from pipeline.submit.submitting import (
+    check_ids,
+    check_labels,
+    decode_strictly,
+    has_several,
+    labels_of,
+    ordered_ids,
+    refused,
+)
 
 TOLERANCE = 1e-6
 
@@ -31,7 +39,10 @@ def build(
 
 @dataclass(frozen=True)
 class KaggleCsv:
-    """One row per test row: id and label, id and one probability, or id and a probability per label."""
+    """One row per test row: id and label, id and one probability, or id and a probability per label.
+
+    Where a row may have several labels, these are their names in one column, or 0 or 1 per label: as the sample has it.
+    """
 
     values: str
     id_column: str
@@ -70,11 +81,15 @@ class KaggleCsv:
             if len(row) != len(header):
                 raise refused(where, f"line {line} must have {len(header)} fields, got {row}")
         check_ids([row[0] for row in rows], [row[0] for row in expected], where=where)
+        [frame] = predictions.values()
+        several = has_several(frame)
         if self.values == "labels":
-            allowed = labels_of(next(iter(predictions.values())))
-            check_labels([row[1] for row in rows], [row[1] for row in expected], allowed, where=where)
+            allowed = None if several else labels_of(frame)
+            for column in range(1, len(header)):
+                of_column = where if len(header) == 2 else f"{where}, {header[column]}"
+                check_labels([row[column] for row in rows], [row[column] for row in expected], allowed, where=of_column)
         else:
-            _check_probabilities(rows, expected, where)
+            _check_probabilities(rows, expected, where, exclusive=not several)
 
     def _content(
         self, predictions: dict[str, pd.DataFrame], samples: dict[str, Path | None]
@@ -89,7 +104,7 @@ class KaggleCsv:
         task, frame = next(iter(predictions.items()))
         sample = samples.get(task)
         sample_rows = [] if sample is None else _read_sample(sample)
-        header, columns = self._columns(labels_of(frame), sample, sample_rows[0] if sample_rows else None)
+        header, columns = self._columns(frame, sample, sample_rows[0] if sample_rows else None)
         sample_ids = [row[0] for row in sample_rows[1:]] if sample_rows else None
         ids = ordered_ids(frame["row_id"].tolist(), sample_ids, task=task, sample=sample)
         values = frame.set_index("row_id")[columns].loc[ids]
@@ -97,15 +112,21 @@ class KaggleCsv:
         rows = [[row_id, *map(_text, row)] for row_id, row in zip(ids, values.itertuples(index=False), strict=True)]
         return header, rows
 
-    def _columns(self, labels: list[str], sample: Path | None, header: list[str] | None) -> tuple[list[str], list[str]]:
+    def _columns(
+        self, frame: pd.DataFrame, sample: Path | None, header: list[str] | None
+    ) -> tuple[list[str], list[str]]:
         """Return the file's header and the prediction columns that fill what follows the id."""
-        several = self.values == "probabilities" and len(labels) > 2
+        labels = labels_of(frame)
+        several = self.values == "probabilities" and (len(labels) > 2 or has_several(frame))
         if header is None:
             header = [self.id_column, *(labels if several else [self.label_column])]
         where = f"{sample}: with {self.values} of {len(labels)} labels"
         if self.values == "labels":
+            if has_several(frame) and sorted(header[1:]) == sorted(labels):
+                return header, [DECIDED + label for label in header[1:]]
             if len(header) != 2:
-                text = f"{where} must have two columns, got {header}. Did you want values: probabilities?"
+                names = f", or {labels} after the id" if has_several(frame) else ""
+                text = f"{where} must have two columns{names}, got {header}. Did you want values: probabilities?"
                 raise DataError(text, code="E306")
             return header, ["label"]
         if len(header) == 2 and not several:
@@ -141,7 +162,9 @@ def _read_sample(path: Path) -> list[list[str]]:
     return rows
 
 
-def _check_probabilities(rows: list[list[str]], expected: list[list[str]], where: str) -> None:
+def _check_probabilities(
+    rows: list[list[str]], expected: list[list[str]], where: str, *, exclusive: bool = True
+) -> None:
     for line, ((_, *cells), (_, *wanted)) in enumerate(zip(rows, expected, strict=True), start=2):
         try:
             numbers = [float(cell) for cell in cells]
@@ -150,7 +173,7 @@ def _check_probabilities(rows: list[list[str]], expected: list[list[str]], where
         if not all(0 <= number <= 1 for number in numbers):  # NaN is not
             raise refused(where, f"line {line} must hold probabilities in [0, 1], got {cells}", "Check the model.")
         total = math.fsum(numbers)
-        if len(numbers) > 1 and abs(total - 1) > TOLERANCE:
+        if exclusive and len(numbers) > 1 and abs(total - 1) > TOLERANCE:
             raise refused(where, f"line {line} must sum to 1 within {TOLERANCE}, got {total}", "Check the model.")
         if numbers != [float(cell) for cell in wanted]:
             raise refused(where, f"line {line} was predicted as {wanted}, got {cells}")

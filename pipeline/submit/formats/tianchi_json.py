@@ -21,6 +21,7 @@ from pipeline.submit.submitting import check_ids, check_labels, decode_strictly,
 
 LONG_AGO = (1980, 1, 1, 0, 0, 0)
 KEYS = ("id", "label")
+FORMS = ("class",)
 
 
 def build(*, file_names: dict[str, str] | None = None, file_name: str = "submission.zip") -> Format:

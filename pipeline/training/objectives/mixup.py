@@ -16,8 +16,6 @@ import torch
 
 from pipeline.errors.exceptions import ParamsError
 
-FORMS = ("class",)
-
 
 def build(
     *, loss: Callable[..., torch.Tensor], alpha: float = 0.2, layer: Literal["last", "embeddings"] = "last"

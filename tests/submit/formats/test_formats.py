@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from pipeline.contracts import Format
 from pipeline.data.class_targets import ClassTargets
+from pipeline.data.task_kinds.multilabel import Multilabel
 from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.submit.formats import kaggle_csv, tianchi_json
 from pipeline.submit.submitting import submission_frame
@@ -226,6 +227,33 @@ def test_a_binary_task_gets_the_probability_of_the_second_label(tmp_path: Path) 
     path = form.write({"main": frame}, {"main": None}, tmp_path)
     form.check(path, {"main": frame}, {"main": None})
     assert path.read_text() == "id,target\na,0.25\nb,0.0\n"
+
+
+SEVERAL = submission_frame(["a", "b"], np.array([[0.9, 0.2, 0.7], [0.1, 0.1, 0.1]]), ["x", "y", "z"], kind=Multilabel())
+
+
+@pytest.mark.parametrize(
+    ("values", "header", "lines"),
+    [
+        ("labels", "id,names", ["a,x z", "b,"]),
+        ("labels", "id,z,x,y", ["a,1,1,0", "b,0,0,0"]),
+        ("probabilities", "id,z,x,y", ["a,0.7,0.9,0.2", "b,0.1,0.1,0.1"]),
+    ],
+)
+def test_several_labels_of_a_row_stand_in_the_form_of_the_sample(
+    values: str, header: str, lines: list[str], tmp_path: Path
+) -> None:
+    sample = sample_file(tmp_path, header, [f"{i}{',0' * header.count(',')}" for i in "ab"])
+    form = kaggle_csv.build(values=values)  # type: ignore[arg-type]
+    path = form.write({"main": SEVERAL}, {"main": sample}, tmp_path)
+    form.check(path, {"main": SEVERAL}, {"main": sample})
+    assert path.read_text().splitlines() == [header, *lines]
+    spoilt = path.read_text().replace("b,0", "b,1").replace("x z", "x")
+    path.write_text(spoilt)
+    with pytest.raises(DataError, match="was predicted as"):
+        form.check(path, {"main": SEVERAL}, {"main": sample})
+    with pytest.raises(DataError, match=r"(must have the labels|must have two columns, or) .*'x', 'y', 'z'"):
+        form.write({"main": SEVERAL}, {"main": sample_file(tmp_path, "id,z,x,q", ["a,0,0,0"])}, tmp_path)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -0.1, 1.1])
