@@ -197,7 +197,10 @@ class Multilabel:
     def describe(
         self, targets: np.ndarray, values: np.ndarray, *, labels: list[str], row_ids: list[str], decision: Any
     ) -> dict[str, Any]:
-        """Return what the report shows: a line per label, calibration of all labels together, and the hardest rows."""
+        """Return what the report shows: a line per label, the hardest rows, and the calibration of all labels together.
+
+        The latter only where no thresholds moved the probabilities.
+        """
         decided = self.decide(values)
         counts = targets.sum(axis=0, dtype=np.int64)
         few = _few(counts, labels)
@@ -205,7 +208,7 @@ class Multilabel:
         return {
             "tables": [_by_label(targets, decided, labels, decision or [0.5] * len(labels))],
             "notes": [note] if few and decision else [],
-            "calibration": calibration_bins(targets.ravel().astype(int), _two(values.ravel())),
+            "calibration": [] if decision else calibration_bins(targets.ravel().astype(int), _two(values.ravel())),
             "hardest": self._hardest(targets, values, labels=labels, row_ids=row_ids),
         }
 

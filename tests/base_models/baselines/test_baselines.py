@@ -34,6 +34,16 @@ def test_probabilities_are_above_zero_and_sum_to_one(name: str) -> None:
     assert (values.argmax(axis=1) == labels[40:]).all()
 
 
+def test_several_labels_of_a_row_each_have_a_model_and_one_that_no_row_has_stays_unlikely() -> None:
+    rows, labels = small_competition()
+    targets = np.stack([labels == 0, labels != 1, labels == 5], axis=1).astype(np.int64)
+    model = tfidf_logistic.build(n_outputs=3, seed=1)
+    model.fit(rows[:40], targets[:40])
+    values = model.predict(rows[40:])
+    assert ((values[:, :2] > 0.5) == targets[40:, :2]).all()
+    assert values.min() > 0 and values[:, 2].max() < 1e-4
+
+
 @pytest.mark.parametrize("name", BASELINES)
 def test_the_same_seed_gives_the_same_bits(name: str) -> None:
     rows, labels = small_competition()

@@ -16,6 +16,7 @@ from pipeline.data.splitting import assign_folds, cluster_rows
 from pipeline.data.task_kinds.multilabel import Multilabel, build
 from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.params.tasks import Folds, Task
+from pipeline.report.leaks_of_predictions import _same
 from tests.conftest import PARAMS
 from tests.faults import harness
 
@@ -121,6 +122,13 @@ def test_possible_labels_are_as_likely_as_models_say_and_twins_have_their_twin_s
     assert np.abs(drawn - test[0, 10:]).mean() < 0.08
 
 
+def test_the_leak_check_knows_predictions_that_thresholds_moved_and_no_others() -> None:
+    kind, plain = Multilabel(), np.random.default_rng(0).random((60, 3))
+    stored = kind.values(kind.logits(kind.apply_decision(plain, [0.2, 0.5, 0.7])))
+    assert _same(stored, plain, kind, scaled=True) and not _same(stored, plain, kind, scaled=False)
+    assert not _same(stored, plain[::-1], kind, scaled=True)
+
+
 @pytest.fixture(scope="module")
 def finished_multilabel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A competition of three labels, of which rows have none or several, that went through all stages."""
@@ -162,7 +170,9 @@ def test_the_whole_graph_ends_in_a_submission_a_report_and_scores(finished_multi
     [table] = task["tables"]
     assert [row[0] for row in table["rows"]] == LABELS and len(table["columns"]) == len(table["rows"][0])
     report = (finished_multilabel / "out/report/report.html").read_text(encoding="utf-8")
-    assert "<h4>Labels</h4>" in report and "Confusion matrix" not in report and "Calibration" in report
+    assert "<h4>Labels</h4>" in report and "Confusion matrix" not in report
+    assert ("<h2>Calibration</h2>" in report) == (not task["decision"]["used"])
+    assert "not cross-fitted" not in report
     sent = json.loads((finished_multilabel / "out/submit/submission.json").read_text(encoding="utf-8"))
     assert sent["tasks"]["intent"]["labels"]["short"] == (submission["short"] == "1").sum()
 
