@@ -29,7 +29,7 @@ def best_thresholds(targets: np.ndarray, values: np.ndarray, *, fewest: int, met
     for _ in range(N_SWEEPS):
         before = places.copy()
         for label in np.flatnonzero(targets.sum(axis=0, dtype=np.int64) >= fewest):
-            scores = np.nan_to_num(metric.sign * scores_along(places, label), nan=-np.inf)
+            scores = np.nan_to_num(metric.sign * scores_along(places, int(label)), nan=-np.inf)
             best = np.flatnonzero(scores >= scores.max() - 1e-12)
             places[label] = best[np.argmin(np.abs(best - places[label]))]
         if np.array_equal(before, places):

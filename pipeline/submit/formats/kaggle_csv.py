@@ -84,7 +84,7 @@ class KaggleCsv:
         [frame] = predictions.values()
         several = has_several(frame)
         if self.values == "labels":
-            allowed = None if several else labels_of(frame)
+            allowed = None if several else labels_of(frame) or None
             for column in range(1, len(header)):
                 of_column = where if len(header) == 2 else f"{where}, {header[column]}"
                 check_labels([row[column] for row in rows], [row[column] for row in expected], allowed, where=of_column)
