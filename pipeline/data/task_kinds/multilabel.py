@@ -24,6 +24,10 @@ NEEDED_ERRORS = 1.0
 N_DRAWS = 20
 N_EXAMPLES, N_HARDEST = 5, 20
 COLUMNS = ["Label", "Rows", "Decided", "Precision", "Recall", "F1", "Threshold"]
+AT_HALF = (
+    "Single models and rungs are scored with thresholds of 0.5: what the ensemble gains over them is in part what its own "
+    "thresholds gain."
+)
 logger = logging.getLogger(__name__)
 
 
@@ -203,11 +207,14 @@ class Multilabel:
         """
         decided = self.decide(values)
         counts = targets.sum(axis=0, dtype=np.int64)
-        few = _few(counts, labels)
-        note = f"Thresholds of these labels stay at 0.5, they have fewer than {FEWEST_POSITIVE} training rows: {few}."
+        few, notes = _few(counts, labels), [AT_HALF]
+        if few:
+            notes += [
+                f"Thresholds of these labels stay at 0.5, they have fewer than {FEWEST_POSITIVE} training rows: {few}."
+            ]
         return {
             "tables": [_by_label(targets, decided, labels, decision or [0.5] * len(labels))],
-            "notes": [note] if few and decision else [],
+            "notes": notes if decision else [],
             "calibration": [] if decision else calibration_bins(targets.ravel().astype(int), _two(values.ravel())),
             "hardest": self._hardest(targets, values, labels=labels, row_ids=row_ids),
         }
