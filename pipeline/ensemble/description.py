@@ -1,7 +1,7 @@
 """What scores.json says of one task: every model and rung, the estimate, what it gains and why to believe it."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Unpack
 
 import numpy as np
@@ -10,7 +10,7 @@ from pipeline import components
 from pipeline.contracts import Metric
 from pipeline.ensemble import scoring
 from pipeline.ensemble.averaging import GainOnTest, gain_on_test
-from pipeline.ensemble.decisions import Plan, best_of, cross_fit_best
+from pipeline.ensemble.decisions import Plan, best_of, cross_fit_best, cross_fit_decision
 from pipeline.ensemble.intervals import Interval, Unseen, bootstrap_scores, compare, interval, unseen_interval, within
 from pipeline.ensemble.label_shift import FORMS, label_shift
 from pipeline.ensemble.members import Candidate, Members
@@ -32,17 +32,20 @@ def describe_ensemble(
     `scored_ratio` is the share of the test rows that the board scores.
     """
     metric, names, train = metrics[metric_name], members.names, members.train
-    singles = [members.out_of_fold[:, :, position] for position in range(len(names))]
+    shown = _Shown(members, metric, tuned=ensemble.plan.decides)
+    singles = [shown.values(members.out_of_fold[:, :, position]) for position in range(len(names))]
     scorer = members.scorer(metric_name, metric)
     best = best_of(train.labels, [values.mean(axis=0) for values in singles], metric=scorer)
     single = cross_fit_best(train.labels, singles, members.folds, metric=metric).mean(axis=0)
     rungs = {rung: ensemble.candidate(members, rung) for rung in ensemble.rungs}
-    candidates = [*map(members.candidate, names), *rungs.values(), ensemble.submitted(members, rungs[ensemble.chosen])]
+    alone = [shown.candidate(candidate) for candidate in (*map(members.candidate, names), *rungs.values())]
+    candidates = [*alone, ensemble.submitted(members, rungs[ensemble.chosen])]
     on_test = [gain_on_test(candidate, members, metric=metric) for candidate in candidates]
     options: dict[str, Any] = {"n_resamples": n_bootstrap, "seed": derive_seed(seed, members.task)}
     *models, final = scoring.score_models(
-        train.labels, [*singles, *ensemble.rungs.values(), ensemble.out_of_fold], folds=members.folds, on_test=on_test,
-        clusters=train.clusters, metric=metric, scorer=scorer, report_metrics=metrics, reference=best, **options,
+        train.labels, [*singles, *map(shown.values, ensemble.rungs.values()), ensemble.out_of_fold],
+        folds=members.folds, on_test=on_test, clusters=train.clusters, metric=metric, scorer=scorer,
+        report_metrics=metrics, reference=best, **options,
     )  # fmt: skip
     heads = [*((name, kinds[name]) for name in names), *((name, "rung") for name in ensemble.rungs)]
     models = [{"name": name, "kind": kind} | record for (name, kind), record in zip(heads, models, strict=True)]
@@ -68,6 +71,34 @@ def describe_ensemble(
     }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class _Shown:
+    """How single models and rungs stand beside the ensemble: decided as it is where a kind's decisions are worth most.
+
+    Of one label per row scales move little, and models are shown as they are.
+    """
+
+    members: Members
+    metric: Metric
+    tuned: bool
+
+    def values(self, values: np.ndarray) -> np.ndarray:
+        """Return values (R, N, V), each fold decided as is best on the others."""
+        kind, labels = self.members.kind, self.members.train.labels
+        if not (self.tuned and kind.needed_errors(values.mean(axis=0), metric=self.metric)):
+            return values
+        repeats = zip(values[:, None], self.members.folds[:, None], strict=True)
+        return np.stack([cross_fit_decision(labels, *repeat, kind=kind, metric=self.metric) for repeat in repeats])
+
+    def candidate(self, plain: Candidate) -> Candidate:
+        """Return the same with the decision that is best on all rows."""
+        kind, values = self.members.kind, plain.out_of_fold
+        if not (self.tuned and kind.needed_errors(values, metric=self.metric)):
+            return plain
+        parameters = kind.fit_decision(self.members.train.labels, values, metric=self.metric)
+        return replace(plain, decide=lambda values: kind.apply_decision(values, parameters))
+
+
 def _unseen(members: Members, metric_name: str, scored_ratio: float) -> Unseen:
     n_test = len(members.test_ids)
     n_scored = min(n_test, max(1, round(scored_ratio * n_test)))
@@ -79,7 +110,7 @@ def _diagnostics(members: Members, ensemble: Ensemble, singles: list[np.ndarray]
     targets, kind, final = members.train.labels, members.kind, ensemble.out_of_fold.mean(axis=0)
     agreement = scoring.error_agreement([kind.errors(targets, single.mean(axis=0)) for single in singles])
     decision = ensemble.plan.decision.scales if ensemble.plan.decision and ensemble.plan.decides else None
-    shown = {"labels": members.labels, "row_ids": members.train.ids, "decision": decision}
+    shown: dict[str, Any] = {"labels": members.labels, "row_ids": members.train.ids, "decision": decision}
     described = kind.describe(targets, final, **shown)
     return {"labels": members.labels, "agreement": {"names": members.names, "values": agreement}, **described}
 

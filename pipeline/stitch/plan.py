@@ -70,7 +70,12 @@ def plan_model(
     train["scorer"] = epoch_scorer(settings, metric=metric, kind=kind, labels=labels)
     depends_on = {"step": "predict-stitched", "model": training.key, "code": context.recipe["predict"][head]}
     predicting = Unit(f"{name}/{job.name}/predict", {**depends_on, "rows": rows_digest(job.predicted)})
-    fields = {"model": name, "task": job.task, "labels": kind.outputs(labels), "manifest": context.folds.digest}
+    fields: dict[str, Any] = {
+        "model": name,
+        "task": job.task,
+        "labels": kind.outputs(labels),
+        "manifest": context.folds.digest,
+    }
     fields |= {"seed": seed, "recipe": context.recipe["train"][head]}
     predict = {**common, "rows": job.predicted, "model": training.result, "predictions": fields}
     return Model(name, bases, (training, train), (predicting, predict))

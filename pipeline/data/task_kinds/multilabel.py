@@ -24,10 +24,6 @@ NEEDED_ERRORS = 1.0
 N_DRAWS = 20
 N_EXAMPLES, N_HARDEST = 5, 20
 COLUMNS = ["Label", "Rows", "Decided", "Precision", "Recall", "F1", "Threshold"]
-AT_HALF = (
-    "Single models and rungs are scored with thresholds of 0.5: what the ensemble gains over them is in part what its own "
-    "thresholds gain."
-)
 logger = logging.getLogger(__name__)
 
 
@@ -207,14 +203,11 @@ class Multilabel:
         """
         decided = self.decide(values)
         counts = targets.sum(axis=0, dtype=np.int64)
-        few, notes = _few(counts, labels), [AT_HALF]
-        if few:
-            notes += [
-                f"Thresholds of these labels stay at 0.5, they have fewer than {FEWEST_POSITIVE} training rows: {few}."
-            ]
+        few = _few(counts, labels)
+        note = f"Thresholds of these labels stay at 0.5, they have fewer than {FEWEST_POSITIVE} training rows: {few}."
         return {
             "tables": [_by_label(targets, decided, labels, decision or [0.5] * len(labels))],
-            "notes": notes if decision else [],
+            "notes": [note] if few and decision else [],
             "calibration": [] if decision else calibration_bins(targets.ravel().astype(int), _two(values.ravel())),
             "hardest": self._hardest(targets, values, labels=labels, row_ids=row_ids),
         }
