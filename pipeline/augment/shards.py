@@ -153,7 +153,7 @@ def _chosen(rows: pd.DataFrame, step: "Step", params: "Params", source: Source) 
     within = memberships(strata, len(names))
     counts, label = dict(zip(names, within.sum(axis=0).tolist(), strict=True)), pd.Series(rarest(within), rows.index)
     if step.classes:
-        rows = rows.loc[within[:, np.isin(names, step.classes)].any(axis=1)]
+        rows = rows.iloc[np.flatnonzero(within[:, np.isin(names, step.classes)].any(axis=1))]
     seeds = _seeds(rows, step, params, source)
     lots = pd.Series([derive_seed(seed, "lot") for seed in seeds], rows.index, dtype="int64")
     lots = lots[lots < step.row_ratio * 2**31]
