@@ -38,8 +38,8 @@ def describe_ensemble(
     best = best_of(train.labels, [values.mean(axis=0) for values in singles], metric=scorer)
     single = cross_fit_best(train.labels, singles, members.folds, metric=metric).mean(axis=0)
     rungs = {rung: ensemble.candidate(members, rung) for rung in ensemble.rungs}
-    alone = [shown.candidate(candidate) for candidate in (*map(members.candidate, names), *rungs.values())]
-    candidates = [*alone, ensemble.submitted(members, rungs[ensemble.chosen])]
+    candidates = [*map(shown.candidate, [*map(members.candidate, names), *rungs.values()])]
+    candidates.append(ensemble.submitted(members, rungs[ensemble.chosen]))
     on_test = [gain_on_test(candidate, members, metric=metric) for candidate in candidates]
     options: dict[str, Any] = {"n_resamples": n_bootstrap, "seed": derive_seed(seed, members.task)}
     *models, final = scoring.score_models(
@@ -49,7 +49,6 @@ def describe_ensemble(
     )  # fmt: skip
     heads = [*((name, kinds[name]) for name in names), *((name, "rung") for name in ensemble.rungs)]
     models = [{"name": name, "kind": kind} | record for (name, kind), record in zip(heads, models, strict=True)]
-    baselines = [metric.sign * model["score"] for model in models if model["kind"] == "baseline"]
     unseen = _unseen(members, metric_name, scored_ratio)
     weighted = _weighted(members, ensemble, metric=scorer, **options)
     return _diagnostics(members, ensemble, singles) | _test_file(members, candidates[-1]) | {
@@ -57,16 +56,12 @@ def describe_ensemble(
         "metric": metric_name, "higher_is_better": metric.higher_is_better,
         "models": models,
         "best_single": names[best],
-        "baseline": metric.sign * max(baselines) if baselines else None,
+        "baseline": _baseline(models, metric),
         "chosen": ensemble.chosen,
         "estimate": _estimate(final, weighted, on_test[-1], ensemble.plan, **unseen),
         "gain": _gain(members, ensemble, single, on_test[-1], on_test[best], metric=scorer, **options),
         "decision": None if ensemble.plan.decision is None else asdict(ensemble.plan.decision),
-        "weights": {
-            name: dict(zip(names, shares, strict=True))
-            for name in ensemble.fitted
-            if (shares := ensemble.weights(name)) is not None
-        },
+        "weights": _weights(members, ensemble),
         "holdout": _holdout(members, ensemble, metric=metric, **options) if members.holdout.ids else None,
     }  # fmt: skip
 
@@ -97,6 +92,16 @@ class _Shown:
             return plain
         parameters = kind.fit_decision(self.members.train.labels, values, metric=self.metric)
         return replace(plain, decide=lambda values: kind.apply_decision(values, parameters))
+
+
+def _weights(members: Members, ensemble: Ensemble) -> dict[str, dict[str, float]]:
+    shares = {name: ensemble.weights(name) for name in ensemble.fitted}
+    return {name: dict(zip(members.names, of, strict=True)) for name, of in shares.items() if of is not None}
+
+
+def _baseline(models: list[dict[str, Any]], metric: Metric) -> float | None:
+    scores = [metric.sign * model["score"] for model in models if model["kind"] == "baseline"]
+    return metric.sign * max(scores) if scores else None
 
 
 def _unseen(members: Members, metric_name: str, scored_ratio: float) -> Unseen:
