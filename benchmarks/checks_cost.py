@@ -37,7 +37,7 @@ CHECKS = {
     ],
     "leaks": ["pipeline.report.leaks:find_leaks", "pipeline.artifacts.copies:check_leaks"],
     "predictions": ["pipeline.artifacts.predictions:check_predictions"],
-    "submission": ["pipeline.submit.submitting:rehearse"],
+    "submission": ["pipeline.submit.rehearsal:rehearse"],
     "units": ["pipeline.units.differences:explain"],
     "longest_rows": ["pipeline.training.loop:_Loop.begin"],
 }  # fmt: skip

@@ -3,13 +3,13 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from tqdm import tqdm
 
 from pipeline.artifacts.paths import AUDIT, METRICS, REPORT_PAGE, SUBMISSION
-from pipeline.errors.exceptions import MachineError
+from pipeline.errors.exceptions import MachineError, ParamsError
 from pipeline.params.loading import load_params
 from pipeline.stage_run import exit_on_error
 
@@ -112,23 +112,37 @@ def predict(
     model: Annotated[Path, typer.Option(help="The folder of an export.")],
     input: Annotated[Path, typer.Option(help="Texts: csv, tsv, jsonl, json or parquet.")],
     output: Annotated[Path, typer.Option(help="The csv to write: per row the label and all probabilities.")],
-    text_column: Annotated[str, typer.Option(help="The column of the text.")] = "text",
+    text_column: Annotated[
+        list[str] | None, typer.Option(help="The column of the text, by default `text`; several are joined.")
+    ] = None,
     pair_column: Annotated[str | None, typer.Option(help="That of the second text, for a model of pairs.")] = None,
     id_column: Annotated[str | None, typer.Option(help="A column to copy in front.")] = None,
+    format: Annotated[
+        Literal["csv", "tsv", "jsonl", "json", "parquet"] | None, typer.Option(help="By default by the file's name.")
+    ] = None,
+    encoding: Annotated[str, typer.Option(help="A name of Python's codecs.")] = "utf-8",
+    encoding_errors: Annotated[
+        Literal["fail", "replace", "drop_row"], typer.Option(help="Bytes that are no text.")
+    ] = "fail",
+    header: Annotated[bool, typer.Option(help="Without one columns are positions from 0.")] = True,
+    quoting: Annotated[bool, typer.Option(help="Whether csv and tsv fields may be quoted.")] = True,
+    separator: Annotated[str | None, typer.Option(help="Between the fields of csv and tsv.")] = None,
+    escape: Annotated[str | None, typer.Option(help="What makes a quote or separator an ordinary character.")] = None,
 ) -> None:
     """Predict the texts of a file with an exported model."""
     from pipeline.artifacts.files import write_atomically
-    from pipeline.data.reading import read_columns
+    from pipeline.bundle import predict
 
     with exit_on_error():
-        columns = [column for column in (id_column, text_column, pair_column) if column is not None]
-        rows = read_columns(input, list(dict.fromkeys(columns)))
-        from pipeline.bundle.exported_model import load_exported
-
-        pairs = None if pair_column is None else rows[pair_column].tolist()
-        frame = load_exported(model).predict_frame(rows[text_column].tolist(), pairs)
-        if id_column is not None:
-            frame.insert(0, id_column, rows[id_column], allow_duplicates=True)
+        if output.resolve() == input.resolve() or output.resolve().is_relative_to(model.resolve()):
+            raise ParamsError(
+                f"--output: must be neither the input nor within the model, got {output}. Name another file."
+            )
+        frame = predict.predict(
+            model, input, text_columns=text_column or ["text"], pair_column=pair_column, id_column=id_column,
+            format=format, encoding=encoding, encoding_errors=encoding_errors, header=header, quoting=quoting,
+            separator=separator, escape=escape,
+        )  # fmt: skip
         write_atomically(output, frame.to_csv(index=False).encode("utf-8"))
         typer.echo(f"{output}: {len(frame)} rows")
 

@@ -5,16 +5,20 @@ Names and options are read from the source text, so that params are checked with
 
 import ast
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pipeline.errors.exceptions import ParamsError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from pipeline import ranges
+from pipeline.errors.exceptions import ParamsError, expected, shown
 
 ROOT = Path(__file__).parent
-NUMBER = int | float
-SIMPLE_TYPES: dict[str, Any] = {"int": int, "float": NUMBER, "str": str, "bool": bool, "list": list, "dict": dict}
+SIMPLE_TYPES: dict[str, Any] = {"int": int, "float": float, "str": str, "bool": bool, "list": list, "dict": dict}
+STRICT = ConfigDict(strict=True, allow_inf_nan=False)
+SHOULD_BE = "Input should be "
 
 
 @cache
@@ -81,8 +85,11 @@ def build(kind: str, name: str, options: Mapping[str, Any] | None = None, /, **o
     So a kind's contract can offer one more without a change to any component.
 
     Raises:
+        ParamsError: if there is no such component, or an option is unknown or out of its range.
         TypeError: if it names an argument that is not offered.
     """
+    if name in available(kind) and (wrong := list(wrong_options(kind, name, options or {}))):
+        raise ParamsError(f"{name}: {' '.join(text for _, text in wrong)}")
     return call(kind, name, "build", options, **offered)
 
 
@@ -110,7 +117,7 @@ def source(kind: str, name: str) -> ast.Module:
 
 @cache
 def options(kind: str, name: str) -> dict[str, Any]:
-    """Return the options a component takes from params.yaml: name -> type (`Any` where it is not a simple one).
+    """Return the options a component takes from params.yaml: name -> type with its range (`Any` where it is no simple one).
 
     They are the arguments of its `build` that have a default; the others come from the code.
     """
@@ -134,6 +141,55 @@ def constant(kind: str, name: str, constant_name: str) -> Any:
     return None
 
 
+def wrong_options(kind: str, name: str, given: Mapping[str, Any]) -> Iterator[tuple[bool, str]]:
+    """Yield what is wrong with the options given to a component, and whether its option is known at all.
+
+    Each must have the type and range of its annotation. So must the default of one that is not given: where it is "" for a
+    `ranges.Name`, that one must be given. The constants `DIVIDES` (option -> the option that it must divide), `ONE_OF` and
+    `NOT_BOTH` of the component's file say what fits together.
+
+    >>> list(wrong_options("losses", "focal", {"gamma": -1}))
+    [(True, 'gamma: must be greater than or equal to 0, got -1. Correct it, or remove it for the default (2.0).')]
+    """
+    known, values = options(kind, name), {**defaults(kind, name), **given}
+    n_wrong = 0
+    for key in values:
+        if key not in known:
+            yield False, f"{name} does not take this option: {expected(key, known)}"
+            n_wrong += 1
+            continue
+        try:
+            TypeAdapter(known[key], config=STRICT).validate_python(values[key])
+        except ValidationError as error:
+            yield True, _wrong(key, error, value=values[key], default=defaults(kind, name)[key], is_given=key in given)
+            n_wrong += 1
+    if not n_wrong:
+        yield from ((True, text) for text in _misfits(kind, name, values))
+
+
+def _wrong(key: str, error: ValidationError, *, value: Any, default: Any, is_given: bool) -> str:
+    if not is_given:
+        return f"{key}: is missing. Add it."
+    first = error.errors()[0]
+    place = ".".join([key, *(str(part) for part in first["loc"] if isinstance(part, int))])
+    texts = dict.fromkeys(item["msg"].removeprefix(SHOULD_BE).lower() for item in error.errors())
+    must = "must be " if first["msg"].startswith(SHOULD_BE) else ""
+    remedy = "" if default == "" else f", or remove it for the default ({default})"
+    return f"{place}: {must}{' or '.join(texts)}, got {shown(value)}. Correct it{remedy}."
+
+
+def _misfits(kind: str, name: str, values: Mapping[str, Any]) -> Iterator[str]:
+    for part, whole in (constant(kind, name, "DIVIDES") or {}).items():
+        if values[whole] % values[part]:
+            yield f"{part}: must divide {whole} ({values[whole]}), got {values[part]}. Change either."
+    one_of, not_both = constant(kind, name, "ONE_OF") or (), constant(kind, name, "NOT_BOTH") or ()
+    given = {names: [key for key in names if values[key]] for names in (one_of, not_both)}
+    if one_of and len(given[one_of]) != 1:
+        yield f"exactly one of {' and '.join(one_of)} must be given, got {given[one_of] or 'none'}. Give one."
+    if len(given[not_both]) > 1:
+        yield f"{' and '.join(not_both)} exclude one another, got both. Remove one."
+
+
 @cache
 def _arguments(kind: str, name: str, function: str = "build") -> list[tuple[ast.arg, ast.expr | None]]:
     """Return the arguments of a component's function, all of them by keyword, each with its default."""
@@ -149,8 +205,17 @@ def _simple_type(annotation: ast.expr | None) -> Any:
     match annotation:
         case ast.Subscript(value=ast.Name("Literal"), slice=ast.Tuple() | ast.Constant() as values):
             return Literal[ast.literal_eval(values)]
-        case ast.Name(name) | ast.Subscript(value=ast.Name(name)):
-            return SIMPLE_TYPES.get(name, Any)
+        case ast.Subscript(
+            value=ast.Name("Annotated"), slice=ast.Tuple([inner, ast.Call(func=ast.Name("Field")) as field])
+        ):
+            bounds = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in field.keywords}
+            return Annotated[_simple_type(inner), Field(**bounds)]
+        case ast.Subscript(value=ast.Name("list"), slice=inner):
+            return list[_simple_type(inner)]  # type: ignore[misc]
+        case ast.Subscript(value=ast.Name("dict"), slice=ast.Tuple([key, inner])):
+            return dict[_simple_type(key), _simple_type(inner)]  # type: ignore[misc]
+        case ast.Name(name):
+            return SIMPLE_TYPES.get(name) or getattr(ranges, name, Any)
         case ast.BinOp():
             left, right = _simple_type(annotation.left), _simple_type(annotation.right)
             return Any if Any in (left, right) else left | right

@@ -1,11 +1,11 @@
 """What a component of each kind must offer: one Protocol per folder. Read this page first.
 
 A component is one file `pipeline/*/<kind>/<name>.py` with a function `build`, whose arguments all go by keyword. Those with a
-default are options that params.yaml may set. Those without come from the code: a `Build...` protocol says all that its kind
-is offered, and a component names what it needs. Constants say what it reads: `FILES` names options that are files in models/,
-`MODELS` those that are a folder there with a model, or a hub checkpoint `owner/name@<40-hex commit>`, `PACKAGES` folders of
-installed packages, `LIBRARIES` packages whose versions matter. Shapes: B rows of a batch, T tokens, H hidden units, L layers,
-N rows, M models, C labels or outputs, V values.
+default are options of params.yaml, each in its range; see `components.wrong_options` for what fits together. Those without
+come from the code: a `Build...` protocol below says all that is offered to its kind, a component names what it needs.
+Constants say what it reads: `FILES` names options that are files in models/, `MODELS` those that are a folder with a model
+there or a hub checkpoint `owner/name@<40-hex commit>`, `PACKAGES` folders of packages, `LIBRARIES` whose versions matter.
+Shapes: B rows of a batch, T tokens, H hidden units, L layers, N rows, M models, C labels or outputs, V values.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -122,8 +122,8 @@ class Encoder(Protocol):
     def n_parameters(self, *, options: dict[str, Any], max_length: int) -> int | None:
         """Return about how many parameters it has, or None where nothing on this machine says so."""
 
-    def state_width(self, *, options: dict[str, Any]) -> int | None:
-        """Return the width of its states, or None where nothing on this machine says so."""
+    def state_shape(self, *, options: dict[str, Any]) -> tuple[int | None, int | None]:
+        """Return its layers and the width of their states, each None where nothing on this machine says so."""
 
 
 class BuildPooling(Protocol):
@@ -152,21 +152,14 @@ class BuildFusion(Protocol):
 
 
 class BuildLoss(Protocol):
-    """`losses/`: a function (logits (B, C), labels (B, …)) -> losses (B,), one >= 0 per row; the loop averages them."""
+    """`losses/`: a function (logits (B, C), labels (B, …)) -> losses (B,), one >= 0 per row; the loop averages them.
 
-    def __call__(self, *, n_outputs: int) -> "Callable[[torch.Tensor, torch.Tensor], torch.Tensor]": ...
+    `labels` are names, `targets` (N, …) those of the rows trained on. `PENALTY = True`: nothing learns from it alone.
+    """
 
-
-class BuildOptimizer(Protocol):
-    """`optimizers/`: an optimizer over parameter groups that carry their own `lr` and `weight_decay`."""
-
-    def __call__(self, *, parameter_groups: list[dict[str, Any]]) -> "torch.optim.Optimizer": ...
-
-
-class BuildSchedule(Protocol):
-    """`schedules/`: a function step -> factor of the learning rate in [0, 1], for steps 0 to n_steps - 1."""
-
-    def __call__(self, *, n_steps: int, n_warmup_steps: int) -> Callable[[int], float]: ...
+    def __call__(
+        self, *, n_outputs: int, labels: Sequence[str], targets: np.ndarray
+    ) -> "Callable[..., torch.Tensor]": ...
 
 
 @dataclass(frozen=True)
@@ -279,22 +272,6 @@ class Metric(Protocol):
 
 
 class BuildMetric(Protocol):
-    """`metrics/`; `BOUNDS`: least, most; `NEEDED_ERRORS`: a decision must gain so many; `ORDERS_ROWS`: it compares rows."""
+    """`metrics/`; `BOUNDS`: least, most; `NEEDED_ERRORS`: of a decision; `ORDERS_ROWS`: compares rows; `ORDER`: of labels."""
 
     def __call__(self, *, n_outputs: int, decide: Callable[[np.ndarray], np.ndarray]) -> Metric: ...
-
-
-class Format(Protocol):
-    """A form of submission file."""
-
-    def write(self, predictions: dict[str, "pd.DataFrame"], samples: dict[str, Path | None], folder: Path) -> Path:
-        """Write the submission of all tasks into a folder, return its path; rows hold `row_id` and `TaskKind.answers`."""
-
-    def check(self, path: Path, predictions: dict[str, "pd.DataFrame"], samples: dict[str, Path | None]) -> None:
-        """Read the file back from disk and raise `DataError` on anything that the competition would refuse."""
-
-
-class BuildFormat(Protocol):
-    """`formats/`: the file that a competition accepts."""
-
-    def __call__(self) -> Format: ...

@@ -7,11 +7,13 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors.exceptions import ParamsError
 
+WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
 HUB = re.compile(r"(?P<name>[\w.-]+(?:/[\w.-]+)?)@(?P<commit>[0-9a-f]{40})", re.ASCII)
 # Families whose positions start after the padding id: 514 embeddings hold 512 tokens.
 OFFSET_FAMILIES = {
@@ -40,9 +42,7 @@ def locate(model: str) -> tuple[str, str | None]:
     if os.path.isdir(model):  # pathlib raises on names that are too long
         if not (folder / "config.json").is_file():
             raise ParamsError(f"model: {model} must hold config.json, got none. {REMEDY}", code="E204")
-        if not any(folder.glob("*.safetensors")):
-            message = "must hold model.safetensors, got none: other weights are never read."
-            raise ParamsError(f"model: {model} {message} {REMEDY}", code="E204")
+        weight_files(folder, key="model")
         return model, None
     if hub := HUB.fullmatch(model):
         return hub["name"], hub["commit"]
@@ -52,15 +52,97 @@ def locate(model: str) -> tuple[str, str | None]:
     raise ParamsError(f"model: no such folder: {model}. {REMEDY}", code="E204")
 
 
+def weight_files(folder: Path, *, key: str = "source") -> list[Path]:
+    """Return the files of weights that transformers reads from a folder: all of them safetensors.
+
+    Raises:
+        ParamsError: if there is none, or if the index or config.json names files of another kind or elsewhere.
+    """
+    whole, index = folder / WEIGHTS, folder / WEIGHTS_INDEX
+    check_weight_names(
+        [read_config(folder, key=key).get("transformers_weights") or WEIGHTS], origin=f"{folder}/config.json", key=key
+    )
+    files = [whole] if whole.is_file() else []
+    if not files and index.is_file():
+        files = [folder / name for name in indexed_files(index, key=key)]
+    if not any(file.is_file() for file in files):
+        got = sorted(path.name for path in folder.iterdir())[:10]
+        raise ParamsError(
+            f"{key}: {folder} must hold {WEIGHTS}, got {got}: other weights are never read. Convert them with transformers: "
+            "save_pretrained writes safetensors.",
+            code="E204",
+        )
+    return files
+
+
+def read_config(folder: Path, *, key: str = "source") -> dict[str, Any]:
+    """Return a checkpoint's config.json.
+
+    Raises:
+        ParamsError: if there is no readable one.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ParamsError(f"{key}: {folder}/config.json cannot be read: {error}. {REMEDY}", code="E204") from error
+    if not isinstance(config, dict):
+        raise ParamsError(f"{key}: {folder}/config.json must be an object. {REMEDY}", code="E204")
+    return config
+
+
+def indexed_files(index: Path, *, key: str) -> list[str]:
+    """Return the names of the files that an index of weights names.
+
+    Raises:
+        ParamsError: if it cannot be read, or names something else than safetensors beside it.
+    """
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ParamsError(
+            f"{key}: {index} must name files of weights, got: {error!r}. {REMEDY}", code="E204"
+        ) from error
+    check_weight_names(names, origin=str(index), key=key)
+    return names
+
+
+def check_weight_names(names: list[Any], *, origin: str, key: str) -> None:
+    """Check the names of files of weights: what is none of safetensors' would be unpickled, what is elsewhere unwatched.
+
+    Raises:
+        ParamsError: if one is not the plain name of a safetensors file, or of their index.
+    """
+    for name in names:
+        if not (isinstance(name, str) and re.fullmatch(r"[^/\\]+\.safetensors", name)) and name != WEIGHTS_INDEX:
+            raise ParamsError(
+                f"{key}: {origin} must name files *.safetensors beside it, got {name!r}: other weights are never read. "
+                "Convert them with transformers: save_pretrained writes safetensors.",
+                code="E204",
+            )
+
+
 def misplaced(path: str, what: str, *, folder: str = "models") -> str | None:
     """Return why a file or folder lies where DVC does not watch it, or None.
+
+    DVC follows links to files, and a watched folder that is itself a link, but no link to a folder further down: what
+    lies behind it could be replaced and nothing would run again.
 
     >>> misplaced("data/x.txt", "file")
     'must lie in models/, which DVC watches, got data/x.txt. Move the file there.'
     """
-    if Path(path).is_relative_to(folder) and ".." not in Path(path).parts:
+    parts = Path(path).parts
+    if not Path(path).is_relative_to(folder) or ".." in parts:
+        return f"must lie in {folder}/, which DVC watches, got {path}. Move the {what} there."
+    depth = len(Path(folder).parts)
+    below = (os.path.join(*parts[:n]) for n in range(depth + 1, len(parts) + 1))
+    link = next((place for place in below if os.path.islink(place) and os.path.isdir(place)), None)
+    if link is None:
         return None
-    return f"must lie in {folder}/, which DVC watches, got {path}. Move the {what} there."
+    files = f"rm {shlex.quote(link)} && cp -rs {shlex.quote(os.path.realpath(link))} {shlex.quote(link)}"
+    return (
+        f"must not lie behind a link to a folder, where DVC sees no change, got {path} behind the link {link}. "
+        f"Put a folder of links to the files in its place: `{files}`."
+    )
 
 
 def checkpoint_folder(
@@ -113,18 +195,8 @@ def check_checkpoint(folder: Path, *, max_length: int) -> None:
         ParamsError: if there is no readable config.json or no safetensors, if it would need code of its own, or if it
             has fewer positions than `max_length`.
     """
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ParamsError(f"source: {folder}/config.json cannot be read: {error}. {REMEDY}", code="E204") from error
-    if not isinstance(config, dict):
-        raise ParamsError(f"source: {folder}/config.json must be an object. {REMEDY}", code="E204")
-    if not any(folder.glob("*.safetensors")):
-        raise ParamsError(
-            f"source: {folder} must hold model.safetensors, got {sorted(path.name for path in folder.iterdir())[:10]}: "
-            "other weights are never read. Convert them with transformers: save_pretrained writes safetensors.",
-            code="E204",
-        )
+    config = read_config(folder)
+    weight_files(folder)
     if "auto_map" in config:
         from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 

@@ -1,4 +1,4 @@
-"""How the report writes numbers: a dash for what is not known, a real minus sign, four places for scores.
+"""Numbers as the report writes them and as files do: a dash for what is not known, a real minus, four places for scores.
 
 >>> score(0.81234), score(-0.5), score(None)
 ('0.8123', '−0.5000', '–')
@@ -15,6 +15,34 @@
 >>> size_text(1_340_000_000), size_text(5_200_000), size_text(80)
 ('1.34 GB', '5.2 MB', '0.1 kB')
 """
+
+import re
+import unicodedata
+from fractions import Fraction
+
+LONGEST_NUMBER = 300
+# Of thousands and decimals with a point or a comma, with an exponent or a percent sign, or a fraction.
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?%?")
+NUMBER = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d{1,3})?%?|[+-]?\d+/0*[1-9]\d*")
+
+
+def number_in(text: str) -> Fraction | None:
+    """Return the number that a text is, however it is written, or None.
+
+    >>> [str(number_in(text)) for text in ("1.50", "-2", "−2", "1e1", "٣", "1,5", "1,000", "３/４", "½", "5 %", "+.5")]
+    ['3/2', '-2', '-2', '10', '3', '3/2', '1000', '3/4', '1/2', '1/20', '1/2']
+    >>> [number_in(text) for text in ("", "nan", "inf", "1_0", "1-2", "ten", "1/0", "v1.0")] == [None] * 8
+    True
+    """
+    plain = unicodedata.normalize("NFKC", text).strip().replace("\u2212", "-").replace("\u2044", "/").replace(" %", "%")
+    if len(plain) > LONGEST_NUMBER:
+        return None
+    if THOUSANDS.fullmatch(plain):
+        plain = plain.replace(",", "")
+    elif not NUMBER.fullmatch(plain):
+        return None
+    value = Fraction(plain.removesuffix("%").replace(",", "."))
+    return value / 100 if plain.endswith("%") else value
 
 
 def score(value: float | None) -> str:

@@ -1,6 +1,7 @@
 """What plugs into the training loop, which is edited for none of it: an objective, a way to the gradient, hooks, a monitor.
 
-Shapes: B rows of a batch, N rows.
+And what the components offer of which these are made, as `contracts.py` says of the others: the `Build...` protocols.
+Shapes: B rows of a batch, N rows, C labels.
 """
 
 from collections.abc import Callable, Sequence
@@ -58,6 +59,34 @@ class Gradient(Protocol):
         """Return the step's losses by name; their sum is logged as the loss, and ends the training if it is not finite."""
 
 
+class BuildOptimizer(Protocol):
+    """`optimizers/`: an optimizer over parameter groups that carry their own `lr` and `weight_decay`, and more.
+
+    `holds_hidden_matrices` says of a group that it is of weights in layers. `AVERAGES = True`: what to predict with is an
+    average that `eval()` brings into the model and `train()` takes away; `KEEPS`: copies of the weights that it keeps.
+    """
+
+    def __call__(self, *, parameter_groups: list[dict[str, Any]]) -> "torch.optim.Optimizer": ...
+
+
+class BuildSchedule(Protocol):
+    """`schedules/`: a function step -> factor of the learning rate in [0, 1], for steps 0 to n_steps - 1.
+
+    `RESTARTS = True`: it rises again after the warm-up; `FALLS = False`: it never falls.
+    """
+
+    def __call__(self, *, n_steps: int, n_warmup_steps: int) -> Callable[[int], float]: ...
+
+
+class BuildClassWeights(Protocol):
+    """`class_weights/`: how much a row of each class counts, C numbers >= 0; `counts` (C,) are the rows that are trained on.
+
+    `FORMS`, as of losses; `NAMES_LABELS`: the option whose keys are labels.
+    """
+
+    def __call__(self, *, labels: "Sequence[str]", counts: "Sequence[int]") -> list[float]: ...
+
+
 class Hook(Protocol):
     """What goes along with a training: averages of the weights, layers that thaw as steps go by.
 
@@ -78,6 +107,12 @@ class Hook(Protocol):
 
     def state(self) -> dict[str, Any]:
         """Return a tree of dicts, lists, numbers, strings and tensors, for the checkpoint."""
+
+
+class BuildAveraging(Protocol):
+    """`averaging/`: a hook that gives weights made of several. `NEEDS_SCORES = True`: only with `epoch_selection: inner`."""
+
+    def __call__(self) -> Hook: ...
 
 
 class Monitor(Protocol):

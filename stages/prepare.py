@@ -11,7 +11,7 @@ from pipeline.data.preparing import prepare
 from pipeline.data.score_where import read_marks
 from pipeline.data.splitting import cluster_rows
 from pipeline.stage_run import stage_run
-from pipeline.submit.submitting import rehearse
+from pipeline.submit.rehearsal import rehearse
 
 
 def main() -> None:

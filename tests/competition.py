@@ -77,6 +77,24 @@ def demo_competition(
     return table, plan_folds(table, seed=seed, n_repeats=n_repeats), cluster_rows(table, similarity=SIMILARITY)
 
 
+def write_params(folder: Path, *, formats: tuple[str, ...] = ("kaggle_csv",), model: str = "tfidf") -> None:
+    """Write the params of a competition in which only submissions matter, and empty files of rows."""
+    tasks = "".join(
+        f"  {name}: {{kind: binary, metric: accuracy, train: data/c/train.csv, test: data/c/test.csv, "
+        f"submission: {{format: {form}}}}}\n"
+        for name, form in zip(("main", "other"), formats, strict=False)
+    )
+    text = (
+        f"competition: c\nseed: 1\ntasks:\n{tasks}folds: {{near_duplicate_similarity: null}}\naugment: {{}}\ntraining: {{}}\n"
+        f"encoders: {{unused: {{source: from_config}}}}\nstitch: {{}}\nbaselines: {{tfidf: tfidf_logistic}}\nstack: {{}}\n"
+        f"submit: {{model: {model}}}\n"
+    )
+    (folder / "params.yaml").write_text(text)
+    for name in ("train.csv", "test.csv"):
+        (folder / "data" / "c").mkdir(parents=True, exist_ok=True)
+        (folder / "data" / "c" / name).touch()
+
+
 def plan_folds(table: Table, *, seed: int, n_repeats: int = 1) -> Folds:
     """Return a table's manifest of four folds."""
     clusters = cluster_rows(table.only("train"), similarity=SIMILARITY)

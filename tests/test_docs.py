@@ -1,11 +1,9 @@
 """README and CONTRIBUTING say what is there: rooms, folders of components, paths, and a component that works."""
 
-import importlib.util
 import re
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.conftest import ROOT
 
@@ -32,19 +30,11 @@ def test_the_readmes_tree_has_a_line_for_every_room_with_its_folders_of_componen
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_path_that_a_page_names_is_there(page: str) -> None:
-    text = (ROOT / page).read_text(encoding="utf-8").replace("pipeline/training/losses/poly.py", "")
+    text = (ROOT / page).read_text(encoding="utf-8")
     paths = re.findall(r"`((?:pipeline|stages|tests|benchmarks|docs)/[\w./]*\w/?)`", text)
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
-def test_the_readmes_component_is_a_loss(tmp_path: Path) -> None:
+def test_the_readmes_component_is_that_of_the_project() -> None:
     [code] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    (tmp_path / "poly.py").write_text(code, encoding="utf-8")
-    spec = importlib.util.spec_from_file_location("poly", tmp_path / "poly.py")
-    assert spec is not None and spec.loader is not None
-    poly = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(poly)
-    logits, labels = torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0])
-    expected = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
-    torch.testing.assert_close(poly.build(epsilon=0.0)(logits, labels), expected)
-    torch.testing.assert_close(poly.build()(logits, labels), expected + 1 - (-expected).exp())
+    assert code == (ROOT / "pipeline/training/losses/poly.py").read_text(encoding="utf-8")

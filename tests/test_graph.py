@@ -85,6 +85,27 @@ def test_a_param_changed_and_changed_back_computes_no_unit_again(editable: Proje
     assert (record["computed"], record["reused"]) == (0, 2)
 
 
+@pytest.mark.slow
+def test_D23_dvc_records_nothing_of_a_stage_whose_params_were_edited_while_it_ran(
+    finished: Project, tmp_path: Path
+) -> None:
+    """DVC takes the edit for what a stage was made from, and so takes the stage for new; a stage that fails it runs again."""
+    project = finished.clone(tmp_path / "project")
+    saved = (
+        "Path('params.yaml').write_text(Path('params.yaml').read_text().replace('n_bootstrap: 50', 'n_bootstrap: 60'))"
+    )
+    project.edit(
+        "stages/stack.py",
+        "threadpool_limits(1):\n",
+        f"threadpool_limits(1):\n        from pathlib import Path; {saved}\n",
+    )
+    failed = project.run("dvc", "repro", "stack")
+    assert failed.returncode != 0 and "E312" in failed.stderr and "stack.n_bootstrap: 50 → 60" in failed.stderr
+    assert "n_bootstrap: 60" not in (project.folder / "dvc.lock").read_text(encoding="utf-8").partition("\n  stack:")[2]
+    assert "stack" in project.repro("stack")
+    assert (project.folder / "out" / "inputs" / "stack.json").exists()
+
+
 def test_metrics_plots_and_experiments_work(editable: Project) -> None:
     assert "estimate" in editable.run("dvc", "metrics", "show").stdout
     assert editable.run("dvc", "plots", "show", "-o", "plots").returncode == 0

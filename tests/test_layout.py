@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 
 # From the ground up; a room imports those of the floors below it, for types too.
 FLOORS = [
-    {"errors", "reproducibility", "number_formats"},
+    {"errors", "reproducibility", "number_formats", "ranges"},
     {"components", "contracts", "model_sources", "text", "training_contracts"},
     {"artifacts", "params", "targets"},
     {"recipes"},

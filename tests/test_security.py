@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import re
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from pipeline.errors import redacting
 from pipeline.errors.exceptions import DataError, MachineError, ParamsError
 from pipeline.errors.redacting import redact
 from pipeline.models.encoders import from_config, pretrained
+from pipeline.params.tasks import FileForm
 from pipeline.stage_run import exit_on_error
 from pipeline.submit.formats import kaggle_csv
 from tests.conftest import CANARIES, ROOT, Project
@@ -114,7 +116,7 @@ def test_D20_a_tar_archive_is_refused(tmp_path: Path, name: str) -> None:
     path.parent.mkdir()
     path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
     with pytest.raises(DataError, match="tar archive") as caught:
-        read_columns(path, ["id"], format="csv")
+        read_columns(path, ["id"], FileForm(format="csv"))
     assert caught.value.code == "E308" and not (tmp_path / "outside.csv").exists()
 
 
@@ -137,20 +139,52 @@ def test_D21_formulas_stay_as_they_are_in_a_submission(tmp_path: Path) -> None:
         assert list(csv.reader(file))[1:] == [[f"={n}", label] for n, label in enumerate(labels)]
 
 
+ENVIRONMENT = {
+    **CANARIES, "AWS_SECRET_ACCESS_KEY": "canary-aws", "DB_PASSWORD": "canary-password", "DB_PASS": "canary-db-pass",
+    "MYSQL_PWD": "canary-mysql", "OPENAI_APIKEY": "canary-openai", "GH_PAT": "canary-github", "PASSPHRASE": "canary phrase",
+    "AZURE_STORAGE_CONNECTION_STRING": "AccountKey=canary-azure;x", "SENTRY_DSN": "canary-sentry", "NPM_AUTH": "canary-npm",
+}  # fmt: skip
+AT_HOME = {
+    ".kaggle/kaggle.json": '{"username": "somebody", "key": "canary-kaggle-file"}',
+    ".config/kaggle/kaggle.json": '{"username": "somebody", "key": "canary-kaggle-config"}',
+    ".cache/huggingface/token": "canary-hub-file\n",
+    ".cache/huggingface/stored_tokens": "[mine]\nhf_token = canary-stored-token\n",
+    ".netrc": "machine api.wandb.ai\n  login user\n  password canary-netrc\n",
+    ".git-credentials": "https://me:canary-git@github.com\n",
+    ".aws/credentials": "[default]\naws_secret_access_key=canary-aws-file\n",
+    ".pypirc": "[pypi]\nusername: __token__\npassword: canary-pypi\n",
+    ".npmrc": "//registry.npmjs.org/:_authToken=canary-npm-file\n",
+    ".config/gh/hosts.yml": "github.com:\n    oauth_token: canary-gh-file\n",
+    "elsewhere/hub": "canary-token-path",
+    "elsewhere/database": "canary-docker-secret\n",
+    "elsewhere/google.json": '{"type": "x", "private_key": "canary google"}',
+}
+POINTERS = {
+    "HF_TOKEN_PATH": "hub", "POSTGRES_PASSWORD_FILE": "database", "GOOGLE_APPLICATION_CREDENTIALS": "google.json",
+}  # fmt: skip
+SHAPED = [  # in no variable and no file
+    "sk-proj-0canary0canary0canary", "ghp_0canary0canary0canary0", "AKIA0CANARY0CANARY00", "glpat-0canary0canary0canary0",
+    "eyJhbGciOiJIUzI1NiJ9.eyJjYW5hcnkiOjF9.canary", "me:canary", "me:c@nary",
+]  # fmt: skip
+
+
 @pytest.fixture
 def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Plant canaries in the environment and in the home folder and return them."""
     home = tmp_path / "home"
-    (home / ".kaggle").mkdir(parents=True)
-    (home / ".cache" / "huggingface").mkdir(parents=True)
-    (home / ".kaggle" / "kaggle.json").write_text('{"username": "somebody", "key": "canary-kaggle-file"}')
-    (home / ".cache" / "huggingface" / "token").write_text("canary-hub-file\n")
+    for name, content in AT_HOME.items():
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text(content, encoding="utf-8")
     monkeypatch.setenv("HOME", str(home))
-    monkeypatch.delenv("HF_HOME", raising=False)
-    for name, value in {**CANARIES, "AWS_SECRET_ACCESS_KEY": "canary-aws", "DB_PASSWORD": "canary-password"}.items():
+    for name in redacting.AT_VARIABLE:
+        monkeypatch.delenv(name, raising=False)
+    pointers = {name: str(home / "elsewhere" / file) for name, file in POINTERS.items()}
+    for name, value in {**ENVIRONMENT, **pointers, "DATABASE_URL": "pg://me:canary-in-address@host/x"}.items():
         monkeypatch.setenv(name, value)
     redacting.known_secrets.cache_clear()
-    yield [*CANARIES.values(), "canary-aws", "canary-password", "canary-kaggle-file", "canary-hub-file", "me:canary"]
+    at_home = [word for text in AT_HOME.values() for word in re.findall(r"canary[ -][\w-]+", text)]
+    assert len(at_home) == len(AT_HOME)
+    yield [*ENVIRONMENT.values(), *at_home, "canary-in-address", "canary%20phrase", "canary+phrase", *SHAPED]
     redacting.known_secrets.cache_clear()
 
 
@@ -166,12 +200,15 @@ def test_D22_secrets_are_struck_out_of_errors(
 ) -> None:
     """A token in a library's message or traceback stands neither in the error block nor in last_error.json."""
     monkeypatch.chdir(tmp_path)
+    last = f"https://{secrets[-1]}@example.org/x?api_key=canary-of-query"
     with pytest.raises(SystemExit):
         with exit_on_error():
-            raise error(f"hub: must let in, got 401 for {secrets[:-1]} at https://me:canary@example.org/x. Log in.")
+            raise error(
+                f"hub: must let in, got 401 for {secrets[:-2]} at https://me:canary@example.org, {last}. Log in."
+            )
     said = capsys.readouterr().err + LAST_ERROR.read_text(encoding="utf-8")
     assert "example.org" in said and redacting.STRUCK in said
-    assert not [secret for secret in secrets if secret in said]
+    assert not [secret for secret in [*secrets, "canary"] if secret in said]
 
 
 def test_D22_secrets_are_struck_out_of_logs(secrets: list[str]) -> None:
@@ -196,8 +233,14 @@ def test_D22_ordinary_values_are_no_secrets(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "whatever-it-says")
     monkeypatch.setenv("SOME_KEY", "no")
     monkeypatch.setenv("MONKEY", "business-as-usual")
+    monkeypatch.setenv("COMPASS_PATH", "/where/it/points")
+    monkeypatch.setenv("PWD", "/work/of/mine")
+    monkeypatch.setenv("HF_TOKEN_PATH", "/home/me/token-of-hub")
     redacting.known_secrets.cache_clear()
-    text = "no whatever-it-says, business-as-usual, a:b@c"
+    text = (
+        "no whatever-it-says, business-as-usual, a:b@c /where/it/points /work/of/mine /home/me/token-of-hub. A basic "
+        "understanding of task-and-more-words-2-say: https://a.org/x?page=2 https://a.org:80/x@y"
+    )
     assert redact(text) == text
     redacting.known_secrets.cache_clear()
 

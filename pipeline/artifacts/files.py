@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from pipeline.errors.failpoints import failpoint
 
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
+SHA256 = re.compile(r"[0-9a-f]{64}")
 # Running the stage again is not enough: DVC may bring back its own copy, damaged too and trusted unread.
 MEND = "Run stitchfold doctor --fix, then dvc repro."
 
@@ -92,9 +94,14 @@ def verify(path: Path) -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON with sorted keys; numbers that are not finite become null."""
+    """Write an artifact that is JSON, with its digest beside it."""
+    write_bytes(path, json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+    """Return a value as the JSON of an artifact: with sorted keys; numbers that are not finite become null."""
     text = json.dumps(_finite(value), ensure_ascii=False, indent=1, sort_keys=True, allow_nan=False)
-    write_bytes(path, (text + "\n").encode("utf-8", "surrogatepass"))
+    return (text + "\n").encode("utf-8", "surrogatepass")
 
 
 def read_json(path: Path) -> Any:
@@ -135,12 +142,36 @@ def publish_folder(temporary: Path, final: Path) -> None:
         raise error if isinstance(error, MachineError) else disk_error(final, error) from error
 
 
+def read_manifest(folder: Path) -> dict[str, str]:
+    """Return the sha256 of each file of a folder, by its path in it, as `publish_folder` wrote them.
+
+    Raises:
+        OSError: if there is no manifest.
+        ValueError: if it names no file, one outside of the folder, or something that is no sha256.
+    """
+    digests = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    if not isinstance(digests, dict) or not digests:
+        raise ValueError(f"{folder / MANIFEST}: must name the folder's files, got {str(digests)[:60]}")
+    for name, digest in digests.items():
+        if not is_inner(name) or not (isinstance(digest, str) and SHA256.fullmatch(digest)):
+            raise ValueError(f"{folder / MANIFEST}: must give files within the folder their sha256, got {name!r}")
+    return digests
+
+
+def is_inner(name: str) -> bool:
+    """Return whether a relative path leads nowhere but further down, as it is written.
+
+    >>> [is_inner(name) for name in ("models/x", "../x", "/etc/x", "a//x", "")]
+    [True, False, False, False, False]
+    """
+    return all(part not in ("", ".", "..") for part in name.split("/")) and "\0" not in name
+
+
 def is_whole(folder: Path) -> bool:
-    """Return whether a folder's manifest exists and every file has the digest it names."""
+    """Return whether a folder's manifest is one and every file has the digest it names."""
     try:
-        digests = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        return all(sha256_of(folder / name) == digest for name, digest in digests.items())
-    except (OSError, ValueError, AttributeError):
+        return all(sha256_of(folder / name) == digest for name, digest in read_manifest(folder).items())
+    except (OSError, ValueError, RecursionError):
         return False
 
 

@@ -1,11 +1,10 @@
 """What a training leaves for the report and for what is made from its models: `history.json`."""
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
-from pipeline.artifacts.files import MANIFEST, read_json
+from pipeline.artifacts.files import read_json, read_manifest
 from pipeline.artifacts.paths import OUT
 from pipeline.reproducibility import digest
 
@@ -94,5 +93,4 @@ def parents_of(units: Iterable[UnitRecord], *, encoders: Sequence[str], task: st
 
 def model_digest(folder: Path) -> str:
     """Return the digest of a published model's files; its history, which holds times, is left out."""
-    digests = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    return digest({name: file_digest for name, file_digest in digests.items() if name != HISTORY})
+    return digest({name: file_digest for name, file_digest in read_manifest(folder).items() if name != HISTORY})

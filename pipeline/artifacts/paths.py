@@ -17,6 +17,7 @@ REPORT = OUT / "report"
 REPORT_PAGE = REPORT / "report.html"
 PLOTS = OUT / "plots"
 LEARNING_CURVES = PLOTS / "learning_curves.csv"
+INPUTS = OUT / "inputs"
 ABLATIONS = OUT / "ablate"
 LAST_ERROR = OUT / "last_error.json"
 UNIT_PREDICTIONS = "predictions.parquet"
@@ -31,6 +32,11 @@ def encoder_recipe_path(encoder: str) -> Path:
 def stage_recipe_path(stage: str) -> Path:
     """Return where a stage's recipe lies."""
     return RECIPES / "stages" / f"{stage}.json"
+
+
+def inputs_path(stage: str) -> Path:
+    """Return where a stage, named as DVC names it, notes what it read."""
+    return INPUTS / f"{stage}.json"
 
 
 def predictions_path(stage: str, model: str, task: str) -> Path:

@@ -4,6 +4,7 @@ So whatever an augmenter learns, a copy holds nothing of another fold, and it se
 row; `screening` finds where it may not serve all the same.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
@@ -34,6 +35,7 @@ from pipeline.augment.shard_copies import UNIT_COPIES, make_copies
 from pipeline.augment.shards import Shard, plan_shards
 from pipeline.errors.exceptions import ParamsError, expected
 from pipeline.errors.failpoints import failpoint
+from pipeline.text.words import is_mainly_unspaced
 from pipeline.units.execution import run_units
 from pipeline.units.stage import Stage
 
@@ -41,7 +43,9 @@ if TYPE_CHECKING:
     from pipeline.params.augment import Augment
     from pipeline.params.root import Params
 
+log = logging.getLogger(__name__)
 N_EXAMPLES = 4
+N_READ = 1000  # texts that tell the script
 
 
 def augment(params: "Params", table: Table, folds: Folds, *, recipe: dict[str, Any], folder: Path = FOLDER) -> None:
@@ -54,6 +58,7 @@ def augment(params: "Params", table: Table, folds: Folds, *, recipe: dict[str, A
     """
     settings = params.augment
     check_steps(settings, table)
+    _warn_of_scripts(settings, table)
     shards = list(plan_shards(params, table, folds, recipe=recipe))
     if shards:
         units = [(shard.unit, make_copies, shard.arguments) for shard in shards]
@@ -76,6 +81,17 @@ def augment(params: "Params", table: Table, folds: Folds, *, recipe: dict[str, A
         "n_unlabelled": sum(map(len, unlabelled)),
     }
     write_json(folder / SUMMARY.name, summary)
+
+
+def _warn_of_scripts(settings: "Augment", table: Table) -> None:
+    words = [part.name for step in settings.steps for flow in step.flows for part in flow if part.constant("SPARES")]
+    for task in table.labels if words else ():
+        if is_mainly_unspaced(table.select(task, "train")["text"].head(N_READ).tolist()):
+            log.warning(
+                "task %s: its texts are written without blanks, so that %s take what stands between two blanks for one word, "
+                "often a whole phrase. Look at the copies, or prefer augmenters of sentences and language models.",
+                task, ", ".join(dict.fromkeys(words)),
+            )  # fmt: skip
 
 
 def check_steps(settings: "Augment", table: Table) -> None:

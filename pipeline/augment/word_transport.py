@@ -39,7 +39,7 @@ class Bag:
         return isinstance(other, Bag) and self.words == other.words and np.array_equal(self.masses, other.masses)
 
 
-def needed_vectors(texts: Sequence[str], *, path: str | None, n_words: int) -> Vectors:
+def needed_vectors(texts: Sequence[str], *, path: str, n_words: int) -> Vectors:
     """Return the vectors of the texts' words and characters, and of the first `n_words` others of a file.
 
     The file is a text file of word2vec (first line: count and size) or GloVe in models/, also `.gz`. The other words serve
@@ -48,18 +48,11 @@ def needed_vectors(texts: Sequence[str], *, path: str | None, n_words: int) -> V
     Raises:
         ParamsError: if there is no such file, it is broken, or it knows no word of the texts.
     """
-    if not path:
-        raise ParamsError(f"path: must name a text file of word vectors in models/, got {path!r}. Add it.")
-    if n_words < 0:
-        raise ParamsError(f"n_words: must be at least 0, got {n_words}. Raise it.")
     if not Path(path).is_file():
         raise ParamsError(f"path: no such file: {path}. Put the vectors there or correct the path.")
     words = {text[start:end] for text in texts for start, end in cut_spans(text)}
     wanted = {form for word in words for form in (*word_forms(word), *word)}
-    try:
-        vectors = read_vectors(Path(path), wanted=wanted, n_more=n_words)
-    except (OSError, EOFError) as error:
-        raise ParamsError(f"path: {path} cannot be read: {error}. Get the file again.") from error
+    vectors = read_vectors(Path(path), wanted=wanted, n_more=n_words)
     if words and wanted.isdisjoint(vectors):
         problem = f"path: {path} must know words of the texts, got none of {len(words)}."
         raise ParamsError(f"{problem} Take vectors of their language.")

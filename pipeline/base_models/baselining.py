@@ -12,7 +12,7 @@ from pipeline.data.fold_jobs import fold_jobs, gather_predictions, rows_digest, 
 from pipeline.errors.failpoints import failpoint
 from pipeline.params.fields import Component
 from pipeline.params.root import Run
-from pipeline.reproducibility import versions
+from pipeline.reproducibility import numerics
 from pipeline.units.execution import Workspace, run_units
 from pipeline.units.stage import Stage
 from pipeline.units.unit import Unit
@@ -48,7 +48,8 @@ def run_baseline(
         depends_on = {
             "step": "baseline", "baseline": baseline.model_dump(), "code": recipe["units"][name],
             "fitted": rows_digest(job.fitted), "predicted": rows_digest(job.predicted),
-            "labels": labels, "kind": table.kinds[job.task], "seed": job.seed, "versions": versions(),
+            "labels": labels, "kind": table.kinds[job.task], "seed": job.seed,
+            "numerics": numerics("cpu", run.threads_per_worker),
         }  # fmt: skip
         kind = table.kind(job.task)
         arguments = {"fitted": job.fitted, "predicted": job.predicted, "baseline": baseline, "seed": job.seed}

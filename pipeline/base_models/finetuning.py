@@ -82,7 +82,13 @@ class _Plan:
         more = augmented_rows(job, settings, self.copies)
         depends_on |= {name: rows_digest(rows) for name, rows in more.items()}
         described: dict[str, Any] = {name: recipe[name] for name in ("settings", "source", "code") if name in recipe}
-        arguments: dict[str, Any] = {"rows": job.fitted, "settings": settings, "seed": job.seed, **more}
+        arguments: dict[str, Any] = {
+            "rows": job.fitted,
+            "settings": settings,
+            "seed": job.seed,
+            "labels": labels,
+            **more,
+        }
         arguments["n_outputs"] = depends_on["n_outputs"]
         arguments["scorer"] = epoch_scorer(settings, metric=metric, kind=kind, labels=labels)
         return Unit(f"{self.encoder}/{job.name}", depends_on, described), train_fold, arguments

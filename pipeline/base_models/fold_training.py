@@ -1,6 +1,6 @@
 """One fold's model: built, trained on the rows that its fold allows, and applied to those that it predicts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,12 @@ from pipeline.models.batching import Encoded, encode_rows
 from pipeline.models.classifier import build_classifier, load_classifier, save_classifier, special_ids
 from pipeline.params.encoders import Encoder
 from pipeline.reproducibility import derive_seed
-from pipeline.training.classification import Classification, WithUnlabelled
+from pipeline.training.classification import Classification, WithUnlabelled, build_objective
 from pipeline.training.epoch_choice import EpochScorer, evaluation, inner_split
 from pipeline.training.fold_trainer import Trainee, predict_and_record, train_and_record
 from pipeline.training.parameter_groups import parameter_groups
+from pipeline.training.scheduling import check_schedule
+from pipeline.training.thawing import freeze_lowest
 from pipeline.units.execution import Workspace
 
 
@@ -29,6 +31,7 @@ def build_trainee(
     settings: Encoder,
     scorer: EpochScorer | None,
     seed: int,
+    labels: Sequence[str] = (),
     copies: pd.DataFrame | None = None,
     unlabelled: pd.DataFrame | None = None,
 ) -> Trainee:
@@ -37,24 +40,29 @@ def build_trainee(
     Args:
         rows: the fold's training rows: `text`, `text_pair`, `label` (int) and `cluster`.
         scorer: what chooses the epoch where `epoch_selection` is inner.
+        labels: their names, for what params name by them.
         copies: of these rows: `parent` (position in rows), `text`, `text_pair` and `label`.
         unlabelled: `text, text_pair, variant, variant_pair` for objectives that read them.
     """
-    loss = settings.objective.build(loss=settings.loss.build(n_outputs=n_outputs), n_outputs=n_outputs)
+    fitted, inner = inner_split(rows.assign(position=np.arange(len(rows))), settings, seed)
+    n_rows = len(fitted)
+    if copies is not None:
+        fitted = pd.concat([fitted, copies_of(fitted, copies, inner)], ignore_index=True)
+    check_schedule(settings, len(fitted))
+    targets = np.array(fitted["label"].tolist())
+    loss, several = build_objective(settings, targets=targets, labels=labels, n_outputs=n_outputs)
     texts = [*rows["text"], *rows["text_pair"].dropna()]
     encoder_seed = derive_seed(seed, "encoder")
     parts: EncoderParts = settings.source.build(texts=texts, max_length=settings.max_length, seed=encoder_seed)
     model = build_classifier(
         parts, pooling=settings.pooling, head=settings.head, n_outputs=n_outputs, seed=derive_seed(seed, "readout")
     )
-    fitted, inner = inner_split(rows.assign(position=np.arange(len(rows))), settings, seed)
-    n_rows = len(fitted)
-    if copies is not None:
-        fitted = pd.concat([fitted, copies_of(fitted, copies, inner)], ignore_index=True)
     read = partial(encode_rows, parts.tokenizer, settings=settings)
     encoded = read(fitted)
-    labelled = Classification(encoded, torch.tensor(fitted["label"].tolist()), loss, special_ids(parts.tokenizer))
+    labelled = Classification(encoded, torch.from_numpy(targets), loss, special_ids(parts.tokenizer), several)
     objective = labelled if unlabelled is None else _with_unlabelled(labelled, unlabelled, read, seed)
+    if settings.frozen_layers is not None:
+        freeze_lowest(model.backbone, settings.frozen_layers)
     groups = parameter_groups(model.backbone, model.readout, settings)
     save = partial(save_classifier, model, parts.tokenizer, source=settings.source.name)
     counts = {"n_rows": len(fitted), "n_copies": len(fitted) - n_rows, "n_truncated": encoded.n_truncated}

@@ -14,13 +14,14 @@ from safetensors import SafetensorError
 from safetensors.torch import save_model
 from torch import nn
 
-from pipeline.artifacts.files import MANIFEST, MEND, is_whole, publish_folder, read_json, sync_folder
+from pipeline.artifacts.files import MEND, is_whole, publish_folder, read_json, read_manifest, sync_folder
 from pipeline.artifacts.histories import HISTORY, UnitRecord, place_of, read_history
 from pipeline.artifacts.paths import OUT, SCORES, predictions_path, stage_recipe_path
 from pipeline.artifacts.predictions import read_predictions
 from pipeline.artifacts.scores import best_first, read_scores
 from pipeline.artifacts.table import Folds, Table, read_folds, read_table
-from pipeline.bundle.exported_model import DESCRIPTION, FORMAT, VERSION, ExportedModel, read_description
+from pipeline.bundle.description import DESCRIPTION, FORMAT, VERSION, read_description
+from pipeline.bundle.exported_model import ExportedModel
 from pipeline.data.fold_jobs import FoldJob, fold_jobs
 from pipeline.errors.exceptions import DataError, MachineError, ParamsError, expected
 from pipeline.models.classifier import WEIGHTS, TextClassifier
@@ -205,8 +206,7 @@ def _assemble(plans: list[Plan], header: dict[str, Any], *, tuned: bool) -> Expo
 
 def _reading_files(folder: Path) -> dict[str, str]:
     """Return the digests of the files of a fold's model that are neither weights nor records: configuration, tokenizer."""
-    digests: dict[str, str] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    return {name: file_digest for name, file_digest in digests.items() if name not in NOT_FOR_READING}
+    return {name: file_digest for name, file_digest in read_manifest(folder).items() if name not in NOT_FOR_READING}
 
 
 def _same(*modules: nn.Module) -> bool:

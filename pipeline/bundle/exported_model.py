@@ -9,23 +9,22 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_model
 from torch import nn
 
 from pipeline import components
 from pipeline.artifacts.files import is_whole
+from pipeline.bundle.description import DESCRIPTION, REMEDY, check_description, read_description
 from pipeline.contracts import EncoderParts, TaskKind
 from pipeline.errors.exceptions import DataError
+from pipeline.model_sources import check_length
 from pipeline.models.classifier import READOUT, WEIGHTS, TextClassifier, encoder_half
 from pipeline.models.prediction import predict_logits
 from pipeline.params.encoders import Encoder
 from pipeline.stitch.model import SideBySide, Stitch, StitchedClassifier
 from pipeline.stitch.states import Base, LayerStates, Online, hidden_size
 from pipeline.text.normalising import clean
-
-FORMAT = "stitchfold-export"
-VERSION = 2
-DESCRIPTION = "export.json"
 
 
 class ExportedModel(nn.Module):
@@ -113,23 +112,38 @@ def load_exported(folder: Path) -> ExportedModel:
     """Return the module that `export` wrote into a folder, on the CPU.
 
     Raises:
-        DataError: if the folder is no export, is damaged, or is of a later version.
+        DataError: if the folder is no export, is damaged, or is of another version or form.
     """
     description = read_description(folder)
     if description is None:
         raise DataError(f"{folder}: is no export: it has no {DESCRIPTION}. Make one: stitchfold export.")
-    if description["version"] != VERSION:
-        remedy = "Update stitchfold." if description["version"] > VERSION else "Make it again: stitchfold export."
-        raise DataError(f"{folder}: must be of version {VERSION}, got {description['version']}. {remedy}")
+    check_description(folder, description)
     if not is_whole(folder):
-        wrong = "does not match its manifest (damaged, or edited)"
-        raise DataError(f"{folder}: {wrong}. Make it again: stitchfold export.")
+        raise DataError(f"{folder}: does not match its manifest (damaged, or edited). {REMEDY}")
+    try:
+        return _load(folder, description)
+    # The manifest says only that files are as whoever wrote it left them: what is in them may be anything.
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        OSError,
+        RuntimeError,
+        SafetensorError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise DataError(f"{folder}: holds parts that do not fit together: {error}. {REMEDY}") from error
+
+
+def _load(folder: Path, description: dict[str, Any]) -> ExportedModel:
     readers, encoders = {}, []
     with torch.random.fork_rng(devices=[]):  # initial weights are drawn before the stored ones are read
         for entry in description["encoders"]:
             path = folder / entry["folder"]
             source = json.loads((path / READOUT).read_text(encoding="utf-8"))["source"]
             parts: EncoderParts = components.load("encoders", source, "restore")(folder=path)
+            check_length(entry["max_length"], config=parts.model.config.to_dict(), origin=str(path))
             reading = {"max_length": entry["max_length"], "truncation": entry["truncation"]}
             settings = Encoder.model_validate({"source": source, **reading})
             base = Base(entry["encoder"], settings, path, "", "", entry["layers"], entry["without_offsets"])
@@ -139,15 +153,6 @@ def load_exported(folder: Path) -> ExportedModel:
     model = ExportedModel(description, readers, encoders, stitches)
     load_model(model, str(folder / WEIGHTS))
     return model.requires_grad_(False).eval()
-
-
-def read_description(folder: Path) -> dict[str, Any] | None:
-    """Return what a folder's export.json says, or None if it is no export."""
-    try:
-        description: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        return description if description["format"] == FORMAT else None
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
 
 
 def _cleaned(texts: Sequence[str], name: str) -> list[str]:

@@ -1,6 +1,5 @@
 """What in `.stitchfold` no params file of the tree needs, with what made it, and its removal."""
 
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.augment.generation.translation_cache import FOLDER, model_digest
+from pipeline.checks import containment
 from pipeline.checks.needs import find_needs, part_of, read_files
 from pipeline.errors.exceptions import ParamsError
 from pipeline.model_sources import locate
@@ -71,7 +71,8 @@ def judge(paths: list[Path], *, translations: bool = False) -> Verdict:
     unfinished = [_describe(unit, files, requests) for unit in begun]
     for unit in (*needed, *(unit for unit, _ in unsure)):
         damaged = set_aside_folders(unit.folder)
-        spare += [Spare(path, f"{unit.name}: damaged, set aside as {path.name}") for path in damaged]
+        inside = [path for path in damaged if containment.is_inside(path)]
+        spare += [Spare(path, f"{unit.name}: damaged, set aside as {path.name}") for path in inside]
     if translations:
         named = set(_models(files))
         unnamed = [path for path in sorted(FOLDER.glob("*")) if path.name not in named]
@@ -95,7 +96,7 @@ def remove(verdict: Verdict) -> tuple[int, list[Spare]]:
                 continue
             gone = spare.folder.with_name(f"{REMOVED}{spare.folder.name}")  # a folder half removed must not be found
             spare.folder.rename(gone)
-        shutil.rmtree(gone)
+        containment.remove(gone)
     left = {unit.key for unit in stored_units()}
     for request in read_requests():
         if left.isdisjoint(request.units):

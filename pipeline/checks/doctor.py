@@ -5,10 +5,10 @@ rerun of what was lost brings it back.
 """
 
 import logging
-import shutil
+import os
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import count
 from pathlib import Path
@@ -18,6 +18,7 @@ from dvc.repo import Repo
 from pipeline.artifacts.files import set_aside
 from pipeline.artifacts.paths import OUT
 from pipeline.checks import dvc_state
+from pipeline.checks.containment import PLACES, is_inside, link_before, remove
 from pipeline.checks.dvc_state import Md5
 from pipeline.checks.verify import Remedy, check_artifacts, check_fold_models, check_objects, check_outs, check_unit
 from pipeline.number_formats import size_text
@@ -32,6 +33,8 @@ class Action(Enum):
     """What is done with what is wrong, in the words of a remedy."""
 
     REMOVE = "remove it"
+    REMOVE_LINK = "remove the link alone"
+    LEAVE = "look at it, and remove it by hand"
     SET_ASIDE = "set it aside"
     MOVE = "move it"
 
@@ -40,7 +43,8 @@ class Action(Enum):
 class Finding:
     """Something wrong: where, what, what mends it and what comes of that.
 
-    `unit` is the unit's folder that it lies in, which nobody may be writing; `target` is where it is moved to.
+    `unit` is the unit's folder that it lies in, which nobody may be writing; `target` is where it is moved to; `places` are
+    those outside which nothing is touched.
     """
 
     path: Path
@@ -49,6 +53,7 @@ class Finding:
     outlook: str = ""
     unit: Path | None = None
     target: Path | None = None
+    places: tuple[Path, ...] = PLACES
 
     @property
     def remedy(self) -> str:
@@ -56,23 +61,47 @@ class Finding:
         return f"{self.action.value}{f' to {self.target}' if self.target else ''}{self.outlook}"
 
     def repair(self) -> bool:
-        """Put it right, unless a process has taken up its unit in the meantime; return whether it was."""
+        """Put it right, unless it lies elsewhere or a process has taken up its unit in the meantime; return if it was."""
+        if not is_inside(self.path, self.places):
+            return False
         with if_free(self.unit) if self.unit else nullcontext(True) as free:
             if free and self.action is Action.SET_ASIDE:
                 set_aside(self.path)
             elif free and self.target is not None:
                 self.path.rename(self.target)
-            elif free and self.path.is_dir():
-                shutil.rmtree(self.path)
             elif free:
                 for path in (self.path, self.path.with_name(f"{self.path.name}.sha256")):
-                    path.unlink(missing_ok=True)
+                    remove(path)
         return free
 
 
 def examine() -> Iterator[Finding]:
-    """Yield everything that is wrong; what a living process is writing is left out."""
-    repo = dvc_state.open_project()
+    """Yield everything that is wrong; what a living process is writing is left out.
+
+    Of what is damaged behind a link only the link is to be removed.
+    """
+    links: set[Path] = set()
+    for finding in _examine():
+        link = link_before(finding.path)
+        if is_inside(finding.path, finding.places):
+            yield finding
+        elif link is None or ".." in finding.path.parts:
+            problem = f"{finding.problem}, and lies outside the project: nothing is touched there"
+            yield replace(finding, problem=problem, action=Action.LEAVE, outlook="", target=None)
+        elif link not in links:
+            links.add(link)
+            yield Finding(
+                link, f"is a link to what {finding.problem}", Action.REMOVE_LINK, finding.outlook, unit=finding.unit
+            )
+
+
+def _examine() -> Iterator[Finding]:
+    databases = list(_databases())
+    yield from databases
+    left = [finding.path for finding in databases if finding.path.exists()]
+    if left:
+        log.warning("%s: is damaged, so dvc.lock, DVC's cache and out/ are not looked at", left[0])
+    repo = None if left else dvc_state.open_project()
     process = None if repo is None else dvc_state.busy(repo)
     if process is not None:
         log.warning("dvc is at work (process %s): dvc.lock, its cache and out/ are not looked at", process or "unknown")
@@ -87,6 +116,13 @@ def examine() -> Iterator[Finding]:
             yield from _unit(unit)
 
 
+def _databases() -> Iterator[Finding]:
+    """Yield the databases without which DVC does not even start."""
+    outlook = "; DVC makes it anew and reads every file once more"
+    for path, why in dvc_state.damaged_databases():
+        yield Finding(path, f"DVC's database of digests is damaged ({why})", Action.REMOVE, outlook)
+
+
 def _locks(repo: Repo) -> Iterator[Finding]:
     """Yield what keeps DVC from starting."""
     path = dvc_state.LOCK_FILE
@@ -96,6 +132,9 @@ def _locks(repo: Repo) -> Iterator[Finding]:
         yield Finding(path, problem, Action.MOVE, "; then run dvc repro, nothing will be retrained", target=target)
     if problem := dvc_state.rwlock_problem(repo):
         yield Finding(dvc_state.rwlock_path(repo), problem, Action.REMOVE, "; DVC makes it anew")
+    if (lock := dvc_state.left_git_lock(repo)) is not None:
+        problem = "was left by a git or dvc that is gone, and no git add, so no dvc repro, goes on"
+        yield Finding(Path(os.path.relpath(lock)), problem, Action.REMOVE)
 
 
 def _copies(repo: Repo) -> Iterator[Finding]:
@@ -104,7 +143,8 @@ def _copies(repo: Repo) -> Iterator[Finding]:
     outlook = "; dvc repro makes it again from the unit store"
     for checked in check_objects(repo, md5):
         if checked.problem:
-            yield Finding(checked.path, checked.problem, Action.REMOVE, outlook)
+            places = (dvc_state.cache_folder(repo),)
+            yield Finding(checked.path, checked.problem, Action.REMOVE, outlook, places=places)
     outlook = "; dvc repro brings it back from DVC's cache or the unit store"
     outs = () if dvc_state.lock_file_problem() else check_outs(repo, md5)
     damaged: set[Path] = set()
@@ -117,7 +157,8 @@ def _copies(repo: Repo) -> Iterator[Finding]:
 
 def _unit(unit: StoredUnit) -> Iterator[Finding]:
     """Yield what is wrong in the folder of a unit."""
-    for path in (path for pattern in LEFTOVERS for path in sorted(unit.folder.glob(pattern))):
+    left = [path for pattern in LEFTOVERS for path in sorted(unit.folder.glob(pattern))]
+    for path in filter(is_inside, left):  # behind a link it harms nobody
         yield _leftover(path, unit.folder)
     for checked in check_unit(unit):
         if checked.problem:

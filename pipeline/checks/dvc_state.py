@@ -7,11 +7,13 @@ import hashlib
 import json
 import os
 import re
+import sqlite3
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psutil
 from dvc.exceptions import DvcException
@@ -19,18 +21,64 @@ from dvc.lock import LockError, make_lock
 from dvc.repo import Repo
 from dvc.rwlock import RWLOCK_FILE, RWLOCK_LOCK, SCHEMA
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+from dvc.scm import NoSCM
 from dvc.utils import strictyaml
 from voluptuous import Invalid
 
+from pipeline.checks.torn_files import LOCK_FILE
+from pipeline.errors.exceptions import MachineError
 from pipeline.units.locks import try_flock
 
-LOCK_FILE = Path("dvc.lock")
+CLOCK_SECONDS = 2.0  # by which times of processes and of files may differ
 OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")
 
 
 def open_project() -> Repo | None:
-    """Return the DVC project of this folder, None where there is none."""
-    return Repo(".") if Path(".dvc").is_dir() else None
+    """Return the DVC project of this folder, None where there is none.
+
+    Raises:
+        MachineError: if DVC cannot open it.
+    """
+    try:
+        return Repo(".") if Path(".dvc").is_dir() else None
+    except (sqlite3.Error, DvcException) as error:
+        remedy = "Run stitchfold doctor --fix" if isinstance(error, sqlite3.Error) else "Mend what it names"
+        text = f".dvc: must be a project that DVC can open, got: {error}. {remedy}, then dvc repro."
+        raise MachineError(text, code="E402") from error
+
+
+def damaged_databases() -> Iterator[tuple[Path, str]]:
+    """Yield the folder of each database in which DVC remembers files' digests and that it cannot read, and why."""
+    if not Path(".dvc").is_dir():
+        return
+    repo = Repo.__new__(Repo)
+    with suppress(sqlite3.Error, DvcException):  # it knows the folder also where what lies in it keeps it from opening
+        Repo.__init__(repo, ".")
+    for path in sorted(Path(repo.site_cache_dir).rglob("*.db")) if "root_dir" in vars(repo) else ():
+        try:
+            with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as database:
+                [[said]] = database.execute("PRAGMA quick_check(1)").fetchall()
+        except sqlite3.DatabaseError as error:
+            said = str(error)
+        if said != "ok" and "locked" not in said:
+            yield path.parent, f"{path.name}: {said}"
+
+
+def left_git_lock(repo: Repo) -> Path | None:
+    """Return git's `index.lock` if whoever made it is gone: no git works here, and no process has it open."""
+    if isinstance(repo.scm, NoSCM):
+        return None
+    lock = Path(f"{repo.scm.dulwich.repo.index_path()}.lock")
+    return lock if lock.exists() and not any(_holds(process, lock) for process in psutil.process_iter()) else None
+
+
+def _holds(process: psutil.Process, lock: Path) -> bool:
+    """Return whether a process has a file open, or is a git below this folder, which may have closed it meanwhile."""
+    with suppress(psutil.Error, OSError):
+        if process.name() == "git" and Path(process.cwd()).is_relative_to(Path.cwd()):
+            return True
+        return any(Path(file.path).name == lock.name and lock.samefile(file.path) for file in process.open_files())
+    return False
 
 
 def lock_file_problem() -> str | None:
@@ -52,7 +100,7 @@ def busy(repo: Repo) -> int | None:
         if not try_flock(file):
             return 0
     try:
-        return next((pid for pid in _holders(repo) if psutil.pid_exists(pid)), None)
+        return next((pid for pid in _holders(repo) if _may_have_written(pid, rwlock_path(repo))), None)
     except LockError:
         return 0
     except ValueError:
@@ -73,10 +121,14 @@ def rwlock_path(repo: Repo) -> Path:
     return Path(os.path.relpath(repo.tmp_dir)) / RWLOCK_FILE
 
 
+def cache_folder(repo: Repo) -> Path:
+    """Return where DVC keeps its objects."""
+    return Path(os.path.relpath(repo.cache.local.path))
+
+
 def cached_objects(repo: Repo) -> Iterator[tuple[Path, str]]:
     """Yield each object of the cache with the md5 that its content must have."""
-    folder = Path(os.path.relpath(repo.cache.local.path))
-    for path in sorted(folder.glob("[0-9a-f][0-9a-f]/*")):
+    for path in sorted(cache_folder(repo).glob("[0-9a-f][0-9a-f]/*")):
         name = path.parent.name + path.name
         if OBJECT.fullmatch(name):
             yield path, name.removesuffix(".dir")
@@ -95,10 +147,30 @@ def locked_files(repo: Repo) -> Iterator[tuple[Path, str | None]]:
         if tree is None:
             yield path, None if out.hash_info.isdir else out.hash_info.value
             continue
+        if any(leaves(key) for key, _, _ in tree):
+            yield path, None
+            continue
         listed = {path.joinpath(*key): info.value for key, _, info in tree}
         yield from listed.items()
         others = sorted(file for file in path.rglob("*") if file.is_file() and file not in listed)
         yield from ((file, None) for file in others if not repo.dvcignore.is_ignored_file(str(file)))
+
+
+def leaves(key: tuple[str, ...]) -> bool:
+    """Return whether a name in a folder's list leads out of the folder: DVC writes none such.
+
+    >>> leaves(("models", "x")), leaves(("..", "x")), leaves(("", "etc", "x"))
+    (False, True, True)
+    """
+    return any(part in ("", ".", "..") for part in key)
+
+
+def list_leaves(path: Path) -> bool:
+    """Return whether an object that lists the files of a folder names one outside of it."""
+    try:
+        return any(leaves(tuple(entry["relpath"].split("/"))) for entry in json.loads(path.read_bytes()))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return True
 
 
 def stale_stages(repo: Repo) -> dict[str, str]:
@@ -113,6 +185,14 @@ def stale_stages(repo: Repo) -> dict[str, str]:
         if texts:
             stale[stage] = "; ".join(texts)
     return stale
+
+
+def _may_have_written(pid: int, note: Path) -> bool:
+    """Return whether a process lives that is older than a note, and so can be the one named in it."""
+    try:
+        return psutil.Process(pid).create_time() <= note.stat().st_mtime + CLOCK_SECONDS
+    except (psutil.Error, OSError):
+        return False
 
 
 class Md5:

@@ -11,6 +11,7 @@ from tabulate import tabulate
 
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.paths import AUDIT, encoder_recipe_path, stage_recipe_path
+from pipeline.checks.torn_files import torn_lines
 from pipeline.checks.unit_needs import Need, encoder_need, state_width, stitch_need, worker_count
 from pipeline.errors.exceptions import MachineError
 from pipeline.number_formats import size_text
@@ -33,6 +34,7 @@ def preflight(params: Params) -> Iterator[str]:
     Raises:
         MachineError: if the disk is too small.
     """
+    yield from torn_lines()
     places = list(product(params.tasks, range(params.folds.n_repeats), range(params.folds.n_splits)))
     needs, run, seed = [], params.run, params.seed
     for name, encoder in params.encoders.items():

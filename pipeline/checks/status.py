@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.checks.needs import part_of, read_files
+from pipeline.checks.torn_files import torn_lines
 from pipeline.number_formats import duration, size_text
 from pipeline.units.requests import PARAMS, Request, read_requests
 from pipeline.units.stage import Stage
@@ -53,6 +54,7 @@ class Status:
 
     def lines(self) -> Iterator[str]:
         """Yield the status for people."""
+        yield from torn_lines()
         width = max([5, *(len(row.stage) for row in self.stages)])
         yield f"{'stage':<{width}}  units  done  running  interrupted  failed          left       disk"
         for row in self.stages:

@@ -109,17 +109,22 @@ def stitch_need(
 
 def state_width(source: Component) -> int:
     """Return the width of an encoder's states; a large one where nothing on this machine says so."""
-    return source.call("state_width") or UNKNOWN_WIDTH
+    return source.call("state_shape")[1] or UNKNOWN_WIDTH
 
 
 def _need(name: str, n_units: int, n_done: int, weights: int | None, settings: Training, run: Run) -> Need:
     if weights is None:
         return Need(name, n_units, n_done, None, None, None)
     model = BYTES_PER_WEIGHT * weights
-    best = settings.epoch_selection == "inner"  # the weights of the best epoch stand beside the last ones
+    kept = int(settings.epoch_selection == "inner")  # the weights of the best epoch stand beside the last ones
+    kept += sum(part.constant("KEEPS") or 0 for part in settings.optimizer.parts())  # slow weights
+    if settings.averaging is not None:
+        kept += (
+            settings.epochs if settings.averaging.constant("NEEDS_SCORES") else 1
+        )  # an average, or each epoch's weights
     generations = GENERATIONS + (settings.not_finite == "rollback")
-    checkpoints = min(worker_count(run), n_units - n_done) * generations * (1 + OPTIMIZER_STATES + best) * model
-    memory = WORKER_BYTES + (2 + OPTIMIZER_STATES + best) * model  # weights, gradients, optimizer
+    checkpoints = min(worker_count(run), n_units - n_done) * generations * (1 + OPTIMIZER_STATES + kept) * model
+    memory = WORKER_BYTES + (2 + OPTIMIZER_STATES + kept) * model  # weights, gradients, optimizer
     return Need(name, n_units, n_done, model, checkpoints, memory)
 
 

@@ -4,21 +4,26 @@ The exit code of `dvc repro` is no proof: DVC takes files of unchanged size and 
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import pyarrow.parquet as pq
 from dvc.repo import Repo
+from dvc_data.hashfile.build import IgnoreInCollectedDirError
 
 from pipeline.artifacts import files
-from pipeline.artifacts.files import MANIFEST, is_whole, sha256_of
-from pipeline.artifacts.paths import FOLDS, OUT, SUBMISSION
+from pipeline.artifacts.files import MANIFEST, is_whole, json_bytes, sha256_of
+from pipeline.artifacts.paths import FOLDS, OUT, RECIPES, SUBMISSION, encoder_recipe_path, inputs_path
 from pipeline.checks import dvc_state
 from pipeline.checks.dvc_state import Md5
 from pipeline.errors.exceptions import MachineError, PipelineError
 from pipeline.params.loading import load_params
+from pipeline.recipes.stage_inputs import N_SHOWN, declared_by, noted_inputs
+from pipeline.recipes.stage_recipes import encoder_recipe, stage_recipe
 from pipeline.report.leaks import find_leaks
 from pipeline.submit.submitting import validate_submission
 from pipeline.units.store import StoredUnit, checkpoints, stored_units
@@ -101,7 +106,10 @@ def check_unit(unit: StoredUnit) -> Iterator[Checked]:
 def check_objects(repo: Repo, md5: Md5) -> Iterator[Checked]:
     """Compare each object of DVC's cache with its name, which is the md5 of its content."""
     for path, digest in dvc_state.cached_objects(repo):
-        yield _compared(path, md5(path) == digest, "is damaged, and DVC trusts its cache")
+        if md5(path) == digest and path.suffix == ".dir" and dvc_state.list_leaves(path):
+            yield Checked(path, "lists files outside the folder that it stands for", Remedy.DOCTOR)
+        else:
+            yield _compared(path, md5(path) == digest, "is damaged, and DVC trusts its cache")
 
 
 def check_lock(repo: Repo, md5: Md5) -> Iterator[Checked]:
@@ -110,8 +118,18 @@ def check_lock(repo: Repo, md5: Md5) -> Iterator[Checked]:
         yield Checked(dvc_state.LOCK_FILE, problem, Remedy.DOCTOR)
         return
     yield from check_outs(repo, md5)
-    for stage, why in dvc_state.stale_stages(repo).items():
+    try:
+        stale = dvc_state.stale_stages(repo)
+    except IgnoreInCollectedDirError as error:
+        yield Checked(
+            dvc_state.LOCK_FILE, f"cannot be compared with the stages' inputs: {error}. Move it to the project's root"
+        )
+        return
+    for stage, why in stale.items():
         yield Checked(Path(stage), f"is older than its inputs ({why})", Remedy.REPRO)
+    yield from check_inputs({stage.addressing for stage in repo.index.stages} - stale.keys())
+    if "recipes" not in stale:
+        yield from check_recipes()
 
 
 def check_outs(repo: Repo, md5: Md5) -> Iterator[Checked]:
@@ -123,6 +141,32 @@ def check_outs(repo: Repo, md5: Md5) -> Iterator[Checked]:
             yield Checked(path, "is not what dvc.lock or DVC's cache know", Remedy.REPRO)
         else:
             yield _compared(path, md5(path) == digest, "has another md5 than in dvc.lock (damaged, or edited)")
+
+
+def check_inputs(stages: Collection[str]) -> Iterator[Checked]:
+    """Compare what stages, which DVC takes for up to date, noted as read with what they would read today."""
+    for stage in sorted(stages):
+        noted, path = noted_inputs(stage), inputs_path(stage)
+        if noted is not None and (declared := declared_by(stage)) is not None:
+            changes = "; ".join(islice(noted.changes(declared.read()), N_SHOWN))
+            again = f"dvc repro --force --single-item {stage}, then dvc repro"
+            problem = f"{stage} was made from other inputs than dvc.lock says ({changes}). Run {again}."
+            yield Checked(path, problem if changes else None)
+
+
+def check_recipes() -> Iterator[Checked]:
+    """Compare each recipe, which DVC takes for up to date, with what params, code and files give today."""
+    try:
+        params = load_params()
+        recipes = [(encoder_recipe_path(name), partial(encoder_recipe, params, name)) for name in params.encoders]
+        paths = list(RECIPES.glob("stages/*.json"))
+        recipes += [(path, partial(stage_recipe, params, path.stem)) for path in sorted(paths)]
+        for path, make in recipes:
+            same = path.exists() and json_bytes(make()) == path.read_bytes()
+            problem = "is not the recipe of today's code, params and files, as dvc.lock has it. Run "
+            yield Checked(path, None if same else f"{problem}dvc repro --force recipes, then dvc repro.")
+    except PipelineError as error:
+        yield Checked(RECIPES, f"recipes cannot be made: {error}")
 
 
 def check_manifests() -> Iterator[Checked]:

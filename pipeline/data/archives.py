@@ -48,7 +48,7 @@ def _open(path: Path) -> tuple[str, bytes]:
         return _unzipped(path)
     if path.suffix.lower() == ".gz":
         with gzip.open(path) as file:
-            return path.stem, _read_capped(file, path.stat().st_size, path)
+            return path.stem, _read_capped(file, path)
     return path.name, path.read_bytes()
 
 
@@ -70,21 +70,43 @@ def _unzipped(path: Path) -> tuple[str, bytes]:
             )
         if member.flag_bits & 1:
             raise DataError(f"{path}: {member.filename!r} is encrypted. Unpack it and name the file.", code="E308")
-        with archive.open(member) as file:
-            return parts.name, _read_capped(file, member.compress_size, path)
+        return parts.name, read_member(archive, member, path)
+
+
+def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> bytes:
+    """Return the bytes of a member of the zip file at `path`, whatever sizes the archive claims for it.
+
+    Raises:
+        DataError: if it unpacks to absurdly much, or is packed in a way that cannot be unpacked piece by piece.
+    """
+    # zipfile unpacks what it reads of the other methods in one go, however much that is.
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        text = f"{path}: {member.filename!r} must be stored or deflated, got zip's method {member.compress_type}"
+        raise DataError(f"{text}. Unpack it and name the file.", code="E308")
+    with archive.open(member) as file:
+        return _read_capped(file, path)
 
 
 def most_unpacked(n_bytes: int) -> int:
-    """Return how many bytes, or rows, so many compressed bytes can stand for at most."""
+    """Return to how many bytes texts of so many compressed bytes can unpack at most."""
     return max(RATIO_COUNTS_FROM, MAX_RATIO * n_bytes)
 
 
-def _read_capped(file: BufferedIOBase | IO[bytes], compressed: int, path: Path) -> bytes:
-    """Read a decompressing stream, which must not grow beyond what texts ever compress to."""
-    limit = most_unpacked(compressed)
-    content = file.read(limit + 1)
-    if len(content) > limit:
+def check_unpacked(n_bytes: int, *, compressed: int, name: str) -> None:
+    """Refuse what has unpacked to more bytes than texts ever do; `name` is the file's, for the message.
+
+    Raises:
+        DataError: if it has.
+    """
+    if n_bytes > most_unpacked(compressed):
         raise DataError(
-            f"{path}: unpacks to more than {MAX_RATIO} times its size. Unpack it by hand if you trust it.", code="E308"
+            f"{name}: unpacks to more than {MAX_RATIO} times its size. Unpack it by hand if you trust it.", code="E308"
         )
+
+
+def _read_capped(file: BufferedIOBase | IO[bytes], path: Path) -> bytes:
+    """Read a decompressing stream, which must not grow beyond what texts of a file's true size ever compress to."""
+    compressed = path.stat().st_size
+    content = file.read(most_unpacked(compressed) + 1)
+    check_unpacked(len(content), compressed=compressed, name=str(path))
     return content

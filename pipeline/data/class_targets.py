@@ -4,7 +4,6 @@ Source of the scales: a scaled argmax is optimal for metrics of confusion counts
 Algorithms for Complex Performance Measures, 2015.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +14,11 @@ from scipy.special import log_softmax, softmax
 
 from pipeline.contracts import PROBABILITY, Metric
 from pipeline.data.plausible_targets import plausible_labels
+from pipeline.number_formats import number_in
 
 LARGEST_TUNED = 30  # more labels than this have too few rows each to tune a scale on
 SMALLEST = 1e-12
+TRUTHS = ({"no", "yes"}, {"false", "true"})
 SCALES = np.exp(np.linspace(-2, 2, 41))
 N_SWEEPS = 3
 
@@ -142,14 +143,23 @@ class ClassTargets:
 
 
 def order_labels(labels: Sequence[str]) -> list[str]:
-    """Return labels sorted, by their value if all of them are integers.
+    """Return labels sorted: numbers first, by their value however they are written, then words by text.
 
-    >>> order_labels(["10", "9", "-1"]), order_labels(["b", "10", "9"])
-    (['-1', '9', '10'], ['10', '9', 'b'])
+    >>> order_labels(["10.0", "9", "-1", "1e0"]), order_labels(["b", "10", "9"])
+    (['-1', '1e0', '9', '10.0'], ['9', '10', 'b'])
     """
-    if all(re.fullmatch(r"[+-]?[0-9]+", label) for label in labels):
-        return sorted(labels, key=lambda label: (int(label), label))
-    return sorted(labels)
+    values = {label: number_in(label) for label in labels}
+    return sorted(labels, key=lambda label: (values[label] is None, values[label] or 0, label))
+
+
+def are_ordered(labels: Sequence[str]) -> bool:
+    """Return whether labels have an order of their own: as numbers, no two the same, or as no and yes, false and true.
+
+    >>> are_ordered(["-1", "0.5", "10"]), are_ordered(["no", "yes"]), are_ordered(["low", "high"]), are_ordered(["1", "1.0"])
+    (True, True, False, False)
+    """
+    values = {number_in(label) for label in labels}
+    return (None not in values and len(values) == len(labels)) or {label.casefold() for label in labels} in TRUTHS
 
 
 def _best_scale(labels: np.ndarray, probabilities: np.ndarray, label: int, *, metric: Metric) -> float:

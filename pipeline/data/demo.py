@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.artifacts.files import write_atomically
+from pipeline.errors.exceptions import DataError
 from pipeline.reproducibility import derive_seed
 
 LABELS = ("annoyed", "mixed", "neutral", "pleased")
@@ -32,6 +33,7 @@ CONSTRUCTIONS: dict[str, dict[str, int]] = {
 }
 """How often a label is expressed in which way; the ways are the keys of `Language.templates`."""
 
+FILES = ("train.csv", "test.csv", "sample_submission.csv", "README.txt")
 README = """SYNTHETIC DATA, written by a program (stitchfold's demo competition, seed {seed}).
 
 No sentence was said by anybody, nothing in it is true, and a score on it says nothing about real texts.
@@ -139,7 +141,19 @@ CHINESE = Language(
 
 
 def generate(folder: Path, *, seed: int = 0, n_train: int = 600, n_test: int = 200) -> None:
-    """Write train.csv, test.csv, sample_submission.csv and README.txt; equal arguments give equal bytes."""
+    """Write train.csv, test.csv, sample_submission.csv and README.txt; equal arguments give equal bytes.
+
+    Raises:
+        DataError: if the folder holds files of these names that are not a demo's.
+    """
+    readme = folder / "README.txt"
+    used = [name for name in FILES if (folder / name).exists()]
+    if used and not (readme.is_file() and readme.read_bytes().startswith(README.partition(",")[0].encode())):
+        raise DataError(
+            f"{folder}: must be empty or hold an earlier demo, got {used}. Name another folder, or move them."
+        )
+    text = README.format(seed=seed, n_train=n_train, n_test=n_test, labels=", ".join(LABELS), noise=LABEL_NOISE_RATIO)
+    write_atomically(readme, text.encode())  # first: what was begun and killed is known as a demo's
     rows = draw_rows(n_train + n_test, seed=seed)
     ids = [f"s{number:04d}" for number in range(1, len(rows) + 1)]
     train = [(row_id, row.text, row.label) for row_id, row in zip(ids, rows[:n_train], strict=False)]
@@ -150,8 +164,6 @@ def generate(folder: Path, *, seed: int = 0, n_train: int = 600, n_test: int = 2
     write_atomically(
         folder / "sample_submission.csv", _csv([("id", "label"), *((row_id, commonest) for row_id, _ in test)])
     )
-    readme = README.format(seed=seed, n_train=n_train, n_test=n_test, labels=", ".join(LABELS), noise=LABEL_NOISE_RATIO)
-    write_atomically(folder / "README.txt", readme.encode())
 
 
 def write_lexicon(path: Path) -> None:

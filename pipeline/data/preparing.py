@@ -1,8 +1,9 @@
 """Raw files -> the table: texts cleaned, labels listed in fixed order, everything that cannot be right refused."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,9 +13,11 @@ import pyarrow.compute as pc
 from pipeline.artifacts.files import sha256_of
 from pipeline.artifacts.table import TABLE_COLUMNS, Table
 from pipeline.contracts import TaskKind
-from pipeline.data.reading import Column, read_columns
+from pipeline.data.class_targets import are_ordered, order_labels
+from pipeline.data.reading import LINE, Column, read_columns
 from pipeline.errors.exceptions import DataError
-from pipeline.params.tasks import Task
+from pipeline.number_formats import number_in
+from pipeline.params.tasks import Columns, Task
 from pipeline.text.normalising import clean, normalise
 
 _NOTHING = pa.scalar("", pa.large_string())
@@ -22,14 +25,15 @@ logger = logging.getLogger(__name__)
 
 
 def label_variants(labels: Sequence[str]) -> list[list[str]]:
-    """Return labels that differ only in case, width or white space: most likely one label, spelt in several ways.
+    """Return labels that differ only in case, width, white space or how a number is written: most likely one label each.
 
-    >>> label_variants(["pos", "neg", "Pos "])
-    [['pos', 'Pos ']]
+    >>> label_variants(["pos", "neg", "Pos "]), label_variants(["1", "1.0", "2"])
+    ([['pos', 'Pos ']], [['1', '1.0']])
     """
-    alike: dict[str, list[str]] = {}
+    alike: dict[Any, list[str]] = {}
     for label in labels:
-        alike.setdefault(normalise(label), []).append(label)
+        value = number_in(label)
+        alike.setdefault(normalise(label) if value is None else value, []).append(label)
     return [spellings for spellings in alike.values() if len(spellings) > 1]
 
 
@@ -66,20 +70,32 @@ def prepare(tasks: Mapping[str, Task]) -> Table:
 def _read_split(task: Task, *, name: str, split: str) -> pd.DataFrame:
     """Return one file's rows in the table's columns, with `line`."""
     path = Path({"train": task.train, "test": task.test, "unlabelled": task.unlabelled or ""}[split])
-    columns = task.columns
+    columns = task.columns_of_test if split == "test" else task.columns
     texts = columns.text if isinstance(columns.text, list) else [columns.text]
     given = columns.label if isinstance(columns.label, list) else [columns.label]
     single = [columns.id, columns.text_pair, *(given if split == "train" else ()), columns.group]
     wanted: list[Column] = list(dict.fromkeys([*texts, *(column for column in single if column is not None)]))
     # Groups serve the split of training rows only; many test files do not have them.
-    optional = {columns.group} - {None, *texts} if split != "train" and columns.group is not None else ()
-    form = task.model_dump(include={"format", "encoding", "header", "quoting"})
-    raw = read_columns(path, wanted, optional=optional, **form, key=f"tasks.{name}")
-    frame = pd.DataFrame({"line": raw["line"], "text": _joined([_arrow(raw[column]) for column in texts])})
-    frame["row_id"] = raw[columns.id] if columns.id is not None else pd.Series(np.arange(len(raw))).astype("str")
+    optional = (
+        {columns.group} - {None, *texts, columns.text_pair, columns.id}
+        if split != "train" and columns.group is not None
+        else ()
+    )
+    # Every row of the test file must be predicted.
+    kept = split == "test" and task.encoding_errors == "drop_row"
+    form = task.model_copy(update={"encoding_errors": "replace"}) if kept else task
+    try:
+        raw = read_columns(path, wanted, form, optional=optional, key=f"tasks.{name}")
+    except DataError as error:
+        if error.code != "E303" or split == "unlabelled":
+            raise
+        remedy = f"What only the test file has, or names in another way, goes into tasks.{name}.test_columns."
+        raise DataError(f"{error} {remedy}", code="E303") from error
+    frame = pd.DataFrame({"line": raw[LINE], "text": joined_texts(raw, texts)})
+    frame["row_id"] = row_ids(raw, columns)
     frame["task"] = pd.Series(name, index=frame.index, dtype="str")
     frame["split"] = pd.Series(split, index=frame.index, dtype="str")
-    frame["text_pair"] = _empty(frame) if columns.text_pair is None else _joined([_arrow(raw[columns.text_pair])])
+    frame["text_pair"] = _empty(frame) if columns.text_pair is None else joined_texts(raw, [columns.text_pair])
     frame["label"] = _cells(raw[given], task, name=name) if split == "train" else _empty(frame)
     grouped = columns.group is not None and columns.group in raw
     frame["group"] = raw[columns.group].replace("", None) if grouped else _empty(frame)
@@ -102,6 +118,13 @@ def _cells(columns: pd.DataFrame, task: Task, *, name: str) -> "pd.Series[str]":
     return kind.cells(columns.rename(columns=str), task.rename_labels)
 
 
+def row_ids(raw: pd.DataFrame, columns: Columns) -> pd.Series:
+    """Return the ids of a file's rows (N,), or their numbers where it has none."""
+    if columns.id is not None:
+        return raw[columns.id]
+    return pd.Series(np.arange(columns.first_id, columns.first_id + len(raw))).astype("str")
+
+
 def _arrow(texts: pd.Series) -> pa.Array:
     array = pa.array(texts, pa.large_string())
     return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
@@ -111,10 +134,10 @@ def _empty(frame: pd.DataFrame) -> pd.Series:
     return pd.Series(None, index=frame.index, dtype="str")
 
 
-def _joined(texts: list[pa.Array]) -> pd.Series:
-    """Return the cleaned texts, several columns joined by a blank where they are not empty."""
-    joined = texts[0]
-    for text in texts[1:]:
+def joined_texts(raw: pd.DataFrame, columns: Sequence[Column]) -> pd.Series:
+    """Return the cleaned texts of rows, several columns joined by a blank where they are not empty."""
+    joined, *texts = (_arrow(raw[column]) for column in columns)
+    for text in texts:
         blank = pc.if_else(pc.and_(pc.not_equal(joined, ""), pc.not_equal(text, "")), " ", "")
         joined = pc.binary_join_element_wise(joined, blank.cast(pa.large_string()), text, _NOTHING)
     return pd.Series(clean(joined).to_pandas())
@@ -177,4 +200,28 @@ def _check_labels(train: pd.DataFrame, task: Task, *, name: str) -> list[str]:
         raise DataError(f"{task.train}: a {task.kind.name} task {fault}. Check tasks.{name}.columns.label and kind.")
     for alike in label_variants(labels):
         logger.warning("%s: labels %s may be one label: see tasks.%s.rename_labels", task.train, alike, name)
+    for reader, order in _readers_of_order(task, n_labels=len(labels)):
+        if task.labels is None and not are_ordered(labels):
+            raise DataError(
+                f"{task.train}: labels must have an order for {reader}, as different numbers have, got {_shown(labels)} by "
+                f"their spelling. List them in tasks.{name}.labels, {order}."
+            )
+        if are_ordered(labels) and labels not in (in_order := order_labels(labels), in_order[::-1]):
+            logger.warning("tasks.%s.labels: %s reads their order, and %s is not that of numbers", name, reader, labels)
     return labels
+
+
+def _readers_of_order(task: Task, *, n_labels: int) -> Iterator[tuple[str, str]]:
+    """Yield what of a task reads the order of its labels, and the order that it takes them to have."""
+    for metric in [task.metric, *task.report_metrics]:
+        if order := metric.constant("ORDER"):
+            yield metric.name, order
+    form = task.submission.format
+    is_one_of_two = n_labels == 2 and not task.kind.constant("SEVERAL_COLUMNS")
+    for value in form.options.values() if is_one_of_two else ():
+        if isinstance(value, str) and (order := (form.constant("ORDER") or {}).get(value)):
+            yield f"a submission of {value}", order
+
+
+def _shown(labels: Sequence[str]) -> str:
+    return f"{list(labels[:10])}{f' and {len(labels) - 10} more' if len(labels) > 10 else ''}"

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.data.reading import read_columns
+from pipeline.data.preparing import row_ids
+from pipeline.data.reading import LINE, read_columns
 from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.params.tasks import TEST_LIKE, Task
 
@@ -37,8 +38,7 @@ def read_marks(rows: pd.DataFrame, tasks: Mapping[str, Task], *, score_where: st
 def _marks_of_file(task: Task, column: str | int, *, key: str) -> pd.Series:
     """Return by row id whether the row is marked."""
     wanted = [column] if task.columns.id is None else [column, task.columns.id]
-    form = task.model_dump(include={"format", "encoding", "header", "quoting"})
-    raw = read_columns(Path(task.train), wanted, optional=[column], **form, key=key)
+    raw = read_columns(Path(task.train), wanted, task, optional=[column], key=key)
     if column not in raw:
         raise DataError(
             f"folds.score_where: must be {TEST_LIKE} or a column of {task.train}, got {column!r}. Correct it.",
@@ -48,11 +48,10 @@ def _marks_of_file(task: Task, column: str | int, *, key: str) -> pd.Series:
     if (unreadable := marks.isna()).any():
         row = raw[unreadable].iloc[0]
         raise DataError(
-            f"{task.train}:{row['line']}: column {column!r}, which folds.score_where names, must hold {', '.join(MARKS)}, "
+            f"{task.train}:{row[LINE]}: column {column!r}, which folds.score_where names, must hold {', '.join(MARKS)}, "
             f"got {row[column]!r} ({unreadable.sum()} such rows). Mend them, or set folds.score_where: null."
         )
-    ids = raw[task.columns.id] if task.columns.id is not None else pd.RangeIndex(len(raw)).astype("str")
-    return pd.Series(marks.to_numpy(bool), index=ids)
+    return pd.Series(marks.to_numpy(bool), index=row_ids(raw, task.columns))
 
 
 def wanted_rows(rows: pd.DataFrame, likeness: pd.DataFrame, *, score_where: str | int | None) -> np.ndarray:

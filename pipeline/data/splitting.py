@@ -6,6 +6,8 @@ fill the folds. Where a row may be in several classes, iterative stratification 
 """
 
 import logging
+from bisect import bisect_left
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -13,7 +15,7 @@ import pyarrow as pa
 
 from pipeline.artifacts.table import FOLDS_COLUMNS, HOLDOUT_FOLD, TRAIN_FOLD, Table
 from pipeline.data.score_where import wanted_rows
-from pipeline.errors.exceptions import ParamsError
+from pipeline.errors.exceptions import ParamsError, shown
 from pipeline.params import tasks
 from pipeline.reproducibility import derive_seed
 from pipeline.targets.strata import memberships, split_iteratively
@@ -21,6 +23,8 @@ from pipeline.text.near_duplicates import cluster_texts, connect, row_texts
 
 logger = logging.getLogger(__name__)
 N_EXAMPLES = 5
+N_TIES = 3
+TOO_LARGE = 1.5  # of a fold's share of the rows: a larger cluster makes folds that are far from even
 
 
 def cluster_rows(table: Table, *, similarity: float | None) -> pd.DataFrame:
@@ -32,16 +36,27 @@ def cluster_rows(table: Table, *, similarity: float | None) -> pd.DataFrame:
     return clusters
 
 
-def related_rows(rows: pd.DataFrame, near: np.ndarray, *, group_pairs: bool) -> np.ndarray:
-    """Return the cluster of each row, int64 (rows,): near-duplicates, equal groups and, if asked, shared sentences."""
+def related_rows(rows: pd.DataFrame, near: np.ndarray, *, group_pairs: bool | int) -> np.ndarray:
+    """Return the cluster of each row, int64 (rows,): near-duplicates, equal groups and, if asked, shared sentences.
+
+    With a number as `group_pairs` sentences that stand more often than that link nothing.
+    """
     groups = pd.factorize(rows["group"])[0]  # missing groups are -1 and link nothing
-    if not group_pairs:
+    if group_pairs is False:
         return connect(near, groups)
+    codes = _sentences(rows)[1]
+    if group_pairs is not True:
+        codes[np.bincount(codes + 1)[codes + 1] > group_pairs] = -1
+    # Every row stands twice, once per sentence, so that a sentence links rows on whichever side it occurs.
+    return connect(np.tile(np.arange(len(rows)), 2), np.tile(near, 2), np.tile(groups, 2), codes)[: len(rows)]
+
+
+def _sentences(rows: pd.DataFrame) -> tuple[pd.Series, np.ndarray]:
+    """Return first and then second sentences of pairs, (2 N,), and a number for each that equal ones share, -1 for blanks."""
     both = pd.concat([rows["text"], rows["text_pair"]], ignore_index=True).fillna("")
     codes = cluster_texts(pa.array(both, pa.large_string()), similarity=None)
     codes[both.str.strip().to_numpy() == ""] = -1
-    # Every row stands twice, once per sentence, so that a sentence links rows on whichever side it occurs.
-    return connect(np.tile(np.arange(len(rows)), 2), np.tile(near, 2), np.tile(groups, 2), codes)[: len(rows)]
+    return both, codes
 
 
 def assign_folds(
@@ -79,7 +94,8 @@ def assign_folds(
             strata[~unscored], cluster[~unscored], ratio=folds.holdout_ratio, seed=holdout_seed
         )
         least = folds.n_splits if folds.stratify and strata.ndim == 1 else 2
-        _check_clusters(classes[~held], cluster[~held], labels, task=task, folds=folds, least=least)
+        tied = _explain_largest(rows, near, cluster, task=task, folds=folds)
+        _check_clusters(classes[~held], cluster[~held], labels, task=task, folds=folds, least=least, tied=tied)
         for repeat in range(folds.n_repeats):
             fold = np.where(unscored, TRAIN_FOLD, HOLDOUT_FOLD)
             repeat_seed = derive_seed(seed, "split", task, repeat)
@@ -89,7 +105,62 @@ def assign_folds(
             plans.append(rows[["row_id", "task"]].assign(repeat=repeat, fold=fold, cluster=cluster))
         sizes = np.bincount(cluster)
         logger.info("%s: %d rows in %d clusters, the largest of %d", task, len(rows), len(sizes), sizes.max())
+        if tied:
+            logger.warning("%s: folds cannot be even. %s", task, tied)
     return pd.concat(plans, ignore_index=True)[FOLDS_COLUMNS]
+
+
+def _explain_largest(
+    rows: pd.DataFrame, near: np.ndarray, cluster: np.ndarray, *, task: str, folds: tasks.Folds
+) -> str:
+    """Return what holds the largest cluster together and what to do, where it is far larger than a fold; else nothing."""
+    sizes = np.bincount(cluster)
+    largest, most = cluster == sizes.argmax(), TOO_LARGE * len(rows) / folds.n_splits
+    if sizes.max() <= most:
+        return ""
+    ties = sorted(_ties(rows[largest], near[largest], folds), key=lambda tie: -tie[1])[:N_TIES]
+    kinds = {kind for kind, _, _ in ties}
+    remedies = []
+    if "sentence" in kinds:
+        if limit := _pair_limit(rows, near, largest, most=most):
+            remedies.append(f"folds.group_pairs: {limit} (sentences that stand more often then link nothing)")
+        remedies.append(f"folds.group_pairs: false with tasks.{task}.columns.group: <the column of the first sentence>")
+    if "group" in kinds:
+        remedies.append(f"another column or none as tasks.{task}.columns.group")
+    if "near-duplicate" in kinds:
+        remedies.append("a higher folds.near_duplicate_similarity, if these are not equal")
+    through = ", ".join(f"{kind} {shown(text)} ({n} rows)" for kind, n, text in ties)
+    text = (
+        f"{sizes.max()} of {len(rows)} rows hang together, by what they share: {through}. Set {', or '.join(remedies)}."
+    )
+    cost = " Where pairs that share a sentence are parted, the score is flattered by what a model has learned of it."
+    return text + cost * ("sentence" in kinds)
+
+
+def _ties(rows: pd.DataFrame, near: np.ndarray, folds: tasks.Folds) -> Iterator[tuple[str, int, str]]:
+    """Yield what links many of these rows: its kind, how many rows, and its text."""
+    codes = [("group", pd.factorize(rows["group"])[0], rows["group"]), ("near-duplicate", near, rows["text"])]
+    if folds.group_pairs is not False:
+        both, numbers = _sentences(rows)
+        codes.append(("sentence", numbers, both))
+    for kind, numbers, texts in codes:
+        counts = np.bincount(numbers[numbers >= 0])
+        for number in np.argsort(-counts, kind="stable")[:N_TIES]:
+            if counts[number] > 1:
+                yield kind, int(counts[number]), texts.iloc[int(np.argmax(numbers == number))]
+
+
+def _pair_limit(rows: pd.DataFrame, near: np.ndarray, largest: np.ndarray, *, most: float) -> int | None:
+    """Return the largest `group_pairs` under which no cluster has more than `most` rows, or None."""
+    codes = _sentences(rows[largest])[1]
+    limits = np.unique(np.bincount(codes[codes >= 0])) - 1
+    limits = limits[limits > 1]
+
+    def is_too_large(limit: int) -> bool:
+        return bool(np.bincount(related_rows(rows, near, group_pairs=int(limit))).max() > most)
+
+    n_fine = bisect_left(limits, True, key=is_too_large)
+    return int(limits[n_fine - 1]) if n_fine else None
 
 
 def _pairs(classes: np.ndarray, cluster: np.ndarray) -> np.ndarray:
@@ -183,7 +254,7 @@ def _even_out(filled: np.ndarray, sizes: np.ndarray, *, n_rows: int) -> np.ndarr
 
 
 def _check_clusters(
-    classes: np.ndarray, cluster: np.ndarray, labels: list[str], *, task: str, folds: tasks.Folds, least: int
+    classes: np.ndarray, cluster: np.ndarray, labels: list[str], *, task: str, folds: tasks.Folds, least: int, tied: str
 ) -> None:
     outside = " outside the hold-out" if folds.holdout_ratio else ""
     mend = ""
@@ -193,7 +264,7 @@ def _check_clusters(
     if n_clusters < folds.n_splits:
         raise ParamsError(
             f"folds.n_splits: must be at most the number of clusters of task {task}{outside} ({n_clusters}), got "
-            f"{folds.n_splits}. Lower it, or check columns.group and folds.near_duplicate_similarity.{mend}",
+            f"{folds.n_splits}. {tied or 'Lower it, or check columns.group and folds.near_duplicate_similarity.'}{mend}",
             code="E203",
         )
     pairs = _pairs(classes, cluster)
@@ -209,8 +280,8 @@ def _check_clusters(
     if per_class[rarest] < least:
         raise ParamsError(
             f"folds.n_splits: must be at most the rarest class's number of clusters{outside} ({per_class[rarest]}, "
-            f"class {labels[rarest]!r} of task {task}), got {folds.n_splits}. Lower it or merge classes "
-            f"(tasks.{task}.rename_labels).{mend}",
+            f"class {labels[rarest]!r} of task {task}), got {folds.n_splits}. "
+            f"Lower it or merge classes (tasks.{task}.rename_labels).{mend}{' Or: ' * bool(tied)}{tied}",
             code="E203",
         )
 

@@ -20,7 +20,7 @@ INVERSE_PENALTY = 0.3  # of 0.01 to 100 that by which weights made training text
 MOST_ITERATIONS = 100
 N_TELLING = 5
 STANDARD_ERRORS = 4.0  # of thousands of words a few differ by three by chance
-WORDS: dict[str, Any] = {"analyzer": "word", "ngram_range": (1, 2), "token_pattern": BLANK.pattern, "lowercase": False}
+WORDS: dict[str, Any] = {"ngram_range": (1, 2), "tokenizer": BLANK.findall, "token_pattern": None, "lowercase": False}
 CHARACTERS: dict[str, Any] = {"analyzer": "char", "ngram_range": (2, 3), "lowercase": False}
 
 

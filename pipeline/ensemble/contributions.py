@@ -89,7 +89,8 @@ def describe_stitching(
     on_test |= {("model", name): (everyone.candidate(name), everyone) for name in singles}
     compared = compare(
         members.train.labels, candidates, clusters=members.train.clusters, metric=members.scorer(metric_name, metric),
-        on_test={key: gain_on_test(one, of, metric=metric).value for key, (one, of) in on_test.items()}, **options,
+        on_test={key: gain_on_test(one, of, metric=metric).value for key, (one, of) in on_test.items()},
+        bounds=components.constant("metrics", metric_name, "BOUNDS"), **options,
     )  # fmt: skip
     holdout = _on_holdout(ensembles, metric=metric, **options)
     splits, gained = {"oof": compared, "holdout": holdout}, {"test": compared, "holdout": holdout}

@@ -4,6 +4,8 @@ What the parameters of a decision are, such as scales of the labels, is a matter
 the rows they are given and nothing else: who wants an honest score gives them rows that are not scored.
 """
 
+import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +19,8 @@ from pipeline.ensemble.intervals import Interval, compare
 from pipeline.params.fields import Component
 from pipeline.reproducibility import derive_seed
 
+logger = logging.getLogger(__name__)
+LINE_SECONDS = 30.0
 N_RESAMPLES = 200  # gives a standard error to within 5 %, enough to choose by
 
 
@@ -55,7 +59,12 @@ def build_ladder(rungs: Sequence[Component], *, metric: Metric, seed: int) -> di
 
 
 def cross_fit(
-    build: Callable[[], Stacker], probabilities: np.ndarray, labels: np.ndarray, folds: np.ndarray
+    build: Callable[[], Stacker],
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    folds: np.ndarray,
+    *,
+    name: str = "rung",
 ) -> tuple[np.ndarray, list[Stacker]]:
     """Return a rung's predictions in K worlds, an array (K, N, C), and the K stackers that score and are submitted.
 
@@ -69,11 +78,16 @@ def cross_fit(
         build: makes an unfitted stacker.
         probabilities: of the members, (N, M, C).
         labels, folds: int arrays (N,); folds are numbered 0 to K - 1.
+        name: by which a log line every 30 seconds says how far it is.
     """
     n_folds = int(folds.max()) + 1
     worlds, stackers = np.tile(probabilities.mean(axis=1), (n_folds, 1, 1)), list[Stacker]()
     # One fit without folds j and k serves both: row j of world k and row k of world j. So K (K + 1) / 2 fits, not K^2.
-    for first, second in combinations_with_replacement(range(n_folds), 2):
+    pairs, shown = list(combinations_with_replacement(range(n_folds), 2)), time.monotonic()
+    for number, (first, second) in enumerate(pairs):
+        if time.monotonic() - shown >= LINE_SECONDS:
+            logger.info("%s: %d of %d fits", name, number, len(pairs))
+            shown = time.monotonic()
         rest = (folds != first) & (folds != second)
         if not rest.any():
             continue

@@ -11,7 +11,16 @@ from pipeline.contracts import Metric
 from pipeline.ensemble import scoring
 from pipeline.ensemble.averaging import GainOnTest, gain_on_test
 from pipeline.ensemble.decisions import Plan, best_of, cross_fit_best, cross_fit_decision
-from pipeline.ensemble.intervals import Interval, Unseen, bootstrap_scores, compare, interval, unseen_interval, within
+from pipeline.ensemble.intervals import (
+    Bounds,
+    Interval,
+    Unseen,
+    bootstrap_scores,
+    compare,
+    interval,
+    unseen_interval,
+    within,
+)
 from pipeline.ensemble.label_shift import FORMS, label_shift
 from pipeline.ensemble.members import Candidate, Members
 from pipeline.ensemble.stacking import Ensemble
@@ -41,15 +50,16 @@ def describe_ensemble(
     candidates = [*map(shown.candidate, [*map(members.candidate, names), *rungs.values()])]
     candidates.append(ensemble.submitted(members, rungs[ensemble.chosen]))
     on_test = [gain_on_test(candidate, members, metric=metric) for candidate in candidates]
+    unseen = _unseen(members, metric_name, scored_ratio)
     options: dict[str, Any] = {"n_resamples": n_bootstrap, "seed": derive_seed(seed, members.task)}
+    bounded = {"bounds": unseen["bounds"], **options}
     *models, final = scoring.score_models(
         train.labels, [*singles, *map(shown.values, ensemble.rungs.values()), ensemble.out_of_fold],
         folds=members.folds, on_test=on_test, clusters=train.clusters, metric=metric, scorer=scorer,
-        report_metrics=metrics, reference=best, **options,
+        report_metrics=metrics, reference=best, **bounded,
     )  # fmt: skip
     heads = [*((name, kinds[name]) for name in names), *((name, "rung") for name in ensemble.rungs)]
     models = [{"name": name, "kind": kind} | record for (name, kind), record in zip(heads, models, strict=True)]
-    unseen = _unseen(members, metric_name, scored_ratio)
     weighted = _weighted(members, ensemble, metric=scorer, **options)
     return _diagnostics(members, ensemble, singles) | _test_file(members, candidates[-1]) | {
         "n_train": unseen["n_train"], "n_test": len(members.test_ids), "n_scored": unseen["n_test"],
@@ -59,7 +69,7 @@ def describe_ensemble(
         "baseline": _baseline(models, metric),
         "chosen": ensemble.chosen,
         "estimate": _estimate(final, weighted, on_test[-1], ensemble.plan, **unseen),
-        "gain": _gain(members, ensemble, single, on_test[-1], on_test[best], metric=scorer, **options),
+        "gain": _gain(members, ensemble, single, on_test[-1], on_test[best], metric=scorer, **bounded),
         "decision": None if ensemble.plan.decision is None else asdict(ensemble.plan.decision),
         "weights": _weights(members, ensemble),
         "holdout": _holdout(members, ensemble, metric=metric, **options) if members.holdout.ids else None,
@@ -167,7 +177,7 @@ def _test_file(members: Members, submitted: Candidate) -> dict[str, Any]:
 
 def _gain(
     members: Members, ensemble: Ensemble, single: np.ndarray, of_ensemble: GainOnTest, of_single: GainOnTest, *,
-    metric: Metric, **bootstrap: Any,
+    metric: Metric, bounds: Bounds, **bootstrap: Any,
 ) -> dict[str, Any] | None:  # fmt: skip
     """Return what the ensemble gains on test rows over the single model that each fold would choose without its own rows."""
     if len(members.names) < 2:
@@ -175,9 +185,9 @@ def _gain(
     both = {"ensemble": ensemble.out_of_fold.mean(axis=0), "single": single}
     compared = compare(
         members.train.labels, both, metric=metric, clusters=members.train.clusters,
-        on_test={"ensemble": of_ensemble.value, "single": of_single.value}, **bootstrap,
+        on_test={"ensemble": of_ensemble.value, "single": of_single.value}, bounds=bounds, **bootstrap,
     )  # fmt: skip
-    return asdict(compared.gain("ensemble", "single").widened(FITTED_GAIN))
+    return asdict(compared.gain("ensemble", "single").widened(FITTED_GAIN).within(compared.bounds_of_gain))
 
 
 def _holdout(members: Members, ensemble: Ensemble, *, metric: Metric, **bootstrap: Any) -> dict[str, Any]:

@@ -29,6 +29,11 @@ class Interval:
         low, high = (self.value + factor * (end - self.value) for end in (self.low, self.high))
         return Interval(self.value, low, high, factor * self.standard_error)
 
+    def within(self, bounds: Bounds) -> "Interval":
+        """Return it cut where there is nothing beyond."""
+        value, low, high = (within(end, bounds) for end in (self.value, self.low, self.high))
+        return Interval(value, low, high, self.standard_error)
+
 
 class Bootstrap(TypedDict):
     """How rows are drawn: those that share a value of `clusters` (N,) together, `n_resamples` times."""
@@ -101,13 +106,25 @@ class Comparison:
     """Candidates scored on the same rows under the same resamples, by their keys.
 
     `on_test` says what each one's score is expected to have more on test rows (see `ensemble.averaging`); a gain counts it
-    where it is known of both.
+    where it is known of both. No score and no gain lies beyond the metric's `bounds`.
     """
 
     scores: dict[Any, float]
     resampled: dict[Any, np.ndarray]
     sign: int
     on_test: Mapping[Any, float] = field(default_factory=dict)
+    bounds: Bounds = (None, None)
+
+    def expected(self, key: Any) -> float:
+        """Return the score that a candidate is expected to have on test rows."""
+        return within(self.scores[key] + self.on_test.get(key, 0.0), self.bounds)
+
+    @property
+    def bounds_of_gain(self) -> Bounds:
+        """Return the largest loss and the largest gain that the metric's bounds allow."""
+        lowest, highest = self.bounds
+        widest = None if lowest is None or highest is None else highest - lowest
+        return (None if widest is None else -widest), widest
 
     def interval(self, key: Any) -> Interval:
         """Return a candidate's score with its interval."""
@@ -124,8 +141,9 @@ class Comparison:
         paired = interval(difference, self.sign * (self.resampled[key] - self.resampled[over]))
         if not {key, over} <= self.on_test.keys():
             return paired
-        more = self.sign * (self.on_test[key] - self.on_test[over])
-        return shifted(paired, by=more, error=UNCERTAIN * abs(more))
+        more = self.sign * (self.expected(key) - self.expected(over)) - difference
+        error = UNCERTAIN * abs(self.on_test[key] - self.on_test[over])
+        return shifted(paired, by=more, error=error).within(self.bounds_of_gain)
 
     def best_by_chance(self, keys: Iterable[Any], over: Any) -> tuple[float, float]:
         """Return the gain that the best of some candidates shows over another if none is better: its mean and 95 % quantile.
@@ -147,12 +165,12 @@ class Comparison:
 
 def compare(
     labels: np.ndarray, candidates: Mapping[Any, np.ndarray], *, metric: Metric,
-    on_test: Mapping[Any, float] | None = None, **bootstrap: Unpack[Bootstrap],
+    on_test: Mapping[Any, float] | None = None, bounds: Bounds = (None, None), **bootstrap: Unpack[Bootstrap],
 ) -> Comparison:  # fmt: skip
     """Score candidates, probabilities (N, C) by key, on the same rows and resamples (see `bootstrap_scores`)."""
     resampled = bootstrap_scores(labels, list(candidates.values()), metric=metric, **bootstrap)
     scores = {key: metric.score(labels, probabilities) for key, probabilities in candidates.items()}
-    return Comparison(scores, dict(zip(candidates, resampled, strict=True)), metric.sign, on_test or {})
+    return Comparison(scores, dict(zip(candidates, resampled, strict=True)), metric.sign, on_test or {}, bounds)
 
 
 class Unseen(TypedDict):

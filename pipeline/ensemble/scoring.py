@@ -16,7 +16,7 @@ from pipeline.artifacts.scores import TaskScores
 from pipeline.contracts import Metric
 from pipeline.ensemble.averaging import GainOnTest
 from pipeline.ensemble.forms import ratio
-from pipeline.ensemble.intervals import Bootstrap, compare
+from pipeline.ensemble.intervals import Bootstrap, Bounds, compare
 
 
 def error_agreement(errors_of_models: Sequence[np.ndarray]) -> list[list[float]]:
@@ -34,7 +34,8 @@ def error_agreement(errors_of_models: Sequence[np.ndarray]) -> list[list[float]]
 
 def score_models(
     labels: np.ndarray, models: Sequence[np.ndarray], *, folds: np.ndarray, metric: Metric, scorer: Metric,
-    report_metrics: dict[str, Metric], reference: int, on_test: Sequence[GainOnTest], **bootstrap: Unpack[Bootstrap],
+    report_metrics: dict[str, Metric], reference: int, on_test: Sequence[GainOnTest], bounds: Bounds,
+    **bootstrap: Unpack[Bootstrap],
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Return a record per model: score, scores by fold, interval, other metrics and gain over the reference.
 
@@ -47,10 +48,11 @@ def score_models(
         metric, scorer, report_metrics: the task's metric, what scores all folds together, every metric to report by name.
         reference: position of the model the others are compared with.
         on_test: what each model gains on test rows.
+        bounds: the metric's.
     """
     means = {position: model.mean(axis=0) for position, model in enumerate(models)}
     values = {position: gained.value for position, gained in enumerate(on_test)}
-    compared = compare(labels, means, metric=scorer, on_test=values, **bootstrap)
+    compared = compare(labels, means, metric=scorer, on_test=values, bounds=bounds, **bootstrap)
     records = []
     for position, (model, gained) in enumerate(zip(models, on_test, strict=True)):
         by_fold = [
@@ -65,7 +67,7 @@ def score_models(
             "std": float(np.nanstd(by_fold, ddof=1)),
             "metrics": {name: other.score(labels, means[position]) for name, other in report_metrics.items()},
             "averaging": gained.averaging,
-            "expected": compared.scores[position] + gained.value,
+            "expected": compared.expected(position),
             "gain": None if position == reference else asdict(compared.gain(position, reference)),
         })  # fmt: skip
     return records

@@ -97,7 +97,7 @@ def build_ensemble(
     options: dict[str, Any] = {"clusters": members.train.clusters, "kind": members.kind, "metric": metric}
     options |= {"tune_above": tune_above}
     fits = [
-        [cross_fit(build, values, labels, folds) for build in ladder.values()]
+        [cross_fit(build, values, labels, folds, name=f"task {members.task}: {rung}") for rung, build in ladder.items()]
         for values, folds in zip(members.out_of_fold, members.folds, strict=True)
     ]
     worlds = [[of_rung for of_rung, _ in of_repeat] for of_repeat in fits]

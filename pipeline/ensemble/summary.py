@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 from scipy.sparse.csgraph import connected_components
 
+from pipeline import components
 from pipeline.artifacts.copies import normalised
 from pipeline.artifacts.scores import TaskScores, best_first, sign_of
 from pipeline.artifacts.table import Table
+from pipeline.ensemble.intervals import within
 
 logger = logging.getLogger(__name__)
 SHARED_RATIO = 0.01  # of the smaller task's rows: below it lie texts such as "ok" that occur anywhere
@@ -42,6 +44,7 @@ def _part(scores: TaskScores) -> dict[str, Any]:
     estimate, gain = scores["estimate"], scores["gain"]
     # One model alone has no other to gain over.
     single = estimate["expected"] - sign_of(scores) * gain["value"] if gain else scores["models"][0]["expected"]
+    single = within(single, components.constant("metrics", scores["metric"], "BOUNDS"))
     baselines = best_first((model for model in scores["models"] if model["kind"] == "baseline"), scores)
     return estimate["metrics"] | {
         "metric": scores["metric"], "baseline": baselines[0]["expected"] if baselines else None,

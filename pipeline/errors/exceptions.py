@@ -8,6 +8,7 @@ import difflib
 import errno
 import os
 import shutil
+import tempfile
 import traceback
 from collections.abc import Collection
 from pathlib import Path
@@ -36,6 +37,7 @@ CODES: dict[str, tuple[str, str]] = {
     "E309": ("made from other inputs", "Scores of models that saw different folds cannot be compared or stacked."),
     "E310": ("submission would be refused", "A refused upload costs one of the day's attempts."),
     "E311": ("leak", "A model that has seen a row it is scored on reports a score that it will not reach."),
+    "E312": ("edited meanwhile", "DVC would record the old result as that of the new inputs: it would pass as up to date."),
     "E400": ("machine", "The machine did not do what the run needs."),
     "E401": ("disk full or not writable", "A file that is not written whole must not be read as if it were."),
     "E402": ("artifact damaged", "What was made from a damaged file would be wrong without anyone noticing."),
@@ -50,6 +52,9 @@ CODES: dict[str, tuple[str, str]] = {
     "E130": ("interrupted", "Somebody pressed Ctrl-C."),
     "E143": ("interrupted", "Somebody asked the run to stop, or the dvc above it is gone."),
 }  # fmt: skip
+
+
+SHARED_MEMORY = "/dev/shm"
 
 
 class PipelineError(Exception):
@@ -112,11 +117,18 @@ def as_pipeline_error(error: Exception) -> PipelineError:
         return error
     text = f"{type(error).__name__}: {error}"
     if is_disk_error(error):
-        return disk_error(Path(getattr(error, "filename", None) or "."), error)
+        is_full = os.strerror(errno.ENOSPC).lower() in str(error).lower()
+        return disk_error(Path(getattr(error, "filename", None) or (_fullest() if is_full else ".")), error)
     if isinstance(error, MemoryError):
         return MachineError(f"memory: is exhausted, got {text}. Lower run.n_workers and run dvc repro.", code="E403")
     frames = "".join(traceback.format_exception(error))
     return PipelineError(f"unexpected: {text}. Report it with this:\n{frames}", code="E100")
+
+
+def _fullest() -> str:
+    """Return the place with the least free space of those that a run writes in: an error without a name is about this one."""
+    known = [".", tempfile.gettempdir(), os.environ.get("JOBLIB_TEMP_FOLDER"), SHARED_MEMORY]
+    return min((place for place in known if place and os.path.isdir(place)), key=lambda p: shutil.disk_usage(p).free)
 
 
 def is_disk_error(error: Exception) -> bool:
@@ -136,9 +148,10 @@ def disk_error(path: Path, error: Exception, *, n_bytes: int | None = None) -> M
     """Return what to tell when a file, of so many bytes, could not be written."""
     folder = next((parent for parent in (path, *path.absolute().parents) if parent.is_dir()), Path("/"))
     needed = "" if n_bytes is None else f"needed {n_bytes / 1e9:.2f} GB, "
+    larger = " Of a container it is made larger by --shm-size=2g." if path.is_relative_to(SHARED_MEMORY) else ""
     return MachineError(
         f"{path}: cannot be written: {error} ({needed}free {shutil.disk_usage(folder).free / 1e9:.2f} GB). "
-        "Free space or correct its permissions, and run dvc repro again.",
+        f"Free space or correct its permissions, and run dvc repro again.{larger}",
         code="E401",
     )
 

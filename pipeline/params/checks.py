@@ -9,6 +9,7 @@ from pipeline import components
 from pipeline.errors.exceptions import ParamsError, expected
 from pipeline.model_sources import locate, misplaced
 from pipeline.params.problems import Problem
+from pipeline.params.training_checks import check_training
 
 if TYPE_CHECKING:
     from pipeline.params.augment import Augment
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from pipeline.params.fields import Component
     from pipeline.params.root import Params
     from pipeline.params.stitch import Stitch
-    from pipeline.params.tasks import Task
+    from pipeline.params.tasks import FileForm, Task
 
 NAME = re.compile(r"[a-z0-9_-]+")
 RESERVED = {"ensemble", "scores"}
@@ -77,22 +78,26 @@ def check_together(params: "Params") -> Iterator[Problem]:
         yield from _within(("tasks", name), _check_task(task))
         yield from _check_forms(params, name, task)
     yield from _within(("stitch",), check_stitch(params.stitch, params.encoders))
+    yield from _within(("stitch",), check_training(params.stitch, params.tasks))
     yield from _within(("augment",), check_augment(params.augment, params.tasks))
     for name, encoder in params.encoders.items():
         yield from _within(("encoders", name), _check_encoder(encoder, params.run.device))
+        yield from _within(("encoders", name), check_training(encoder, params.tasks))
         if components.constant("objectives", encoder.objective.name, "READS") == "unlabelled":
             yield from (Problem(("encoders", name, "objective"), text) for text in check_unlabelled(params))
 
 
 def _check_task(task: "Task") -> Iterator[Problem]:
-    n_labels, n_of_metric = task.kind.constant("N_LABELS"), task.metric.constant("N_LABELS")
+    n_labels = task.kind.constant("N_LABELS")
     if n_labels is not None and task.labels is not None and len(task.labels) != n_labels:
         text = f"a {task.kind.name} task has {n_labels} labels, got {len(task.labels)}. Set another kind."
         yield Problem(("labels",), text)
-    if n_of_metric is not None and n_of_metric != n_labels:
-        kinds = " or ".join(components.having("task_kinds", "N_LABELS", n_of_metric))
-        text = f"{task.metric.name} is for {n_of_metric} labels. Take another metric, or set kind: {kinds}."
-        yield Problem(("metric",), text)
+    reported = [(("report_metrics", place), metric) for place, metric in enumerate(task.report_metrics)]
+    for location, metric in [(("metric",), task.metric), *reported]:
+        if (n_of_metric := metric.constant("N_LABELS")) not in (None, n_labels):
+            kinds = " or ".join(components.having("task_kinds", "N_LABELS", n_of_metric))
+            text = f"{metric.name} is for {n_of_metric} labels. Take another metric, or set kind: {kinds}."
+            yield Problem(location, text)
     if len(set(task.labels or ())) < len(task.labels or ()):
         yield Problem(("labels",), f"each label must stand once, got {task.labels}. Remove the copies.")
     columns = task.columns
@@ -105,11 +110,33 @@ def _check_task(task: "Task") -> Iterator[Problem]:
         kinds = " or ".join(components.having("task_kinds", "SEVERAL_COLUMNS")) or "another one"
         text = f"a {task.kind.name} task has one label column, got {given}. Name one, or set kind: {kinds}."
         yield Problem(("columns", "label"), text)
+    yield from _check_test_columns(task)
+    yield from _check_file_form(task)
+    yield from _within(("submission", "sample_form"), _check_file_form(task.submission.sample_form))
+
+
+def _check_file_form(form: "FileForm") -> Iterator[Problem]:
     try:
-        b"a".decode(task.encoding)
+        b"a".decode(form.encoding)
+    except UnicodeDecodeError:
+        pass  # half a character of UTF-16
     except (LookupError, ValueError):
-        text = f"must be a name of Python's codecs, such as gb18030, got {task.encoding!r}. Correct it."
+        text = f"must be a name of Python's codecs, such as gb18030, got {form.encoding!r}. Correct it."
         yield Problem(("encoding",), text, "E202")
+    if form.escape is not None and form.escape == form.separator:
+        yield Problem(("escape",), f"must be another character than the separator, got {form.escape!r}. Correct one.")
+
+
+def _check_test_columns(task: "Task") -> Iterator[Problem]:
+    """Yield what the columns of the two files say against each other."""
+    files = {"columns": (task.columns, task.columns), "test_columns": (task.test_columns, task.columns_of_test)}
+    for name, (given, columns) in files.items():
+        if columns.id is not None and "first_id" in given.model_fields_set:
+            text = f"numbers rows that have no ids, but id is {columns.id!r}. Remove it, or set id: null."
+            yield Problem((name, "first_id"), text)
+    if (task.columns.text_pair is None) != (task.columns_of_test.text_pair is None):
+        text = "pairs must stand in the training and in the test file, or in neither. Set columns.text_pair too."
+        yield Problem(("test_columns", "text_pair"), text)
 
 
 def _check_forms(params: "Params", name: str, task: "Task") -> Iterator[Problem]:
@@ -117,24 +144,33 @@ def _check_forms(params: "Params", name: str, task: "Task") -> Iterator[Problem]
     used: dict[tuple[Any, ...], Any] = {("tasks", name, "metric"): task.metric}
     used["tasks", name, "submission", "format"] = task.submission.format
     if params.stitch.models(list(params.encoders)):
-        used["stitch", "loss"] = params.stitch.loss
+        used |= {("stitch", "loss"): params.stitch.loss, ("stitch", "class_weights"): params.stitch.class_weights}
     used |= {("tasks", name, "report_metrics", place): metric for place, metric in enumerate(task.report_metrics)}
     for encoder, settings in params.encoders.items():
         used |= {("encoders", encoder, "loss"): settings.loss, ("encoders", encoder, "objective"): settings.objective}
+        used["encoders", encoder, "class_weights"] = settings.class_weights
     used |= {("baselines", baseline): component for baseline, component in params.baselines.items()}
     used |= {("stack", "ladder", place): rung for place, rung in enumerate(params.stack.ladder)}
     if params.augment.quality.flip_confidence is not None:
         used["augment", "quality", "flip_model"] = params.augment.quality.flip_model
     form = task.kind.constant("FORM")
-    for location, component in used.items():
+    parts = ((location, part) for location, whole in used.items() if whole is not None for part in whole.parts())
+    for location, component in parts:
         forms = component.constant("FORMS")
         if not _fits(component.kind, component.name, form):
             text = (
                 f"{component.name} is for targets that are a {' or '.join(forms)}, those of task {name} are a {form}. "
             )
-            fitting = [other for other in components.available(component.kind) if _fits(component.kind, other, form)]
+            fitting = [
+                other for other in components.available(component.kind)
+                if _fits(component.kind, other, form) and not _needs_others(component.kind, other)
+            ]  # fmt: skip
             remedy = f"Take {' or '.join(fitting)}" if fitting else "Take another one"
             yield Problem(location, f"{text}{remedy}, or correct tasks.{name}.kind.")
+
+
+def _needs_others(kind: str, name: str) -> bool:
+    return any(components.constant(kind, name, constant) for constant in ("PENALTY", "COMPONENTS"))
 
 
 def _fits(kind: str, name: str, form: str | None) -> bool:
@@ -168,6 +204,7 @@ def check_stitch(stitch: "Stitch", encoders: "dict[str, Encoder]") -> Iterator[P
     if outside or (stitch.tokenizer != "best" and not isinstance(stitch.pairs, list | str)):
         text = f"must be best or an encoder of every pair, got {stitch.tokenizer}. Set it to best."
         yield Problem(("tokenizer",), text)
+    yield from _check_layers(stitch, encoders, groups)
     if stitch.unfreeze and (stitch.features != "online" or stitch.base != "finetuned"):
         text = "layers that learn have no fixed states. Set features: online and base: finetuned."
         yield Problem(("unfreeze",), text)
@@ -180,6 +217,19 @@ def check_stitch(stitch: "Stitch", encoders: "dict[str, Encoder]") -> Iterator[P
         if len(ways) > 1 or any(selection != "inner" for selection, _ in ways):
             text = f"held_out takes the rows that {names} spared. Give them epoch_selection: inner and one inner_ratio."
             yield Problem(("head_rows",), text)
+
+
+def _check_layers(stitch: "Stitch", encoders: "dict[str, Encoder]", groups: list[list[str]]) -> Iterator[Problem]:
+    """Yield the layers that are asked for and that some encoder does not have, as far as that is known here."""
+    wanted = {"unfreeze": stitch.unfreeze} | ({} if isinstance(stitch.layers, str) else {"layers": stitch.layers})
+    for name in dict.fromkeys(name for group in groups for name in group if name in encoders):
+        try:
+            n_layers, _ = encoders[name].source.call("state_shape")
+        except (OSError, ValueError):  # what is wrong with the encoder stands there
+            continue
+        for key, number in wanted.items():
+            if n_layers is not None and number > n_layers:
+                yield Problem((key,), f"must be at most {n_layers}, the layers of {name}, got {number}. Lower it.")
 
 
 def check_augment(augment: "Augment", tasks: "dict[str, Task]") -> Iterator[Problem]:

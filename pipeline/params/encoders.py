@@ -28,9 +28,17 @@ class Training(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     max_grad_norm: PositiveFloat = 1.0
     loss: component("losses") = "cross_entropy"  # type: ignore[valid-type]
+    class_weights: component("class_weights") | None = None  # type: ignore[valid-type]
+    """How much a row of each class counts; None: all alike."""
     optimizer: component("optimizers") = "adamw"  # type: ignore[valid-type]
     schedule: component("schedules") = "linear"  # type: ignore[valid-type]
     warmup_ratio: Ratio = 0.1
+    warmup_steps: Annotated[int, Field(ge=0)] | None = None
+    """Steps that warm up, in the place of `warmup_ratio`."""
+    unfreezing_ratio: Ratio = 0.0
+    """Over so much of the training the layers begin to learn one after another from the top, the embeddings last."""
+    averaging: component("averaging") | None = None  # type: ignore[valid-type]
+    """What is kept in the place of the trained weights: an average of them."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """`auto` is bf16 on a GPU that has it, fp32 elsewhere."""
     gradient_checkpointing: bool = False
@@ -52,6 +60,8 @@ class Encoder(Training):
     max_length: Annotated[int, Field(ge=4)] = 128
     """Tokens per text or pair, special tokens included."""
     truncation: Literal["head", "tail", "head_tail"] = "head"
+    frozen_layers: Annotated[int, Field(ge=0)] | None = None
+    """So many of the lowest layers, and the embeddings, do not learn; 0: only the embeddings; None: all learn."""
     augment: bool = True
     """Whether it learns from the copies that `augment` makes."""
     objective: component("objectives") = "supervised"  # type: ignore[valid-type]

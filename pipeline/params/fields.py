@@ -1,23 +1,28 @@
 """What every section of params.yaml is made of: strict sections, components by name, and the settings of a training."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
 from pipeline import components
-from pipeline.errors.exceptions import expected, shown
-
-Ratio = Annotated[float, Field(ge=0, lt=1)]
-PositiveInt = Annotated[int, Field(ge=1)]
-PositiveFloat = Annotated[float, Field(gt=0)]
+from pipeline.errors.exceptions import expected
+from pipeline.ranges import PositiveFloat as PositiveFloat
+from pipeline.ranges import PositiveInt as PositiveInt
+from pipeline.ranges import Ratio as Ratio
 
 
 class Section(BaseModel):
     """A section of params.yaml: unknown keys and silent conversions are errors."""
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, validate_default=True, use_attribute_docstrings=True
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        frozen=True,
+        validate_default=True,
+        use_attribute_docstrings=True,
     )
 
 
@@ -27,6 +32,14 @@ class Component(Section):
     kind: str
     name: str
     options: dict[str, Any] = {}
+
+    def parts(self) -> "Iterator[Component]":
+        """Yield the component itself and those that its options name."""
+        yield self
+        for option in self.constant("COMPONENTS") or ():
+            value = self.options[option]
+            for part in value if isinstance(value, list) else [value]:
+                yield from part.parts()
 
     def constant(self, name: str) -> Any:
         """Return the value of a constant of the component's file, such as a head's `READS`, or None."""
@@ -52,21 +65,26 @@ def component(kind: str) -> Any:
         name = options.pop("name", None)
         if name not in components.available(kind):
             raise PydanticCustomError("component", "{text}", {"text": expected(name, components.available(kind))})
-        known = components.options(kind, name)
-        wrong, kind_of_error = [], "option"
-        for key, option in options.items():
-            if key not in known:
-                wrong.append(f"{name} does not take this option: {expected(key, known)}")
-                continue
-            try:
-                TypeAdapter(known[key]).validate_python(option, strict=True)
-            except ValidationError as error:
-                wrong.append(f"{key}: {error.errors()[0]['msg'].lower()}, got {shown(option)}. Correct it.")
-                kind_of_error = "component"
-        if wrong:
-            raise PydanticCustomError(kind_of_error, "{text}", {"text": " ".join(wrong)})
+        if wrong := list(components.wrong_options(kind, name, options)):
+            kind_of_error = "component" if any(is_known for is_known, _ in wrong) else "option"
+            text = " ".join(dict.fromkeys(text for _, text in wrong))
+            raise PydanticCustomError(kind_of_error, "{text}", {"text": text})
+        # Defaults too: recipes must know of what is used.
+        for option, inner_kind in (components.constant(kind, name, "COMPONENTS") or {}).items():
+            options[option] = _nested(option, {**components.defaults(kind, name), **options}[option], inner_kind)
         return Component(kind=kind, name=name, options=options)
 
     names = {"enum": list(components.available(kind))}
     forms: list[Any] = [names, {"type": "object", "required": ["name"], "properties": {"name": names}}]
     return Annotated[Component, BeforeValidator(parse), Field(json_schema_extra={"component": kind, "anyOf": forms})]
+
+
+def _nested(option: str, value: Any, kind: str) -> Any:
+    """Return the component, or the list of components, that an option names."""
+    if isinstance(value, list):
+        return [_nested(option, part, kind) for part in value]
+    try:
+        return TypeAdapter(component(kind)).validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise PydanticCustomError(first["type"], "{text}", {"text": f"{option}: {first['msg']}"}) from error

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pipeline.errors.exceptions import ParamsError
 from pipeline.params.checks import check_files, check_names, check_together
 from pipeline.params.encoders import Training
+from pipeline.params.entries import check_entries
 from pipeline.params.problems import Problem, by_location, problem
 from pipeline.params.root import Params
 from pipeline.params.yaml_source import dotted, line_of, plain, read_yaml
@@ -38,7 +39,8 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
             inherited = location[depth:] and location[depth] not in set_keys.get(location[:depth], location[depth:])
             if not inherited or items[0]["type"] == "missing":
                 problems.append(problem(items, location, root=Params))
-    problems += [*check_names(values), *check_files(values), *(check_together(params) if params else ())]
+    problems += [*check_names(values), *check_files(values), *check_entries(values)]
+    problems += check_together(params) if params else ()
     if params is None or problems:
         lines = [f"{path}:{line_of(raw, location)} {dotted(location)}: {text}" for location, text, _ in problems]
         codes = {code for _, _, code in problems}

@@ -46,11 +46,12 @@ class Run(Section):
     max_retries: Annotated[int, Field(ge=0)] = 2
     """How often a unit whose worker died is tried again, by itself."""
     hang_seconds: PositiveFloat | None = 1800.0
-    """A unit that takes no step for so long, and for 50 times its usual step, is ended and tried again; null: never."""
+    """A unit that takes no step for so long, and for 50 times its usual step, is ended and tried again; null: never.
+    Before its first step so is one that takes no CPU time."""
     lock: Literal["flock", "o_excl"] = "flock"
     """How a unit has one writer; `o_excl` where the filesystem has no flock."""
     strict: bool = False
-    """Refuse to compute anew what was computed with other threads, devices or library versions, instead of warning."""
+    """Refuse to compute anew what was computed with other threads, instructions, devices or versions, instead of warning."""
 
 
 class Params(Section):

@@ -9,19 +9,62 @@ from pipeline.params.fields import PositiveInt, Ratio, Section, component
 TEST_LIKE = "test_like"
 
 
-class Columns(Section):
-    """Which column holds what: by name, or by position (from 0) in files without a header."""
+class TextColumns(Section):
+    """Which column of a file holds what: by name, or by position (from 0) in files without a header."""
 
     id: str | int | None = None
-    """Row ids; None numbers the rows of each file from 0."""
-    text: str | int | list[str | int] = "text"
+    """Row ids; None numbers the rows of each file."""
+    first_id: Annotated[int, Field(ge=0)] = 0
+    """The number of the first row where there are no ids."""
+    text: str | int | Annotated[list[str | int], Field(min_length=1)] = "text"
     """The text; several columns are joined by a blank."""
     text_pair: str | int | None = None
     """The second text of a pair."""
+
+
+class Columns(TextColumns):
+    """Which column of the training file holds what; those of the other files are the same."""
+
     label: str | int | list[str | int] = "label"
     """The label; several columns where a row has several targets."""
     group: str | int | None = None
     """Rows that share a value share a fold."""
+
+
+# One byte that can stand between fields, or before a character that is to be an ordinary one.
+Character = Annotated[str, Field(pattern=r"^[\x01-\x09\x0b\x0c\x0e-!#-~]$")]
+
+
+class FileForm(Section):
+    """How a file of rows is written, where its name does not say it."""
+
+    format: Literal["csv", "tsv", "jsonl", "json", "parquet"] | None = None
+    """The file format; None takes it from the file's name."""
+    encoding: str = "utf-8"
+    encoding_errors: Literal["fail", "replace", "drop_row"] = "fail"
+    """Bytes that are no text in the encoding: an error, each replaced by U+FFFD, or their rows left out (not those of the
+    test file, where they are replaced)."""
+    header: bool = True
+    quoting: bool = True
+    """Whether csv and tsv fields may be quoted."""
+    separator: Character | None = None
+    """What stands between the fields of csv and tsv; None is a comma or a tab."""
+    escape: Character | None = None
+    """The character, such as a backslash, that makes a quote, separator, line end or itself an ordinary character."""
+
+
+def setting(key: str, name: str, value: str | None = None) -> str:
+    """Return how messages name an option of `FileForm`, and set it; the key `--` is that of a command line.
+
+    >>> setting("tasks.main", "encoding_errors", "replace"), setting("--", "encoding_errors", "replace")
+    ('tasks.main.encoding_errors: replace', '--encoding-errors replace')
+    >>> setting("--", "quoting", "false"), setting("tasks.main", "encoding")
+    ('--no-quoting', 'tasks.main.encoding')
+    """
+    if key != "--":
+        return f"{key}.{name}" if value is None else f"{key}.{name}: {value}"
+    option = name.replace("_", "-")
+    return f"--no-{option}" if value == "false" else f"--{option} {value or ''}".rstrip()
 
 
 class Submission(Section):
@@ -30,11 +73,13 @@ class Submission(Section):
     format: component("formats") = "kaggle_csv"  # type: ignore[valid-type]
     sample: str | None = None
     """The organiser's sample submission: ids, order and columns are taken from it."""
+    sample_form: FileForm = FileForm()
+    """How the sample is written: the keys of a task that say so, `format` to `escape`."""
     scored_ratio: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the test file's rows that the board scores: the fewer, the wider is what is expected there."""
 
 
-class Task(Section):
+class Task(FileForm):
     """One task: its files, its columns and how it is scored."""
 
     kind: component("task_kinds")  # type: ignore[valid-type]
@@ -45,13 +90,9 @@ class Task(Section):
     test: str
     unlabelled: str | None = None
     """More texts of the same form without labels, for objectives that learn from them."""
-    format: Literal["csv", "tsv", "jsonl", "json", "parquet"] | None = None
-    """The file format; None takes it from the file's name."""
-    encoding: str = "utf-8"
-    header: bool = True
-    quoting: bool = True
-    """Whether csv and tsv fields may be quoted."""
     columns: Columns = Columns()
+    test_columns: TextColumns = TextColumns()
+    """What is otherwise in the test file: ids that only it has, columns that it names in another way, other numbers."""
     labels: list[str] | None = Field(default=None, min_length=2)
     """The labels in fixed order; None sorts those of the training file."""
     rename_labels: dict[str, str] = Field(default={})
@@ -60,6 +101,11 @@ class Task(Section):
     """Training rows with an empty label: an error, left out, or kept as texts without a label."""
     submission: Submission = Submission()
 
+    @property
+    def columns_of_test(self) -> Columns:
+        """The columns of the test file: of `test_columns` what it sets, the others as in the training file."""
+        return self.columns.model_copy(update=self.test_columns.model_dump(exclude_unset=True))
+
 
 class Folds(Section):
     """How training rows are split. Rows that share a group or are near-duplicates always share a fold."""
@@ -67,8 +113,8 @@ class Folds(Section):
     n_splits: Annotated[int, Field(ge=2)] = 5
     n_repeats: PositiveInt = 1
     stratify: bool = True
-    group_pairs: bool = False
-    """For pairs of texts: rows that share a sentence share a fold."""
+    group_pairs: bool | Annotated[int, Field(ge=2)] = False
+    """For pairs of texts: rows that share a sentence share a fold; a number: unless the sentence stands more often."""
     near_duplicate_similarity: Annotated[float, Field(gt=0, le=1)] | None
     """Jaccard similarity of character shingles from which texts are near-duplicates; None looks for exact ones only."""
     holdout_ratio: Ratio = 0.0

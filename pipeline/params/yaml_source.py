@@ -37,7 +37,7 @@ def read_yaml(path: Path, *, sections: list[str]) -> Any:
             f"{path}:1: must be a mapping with the sections {sections}, got {type(raw).__name__}. "
             "Copy a params.yaml from competitions/."
         )
-    _refuse_bomb(raw, path)
+    refuse_bomb(raw, path)
     return raw
 
 
@@ -49,19 +49,26 @@ def _yaml_problem(path: Path, error: Exception) -> str:
     return f"{where}: is not valid YAML 1.2: {fault}. Mend this line or the one above: blanks, no tabs; each key once."
 
 
-def _refuse_bomb(raw: Any, path: Path) -> None:
-    """Refuse aliases that unfold into more than a person writes."""
-    n_values, open_nodes = 0, [(raw, 0)]
-    while open_nodes:
-        node, depth = open_nodes.pop()
-        n_values += 1
-        if n_values > MAX_VALUES or depth > MAX_DEPTH:
-            raise ParamsError(
-                f"{path}: must hold at most {MAX_VALUES} values, {MAX_DEPTH} levels deep, aliases (*name) unfolded, "
-                "got more. Remove the aliases that multiply."
-            )
-        children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-        open_nodes += [(child, depth + 1) for child in children]
+def refuse_bomb(raw: Any, path: Path) -> None:
+    """Refuse aliases that unfold into more than a person writes.
+
+    Raises:
+        ParamsError: if they do, with the line of the section in which the limit is passed.
+    """
+    n_values = 0
+    for section, inner in raw.items() if isinstance(raw, dict) else ():
+        open_nodes = [(inner, 1)]
+        while open_nodes:
+            node, depth = open_nodes.pop()
+            n_values += 1
+            if n_values > MAX_VALUES or depth > MAX_DEPTH:
+                raise ParamsError(
+                    f"{path}:{line_of(raw, (section,))} {dotted((section,))}: must hold at most {MAX_VALUES} values, "
+                    f"{MAX_DEPTH} levels deep, aliases (*name) unfolded, got more. Remove the aliases that multiply: dvc, "
+                    "which reads this file first, would unfold them without an end."
+                )
+            children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+            open_nodes += [(child, depth + 1) for child in children]
 
 
 def plain(value: Any) -> Any:

@@ -14,14 +14,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts.paths import ABLATIONS, LAST_ERROR
+from pipeline.artifacts.paths import ABLATIONS, INPUTS, LAST_ERROR
 from pipeline.errors.exceptions import ParamsError
 from pipeline.params.fields import Section
 from pipeline.params.root import Params
 
 FOLDER = Path(".stitchfold/audit")
 # What has a say in no result, or has it through DVC itself. Ablations may be absent: DVC cannot depend on them.
-FREE = (*map(Path, (".stitchfold", ".dvc", "dvc.yaml", "dvc.lock", "params.yaml")), LAST_ERROR, ABLATIONS)
+FREE = (*map(Path, (".stitchfold", ".dvc", "dvc.yaml", "dvc.lock", "params.yaml")), LAST_ERROR, ABLATIONS, INPUTS)
 CODE = (".py", ".pyc")
 METADATA = (".egg-info", ".dist-info")  # of what is installed: that of this project lies beside its code
 LOOPBACK = ("localhost", "127.0.0.1", "::1")

@@ -22,7 +22,7 @@ NUMERICS_START = ("pipeline.reproducibility", "fixed_numerics")  # every unit is
 def named_components(value: Any) -> Iterator[Component]:
     """Yield the components named anywhere in a part of the params."""
     if isinstance(value, Component):
-        yield value
+        yield from value.parts()
     elif isinstance(value, BaseModel):
         yield from named_components([getattr(value, name) for name in type(value).model_fields])
     elif isinstance(value, dict):
@@ -55,12 +55,7 @@ def source_digest(component: Component) -> dict[str, str]:
     Raises:
         ParamsError: if a library or package is not installed.
     """
-    digests: dict[str, str] = {}
-    for library in component.constant("LIBRARIES") or ():
-        try:
-            digests[library] = version(library)
-        except PackageNotFoundError as error:
-            raise ParamsError(f"source: {component.name} needs {library}. `pip install {library}`.") from error
+    digests = library_versions([component])
     for option in component.constant("FILES") or ():
         digests |= file_digests(Path(component.options.get(option) or ""), suffixes=None)
     for option in component.constant("MODELS") or ():
@@ -70,6 +65,24 @@ def source_digest(component: Component) -> dict[str, str]:
         if component.options.get(option):
             digests |= file_digests(Path(package_folder(component.options[option])))
     return digests
+
+
+def library_versions(used: Iterable[Component]) -> dict[str, str]:
+    """Return the versions of the libraries that components name by their constant `LIBRARIES`.
+
+    Raises:
+        ParamsError: if one is not installed.
+    """
+    versions: dict[str, str] = {}
+    for component in used:
+        for library in component.constant("LIBRARIES") or ():
+            try:
+                versions[library] = version(library)
+            except PackageNotFoundError as error:
+                raise ParamsError(
+                    f"{component.kind}: {component.name} needs {library}. `pip install {library}`."
+                ) from error
+    return versions
 
 
 def file_digests(path: Path, suffixes: tuple[str, ...] | None = CHECKPOINT_SUFFIXES) -> dict[str, str]:

@@ -11,7 +11,14 @@ from pipeline.params.encoders import Encoder
 from pipeline.params.fields import Component
 from pipeline.params.root import Params
 from pipeline.recipes.fingerprint import code_digests
-from pipeline.recipes.sources import file_digests, named_components, source_digest, starts_of, unit_code
+from pipeline.recipes.sources import (
+    file_digests,
+    library_versions,
+    named_components,
+    source_digest,
+    starts_of,
+    unit_code,
+)
 from pipeline.reproducibility import digest
 
 # How often a checkpoint is written changes nothing that comes out; copies stand in the key by themselves.
@@ -34,6 +41,8 @@ def encoder_recipe(params: Params, name: str) -> dict[str, Any]:
         metrics = {name: task.metric.model_dump() for name, task in params.tasks.items()}
     training, predicting = (unit_code(start, used) for start in (TRAIN_START, PREDICT_START))
     recipe = {"settings": settings_of(settings), "source": source_digest(settings.source), "metrics": metrics}
+    if libraries := library_versions(part for part in used if part.kind != settings.source.kind):
+        recipe["libraries"] = libraries
     return {
         **recipe,
         "train": digest({**recipe, "code": training}),
@@ -108,11 +117,14 @@ def _stitch_digests(params: Params) -> dict[str, dict[str, str]]:
     settings = params.stitch
     inner = settings.epoch_selection == "inner"
     metrics = [part for task in params.tasks.values() for part in (task.kind, task.metric) if inner]
-    training = [settings.loss, settings.objective, settings.optimizer, settings.schedule]
-    common = [settings.fusion, *training, *metrics]
+    training = [settings.loss, settings.class_weights, settings.objective, settings.optimizer, settings.schedule]
+    training += [settings.averaging]
+    common = [*named_components([settings.fusion, *training]), *metrics]
     recipe: dict[str, dict[str, str]] = {"states": states, "train": {}, "predict": {}}
     for name, head in settings.heads.items():
         used = [*common, head, *filter(None, [settings.pooling_of(head)])]
-        recipe["train"][name] = digest(unit_code(("pipeline.stitch.fold_training", "train_stitched"), used))
+        training_code = unit_code(("pipeline.stitch.fold_training", "train_stitched"), used)
+        libraries = library_versions(used)
+        recipe["train"][name] = digest([training_code, libraries] if libraries else training_code)
         recipe["predict"][name] = digest(unit_code(("pipeline.stitch.fold_training", "predict_stitched"), used))
     return recipe

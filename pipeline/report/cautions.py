@@ -3,9 +3,11 @@
 import math
 from typing import Any
 
+from pipeline import components
 from pipeline.artifacts.histories import UnitRecord
 from pipeline.artifacts.scores import LabelShift, Score, TaskScores, gains_by_split, sign_of
 from pipeline.data.likeness import shift_text
+from pipeline.ensemble.intervals import within
 from pipeline.number_formats import count, percent, score, signed
 
 TRUNCATED_RATIO = 0.01
@@ -27,7 +29,8 @@ def cautions(scores: TaskScores, *, units: dict[str, list[UnitRecord]], submitte
     said = []
     if holdout and None not in (estimate["low"], holdout["low"]):
         # What the hold-out shares with the test file: the mean of all fold models, but neither its twins nor its kind.
-        promised = estimate["score"] + estimate["averaging"]
+        bounds = components.constant("metrics", scores["metric"], "BOUNDS")
+        promised = within(estimate["score"] + estimate["averaging"], bounds)
         if _worse(holdout, estimate, promised=promised, sign=sign_of(scores)):
             said.append(
                 f"The untouched hold-out scores {score(holdout['score'])} where the estimate promises {score(promised)}: "

@@ -1,11 +1,11 @@
 """Signs of a leak in the texts: scored rows too near to rows of other folds, and words that tell labels in training alone."""
 
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import regex
 from scipy.stats import hypergeom, ks_2samp
 
 from pipeline.artifacts.table import HOLDOUT_FOLD, Folds, Table
@@ -181,7 +181,7 @@ def _words_and_signs(text: str) -> set[str]:
     >>> sorted(_words_and_signs("Well!! Yes."))
     ['!', '!! ', '.', '.\n', 'well', 'yes']
     """
-    return {*_words(text), *re.findall(r"\W{2,}", f"\n{text}\n")}
+    return {*_words(text), *regex.findall(r"\W{2,}", f"\n{text}\n")}
 
 
 def _grams(text: str) -> list[str]:

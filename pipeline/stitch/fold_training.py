@@ -19,10 +19,11 @@ from pipeline.params.stitch import Stitch as Settings
 from pipeline.reproducibility import derive_seed
 from pipeline.stitch.model import Part, SideBySide, Stitch, StitchedClassifier
 from pipeline.stitch.states import Base, Cached, Online, hidden_size
-from pipeline.training.classification import Classification
+from pipeline.training.classification import Classification, build_objective
 from pipeline.training.epoch_choice import EpochScorer, evaluation, inner_split
 from pipeline.training.fold_trainer import Trainee, predict_and_record, train_and_record
 from pipeline.training.parameter_groups import layer_of, parameter_groups
+from pipeline.training.scheduling import check_schedule
 from pipeline.units.execution import Workspace
 
 SPEC = STITCHED
@@ -43,6 +44,7 @@ def build_stitched(
     head: Component,
     scorer: EpochScorer | None,
     seed: int,
+    labels: Sequence[str] = (),
 ) -> Trainee:
     """Build one fold's head over its encoders' states of its rows.
 
@@ -51,7 +53,12 @@ def build_stitched(
         features: per encoder the folder of its states of `rows`, or None to compute them online.
         rows: what the head learns from: `text`, `text_pair`, `label` (int) and `cluster`.
         scorer: what chooses the epoch where `epoch_selection` is inner.
+        labels: their names, for what params name by them.
     """
+    fitted, inner = inner_split(rows.assign(position=np.arange(len(rows))), settings, seed)
+    check_schedule(settings, len(fitted))
+    targets = np.array(fitted["label"].tolist())
+    loss, several = build_objective(settings, targets=targets, labels=labels, n_outputs=n_outputs)
     sides, encoders = _sides(bases, features, rows)
     spec = _spec(settings, head, sides, bases, n_outputs)
     model = StitchedClassifier(Stitch(spec, seed=derive_seed(seed, "stitch")), encoders, tuned=settings.unfreeze > 0)
@@ -61,9 +68,7 @@ def build_stitched(
     def read(part: pd.DataFrame) -> Part:
         return Part(inputs, part["position"].to_numpy())
 
-    fitted, inner = inner_split(rows.assign(position=np.arange(len(rows))), settings, seed)
-    loss = settings.objective.build(loss=settings.loss.build(n_outputs=n_outputs), n_outputs=n_outputs)
-    labelled = Classification(read(fitted), torch.tensor(fitted["label"].tolist()), loss)
+    labelled = Classification(read(fitted), torch.from_numpy(targets), loss, sum=several)
     groups, evaluate = parameter_groups(model.tuned, model.stitch, settings), evaluation(read, inner, settings, scorer)
     counts = {"n_rows": len(fitted), "features": "cache" if features else "online"}
     return Trainee(model, groups, labelled, evaluate, settings, seed, save=partial(_save, model), counts=counts)

@@ -67,6 +67,7 @@ def plan_model(
     common = {"bases": bases, "settings": settings}
     training = Unit(f"{name}/{job.name}", depends_on)
     train = {**common, "rows": rows, "n_outputs": depends_on["n_outputs"], "head": component, "seed": seed}
+    train["labels"] = labels
     train["scorer"] = epoch_scorer(settings, metric=metric, kind=kind, labels=labels)
     depends_on = {"step": "predict-stitched", "model": training.key, "code": context.recipe["predict"][head]}
     predicting = Unit(f"{name}/{job.name}/predict", {**depends_on, "rows": rows_digest(job.predicted)})

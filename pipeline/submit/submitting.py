@@ -5,6 +5,7 @@ test file, because the organisers' own files may disagree.
 """
 
 import logging
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -18,10 +19,11 @@ from pipeline.artifacts.files import read_json, verify, write_bytes
 from pipeline.artifacts.paths import FOLDS, SUBMIT, predictions_path
 from pipeline.artifacts.predictions import Predictions, probabilities_of, read_predictions
 from pipeline.artifacts.table import Table, read_table
-from pipeline.contracts import DECIDED, PROBABILITY, Format, TaskKind
+from pipeline.contracts import DECIDED, PROBABILITY, TaskKind
 from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.errors.failpoints import failpoint
 from pipeline.params.root import Params
+from pipeline.submit.format import Format, Sample, read_sample
 
 logger = logging.getLogger(__name__)
 N_EXAMPLES = 3
@@ -49,18 +51,23 @@ def common_format(params: Params) -> Format:
 
 def frames_and_samples(
     params: Params, table: Table, manifest: str
-) -> tuple[dict[str, pd.DataFrame], dict[str, Path | None]]:
+) -> tuple[dict[str, pd.DataFrame], dict[str, Sample | None]]:
     """Return per task the submission frame of the model that params choose, and the sample submission."""
     model = params.submit.model
     stage = "stack" if model == "ensemble" else params.stages[model]
     paths = {name: predictions_path(stage, model, name) for name in params.tasks}
     frames = {name: frame_of_tests(read_predictions(path, manifest=manifest), table) for name, path in paths.items()}
-    return frames, _samples(params)
+    return frames, samples_of(params)
 
 
-def _samples(params: Params) -> dict[str, Path | None]:
-    files = {name: task.submission.sample for name, task in params.tasks.items()}
-    return {name: Path(file) if file else None for name, file in files.items()}
+def samples_of(params: Params) -> dict[str, Sample | None]:
+    """Return each task's sample submission."""
+    samples: dict[str, Sample | None] = dict.fromkeys(params.tasks)
+    for name, task in params.tasks.items():
+        if (file := task.submission.sample) is not None:
+            key = f"tasks.{name}.submission.sample_form"
+            samples[name] = read_sample(Path(file), task.submission.sample_form, key=key)
+    return samples
 
 
 def validate_submission(params: Params) -> Path:
@@ -74,22 +81,6 @@ def validate_submission(params: Params) -> Path:
     frames, samples = frames_and_samples(params, read_table(), verify(FOLDS))
     common_format(params).check(path, frames, samples)
     return path
-
-
-def rehearse(params: Params, table: Table) -> None:
-    """Write, aside, a submission of the test rows with made-up predictions: what the sample refuses shows before training.
-
-    Raises:
-        DataError: if a sample has other ids, labels or columns than the submission would.
-        ParamsError: if the tasks do not fit into one submission.
-    """
-    frames = {}
-    for name in params.tasks:
-        row_ids, labels = table.select(name, "test")["row_id"].tolist(), table.labels[name]
-        made_up = np.full((len(row_ids), len(labels)), 1 / len(labels))
-        frames[name] = submission_frame(row_ids, made_up, labels, kind=table.kind(name))
-    with tempfile.TemporaryDirectory() as aside:
-        common_format(params).write(frames, _samples(params), Path(aside))
 
 
 def frame_of_tests(predictions: Predictions, table: Table) -> pd.DataFrame:
@@ -138,7 +129,7 @@ def _label_counts(frame: pd.DataFrame) -> dict[str, int]:
 
 
 def publish(
-    form: Format, predictions: dict[str, pd.DataFrame], samples: dict[str, Path | None], folder: Path
+    form: Format, predictions: dict[str, pd.DataFrame], samples: dict[str, Sample | None], folder: Path
 ) -> tuple[Path, str]:
     """Write a submission aside, check what lies on disk, then give it its name; return its path and sha256.
 
@@ -181,16 +172,17 @@ def ordered_ids(
     _refuse_repeated(test_ids, f"test file of task {task}", code="E302")
     if sample_ids is None:
         return list(test_ids)
-    _refuse_repeated(sample_ids, str(sample), code="E306")
     only_sample, only_test = _missing(sample_ids, test_ids), _missing(test_ids, sample_ids)
     if only_sample or only_test:
         raise DataError(
             f"{sample}: must have the ids of the test file of task {task} ({len(test_ids)} rows), "
             f"got {len(sample_ids)} rows; only in the sample: {_examples(only_sample)}; "
             f"only in the test file: {_examples(only_test)}. "
-            f"{_likely_wrong(only_sample, only_test)} Download both again, and correct columns.id or the file that is wrong.",
+            f"{_likely_wrong(sample_ids, test_ids, only_sample, only_test, task=task)} Download both again, and correct "
+            "columns.id or the file that is wrong.",
             code="E306",
         )
+    _refuse_repeated(sample_ids, str(sample), code="E306")
     return list(sample_ids)
 
 
@@ -223,9 +215,10 @@ def check_labels(labels: Sequence[str], expected: Sequence[str], allowed: Sequen
     Raises:
         DataError: if one is empty, not in the label list, or not what was predicted.
     """
+    known = None if allowed is None else dict.fromkeys(allowed)
     for row, (got, wanted) in enumerate(zip(labels, expected, strict=True), start=1):
-        if allowed is not None and got not in allowed:
-            raise refused(where, f"row {row} must have a label of {list(allowed)}, got {got!r}", "Write names.")
+        if known is not None and got not in known:
+            raise refused(where, f"row {row} must have a label of {list(known)}, got {got!r}", "Write names.")
         if got != wanted:
             raise refused(where, f"row {row} was predicted as {wanted!r}, got {got!r}")
     if len(labels) > 1 and len(set(labels)) == 1:
@@ -263,11 +256,35 @@ def _missing(wanted: Sequence[str], among: Sequence[str]) -> list[str]:
     return [row_id for row_id in wanted if row_id not in known]
 
 
-def _likely_wrong(only_sample: Sequence[str], only_test: Sequence[str]) -> str:
-    """Say which of two files with different ids is likely wrong."""
+def _likely_wrong(
+    sample_ids: Sequence[str],
+    test_ids: Sequence[str],
+    only_sample: Sequence[str],
+    only_test: Sequence[str],
+    *,
+    task: str,
+) -> str:
+    """Say which of two files with different ids is likely wrong, or how they number rows."""
+    in_sample, in_test = _counted_from(sample_ids), _counted_from(test_ids)
+    if in_sample is not None and in_test is not None and in_sample != in_test:
+        remedy = f"If the test file has no ids, set tasks.{task}.test_columns: {{first_id: {in_sample}}}."
+        return f"The sample counts from {in_sample}, the test rows are counted from {in_test}. {remedy}"
     if only_sample and only_test:
-        return "Perhaps they number rows in different ways, or belong to different competitions."
+        ids = (
+            f"If a column of the test file has the sample's ids, set tasks.{task}.test_columns: {{id: <that column>}}. "
+        )
+        return f"{ids * (in_test == 0)}Perhaps they number rows in different ways, or belong to different competitions."
     return "The test file lacks rows, or the sample is newer." if only_sample else "The sample lacks rows or is older."
+
+
+def _counted_from(ids: Sequence[str]) -> int | None:
+    """Return the number from which ids count one by one, or None.
+
+    >>> _counted_from(["1", "2", "3"]), _counted_from(["1", "3"]), _counted_from(["01", "02"])
+    (1, None, None)
+    """
+    first = int(ids[0]) if ids and re.fullmatch("[0-9]{1,18}", ids[0]) else None
+    return first if first is not None and list(ids) == [str(first + n) for n in range(len(ids))] else None
 
 
 def _refuse_repeated(ids: Sequence[str], where: str, *, code: str) -> None:

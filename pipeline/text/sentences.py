@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
+import regex
+
 from pipeline.text.words import HAN, IS_HAN
 
 WIDE_SIGNS = "。！？；｡"
@@ -16,9 +18,9 @@ END = re.compile(
 )
 LINE_END = re.compile(r"[\n\r\u2028\u2029]")
 COMMA = re.compile(rf"，\s*|,(?:\s+|(?=[{HAN}]))")
-LAST_WORD = re.compile(rf"(?:(?![{HAN}])[\w.])+\Z")
+LAST_WORD = regex.compile(rf"(?:(?![{HAN}])[\w.])+\Z")
 LONGEST_ABBREVIATION = 12
-INITIALS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]")
+INITIALS = regex.compile(r"(?:[^\W\d_]\p{M}*\.)*[^\W\d_]\p{M}*")
 BEFORE_ANY = re.compile(
     r"mr|mrs|ms|dr|prof|sr|jr|st|mt|ft|gen|col|sgt|capt|lt|sen|rep|rev|hon|gov|vs|cf|al|dept|inc|ltd|corp|co|approx|ph\.d"
 )

@@ -1,14 +1,18 @@
 """The words of a text with their offsets, and a tokenizer over a vocabulary of words.
 
 Source: jieba's dictionary and hidden Markov model for Chinese; blanks, punctuation and what a tweet writes for the rest.
+Letters keep their marks and joiners, as in Hindi or vowelled Arabic: the library regex counts them to words as Unicode's
+Technical Standard 18 asks, Python's `re` does not. Of scripts without blanks other than Chinese, such as Thai, Khmer or
+Japanese, what stands between two blanks is one word, and Japanese kanji are cut as Chinese is.
 """
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal
+
+import regex
 
 from pipeline.errors.exceptions import ParamsError
 
@@ -16,10 +20,14 @@ FILE = "words.json"
 PAD, UNKNOWN, SEPARATOR = range(3)
 SPECIAL = ["[PAD]", "[UNK]", "[SEP]"]
 HAN = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-IS_HAN = re.compile(f"[{HAN}]")
-# Links, @names and #topics whole, contractions whole, each Chinese character and each sign by itself.
-BLANK = re.compile(rf"https?://[^\s{HAN}]+|[{HAN}]|[@#]?(?:(?![{HAN}])\w)+(?:['’](?:(?![{HAN}])\w)+)*|[^\w\s]")
-CHARACTER = re.compile(r"\S")
+IS_HAN = regex.compile(f"[{HAN}]")
+LETTERS = r"[^\W\d_]+"
+WORD = rf"(?:(?![{HAN}])[\w\p{{No}}])+"
+# Links, @names and #topics whole, contractions whole, each Chinese character and each sign by itself, with marks and joiners.
+BLANK = regex.compile(rf"https?://[^\s{HAN}]+|[{HAN}]|[@#]?{WORD}(?:['’]{WORD})*|(?=[\p{{S}}\p{{P}}])\X|\S")
+CHARACTER = regex.compile(r"(?!\s)\X(?<!\s)|\S")
+UNSPACED = regex.compile(r"[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Hiragana}\p{Katakana}]")
+OF_WORDS = regex.compile(r"[^\W_]|\p{No}")
 CACHED_TEXTS = 50_000
 Kind = Literal["jieba", "blank", "character"]
 Span = tuple[int, int]
@@ -36,14 +44,44 @@ def is_mainly_chinese(texts: Sequence[str]) -> bool:
     return n_han >= max(1, n_letters - n_han)
 
 
+def is_mainly_unspaced(texts: Sequence[str]) -> bool:
+    """Return whether most letters are of scripts without blanks, a tenth of these at least of another one than Chinese.
+
+    >>> is_mainly_unspaced(["ภาษาไทย ok"]), is_mainly_unspaced(["日本語を話す"]), is_mainly_unspaced(["今天", "the cat の"])
+    (True, True, False)
+    """
+    n_others, n_han = (sum(len(script.findall(text)) for text in texts) for script in (UNSPACED, IS_HAN))
+    n_letters = sum(len(OF_WORDS.findall(text)) for text in texts)
+    return 10 * n_others >= max(1, n_others + n_han) and 2 * (n_others + n_han) >= n_letters
+
+
+def is_of_words(character: str) -> bool:
+    """Return whether a character stands in words: a letter, mark, digit or joiner.
+
+    >>> [is_of_words(character) for character in ("a", "ी", "7", "_", "!")]
+    [True, True, True, False, False]
+    """
+    return OF_WORDS.match(character) is not None
+
+
+def clusters(word: str) -> list[str]:
+    """Return the characters of a word as readers see them, letters with their marks.
+
+    >>> clusters("नमस्ते")
+    ['न', 'म', 'स्ते']
+    """
+    found: list[str] = CHARACTER.findall(word)
+    return found
+
+
 def word_spans(text: str, kind: Kind) -> list[Span]:
     """Return [start, end) of each word: all that is no white space, each character in one word.
 
-    `kind` is jieba for Chinese; blank for languages that write blanks; character, each one by itself.
+    `kind` is jieba for Chinese; blank for languages that write blanks; character, each one by itself with its marks.
 
-    >>> text = "@Bob don't say 你好!"
+    >>> text = "@Bob don't say 你好! हिन्दी"
     >>> [text[start:end] for start, end in word_spans(text, "blank")]
-    ['@Bob', "don't", 'say', '你', '好', '!']
+    ['@Bob', "don't", 'say', '你', '好', '!', 'हिन्दी']
     """
     if kind == "jieba":
         ends = _jieba_ends(text)
@@ -53,7 +91,10 @@ def word_spans(text: str, kind: Kind) -> list[Span]:
 
 @lru_cache(maxsize=CACHED_TEXTS)
 def _jieba_ends(text: str) -> tuple[int, ...]:
-    return tuple(end for _, _, end in _jieba().tokenize(text))
+    # jieba takes each character that it does not know for a word; words of other scripts and emoji stay whole.
+    others = (match for match in BLANK.finditer(text) if not match.group().isascii())
+    inside = {place for match in others for place in range(match.start() + 1, match.end())}
+    return tuple(end for _, _, end in _jieba().tokenize(text) if end not in inside)
 
 
 @cache

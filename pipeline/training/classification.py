@@ -10,7 +10,10 @@ from torch import nn
 
 from pipeline.errors.exceptions import DataError
 from pipeline.models.batching import Encoded, Inputs
+from pipeline.params.encoders import Encoder
+from pipeline.params.stitch import Stitch
 from pipeline.reproducibility import derive_seed
+from pipeline.training.weighted_loss import REST, WeightedLoss, weighed_by_class
 from pipeline.training_contracts import Objective
 
 ORIGINAL, VARIANT = "original_", "variant_"
@@ -20,13 +23,15 @@ ORIGINAL, VARIANT = "original_", "variant_"
 class Classification:
     """What fine-tuning and stitching train: labelled rows and a component of `objectives/`, which gives their loss.
 
-    With `special_ids` a batch of token ids says which of them stand for no word.
+    With `special_ids` a batch of token ids says which of them stand for no word. Of a `sum` of several losses each one is
+    told by itself.
     """
 
     inputs: Inputs
     labels: torch.Tensor
     objective: Any
     special_ids: Sequence[int] | None = None
+    sum: WeightedLoss | None = None
 
     @property
     def lengths(self) -> np.ndarray:
@@ -41,12 +46,35 @@ class Classification:
         return batch
 
     def weights(self, batch: dict[str, torch.Tensor]) -> dict[str, float]:
-        """Return the number of rows."""
-        return {"loss": float(len(batch["labels"]))}
+        """Return the number of rows, for each loss the same."""
+        return dict.fromkeys(["loss"] if self.sum is None else [*self.sum.names, REST], float(len(batch["labels"])))
 
     def loss_sums(self, model: nn.Module, batch: dict[str, torch.Tensor], progress: float) -> dict[str, torch.Tensor]:
-        """Return the summed loss."""
-        return {"loss": self.objective(model, batch, progress)}
+        """Return the summed loss, or those of which it is a sum."""
+        if self.sum is None:
+            return {"loss": self.objective(model, batch, progress)}
+        with self.sum.at(progress):
+            return self.sum.apart(self.objective(model, batch, progress))
+
+
+def build_objective(
+    settings: Encoder | Stitch, *, targets: np.ndarray, labels: Sequence[str], n_outputs: int
+) -> tuple[Any, WeightedLoss | None]:
+    """Return the objective that settings name, over their loss, and the loss again if it is a sum of several.
+
+    Args:
+        targets: of the rows that are trained on (N, …).
+        labels: their names.
+
+    Raises:
+        ParamsError: if an option, or a label that it names, is wrong.
+    """
+    loss = settings.loss.build(n_outputs=n_outputs, labels=labels, targets=targets)
+    several = loss if isinstance(loss, WeightedLoss) else None
+    if settings.class_weights is not None:
+        counts = np.bincount(targets, minlength=n_outputs).tolist()
+        loss = weighed_by_class(loss, settings.class_weights.build(labels=labels, counts=counts))
+    return settings.objective.build(loss=loss, n_outputs=n_outputs), several
 
 
 @dataclass(frozen=True)

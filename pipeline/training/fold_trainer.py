@@ -18,6 +18,7 @@ from pipeline.models.prediction import predict_logits
 from pipeline.params.encoders import Training
 from pipeline.reproducibility import derive_seed
 from pipeline.training.loop import train
+from pipeline.training.plug_ins import plug_ins
 from pipeline.training_contracts import Objective
 from pipeline.units.execution import Workspace
 
@@ -44,7 +45,7 @@ def train_and_record(workspace: Workspace, trainee: Trainee) -> None:
     history = train(
         trainee.model, trainee.objective, trainee.parameter_groups, settings=trainee.settings,
         seed=derive_seed(trainee.seed, "training"), device=workspace.device, checkpoints=workspace.checkpoints,
-        monitor=workspace, evaluate=trainee.evaluate,
+        monitor=workspace, evaluate=trainee.evaluate, **plug_ins(trainee.settings, trainee.parameter_groups),
     )  # fmt: skip
     trainee.model.cpu()
     trainee.save(workspace.result)

@@ -25,6 +25,8 @@ from pipeline.params.encoders import Training
 from pipeline.reproducibility import same_gradients
 from pipeline.training.gradient import RowsOfStep, plain, smaller_budget
 from pipeline.training.history import History
+from pipeline.training.scheduling import n_steps_of, n_warmup_steps_of
+from pipeline.training.weights import OptimizerAverage, copied
 from pipeline.training_contracts import Gradient, Hook, Monitor, Objective
 from pipeline.units.checkpoints import Checkpoints
 
@@ -68,8 +70,11 @@ def train(
     accelerator = accelerator_for(settings.precision, device)
     if settings.gradient_checkpointing:
         checkpoint_gradients(model)
+    model.to(accelerator.device)  # before the optimizer, which may keep copies of the weights from the start
     optimizer = settings.optimizer.build(parameter_groups=parameter_groups)
     model, optimizer = accelerator.prepare(model, optimizer)
+    if settings.optimizer.constant("AVERAGES"):
+        hooks = [*hooks, OptimizerAverage(optimizer)]
     loop = _Loop(model, optimizer, objective, accelerator, settings, seed, gradient, hooks, monitor, checkpoints)
     loop.begin()
     # Counted in ended epochs: a checkpoint after an epoch's last step is from before the epoch was scored.
@@ -100,8 +105,8 @@ class _Loop:
     def __post_init__(self) -> None:
         settings, checkpoints = self.settings, self.checkpoints
         self.steps_per_epoch = -(-len(self.objective.lengths) // settings.batch_size)
-        self.n_steps = self.steps_per_epoch * settings.epochs
-        n_warmup_steps = round(settings.warmup_ratio * self.n_steps)
+        self.n_steps = n_steps_of(settings, len(self.objective.lengths))
+        n_warmup_steps = n_warmup_steps_of(settings, self.n_steps)
         self.factor = settings.schedule.build(n_steps=self.n_steps, n_warmup_steps=n_warmup_steps)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.step = 0
@@ -220,13 +225,13 @@ class _Loop:
         offered = (hook.weights(evaluate) for hook in self.hooks)
         averaged, trained = next((weights for weights in offered if weights is not None), None), None
         if averaged is not None:
-            trained = _copied(self.model.state_dict())
+            trained = copied(self.model.state_dict())
             self.model.load_state_dict(averaged)
         score = None if evaluate is None else evaluate(self.model)
         self.history.add_epoch(epoch, score)
         if score is not None and np.isfinite(score):  # a metric may be undefined on few inner rows
             if self.best is None or score > self.best["score"]:
-                self.best = {"score": score, "weights": _copied(self.model.state_dict())}
+                self.best = {"score": score, "weights": copied(self.model.state_dict())}
             if self.monitor is not None:
                 self.monitor.progress(score=score)
         if trained is not None and epoch + 1 < self.settings.epochs:  # the next step goes on from what was trained
@@ -271,7 +276,3 @@ class _Loop:
         # Hooks begin last: they take the restored weights for the model's.
         for hook, kept in zip(self.hooks, state["hooks"], strict=True):
             hook.begin(self.model, step=self.step, n_steps=self.n_steps, state=kept)
-
-
-def _copied(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}

@@ -81,14 +81,16 @@ class Checkpoints:
 
 
 def _split(tree: Any, name: str, tensors: dict[str, torch.Tensor]) -> Any:
-    """Move the tensors of a tree into `tensors` and leave their names; dict keys keep their type."""
+    """Move the tensors of a tree into `tensors` and leave their names; dict keys keep their type, also pairs."""
     if isinstance(tree, torch.Tensor):
         tensors[name] = tree.detach().cpu().contiguous().clone()  # shared weights would be refused by safetensors
         return {"tensor": name}
     if isinstance(tree, dict):
         return {"dict": [[key, _split(value, f"{name}/{key}", tensors)] for key, value in tree.items()]}
-    if isinstance(tree, list | tuple):
-        return {"list": [_split(value, f"{name}/{position}", tensors) for position, value in enumerate(tree)]}
+    if isinstance(tree, list | tuple):  # told apart: some optimizers refuse the one for the other
+        return {
+            type(tree).__name__: [_split(value, f"{name}/{position}", tensors) for position, value in enumerate(tree)]
+        }
     return {"value": tree}
 
 
@@ -96,7 +98,9 @@ def _join(skeleton: Any, tensors: dict[str, torch.Tensor]) -> Any:
     if "tensor" in skeleton:
         return tensors[skeleton["tensor"]]
     if "dict" in skeleton:
-        return {key: _join(value, tensors) for key, value in skeleton["dict"]}
-    if "list" in skeleton:
-        return [_join(value, tensors) for value in skeleton["list"]]
+        pairs = ((tuple(key) if isinstance(key, list) else key, value) for key, value in skeleton["dict"])
+        return {key: _join(value, tensors) for key, value in pairs}
+    for kind in (list, tuple):
+        if kind.__name__ in skeleton:
+            return kind(_join(value, tensors) for value in skeleton[kind.__name__])
     return skeleton["value"]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,16 @@ from pipeline.errors.failpoints import failpoint
 from pipeline.errors.redacting import start_logging
 from pipeline.params.root import Run
 from pipeline.recipes.declared_inputs import note_opened_files
+from pipeline.recipes.stage_inputs import refuse_edited_code
 from pipeline.reproducibility import fixed_numerics
 from pipeline.units.backend import WorkerDied
 from pipeline.units.checkpoints import Checkpoints
 from pipeline.units.devices import gpu_count, one_gpu, worker_count
 from pipeline.units.differences import explain
 from pipeline.units.hang_watch import HangWatch
-from pipeline.units.locks import holder, one_writer
+from pipeline.units.locks import noted_writer, one_writer
 from pipeline.units.notes import FAILURE, PROGRESS, UNIT, Failure
+from pipeline.units.processes import ProcessIdentity
 from pipeline.units.progress import polling, shown_progress
 from pipeline.units.requests import note_request
 from pipeline.units.stage import LastRun, Stage
@@ -93,9 +96,10 @@ def run_units(jobs: Sequence[Job], *, run: Run, stage: Stage) -> None:
     watch = HangWatch(units, hang_seconds=run.hang_seconds)
     with stop_on_signals(), shown_progress(units, stage=stage.name), polling(watch.look):
         errors = _attempt(open_jobs, run, watch) if open_jobs else []
+    if code := stop_requested():  # also if all came to their end meanwhile: what follows writes into out/
+        text = "\n".join(map(str, errors)) or f"{stage.name}: all units are finished. Run dvc repro to continue."
+        raise InterruptedRun(text, code)
     if errors:
-        if code := stop_requested():
-            raise InterruptedRun("\n".join(map(str, errors)), code)
         for error in errors[1:]:
             log.error("%s", error)
         raise errors[0]
@@ -111,7 +115,7 @@ def _attempt(jobs: Sequence[Job], run: Run, watch: HangWatch) -> list[PipelineEr
     while groups:
         group = groups.pop(0)
         calls = (
-            partial(_run_unit, unit, work, arguments() if callable(arguments) else arguments, run, os.getpid())
+            partial(_run_unit, unit, work, arguments() if callable(arguments) else arguments, run, watch.stage)
             for unit, work, arguments in group
         )
         try:
@@ -122,8 +126,10 @@ def _attempt(jobs: Sequence[Job], run: Run, watch: HangWatch) -> list[PipelineEr
             if code := stop_requested():
                 return [InterruptedRun("interrupted. Run dvc repro to continue.", code)]
             still_open = [job for job in group if job[0].key not in failed and not job[0].is_finished()]
-            # A lock's note outlives a killed writer: it says whose unit the death may be laid to.
-            at_work = [job for job in still_open if holder(job[0].folder) is not None] or still_open
+            # A lock's note outlives a killed writer: it says to whose unit the death may be laid, if it is of this run.
+            writers = [noted_writer(job[0].folder) for job in still_open]
+            of_this_run = [writer is not None and writer.stage == watch.stage for writer in writers]
+            at_work = list(compress(still_open, of_this_run)) or still_open
             n_deaths.update(job[0].key for job in at_work)
             for unit, *_ in at_work:
                 if n_deaths[unit.key] > run.max_retries:
@@ -157,18 +163,18 @@ def _note_failure(unit: Unit, error: PipelineError) -> None:
 
 
 def _run_unit(
-    unit: Unit, work: Work, arguments: Arguments, run: Run, stage_pid: int
+    unit: Unit, work: Work, arguments: Arguments, run: Run, stage: ProcessIdentity | None
 ) -> tuple[str, PipelineError | None]:
     """Compute a unit in this process and publish its result; return its key and its error, so that it ends no other."""
     note_opened_files()
     start_logging()  # a worker starts without
     numerics = fixed_numerics(run.threads_per_worker, on_gpu=gpu_count(run.device) > 0)
-    with stop_on_signals(stage_pid=stage_pid), one_gpu(run.device), numerics:
+    with stop_on_signals(stage=stage), one_gpu(run.device), numerics:
         if code := stop_requested():
             return unit.key, InterruptedRun(f"{unit.name}: not begun. Run dvc repro to continue.", code)
         try:
             unit.folder.mkdir(parents=True, exist_ok=True)
-            with one_writer(unit.folder, name=unit.name, how=run.lock):
+            with one_writer(unit.folder, name=unit.name, stage=stage, how=run.lock):
                 if not unit.is_finished():  # somebody else may have computed it while we waited
                     _compute(unit, work, arguments, run.device)
         except Exception as error:  # also a fault of the program or a library: the other units go on all the same
@@ -180,8 +186,10 @@ def _run_unit(
 
 
 def _compute(unit: Unit, work: Work, arguments: Arguments, device: str) -> None:
-    for leftover in (*unit.folder.glob(".result.*"), unit.folder / FAILURE):
+    # A step noted by an earlier process would have this one's first step awaited before it can be taken.
+    for leftover in (*unit.folder.glob(".result.*"), unit.folder / FAILURE, unit.folder / PROGRESS):
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+    refuse_edited_code()
     note = {"name": unit.name, **unit.depends_on, **unit.described}
     write_atomically(unit.folder / UNIT, (json.dumps(note, indent=1) + "\n").encode())
     temporary = unit.folder / f".result.{os.getpid()}"
@@ -189,6 +197,7 @@ def _compute(unit: Unit, work: Work, arguments: Arguments, device: str) -> None:
     workspace = Workspace(unit, temporary, device, Checkpoints(unit.folder / "checkpoints", name=unit.name))
     try:
         work(workspace, **arguments)
+        refuse_edited_code()
         failpoint("computed")
         publish_folder(temporary, unit.result)
     except Exception:

@@ -6,11 +6,12 @@ By default flock, which the system releases when its holder dies. Where a filesy
 
 import errno
 import fcntl
+import json
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -18,6 +19,7 @@ from typing import IO
 from filelock import SoftFileLock, Timeout
 
 from pipeline.errors.exceptions import InterruptedRun, MachineError
+from pipeline.units.processes import ProcessIdentity, identity
 from pipeline.units.stop_signals import stop_requested
 
 LOCK, SOFT_LOCK = "lock", "lock.o_excl"
@@ -26,13 +28,23 @@ NO_FLOCK = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Writer:
+    """Who writes a folder, for which stage's process, since what time of day; or who was killed while it did."""
+
+    process: ProcessIdentity
+    stage: ProcessIdentity
+    since: str
+
+
 @contextmanager
-def one_writer(folder: Path, *, name: str, how: str = "flock") -> Iterator[None]:
+def one_writer(folder: Path, *, name: str, stage: ProcessIdentity | None = None, how: str = "flock") -> Iterator[None]:
     """Be the only writer of a folder while the block runs; a second one waits and says for whom.
 
     Args:
-        folder: its `lock` holds "<process> since <time>" while somebody writes, and after the writer was killed.
+        folder: its `lock` names the `Writer` while somebody writes, and after the writer was killed.
         name: what is written, for messages.
+        stage: the process for which this one works; by default itself.
         how: `flock`, or `o_excl` for filesystems without it.
 
     Raises:
@@ -45,7 +57,8 @@ def one_writer(folder: Path, *, name: str, how: str = "flock") -> Iterator[None]
         _wait(take, folder, name)
         try:
             file.truncate(0)
-            file.write(f"{os.getpid()} since {time.strftime('%H:%M:%S')}")
+            if (process := identity()) is not None:
+                file.write(json.dumps(asdict(Writer(process, stage or process, time.strftime("%H:%M:%S")))))
             file.flush()
             yield
         finally:
@@ -53,19 +66,22 @@ def one_writer(folder: Path, *, name: str, how: str = "flock") -> Iterator[None]
             soft.release()
 
 
-def holder(folder: Path) -> int | None:
-    """Return the process that writes a folder, or that was killed while it did; None when nobody is at it."""
+def noted_writer(folder: Path) -> Writer | None:
+    """Return who the note of a folder names: its writer, or one that was killed, maybe before the machine's last start."""
     try:
-        return int((folder / LOCK).read_text(encoding="utf-8").split()[0])
-    except (FileNotFoundError, IndexError, ValueError):
+        note = json.loads((folder / LOCK).read_text(encoding="utf-8"))
+        process, stage = (ProcessIdentity(**note[role]) for role in ("process", "stage"))
+        return Writer(process, stage, note["since"])
+    except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
 def _wait(take: Callable[[], bool], folder: Path, name: str) -> None:
     if take():
         return
-    writer = (folder / LOCK).read_text(encoding="utf-8")
-    log.warning("%s: is being written by process %s; waiting", name, writer or "(unknown)")
+    writer = noted_writer(folder)
+    who = f"process {writer.process.pid} since {writer.since}" if writer else "another process"
+    log.warning("%s: is being written by %s; waiting", name, who)
     while not take():
         if code := stop_requested():
             raise InterruptedRun(f"{name}: interrupted while waiting. Run dvc repro to continue.", code)

@@ -1,11 +1,13 @@
 """The notes that a unit leaves in its folder: what it is, how far it is, why it was given up.
 
-They serve people and what looks at the work, never a result: a damaged note says nothing.
+They serve people and what looks at the work, never a result: a damaged note, or one with a value of another type than it
+must have, says nothing.
 """
 
 import json
+import math
 from pathlib import Path
-from typing import Any, Required, TypedDict, cast
+from typing import Any, Required, TypedDict, cast, get_type_hints
 
 UNIT, PROGRESS, FAILURE = "unit.json", "progress.json", "failed.json"
 
@@ -40,22 +42,29 @@ class Failure(TypedDict, total=False):
 
 def read_unit_note(folder: Path) -> UnitNote:
     """Return what the unit of a folder is, its key for a name where that is not known."""
-    return cast(UnitNote, {"name": folder.name, **_read(folder / UNIT)})
+    return cast(UnitNote, {"name": folder.name, **_read(folder / UNIT, UnitNote)})
 
 
 def read_progress(folder: Path) -> Progress:
     """Return what the unit of a folder noted last while it ran; nothing where there is no step."""
-    return cast(Progress, _read(folder / PROGRESS))
+    progress = _read(folder / PROGRESS, Progress)
+    if "step" in progress and not (math.isfinite(progress["step"]) and 0 < progress.get("n_steps", 0) < math.inf):
+        return {}
+    return cast(Progress, progress)
 
 
 def read_failure(folder: Path) -> Failure:
     """Return why the unit of a folder was given up."""
-    return cast(Failure, _read(folder / FAILURE))
+    return cast(Failure, _read(folder / FAILURE, Failure))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, form: type) -> dict[str, Any]:
     try:
         note = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
-    return note if isinstance(note, dict) else {}
+    if not isinstance(note, dict):
+        return {}
+    types = {name: (int, float) if kind is float else kind for name, kind in get_type_hints(form).items()}
+    known = [(note[name], kind) for name, kind in types.items() if name in note]
+    return note if all(isinstance(value, kind) and not isinstance(value, bool) for value, kind in known) else {}

@@ -11,12 +11,13 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from pydantic import ConfigDict, TypeAdapter
 from ruamel.yaml import YAML
 
 from pipeline.artifacts.files import write_atomically
-from pipeline.params.yaml_source import plain
+from pipeline.params.yaml_source import plain, refuse_bomb
 from pipeline.reproducibility import digest
 from pipeline.units.stage import Stage
 from pipeline.units.unit import Unit
@@ -35,6 +36,10 @@ class Request:
     params: dict[str, Any]
     units: dict[str, str]
     path: Path
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+
+FORM = TypeAdapter(Request)
 
 
 def note_request(units: Iterable[Unit], *, stage: Stage) -> None:
@@ -57,14 +62,15 @@ def read_requests(folder: Path = REQUESTS) -> list[Request]:
     for path in sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns):
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-            fields = {**record, "stage": Stage(**record["stage"]), "params": _parsed(record["params"])}
-            requests.append(Request(**fields, path=path))
-        except (ValueError, TypeError, KeyError) as error:
+            requests.append(FORM.validate_python({**record, "params": _parsed(record["params"]), "path": path}))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             log.warning("%s: damaged: %s. The units that it speaks of are kept, as of nobody.", path, error)
     return requests
 
 
 @cache
 def _parsed(text: str) -> dict[str, Any]:
-    params: dict[str, Any] = plain(YAML(typ="rt").load(text))
+    raw = YAML(typ="rt").load(text)
+    refuse_bomb(raw, PARAMS)
+    params: dict[str, Any] = plain(raw)
     return params

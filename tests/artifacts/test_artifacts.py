@@ -1,7 +1,10 @@
 """Artifacts: atomic, digested, refused when damaged or made from another manifest; predictions keep their contract."""
 
 import dataclasses
+import hashlib
+import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,12 +12,13 @@ import pyarrow as pa
 import pytest
 
 from pipeline.artifacts import frames
-from pipeline.artifacts.files import read_json, write_json
+from pipeline.artifacts.files import MANIFEST, is_whole, read_json, write_json
 from pipeline.artifacts.frames import read_frame, write_frames
 from pipeline.artifacts.paths import AUDIT, predictions_path
 from pipeline.artifacts.predictions import Predictions, probabilities_of, read_predictions, write_predictions
 from pipeline.data.class_targets import ClassTargets
 from pipeline.errors.exceptions import DataError, MachineError
+from pipeline.units.unit import Unit
 
 
 def predictions(**changes) -> Predictions:
@@ -133,3 +137,30 @@ def test_no_frames_make_an_empty_table(tmp_path) -> None:
     write_frames(tmp_path / "none", [], pa.schema({"text": pa.large_string()}), {})
     frame = read_frame(tmp_path / "none")[0]
     assert frame.columns.tolist() == ["text"] and not len(frame)
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    ["{}", "[]", "null", "5", '{"x": null}', '{"x": "0"}', '{"": "%s"}', '{"../x": "%s"}', '{"/etc/hostname": "%s"}'],
+)
+def test_F9_a_folder_whose_manifest_names_nothing_or_what_is_elsewhere_is_not_whole(
+    tmp_path: Path, manifest: str
+) -> None:
+    """An empty manifest is no manifest, nor is one that names files outside of its folder or gives no sha256."""
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "x", tmp_path / "folder" / "x"):
+        path.write_bytes(b"")
+    empty = hashlib.sha256(b"").hexdigest()
+    (tmp_path / "folder" / MANIFEST).write_text(manifest.replace("%s", empty), encoding="utf-8")
+    assert not is_whole(tmp_path / "folder")
+    (tmp_path / "folder" / MANIFEST).write_text(json.dumps({"x": empty}), encoding="utf-8")
+    assert is_whole(tmp_path / "folder")
+
+
+def test_F9_a_unit_with_an_empty_manifest_is_computed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A result in the store whose manifest is `{}` is set aside and made again."""
+    monkeypatch.chdir(tmp_path)
+    unit = Unit("bert/f0", {"n": 1})
+    unit.result.mkdir(parents=True)
+    (unit.result / MANIFEST).write_text("{}", encoding="utf-8")
+    assert not unit.is_finished() and list(unit.folder.glob("result.corrupt-*"))

@@ -6,6 +6,7 @@ import resource
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -111,3 +112,14 @@ def test_F7_no_space_left_is_recognised_from_the_system_and_from_libraries() -> 
     assert caught.value.errno == errno.ENOSPC and is_disk_error(caught.value)
     known = as_pipeline_error(RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"))
     assert isinstance(known, MachineError) and known.code == "E401"
+
+
+def test_F7_a_full_dev_shm_is_named_and_not_the_disk_that_has_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that names no file is about the place with the least free space, /dev/shm of a container for one."""
+    free = {"/dev/shm": 4096}
+    monkeypatch.setattr("os.path.isdir", lambda path: True)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=free.get(str(path), 75e9)))
+    error = as_pipeline_error(OSError(28, "No space left on device"))
+    assert str(error).startswith("/dev/shm: cannot be written") and "free 0.00 GB" in str(error)
+    assert "--shm-size" in str(error) and error.code == "E401"
+    assert str(as_pipeline_error(OSError(13, "Permission denied"))).startswith(".: cannot be written")

@@ -434,3 +434,12 @@ def test_each_task_s_copies_are_made_from_its_own_rows() -> None:
     said = table.rows.set_index(["task", "row_id"])["text"]
     for copy in copies.itertuples():
         assert sorted(copy.text.lower().split()) == sorted(said[copy.task, copy.row_id].split())
+
+
+def test_texts_written_without_blanks_are_told_before_words_are_taken_for_phrases(caplog) -> None:
+    table, folds = small_table(["วันนี้อากาศดีมาก เราไปเที่ยว", "ฝนตกหนักมาก เราอยู่บ้าน"] * 4, [0, 1] * 4)
+    run([{"augmenter": SWAP}], table, folds)
+    assert "task weather: its texts are written without blanks, so that random_words take" in caplog.text
+    caplog.clear()
+    run([{"augmenter": SWAP}])
+    assert "without blanks" not in caplog.text

@@ -11,7 +11,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from pipeline.artifacts.files import write_json
+from pipeline.artifacts.files import sha256_of, write_json
 from pipeline.artifacts.paths import SCORES, predictions_path, stage_recipe_path
 from pipeline.artifacts.predictions import probabilities_of, read_predictions
 from pipeline.artifacts.table import read_folds, read_table, write_table
@@ -293,6 +293,73 @@ def test_a_damaged_export_a_later_one_and_none_at_all_are_refused(exported: Path
         load_exported(folder)
     with pytest.raises(DataError, match="is no export"):
         load_exported(tmp_path)
+
+
+def forge(folder: Path, path: str, value) -> None:
+    """Change a value of export.json, by its path, and make the manifest match."""
+    description = json.loads((folder / "export.json").read_text(encoding="utf-8"))
+    *way, last = [int(part) if part.isdigit() else part for part in path.split("/")]
+    node = description
+    for part in way:
+        node = node[part]
+    node[last] = value
+    (folder / "export.json").write_text(json.dumps(description), encoding="utf-8")
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "export.json": sha256_of(folder / "export.json")}))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("version", "2", "version: .*got '2'"),
+        ("version", True, "version: "),
+        ("labels", ["a", "b"], "folds.0: must fit .*'n_outputs': 2"),
+        ("labels", ["a", "a", "a", "a"], "labels: must differ"),
+        ("labels", "abcd", "labels: .*valid list"),
+        ("kind", ["no_such_kind", {}], "kind: must be a kind of task"),
+        ("kind", ["multiclass", {"x": 1}], "export.json: is not in the form of an export: .*argument 'x'"),
+        ("pairs", "no", "pairs: .*valid boolean"),
+        ("folds", [], "folds: .*at least 1 item"),
+        ("folds/0/encoders", [0, 9], "folds.0: must fit"),
+        ("folds/0/encoders", [0], "folds.0: must fit .*'sizes': 1"),
+        ("folds/0/stitch", {}, "folds.0: must fit"),
+        ("folds/0/stitch/head", ["text_cnn", {"n_filters": 99}], "parts that do not fit together: .*size mismatch"),
+        ("folds/0/stitch/head", 5, "parts that do not fit together"),
+        ("folds/0/stitch/fusion", ["../../evil", {}], "parts that do not fit together"),
+        ("encoders/0/folder", "../elsewhere", "encoders.0.folder: .*must lie within the export"),
+        ("encoders/0/folder", "encoders/none", "parts that do not fit together: .*No such file"),
+        ("encoders/0/max_length", -1, "encoders.0.max_length: .*greater than or equal to 1"),
+        ("encoders/0/max_length", 10**6, "max_length: must be at most"),
+        ("encoders/0/layers", "first", "encoders.0.layers"),
+        ("encoders/0/note", "x", "encoders.0.note: .*not permitted"),
+    ],
+)
+def test_an_export_whose_manifest_was_made_to_match_is_refused(exported: Path, tmp_path, path, value, message) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(exported, folder)
+    forge(folder, path, value)
+    with pytest.raises(DataError, match=f"(?s){message}.* Make it again: stitchfold export"):
+        load_exported(folder)
+
+
+@pytest.mark.parametrize("output", ["texts.csv", "./texts.csv", "link.csv", "model/export.json", "model/new.csv"])
+def test_predictions_are_not_written_over_their_input_or_into_the_model(tmp_path, monkeypatch, output: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("texts.csv").write_text("text\nfine\n", encoding="utf-8")
+    Path("link.csv").symlink_to("texts.csv")
+    names = ["--model", "model", "--input", "texts.csv", "--output", output]
+    refused = CliRunner().invoke(app, ["predict", *names])
+    assert refused.exit_code == 2 and "must be neither the input nor within the model" in refused.stderr
+    assert Path("texts.csv").read_text(encoding="utf-8") == "text\nfine\n"
+
+
+@pytest.mark.parametrize("manifest", ["{}", "[]", "null", '{"export.json": 5}', '{"../x": "' + "0" * 64 + '"}'])
+def test_an_export_with_an_empty_or_odd_manifest_is_refused(exported: Path, tmp_path, manifest: str) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(exported, folder)
+    (folder / "manifest.json").write_text(manifest, encoding="utf-8")
+    with pytest.raises(DataError, match="does not match its manifest"):
+        load_exported(folder)
 
 
 @pytest.mark.parametrize(

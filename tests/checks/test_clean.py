@@ -99,6 +99,40 @@ def test_units_of_an_earlier_setting_are_listed_with_it_and_removed_only_when_as
     assert keys(stored_units()) == keys(new) and not list(STORE.glob(".removed-*"))
 
 
+@pytest.mark.parametrize(
+    "note", ['{"name": 5}', '{"name": "a", "model": []}', '{"name": null}', "[]", "5", "[" * 100_000]
+)
+def test_a_wrongly_typed_note_of_a_unit_stops_neither_clean_nor_status(note: str) -> None:
+    unit, other = run_stage("finetune-bert", "a", "b")
+    (unit.folder / "unit.json").write_text(note, encoding="utf-8")
+    assert invoke().exit_code == 0 and keys(stored_units()) == keys([unit, other])
+    assert CliRunner().invoke(cli.app, ["status"]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("units", ["a"]), ("units", {"k": []}), ("stage", {"kind": []}), ("by_dvc", 5), ("more", 1), ("params", "[]")],
+)
+def test_a_wrongly_typed_note_of_a_run_counts_as_damaged(name: str, value, caplog) -> None:
+    run_stage("finetune-bert", "a")
+    [path] = requests.REQUESTS.glob("*.json")
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), name: value}), encoding="utf-8")
+    assert requests.read_requests() == [] and "damaged" in caplog.text
+    assert invoke().exit_code == 0
+
+
+def test_what_clean_removes_of_a_linked_unit_is_the_link(tmp_path: Path) -> None:
+    [unit] = run_stage("finetune-bert", "a", rate="0.001")
+    unit.folder.rename(tmp_path / "elsewhere")
+    unit.folder.symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "result.corrupt-1").mkdir()
+    write_params("bert: {learning_rate: 0.001}", "bert: {learning_rate: 0.002}")
+    run_stage("finetune-bert", "a", rate="0.002")
+    before = sorted(path.name for path in (tmp_path / "elsewhere").rglob("*"))
+    assert "1 removed" in invoke("--yes").output
+    assert not unit.folder.exists() and sorted(path.name for path in (tmp_path / "elsewhere").rglob("*")) == before
+
+
 def test_what_a_setting_does_not_touch_is_needed_still() -> None:
     electra, tfidf = run_stage("finetune-electra", "a"), run_stage("baseline-tfidf", "a")
     bert = run_stage("finetune-bert", "a")
@@ -271,7 +305,7 @@ def test_translations_go_when_no_params_file_names_their_model() -> None:
         model = Path("models") / name
         model.mkdir(parents=True)
         for file in ("config.json", "model.safetensors"):
-            (model / file).write_text(name, encoding="utf-8")
+            (model / file).write_text(json.dumps({"name": name}), encoding="utf-8")
         (FOLDER / model_digest(str(model), None)).mkdir(parents=True)
         (FOLDER / model_digest(str(model), None) / "0.jsonl").write_text("x", encoding="utf-8")
     write_params("augment: {}", "augment: {steps: [{augmenter: {name: paraphrase, model: models/kept}}]}")

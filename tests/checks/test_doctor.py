@@ -1,19 +1,22 @@
 """What doctor finds after kills and on bad disks, and that dvc repro then brings everything back without training."""
 
 import fcntl
+import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from dvc.repo import Repo
 from typer.testing import CliRunner
 
 from pipeline import cli
 from pipeline.checks import doctor, dvc_state
-from pipeline.checks.doctor import examine
+from pipeline.checks.doctor import Action, Finding, examine
 from pipeline.checks.verify import Checked, Remedy
 from pipeline.params.root import Run
 from pipeline.units.checkpoints import Checkpoints
@@ -116,6 +119,48 @@ def test_F6_notes_of_a_dvc_that_is_gone_are_removed_and_those_of_a_living_one_re
         assert f"names processes that are gone: {pid}" in output and "2 found, 2 put right" in output
 
 
+def test_F6_the_number_of_a_dead_dvc_that_is_somebody_elses_by_now_holds_nobody_up(project: Project, caplog) -> None:
+    """A process younger than DVC's note is not the one named in it: after a power cut numbers are handed out again."""
+    note = {"write": {str(Path("out").absolute()): {"pid": os.getpid(), "cmd": "dvc repro"}}}
+    Path(".dvc/tmp/rwlock").write_text(json.dumps(note), encoding="utf-8")
+    os.utime(".dvc/tmp/rwlock", (1e9, 1e9))
+    assert f"names processes that are gone: {os.getpid()}" in invoke("doctor", "--fix").output
+    assert "dvc is at work" not in caplog.text and not Path(".dvc/tmp/rwlock").exists()
+
+
+@pytest.fixture
+def small_project(tmp_path, monkeypatch) -> Path:
+    """An empty project of git and DVC."""
+    monkeypatch.chdir(tmp_path)
+    for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
+        subprocess.run(command, check=True)
+    return tmp_path
+
+
+def test_F6_an_index_lock_that_git_left_is_found_unless_somebody_has_it_open(small_project: Path) -> None:
+    """A killed git or dvc leaves `.git/index.lock`, on which `dvc repro` fails; it is removed when nobody has it open."""
+    lock = Path(".git/index.lock")
+    with lock.open("w"):
+        assert "index.lock" not in invoke("doctor", "--fix").output and lock.exists()
+    assert ".git/index.lock: was left by a git or dvc that is gone" in invoke("doctor", "--fix").output
+    assert not lock.exists() and "nothing is wrong" in invoke("doctor").output
+
+
+@pytest.mark.parametrize("damage", ["overwritten", "cut off"])
+def test_F6_a_damaged_database_of_dvc_is_found_and_made_anew(small_project: Path, damage: str) -> None:
+    """DVC's database of files' digests, without which no DVC command starts, is found and removed; DVC makes it again."""
+    database = Path(Repo(".").site_cache_dir) / "links" / "cache.db"
+    content = database.read_bytes()
+    for path in database.parent.glob("cache.db-*"):
+        path.unlink()
+    database.write_bytes(b"x" * len(content) if damage == "overwritten" else content[: len(content) // 2])
+    refused = invoke("verify")
+    assert refused.exit_code == 4 and "E402" in refused.output and "stitchfold doctor --fix" in refused.output
+    assert "DVC's database of digests is damaged (cache.db: " in invoke("doctor").output and database.exists()
+    assert "1 found, 1 put right" in invoke("doctor", "--fix").output
+    assert "nothing is wrong" in invoke("doctor").output
+
+
 @pytest.mark.parametrize("linked", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["copies", "links"])
 def test_F10_damage_that_dvc_does_not_see_is_found_and_brought_back(
     finished: Project, project: Project, linked: bool
@@ -170,6 +215,91 @@ def test_F9_I4_damaged_results_and_checkpoints_are_set_aside_and_the_older_one_t
     assert checkpoints.load()["step"] == 10
 
 
+@pytest.fixture
+def precious(tmp_path: Path) -> Path:
+    """A folder outside of the project, such that everything that doctor looks for could be found in it."""
+    folder = tmp_path / "precious"
+    for name in (
+        ".result.1/x",
+        "result/x",
+        "checkpoints/.step-000000030.1.tmp/x",
+        "checkpoints/step-000000010/x",
+        "f0/x",
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("precious", encoding="utf-8")
+    (folder / "f0" / "manifest.json").write_text('{"x": "another digest"}', encoding="utf-8")
+    (folder / "notes").write_text("precious", encoding="utf-8")
+    (folder / "notes.sha256").write_text("another  notes", encoding="utf-8")
+    return folder
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "name", ["", "result", "checkpoints", ".result.5", "checkpoints/step-000000010", "plain/result"]
+)
+def test_F6_doctor_follows_no_link_out_of_the_store(precious: Path, unit: Unit, name: str) -> None:
+    """Where a unit or a part of it is a link nothing behind it is touched: at most the link is removed or set aside."""
+    before, folder = content(precious), unit.folder
+    if name.startswith("plain"):  # the link is further up
+        shutil.rmtree(unit.result)
+        folder.rename(precious.parent / "moved")
+        folder.symlink_to(precious.parent / "moved")
+        (folder / "result").symlink_to(precious / "result")
+    else:
+        link = folder / name
+        link.parent.mkdir(exist_ok=True)
+        if link.exists():
+            shutil.rmtree(link)
+        link.symlink_to(precious / name.replace(".result.5", "result"))
+    said = invoke("doctor", "--fix").output
+    assert content(precious) == before
+    assert "0 found, 0 put right" in invoke("doctor").output, said
+
+
+def test_F6_doctor_follows_neither_links_nor_dots_out_of_out(project: Project, precious: Path) -> None:
+    """Damage behind a link in `out/`, or under `../` in a tampered list of DVC, costs the link or the list alone."""
+    models = Path("out/finetune/bert/models")
+    shutil.rmtree(models)
+    models.symlink_to(precious, target_is_directory=True)
+    repo = dvc_state.open_project()
+    out = next(out for out in repo.index.outs if str(out) == "out/split")
+    listing = Path(repo.cache.local.oid_to_path(out.hash_info.value))
+    entries = json.loads(listing.read_bytes())
+    entries[0]["relpath"] = "../../../precious/notes"
+    forged = json.dumps(entries).encode()
+    digest = f"{hashlib.md5(forged).hexdigest()}.dir"
+    lock = Path("dvc.lock").read_text(encoding="utf-8").replace(out.hash_info.value, digest)
+    Path("dvc.lock").write_text(lock, encoding="utf-8")
+    named = Path(repo.cache.local.oid_to_path(digest))
+    named.parent.mkdir(exist_ok=True)
+    named.write_bytes(forged)
+    before = content(precious)
+    said = invoke("doctor", "--fix").output
+    assert f"{models}: is a link to what does not match its manifest. Done: remove the link alone" in said
+    assert "lists files outside the folder that it stands for. Done: remove it" in said
+    assert content(precious) == before and not models.is_symlink() and not named.exists()
+
+
+def test_F6_what_lies_outside_is_named_and_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precious: Path
+) -> None:
+    """A finding outside of project, store and cache is told with the advice to look at it, and never put right."""
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    monkeypatch.setattr(doctor, "_examine", lambda: [Finding(Path("../precious/notes"), "is damaged", Action.REMOVE)])
+    before = content(precious)
+    result = invoke("doctor", "--fix")
+    assert (
+        "lies outside the project: nothing is touched there. To do: look at it, and remove it by hand" in result.output
+    )
+    assert result.exit_code == 4 and content(precious) == before
+    assert not Finding(precious / "notes", "", Action.SET_ASIDE).repair() and content(precious) == before
+
+
 def test_F1_what_a_killed_process_left_half_written_is_removed(unit: Unit) -> None:
     """Half-written results, checkpoints and files of processes that are gone are found with their size and removed."""
     left = [
@@ -210,7 +340,7 @@ def test_I6_a_unit_that_somebody_writes_is_not_touched_even_if_taken_up_in_betwe
 def test_what_doctor_removes_goes_by_the_remedy_and_not_by_the_words(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(dvc_state, "open_project", object)
-    for name in ("busy", "rwlock_problem"):
+    for name in ("busy", "rwlock_problem", "left_git_lock"):
         monkeypatch.setattr(dvc_state, name, lambda repo: None)
     by_repro = Checked(Path("a"), "is old. Run stitchfold doctor --fix, then dvc repro.", Remedy.REPRO)
     by_doctor = Checked(Path("b"), "is damaged in some way", Remedy.DOCTOR)

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from pipeline import cli
 from pipeline.checks.status import read_status
+from pipeline.checks.torn_files import torn_lines
 from pipeline.errors.exceptions import DataError
 from pipeline.params.root import Run
 from pipeline.units.execution import Workspace, run_units
@@ -101,3 +102,16 @@ def test_a_unit_locked_by_a_file_counts_as_running() -> None:
         assert not free
     with if_free(folder) as free:
         assert free
+
+
+def test_F6_a_torn_dvc_lock_is_told_where_people_look(tmp_path, monkeypatch) -> None:
+    """`check` and `status` say, without DVC, that a kill left dvc.lock or rwlock torn, and what mends it."""
+    monkeypatch.chdir(tmp_path)
+    Path(".dvc/tmp").mkdir(parents=True)
+    Path("dvc.lock").write_bytes(b"schema: '2.0'\n")
+    Path(".dvc/tmp/rwlock").write_bytes(b'{"write": {}}')
+    assert list(torn_lines()) == []
+    Path("dvc.lock").write_bytes(b"schema: '2.0'\nstages:\n  rec")
+    Path(".dvc/tmp/rwlock").write_bytes(b"")
+    assert [line.partition(":")[0] for line in torn_lines()] == ["dvc.lock", ".dvc/tmp/rwlock"]
+    assert all("stitchfold doctor --fix" in line for line in torn_lines())

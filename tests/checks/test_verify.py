@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from dvc.repo import Repo
 from typer.testing import CliRunner
 
 from pipeline import cli
@@ -14,6 +15,7 @@ from pipeline.artifacts.frames import write_frame
 from pipeline.artifacts.paths import FOLDS, OUT
 from pipeline.checks import verify
 from pipeline.checks.doctor import examine
+from pipeline.checks.dvc_state import Md5
 from tests.conftest import Project
 
 
@@ -81,3 +83,16 @@ def test_tables_of_other_folds_are_named(tmp_path, monkeypatch) -> None:
     assert [(checked.path.parent.name, checked.text) for checked in wrong] == [
         ("other", "was made from other folds (000000000000…). Run dvc repro.")
     ]
+
+
+def test_a_dvcignore_in_the_data_is_told_and_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "x").touch()
+    with Repo.init(no_scm=True) as repo:
+        Path("dvc.yaml").write_text("stages: {s: {cmd: echo x > o, deps: [data], outs: [o]}}", encoding="utf-8")
+        repo.reproduce()
+    (tmp_path / "data" / ".dvcignore").touch()
+    with Repo() as repo:
+        texts = [checked.text for checked in verify.check_lock(repo, Md5()) if checked.problem]
+    assert len(texts) == 1 and ".dvcignore" in texts[0] and "Move it to the project's root" in texts[0]

@@ -11,6 +11,7 @@ from sklearn.metrics import f1_score
 
 from pipeline.base_models.baselines import tfidf_logistic
 from pipeline.data import demo
+from pipeline.errors.exceptions import DataError
 
 FILES = ["README.txt", "sample_submission.csv", "test.csv", "train.csv"]
 
@@ -132,3 +133,22 @@ def test_the_lexicon_s_words_stand_for_others_of_their_kind(tmp_path: Path) -> N
     assert len(synonyms) == len(lines)
     assert "bright" in synonyms["solid"] and "dim" not in synonyms["solid"]
     assert "台灯" in synonyms["水壶"] and "厨房" not in synonyms["水壶"]
+
+
+def test_a_demo_is_not_written_over_the_files_of_a_competition(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("id,text,label", encoding="utf-8")
+    for readme in (None, "My competition", "SYNTHETIC"):
+        if readme is not None:
+            (tmp_path / "README.txt").write_text(readme, encoding="utf-8")
+        with pytest.raises(
+            DataError, match=r"must be empty or hold an earlier demo, got \['train.csv'.*Name another folder"
+        ):
+            demo.generate(tmp_path)
+    assert (tmp_path / "train.csv").read_text(encoding="utf-8") == "id,text,label"
+
+
+def test_a_demo_is_written_over_an_earlier_or_half_written_one(tmp_path: Path) -> None:
+    demo.generate(tmp_path, n_train=9, n_test=3)
+    (tmp_path / "test.csv").unlink()
+    demo.generate(tmp_path, n_train=10, n_test=3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == FILES and len(rows_of(tmp_path / "train.csv")) == 10

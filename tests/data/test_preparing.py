@@ -1,10 +1,13 @@
 """The table holds every row with clean texts and ordered labels, or the stage says what is wrong and where."""
 
 import ast
+import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,8 +18,8 @@ from pipeline.data.class_targets import order_labels
 from pipeline.data.preparing import prepare
 from pipeline.errors.exceptions import DataError
 from pipeline.params.fields import Component
-from pipeline.params.tasks import Columns, Task
-from pipeline.text.normalising import clean
+from pipeline.params.tasks import Columns, Submission, Task, TextColumns
+from pipeline.text.normalising import clean, normalise
 
 TRAIN = "id,text,label\n0,a,x\n1,b,y\n2,c,x\n"
 TEST = "id,text\n0,d\n1,e\n"
@@ -28,7 +31,8 @@ def _task(
     (folder / "train.csv").write_bytes(train.encode())
     (folder / "test.csv").write_bytes(test.encode())
     files = {"train": str(folder / "train.csv"), "test": str(folder / "test.csv")}
-    return {"t": Task(kind="multiclass", metric="accuracy", **files, columns=columns or Columns(id="id"), **options)}
+    settings = {"kind": "multiclass", "metric": "accuracy", "columns": columns or Columns(id="id")}
+    return {"t": Task.model_validate({**settings, **files, **options})}
 
 
 def test_the_table_has_every_row_in_file_order(tmp_path: Path) -> None:
@@ -49,10 +53,66 @@ def test_D1_D3_ids_and_labels_stay_as_they_are(tmp_path: Path) -> None:
     assert table.select("t", "train")["text"].tolist() == ["a", "b", "None"]
 
 
+@pytest.mark.parametrize("form", ["parquet", "jsonl"])
+def test_D2_gaps_that_are_not_numbers_are_no_class_no_text_no_group_and_no_id(tmp_path: Path, form: str) -> None:
+    """A NaN of parquet or JSON is a missing label, an empty text, no group and a missing id, never the word `nan`."""
+    gaps = {
+        "id": [0.0, 1.0, 2.0, 3.0], "text": [0.5, math.nan, 1.5, 2.5], "label": [0.0, 1.0, math.nan, 1.0],
+        "group": [math.nan, 7.0, math.nan, 7.0],
+    }  # fmt: skip
+    table = pa.table(gaps)
+    paths = [tmp_path / f"{name}.{form}" for name in ("train", "test")]
+    for path in paths:
+        if form == "parquet":
+            pq.write_table(table, path)
+        else:
+            path.write_text("".join(json.dumps(row) + "\n" for row in table.to_pylist()))
+    files = {"train": str(paths[0]), "test": str(paths[1])}
+    columns = Columns(id="id", group="group")
+    task = Task(kind="multiclass", metric="accuracy", **files, columns=columns, missing_labels="drop")
+    read = prepare({"t": task})
+    assert len(read.labels["t"]) == 2
+    rows = read.select("t", "train")
+    assert rows["text"].str.len().tolist() == [3, 0, 3]
+    assert rows["group"].isna().tolist() == [True, False, False] and rows["group"].nunique() == 1
+    with pytest.raises(DataError, match=r"every training row must have a label, got 1 without"):
+        prepare({"t": task.model_copy(update={"missing_labels": "fail"})})
+    with pytest.raises(DataError, match=r"every row must have an id, got 2 without"):
+        prepare({"t": task.model_copy(update={"columns": Columns(id="group")})})
+
+
 def test_without_an_id_column_rows_are_numbered_in_each_file(tmp_path: Path) -> None:
     table = prepare(_task(tmp_path, columns=Columns()))
     assert table.select("t", "train")["row_id"].tolist() == ["0", "1", "2"]
     assert table.select("t", "test")["row_id"].tolist() == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "columns", "test_columns"),
+    [
+        ("text,label\na,x\nb,y\nc,x\n", "index,text\n5,d\n7,e\n", {}, {"id": "index"}),
+        (TRAIN, "text\nd\ne\n", {"id": "id"}, {"id": None, "first_id": 5}),
+        (TRAIN.replace("text", "q"), "qid,s,t\n5,d,\n7,,e\n", {"id": "id", "text": "q"}, {"id": "qid", "text": ["s", "t"]}),
+    ],
+    ids=["ids only in the test file", "ids only in the training file", "other names"],
+)  # fmt: skip
+def test_D6_columns_that_differ_in_the_test_file_are_read(
+    train: str, test: str, columns: dict[str, Any], test_columns: dict[str, Any], tmp_path: Path
+) -> None:
+    """Ids that only one of the files has, and columns that the test file names in another way, are read by `test_columns`."""
+    tasks = _task(tmp_path, train, test, columns=Columns(**columns), test_columns=TextColumns(**test_columns))
+    table = prepare(tasks)
+    assert table.select("t", "train")[["row_id", "text"]].to_numpy().tolist() == [["0", "a"], ["1", "b"], ["2", "c"]]
+    second = "6" if test_columns.get("first_id") else "7"
+    assert table.select("t", "test")[["row_id", "text"]].to_numpy().tolist() == [["5", "d"], [second, "e"]]
+
+
+@pytest.mark.parametrize(("train", "test"), [("text,label\na,x\nb,y\n", TEST), (TRAIN, "index,text\n0,d\n")])
+def test_D6_a_column_that_one_file_lacks_names_test_columns(train: str, test: str, tmp_path: Path) -> None:
+    """Where a file lacks a column that the other has the error names `test_columns`, which says what differs."""
+    with pytest.raises(DataError, match=r"has no column 'id'.*goes into tasks\.t\.test_columns") as caught:
+        prepare(_task(tmp_path, train, test))
+    assert caught.value.code == "E303"
 
 
 def test_several_text_columns_are_joined_where_not_empty(tmp_path: Path) -> None:
@@ -94,10 +154,100 @@ def test_D13_H2_cleaning_twice_changes_nothing(text: str) -> None:
     assert clean(once).equals(once)
 
 
-def test_integer_labels_are_ordered_by_value_and_a_given_list_is_kept(tmp_path: Path) -> None:
-    assert order_labels(["100", "20", "3"]) == ["3", "20", "100"]
-    table = prepare(_task(tmp_path, labels=["z", "y", "x"]))
-    assert table.labels == {"t": ["z", "y", "x"]}
+def test_D10_rows_with_bytes_that_are_no_text_are_left_out_of_training_and_never_of_the_test_file(
+    tmp_path: Path,
+) -> None:
+    """With `encoding_errors: drop_row` training rows with bad bytes go; those of the test file stay, with U+FFFD."""
+    tasks = _task(tmp_path, TRAIN + "9,caf?,x\n", TEST + "9,caf?\n", encoding_errors="drop_row")
+    for path in tmp_path.glob("*.csv"):
+        path.write_bytes(path.read_bytes().replace(b"?", b"\xe9"))
+    table = prepare(tasks)
+    assert table.select("t", "train")["row_id"].tolist() == ["0", "1", "2"]
+    assert table.select("t", "test")["text"].tolist() == ["d", "e", "caf\ufffd"]
+
+
+@pytest.mark.parametrize("marks", ["\u0301\u0327", "\u0344"])
+def test_D13_very_many_combining_marks_are_cut_to_thirty(marks: str) -> None:
+    """Of more than 30 combining marks in a row 30 stay: putting very many in order would take quadratic time."""
+    text = f"a{marks * 500_000}b हिन्दी"
+    once = clean(pa.array([text]))
+    assert clean(once).equals(once) and len(once[0].as_py()) < 45 and once[0].as_py().endswith("b हिन्दी")
+    assert normalise(normalise(text)) == normalise(text) and len(normalise(text)) < 45
+
+
+@pytest.mark.parametrize(
+    "ordered",
+    [
+        ["3", "20", "100"],
+        [f"{number}.0" for number in range(1, 11)],
+        ["-10", "-9.5", "+1", "2"],
+        ["1e-1", "5e-1", "1e1"],
+        ["−2", "−1", "０", "１０"],
+        ["0,5", "1", "1,5", "10"],
+        ["999", "1,000", "10,000"],
+        ["10 %", "1/2", "3/4", "2"],
+        ["٢", "١٠"],
+    ],
+)
+def test_labels_that_are_numbers_are_ordered_by_value_not_by_spelling(tmp_path: Path, ordered: list[str]) -> None:
+    train = "id,text,label\n" + "".join(f'{i},a,"{label}"\n' for i, label in enumerate(reversed(ordered)))
+    table = prepare(_task(tmp_path, train, metric="quadratic_kappa"))
+    assert table.labels == {"t": ordered} == {"t": order_labels(sorted(ordered))}
+
+
+def test_a_given_list_of_labels_is_kept_and_one_out_of_order_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert prepare(_task(tmp_path, labels=["z", "y", "x"])).labels == {"t": ["z", "y", "x"]}
+    train = "id,text,label\n0,a,1\n1,b,2\n2,c,10\n"
+    prepare(_task(tmp_path, train, metric="quadratic_kappa", labels=["10", "2", "1"]))
+    assert "reads their order" not in caplog.text
+    prepare(_task(tmp_path, train, metric="quadratic_kappa", labels=["1", "10", "2"]))
+    assert (
+        "tasks.t.labels: quadratic_kappa reads their order, and ['1', '10', '2'] is not that of numbers" in caplog.text
+    )
+
+
+WORDS = "id,text,label\n0,a,high\n1,b,low\n"
+PROBABILITIES = Submission.model_validate({"format": {"name": "kaggle_csv", "values": "probabilities"}})
+
+
+@pytest.mark.parametrize(
+    ("train", "options", "message"),
+    [
+        (
+            WORDS + "2,c,medium\n",
+            {"metric": "quadratic_kappa"},
+            r"for quadratic_kappa.*labels, from the lowest to the high",
+        ),
+        (
+            WORDS,
+            {"report_metrics": ["quadratic_kappa"]},
+            r"for quadratic_kappa, .*got \['high', 'low'\] by their spelling",
+        ),
+        (WORDS, {"kind": "binary", "metric": "f1_binary"}, r"f1_binary.*in tasks\.t\.labels, the positive one last"),
+        (
+            WORDS,
+            {"kind": "binary", "metric": "auc", "submission": PROBABILITIES},
+            r"a submission of probabilities.*last\.",
+        ),
+        (WORDS.replace("high", "1").replace("low", "1.0"), {"metric": "quadratic_kappa"}, r"as different numbers have"),
+    ],
+)
+def test_D16_words_under_what_reads_their_order_demand_labels(
+    tmp_path: Path, train: str, options: dict[str, Any], message: str
+) -> None:
+    """Where a metric or a column of probabilities reads the order of labels that are words, their list is asked for."""
+    with pytest.raises(DataError, match=message):
+        prepare(_task(tmp_path, train, **options))
+    labels = sorted({line.rpartition(",")[2] for line in train.splitlines()[1:]}, reverse=True)
+    assert prepare(_task(tmp_path, train, **options, labels=labels)).labels == {"t": labels}
+
+
+@pytest.mark.parametrize("truths", [["False", "True"], ["no", "yes"]])
+def test_no_and_yes_have_an_order(tmp_path: Path, truths: list[str]) -> None:
+    train = f"id,text,label\n0,a,{truths[1]}\n1,b,{truths[0]}\n"
+    assert prepare(_task(tmp_path, train, kind="binary", metric="f1_binary")).labels == {"t": truths}
 
 
 @pytest.mark.parametrize(

@@ -172,3 +172,10 @@ def test_rows_left_out_of_the_table_need_no_mark(tmp_path: Path) -> None:
     assert np.array_equal(
         read_marks(kept, {"t": _task(tmp_path, "late", "1", "0", "0")}, score_where="late"), [1, 0, 1]
     )
+
+
+def test_marks_of_rows_without_ids_are_found_whatever_they_are_counted_from(tmp_path: Path) -> None:
+    task = _task(tmp_path, "late", "true", "no", "1")
+    task = task.model_copy(update={"columns": task.columns.model_copy(update={"id": None, "first_id": 7})})
+    counted = ROWS.assign(row_id=ROWS["row_id"].map({"a": "7", "b": "8", "c": "9"}))
+    assert np.array_equal(read_marks(counted, {"t": task}, score_where="late"), [1, 1, 0, 1])

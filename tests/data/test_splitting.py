@@ -126,6 +126,67 @@ def test_pairs_that_share_a_sentence_share_a_fold_when_asked(group_pairs: bool) 
     assert len(set(fold)) == 5
 
 
+def _chained(n_rows: int, *, hub_every: int | None) -> Table:
+    """Return pairs in which each second sentence is the next row's first, or every so many rows share one."""
+    table = _table(n_rows, n_classes=2, seed=7, duplicate_ratio=0)
+    texts = table.rows["text"]
+    if hub_every is None:
+        pairs = [*texts[1:], texts[0]]
+    else:
+        pairs = ["The usual answer" if i % hub_every == 0 else f"{text} again" for i, text in enumerate(texts)]
+    table.rows["text_pair"] = pd.Series(pairs, dtype="str")
+    return table
+
+
+def test_D5_P5_pairs_that_are_all_chained_name_the_sentences_and_ways_out(caplog: pytest.LogCaptureFixture) -> None:
+    """Where `group_pairs` chains all rows the error names the sentences that do it, and settings under which folds exist."""
+    hub = _chained(60, hub_every=1)
+    with pytest.raises(
+        ParamsError,
+        match=r"t \(1\), got 5\. 60 of 60 rows hang together, by what they share: sentence 'The usual answer' \(60 rows\)",
+    ) as caught:
+        _plan(hub, group_pairs=True)
+    assert "Set folds.group_pairs: 59 (" in str(caught.value)
+    assert "folds.group_pairs: false with tasks.t.columns.group: <the column of the first sentence>" in str(
+        caught.value
+    )
+    chain = _chained(60, hub_every=None)
+    with pytest.raises(ParamsError, match=r"60 of 60 rows hang together, .*sentence '.*' \(2 rows\), sentence"):
+        _plan(chain, group_pairs=True)
+    chain.rows["group"] = chain.rows["text"]
+    assert _plan(chain)["cluster"].nunique() == 60
+    assert "hang together" not in caplog.text
+
+
+def test_D5_a_sentence_of_most_pairs_makes_uneven_folds_known_and_a_number_mends_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A cluster far larger than a fold is warned of, with the number as `group_pairs` under which folds are even."""
+    table = _chained(120, hub_every=2)
+    table.rows.loc[1:19:2, "text_pair"] = "Another answer"
+    _plan(table, group_pairs=True)
+    assert "60 of 120 rows hang together, by what they share: sentence 'The usual answer' (60 rows)" in caplog.text
+    assert "Set folds.group_pairs: 59 (sentences that stand more often then link nothing)" in caplog.text
+    caplog.clear()
+    plan = _plan(table, group_pairs=59).merge(table.rows[["row_id", "text_pair"]], on="row_id", validate="one_to_one")
+    assert plan[plan["text_pair"] == "Another answer"]["fold"].nunique() == 1
+    assert plan[plan["text_pair"] == "The usual answer"]["fold"].nunique() == 5
+    assert "hang together" not in caplog.text
+
+
+@pytest.mark.parametrize("tie", ["group", "near-duplicate"])
+def test_D5_other_ties_of_most_rows_are_named_too(tie: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A group, or near-duplicates, of most rows are named as what makes folds uneven, with the key to look at."""
+    table = _table(100, n_classes=2, duplicate_ratio=0)
+    if tie == "group":
+        table.rows.loc[:59, "group"] = "one author"
+    else:
+        table.rows.loc[:59, "text"] = "the very same text"
+    _plan(table)
+    key = {"group": "tasks.t.columns.group", "near-duplicate": "folds.near_duplicate_similarity"}[tie]
+    assert f"60 of 100 rows hang together, by what they share: {tie} '" in caplog.text and key in caplog.text
+
+
 def test_folds_are_balanced_by_class_also_beside_large_clusters() -> None:
     table = _table(1500, seed=8, duplicate_ratio=0.0)
     table.rows["group"] = pd.Series(["big" if i < 120 else None for i in range(1500)], dtype="str")

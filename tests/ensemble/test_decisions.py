@@ -9,6 +9,7 @@ import pytest
 from pipeline import components
 from pipeline.components import load
 from pipeline.contracts import Metric
+from pipeline.ensemble import decisions
 from pipeline.ensemble.decisions import (
     Decision,
     Plan,
@@ -300,3 +301,18 @@ def test_no_decision_is_made_where_none_is_tuned_or_none_can_serve_the_metric():
         for use in (None, True, False):
             plan = make_plan(labels, [one[None] for one in rungs], np.arange(600)[None] % 4, use=use, **options)
             assert plan.decision is None
+
+
+def test_a_slow_rung_says_how_far_it_is(monkeypatch, caplog):
+    """One rung of 200 classes was silent for half an hour."""
+    monkeypatch.setattr(decisions, "LINE_SECONDS", 0.0)
+    probabilities, labels = np.full((30, 1, 2), 0.5), np.arange(30) % 2
+    with caplog.at_level("INFO"):
+        cross_fit(
+            ladder_of("mean", metric=make_metric("accuracy", 2))["mean"],
+            probabilities,
+            labels,
+            np.arange(30) % 3,
+            name="t: mean",
+        )
+    assert "t: mean: 5 of 6 fits" in caplog.text

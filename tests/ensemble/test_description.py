@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipeline import components
 from pipeline.ensemble.averaging import gain_on_test
 from pipeline.ensemble.decisions import Decision, Plan, cross_fit_best
 from pipeline.ensemble.description import FITTED, FITTED_DECISION, FITTED_GAIN
@@ -100,6 +101,24 @@ def test_the_interval_of_a_log_loss_ends_at_zero_and_json_holds_no_infinity():
     scores = described(gathered, ensemble, metric="log_loss", also=())
     assert scores["estimate"]["test_low"] == 0 < scores["estimate"]["test_high"]
     json.dumps(scores, allow_nan=False)
+
+
+@pytest.mark.parametrize("metric", ["auc", "accuracy", "mcc"])
+def test_with_few_test_rows_no_number_of_the_scores_lies_beyond_the_metric(metric):
+    """An interval for AUC went from -1.42 to 2.54."""
+    members, _ = simulate({"a": 3.0, "b": 2.5, "c": 0.2}, n_rows=24, n_test=2, fold_noise=2.0, holdout=6)
+    ensemble = build_ensemble(members, **settings("mean", "greedy", metric=metric))
+    scores = described(members, ensemble, metric=metric, also=())
+    low, high = components.constant("metrics", metric, "BOUNDS")
+    known = [scores["estimate"][key] for key in ("score", "low", "high", "expected", "test_low", "test_high")]
+    known += [record[key] for record in [*scores["models"], scores["holdout"]] for key in ("score", "low", "high")]
+    known += [model["expected"] for model in scores["models"]]
+    assert low <= np.nanmin(known) <= np.nanmax(known) <= high
+    gains = [scores["gain"], *(model["gain"] for model in scores["models"] if model["gain"])]
+    assert all(abs(gain[key]) <= high - low for gain in gains for key in ("value", "low", "high"))
+    for gain, model in ((model["gain"], model) for model in scores["models"] if model["gain"]):
+        best = next(model["expected"] for model in scores["models"] if model["name"] == scores["best_single"])
+        assert gain["value"] == pytest.approx(model["expected"] - best)
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "log_loss"])

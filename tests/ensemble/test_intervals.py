@@ -209,6 +209,16 @@ def test_a_gain_on_the_test_rows_counts_what_each_side_gains_there(sign: int) ->
     assert Comparison(scores, draws, sign, {"b": 0.05}).gain("b", "a") == plain
 
 
+def test_no_expected_score_and_no_gain_lies_beyond_what_the_metric_allows() -> None:
+    draws = {"a": np.array([0.0, 1.0, 0.9]), "b": np.array([1.0, 0.0, 0.9])}
+    compared = Comparison({"a": 0.99, "b": 0.97}, draws, 1, {"a": 0.04, "b": 0.01}, (0, 1))
+    assert (compared.expected("a"), compared.expected("b")) == (1.0, 0.98)
+    gain = compared.gain("a", "b")
+    assert gain.value == pytest.approx(0.02) and (gain.low, gain.high) == pytest.approx((-0.95, 0.95), abs=0.01)
+    assert Interval(0.5, -2.0, 3.0, 1.0).within(compared.bounds_of_gain) == Interval(0.5, -1.0, 1.0, 1.0)
+    assert Comparison({}, {}, 1, bounds=(0, None)).bounds_of_gain == (None, None)
+
+
 def test_rows_count_by_their_weights_in_every_resample() -> None:
     labels, probabilities = right_with(0.8, 400, 9)
     weights = np.where(np.arange(400) < 300, 0.0, 4.0)

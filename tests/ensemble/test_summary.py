@@ -70,6 +70,13 @@ def test_an_interval_cut_at_the_end_of_the_metric_is_narrower_on_that_side_only(
     assert (whole["low"], whole["high"]) == pytest.approx((0.985 - below, 0.985 + above))
 
 
+@pytest.mark.parametrize(("score", "gain", "single"), [(0.99, -0.05, 1.0), (0.02, 0.05, 0.0), (0.5, 0.1, 0.4)])
+def test_the_best_single_model_of_metrics_json_does_not_lie_beyond_the_metric(score, gain, single) -> None:
+    scores = scores_of(score, 0.0, 1.0) | {"gain": {"value": gain}}
+    whole = summarise({"a": scores, "b": scores}, table=table_of(a=APART["a"], b=APART["b"]))
+    assert whole["best_single"] == pytest.approx(single) and 0 <= whole["low"] <= whole["high"] <= 1
+
+
 def test_one_task_has_its_own_interval() -> None:
     whole = summarise({"b": SCORES["b"]}, table=table_of(b=APART["b"]))
     assert (whole["estimate"], whole["low"], whole["high"]) == pytest.approx((0.7, 0.66, 0.74))

@@ -1,5 +1,6 @@
 """Two runs of one project, with real `dvc repro`: one result, and the right one."""
 
+import json
 import os
 import subprocess
 import sys
@@ -19,6 +20,13 @@ from pipeline.stage_run import exit_on_error
 with exit_on_error():
     Path("started").touch()
     time.sleep(float(sys.argv[1]))
+"""
+
+AS_STAGE = """
+from pathlib import Path
+from pipeline.stage_run import stage_run
+with stage_run() as params:
+    Path("started").touch()
 """
 
 
@@ -57,3 +65,24 @@ def test_F3_I7_a_stage_without_units_ends_with_its_dvc(tmp_path: Path, shell: st
         time.sleep(0.05)
     dvc.kill()
     dvc.communicate(timeout=HANG_SECONDS)
+
+
+def test_F3_I7_an_orphan_of_the_first_second_begins_nothing(tmp_path: Path) -> None:
+    """A stage whose `dvc` was killed while it still started stops with 143 and touches no file: another run may be on."""
+    (tmp_path / "stage.py").write_text(AS_STAGE, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DVC_STAGE": "prepare"}
+    done = subprocess.run([sys.executable, "stage.py"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 143 and "stage prepare" in done.stderr and "unset DVC_STAGE" in done.stderr
+    assert not (tmp_path / "started").exists()
+
+
+def test_F3_I7_a_dvc_that_goes_by_another_name_is_known_by_its_note(tmp_path: Path) -> None:
+    """A program that runs DVC itself is the one above its stages: DVC's rwlock names it."""
+    (tmp_path / "stage.py").write_text(AS_STAGE, encoding="utf-8")
+    (tmp_path / ".dvc" / "tmp").mkdir(parents=True)
+    note = {"write": {str(tmp_path / "out"): {"pid": os.getpid(), "cmd": "notebook.py"}}}
+    (tmp_path / ".dvc" / "tmp" / "rwlock").write_text(json.dumps(note), encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DVC_STAGE": "prepare", "DVC_ROOT": str(tmp_path)}
+    assert subprocess.run([sys.executable, "stage.py"], cwd=tmp_path, env=environment).returncode == 2
+    error = json.loads((tmp_path / "out" / "last_error.json").read_text(encoding="utf-8"))
+    assert error["message"].startswith("params.yaml: no such file"), "it went on to its work"

@@ -29,6 +29,7 @@ def delimited(content: bytes) -> None:
     """Read csv or tsv; the first byte says how."""
     how, rest = content[:1] or b"\0", content[1:]
     options = {"header": bool(how[0] & 2), "quoting": bool(how[0] & 4), "encoding": ENCODINGS[how[0] >> 3 & 3]}
+    options |= {"escape": (None, "\\")[how[0] >> 5 & 1], "encoding_errors": ("fail", "drop_row")[how[0] >> 6 & 1]}
     _read(rest, "a.tsv" if how[0] & 1 else "a.csv", **options)
 
 
@@ -115,15 +116,16 @@ def folder() -> Path:
 
 
 def _read(content: bytes, name: str, **options: object) -> None:
-    from pipeline.data.reading import read_columns
+    from pipeline.data.reading import LINE, read_columns
     from pipeline.errors.exceptions import PipelineError
+    from pipeline.params.tasks import FileForm
 
     path = folder() / name
     path.write_bytes(content)
     wanted = WANTED if options.get("header", True) else [0, 1, 2]
     with contextlib.suppress(PipelineError):
-        rows = read_columns(path, wanted, optional=wanted[2:], **options)  # type: ignore[arg-type]
-        assert rows["line"].is_monotonic_increasing
+        rows = read_columns(path, wanted, FileForm.model_validate(options), optional=wanted[2:])
+        assert rows[LINE].is_monotonic_increasing
         assert all(isinstance(text, str) for text in rows[wanted[1]])
 
 

@@ -96,5 +96,5 @@ def test_a_checkpoint_without_safetensors_is_refused(tmp_path) -> None:
     parts.tokenizer.save_pretrained(tmp_path)
     torch.save(parts.model.state_dict(), tmp_path / "pytorch_model.bin")
     source = Encoder.model_validate({"source": {"name": "pretrained", "path": str(tmp_path)}}).source
-    with pytest.raises(ParamsError, match="cannot load"):
+    with pytest.raises(ParamsError, match="must hold model.safetensors"):
         source.build(texts=[], max_length=16, seed=0)

@@ -2,9 +2,13 @@
 
 import io
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,8 +17,10 @@ from ruamel.yaml import YAML
 
 from pipeline import components
 from pipeline.errors.exceptions import CODES, ParamsError
+from pipeline.params.encoders import Training
 from pipeline.params.loading import load_params
 from pipeline.params.root import json_schema
+from pipeline.params.training_checks import check_training
 from tests.conftest import PARAMS, ROOT
 
 
@@ -51,6 +57,33 @@ def test_good_params_load_and_encoders_inherit_training(load) -> None:
             r"params.yaml:12 training.epochs: must be a valid integer, got 'one'. Correct it, or remove it for the "
             r"default \(3\)",
         ),
+        ("epochs: 1", "warmup_steps: -1", "warmup_steps: must be greater than or equal to 0, got -1"),
+        (
+            "epochs: 1",
+            "loss: {name: poly, epsilon: -2}",
+            "epsilon: must be greater than or equal to -1, got -2",
+        ),
+        (
+            "epochs: 1",
+            "loss: logit_squeezing",
+            "loss: logit_squeezing is a penalty: nothing learns from it alone. Put it",
+        ),
+        (
+            "epochs: 1",
+            "loss: {name: weighted_sum, losses: [focl]}",
+            "losses: got 'focl', expected.*Did you mean 'focal'",
+        ),
+        (
+            "epochs: 1",
+            "optimizer: schedule_free",
+            "schedule: schedule_free averages in the place of a falling rate. Set sch",
+        ),
+        ("epochs: 1", "averaging: greedy_soup", "averaging: greedy_soup chooses by scores.*Set epoch_selection: inner"),
+        (
+            "epochs: 1",
+            "averaging: ema, optimizer: schedule_free, schedule: constant_with_warmup",
+            "averaging: schedule_free gives an average by itself. Remove one of them",
+        ),
         ("epochs: 1", "precision: fp8", r"precision: must be 'auto', 'fp32', 'bf16' or 'fp16', got 'fp8'"),
         ("training: {epochs", "training: [{epochs", r"is not valid YAML 1.2"),
         (
@@ -62,6 +95,13 @@ def test_good_params_load_and_encoders_inherit_training(load) -> None:
             "kind: multiclass",
             "kind: multiclass\n    encoding: utf9",
             r"encoding: must be a name of .*codecs.*, got 'utf9'",
+        ),
+        ("submission: {", "submission: {sample_form: {encoding: utf9}, ", r"sample_form.encoding: must be a name of"),
+        ("kind: multiclass", 'kind: multiclass\n    separator: ";;"', r"tasks.intent.separator: .*got ';;'"),
+        (
+            "kind: multiclass",
+            "kind: multiclass\n    separator: '|'\n    escape: '|'",
+            r"escape: must be another character than the separator, got '\|'",
         ),
         (
             "kind: multiclass",
@@ -93,6 +133,39 @@ def test_good_params_load_and_encoders_inherit_training(load) -> None:
         ("n_splits: 2", "n_splits: 2, n_splits: 3", r"params.yaml:11: is not valid YAML 1.2.*duplicate key"),
         ("{name: text_cnn, n_filters: 8}", "{name: text_cnn}\n    pooling: mean", r"text_cnn reads token states"),
         ("kind: multiclass", "kind: binary\n    labels: [a, b, c]", r"labels: a binary task has 2 labels, got 3"),
+        (
+            "kind: multiclass",
+            "kind: multiclass\n    report_metrics: [accuracy, f1_binary]",
+            "report_metrics.1: f1_binary is for 2",
+        ),
+        (
+            "ladder: [mean, logistic]",
+            "ladder: [mean, {name: lightgbm, n_rounds: 0}]",
+            "stack.ladder.1: n_rounds: must be gr.* got 0",
+        ),
+        (
+            "{tfidf: tfidf_logistic",
+            "{tfidf: {name: tfidf_logistic, C: -1}",
+            r"baselines.tfidf: C: must be greater than 0, got -1",
+        ),
+        (
+            "hidden_size: 16, n_layers: 1, n_heads: 2",
+            "hidden_size: 16, n_heads: 3",
+            r"source.n_heads: must divide .*\(16\), got 3",
+        ),
+        ("stitch: {", "stitch: {layers: 2, ", "stitch.layers: must be at most 1, the layers of bert, got 2. Lower it"),
+        (
+            "stitch: {",
+            "stitch: {unfreeze: 2, features: online, ",
+            "stitch.unfreeze: must be at most 1, the layers of bert, got 2",
+        ),
+        ("learning_rate: 1e-3", "learning_rate: .inf", "learning_rate: must be a finite number, got inf"),
+        ("text: synthetic_text", "text: []", "columns.text: .*at least 1 item"),
+        (
+            "{format: kaggle_csv",
+            "{format: {name: kaggle_csv, file_name: ../../x.csv}",
+            "format: file_name: string should",
+        ),
         ("stack: {", "stack: {members: [bert, brt], ", r"stack.members.1: got 'brt'.*Did you mean 'bert'\?"),
         ("stack: {", "stack: {members: [bert, bert], ", r"stack.members: names a member twice"),
         ("baselines: {tfidf", "baselines: {bert", r"baselines.bert: an encoder has this name too"),
@@ -113,6 +186,26 @@ def test_good_params_load_and_encoders_inherit_training(load) -> None:
             r"stitch.pairs: must be 'all' or a mapping or a valid list, got 'foo'. Correct",
         ),
         ("stitch: {", "stitch: {pairs: {bets: 2}, ", r"stitch.pairs.bets: is not a known key: .*Did you mean 'best'"),
+        (
+            "columns: {id: id",
+            "columns: {first_id: 1, id: id",
+            r"columns.first_id: numbers rows that have no ids, but id is 'id'",
+        ),
+        (
+            "kind: multiclass",
+            "kind: multiclass\n    test_columns: {first_id: 1}",
+            r"params.yaml:6 tasks.intent.test_columns.first_id: numbers rows that have no ids, but id is 'id'",
+        ),
+        (
+            "kind: multiclass",
+            "kind: multiclass\n    test_columns: {text_pair: b}",
+            r"test_columns.text_pair: pairs must stand in the training and in the test file, or in neither",
+        ),
+        (
+            "kind: multiclass",
+            "kind: multiclass\n    test_columns: {label: b}",
+            r"test_columns.label: is not a known key",
+        ),
         ("columns: {id: id", "columns: {id: 1.5", r"columns.id: must be a valid string or a valid integer, got 1.5"),
         (
             "stitch: {",
@@ -374,6 +467,26 @@ def test_P3_traps_of_yaml_are_refused_in_one_line(load, text: str, message: str)
         load(text)
 
 
+def test_P3_a_bomb_of_aliases_is_named_by_its_section(load) -> None:
+    """Aliases that multiply are refused at once with the line of their section; dvc alone would unfold them without end."""
+    rows = "".join(f", a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9))
+    with pytest.raises(
+        ParamsError, match=r"params.yaml:\d+ bomb: must hold at most .* Remove the aliases that multiply"
+    ):
+        load(f"{PARAMS}bomb: {{a0: &a0 [1]{rows}}}\n")
+
+
+@pytest.mark.parametrize("folder", ["data/tiny", "data/tiny/inner", "models/x"])
+def test_P5_a_dvcignore_where_dvc_refuses_one_is_told_before_dvc_is(load, tmp_path, folder: str) -> None:
+    """A .dvcignore within the data or the models, at which dvc itself stops without a remedy, is named with the way out."""
+    (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    (tmp_path / folder / ".dvcignore").touch()
+    with pytest.raises(
+        ParamsError, match=rf"must hold no .dvcignore .move its lines to ./.dvcignore., .*{folder}/.dvcignore"
+    ):
+        load(PARAMS)
+
+
 def test_P3_aliases_and_merge_keys_are_unfolded(load) -> None:
     """Anchors, aliases and merge keys mean what they stand for, truth values too."""
     text = PARAMS.replace("header: true", "").replace("kind: multiclass", "kind: multiclass\n    header: &yes true")
@@ -443,6 +556,21 @@ def test_P3_params_come_back_from_yaml_as_they_were(load, epochs: int, rate: flo
     assert params.encoders["bert"].learning_rate == rate
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda folder: os.mkdir(os.fsencode(folder) + b"/caf\xe9"), r"names in it must be UTF-8, got 1 .*caf\\xe9"),
+        (lambda folder: os.mkfifo(folder / "pipe"), r"it must hold files and folders, got 1 others, first 'data/tiny/pipe'"),
+        (lambda folder: (folder / "link").symlink_to("nowhere"), r"it must hold files and folders, got 1 others"),
+    ],
+)  # fmt: skip
+def test_P4_what_dvc_cannot_hash_in_the_data_folder_is_named(load, tmp_path, make, message) -> None:
+    """A name that is not UTF-8, a pipe or a broken link in `data/` ends or hangs DVC: the check names it."""
+    make(tmp_path / "data" / "tiny")
+    with pytest.raises(ParamsError, match=rf"competition: DVC cannot hash data/tiny: {message}"):
+        load(PARAMS)
+
+
 def test_P3_a_missing_file_and_broken_yaml_say_what_to_do(load, tmp_path) -> None:
     """A params.yaml that is not there, not YAML or not a mapping is refused with what to do."""
     with pytest.raises(ParamsError, match="no such file. Run from the repository's root"):
@@ -505,3 +633,12 @@ def test_components_that_do_not_fit_the_form_of_targets_are_refused(load, monkey
         assert key in told
     assert "are a number. Take another one, or correct tasks." in told
     assert "supervised" not in told, "a component without FORMS fits every form"
+
+
+def test_a_class_weight_of_a_label_that_a_task_lacks_is_named() -> None:
+    weights = {"name": "given", "weights": {"angri": 2.0, "calm": 1.0}}
+    training = Training.model_validate({"class_weights": weights})
+    tasks: Any = {"mood": SimpleNamespace(labels=["angry", "calm"]), "open": SimpleNamespace(labels=None)}
+    [problem] = check_training(training, tasks)
+    assert problem.location == ("class_weights",)
+    assert re.search("got 'angri', expected .*Did you mean 'angry'.* These are the labels of task mood", problem.text)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.params.encoders import Encoder
 from pipeline.params.loading import load_params
 from pipeline.params.root import Params
-from pipeline.recipes import fingerprint, source_modules
+from pipeline.recipes import fingerprint, source_modules, sources
 from pipeline.recipes.fingerprint import LINKS, code_digests
 from pipeline.recipes.stage_recipes import encoder_recipe, stage_recipe
 from stages.recipes import STAGES
@@ -247,3 +248,24 @@ def test_a_component_is_a_start_of_its_own() -> None:
 def test_a_start_that_does_not_exist_is_an_error() -> None:
     with pytest.raises(KeyError, match="defines no nothing"):
         code_digests([("pipeline.training.loop", "nothing")])
+
+
+def test_an_optimizer_that_another_names_and_its_librarys_version_are_in_the_key(
+    params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def key(optimizer: object) -> tuple[str, str]:
+        bert = Encoder.model_validate({**plain(params.encoders["bert"]), "optimizer": optimizer})
+        stitch = params.stitch.model_copy(update={"optimizer": bert.optimizer})
+        whole = params.model_copy(update={"encoders": {**params.encoders, "bert": bert}, "stitch": stitch})
+        trained = stage_recipe(whole, "stitch")["train"]
+        return encoder_recipe(whole, "bert")["train"], next(iter(trained.values()))
+
+    def plain(encoder: Encoder) -> dict[str, object]:
+        return {name: getattr(encoder, name) for name in type(encoder).model_fields}
+
+    over = {"name": "lookahead", "optimizer": "lion"}
+    keys = [key("adamw"), key("lookahead"), key(over)]
+    monkeypatch.setattr(sources, "version", lambda library: "0.0.0")
+    keys += [key(over), key("adamw")]
+    assert keys[-1] == keys[0]
+    assert [len(set(of_stage)) for of_stage in zip(*keys[:-1], strict=True)] == [4, 4]

@@ -44,7 +44,7 @@ def model(name: str, kind: str, score: float, gain: float | None = None) -> dict
 def task_scores() -> dict[str, Any]:
     """Return one task of scores.json with every optional part."""
     return {
-        "metric": "macro_f1",
+        "metric": "f1_macro",
         "higher_is_better": True,
         "labels": LABELS,
         "n_train": 300,
@@ -293,7 +293,7 @@ def test_D21_markup_in_data_is_shown_as_text(values: dict[str, Any], put: Any) -
 @pytest.mark.parametrize(
     ("where", "shown"),
     [
-        ("headline", "Expected on the test set, macro_f1 (higher is better) 0.7400 95 %: 0.6911 to 0.7889; 120 rows"),
+        ("headline", "Expected on the test set, f1_macro (higher is better) 0.7400 95 %: 0.6911 to 0.7889; 120 rows"),
         ("headline", "each row by one fold model 0.7345 95 %: 0.7145 to 0.7545; averaging adds +0.0055 Untouched"),
         ("headline", "hold-out, 57 rows 0.7301 0.6501 to 0.8101; averaging adds +0.0072 (+0.0032 to +0.0112)"),
         ("headline", "over the best single model, on the test set +0.0095 (+0.0055 to +0.0135)"),

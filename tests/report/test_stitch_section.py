@@ -69,7 +69,7 @@ def with_stitched() -> dict[str, Any]:
         "main": {
             "stitch": {
                 "task": "main",
-                "metric": "macro_f1",
+                "metric": "f1_macro",
                 "rows": [row, other],
                 "date": "2026-11-21",
                 "reference": "train",

@@ -18,16 +18,18 @@ from pipeline.artifacts.table import FOLDS_COLUMNS, TABLE_COLUMNS, read_folds, w
 from pipeline.data.class_targets import ClassTargets
 from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.params.loading import load_params
+from pipeline.params.tasks import FileForm
+from pipeline.submit.format import Sample, read_sample
 from pipeline.submit.formats import kaggle_csv
 from pipeline.submit.submitting import (
     common_format,
     frame_of_tests,
     ordered_ids,
     publish,
-    rehearse,
     submission_frame,
     summary,
 )
+from tests.competition import write_params
 from tests.small import make_table
 
 LABELS = ["no", "yes"]
@@ -78,7 +80,7 @@ def test_a_published_submission_has_its_digest_beside_it(tmp_path: Path) -> None
 class Spoiling(kaggle_csv.KaggleCsv):
     """A format whose writer loses the end of the file."""
 
-    def write(self, predictions: dict[str, pd.DataFrame], samples: dict[str, Path | None], folder: Path) -> Path:
+    def write(self, predictions: dict[str, pd.DataFrame], samples: dict[str, Sample | None], folder: Path) -> Path:
         path = super().write(predictions, samples, folder)
         path.write_bytes(path.read_bytes()[:-4])
         return path
@@ -94,8 +96,8 @@ def test_I14_no_submission_stays_when_the_check_fails_not_even_an_earlier_one(tm
 
 def test_D18_nothing_is_published_when_the_sample_disagrees(tmp_path: Path) -> None:
     """A sample with other ids than the test file leaves no submission behind."""
-    sample = tmp_path / "sample.csv"
-    sample.write_text("id,label\na,no\nz,no\n")
+    (tmp_path / "sample.csv").write_text("id,label\na,no\nz,no\n")
+    sample = read_sample(tmp_path / "sample.csv", FileForm(), key="tasks.main.submission.sample_form")
     with pytest.raises(DataError, match=r"only in the sample: 1 \('z'\); only in the test file: 1 \('b'\)"):
         publish(kaggle_csv.build(), FRAMES, {"main": sample}, tmp_path / "submit")
     assert list((tmp_path / "submit").iterdir()) == []
@@ -105,33 +107,10 @@ def test_D18_an_error_shows_the_first_examples_only() -> None:
     """Counts of both files and three example ids are shown, and which file is likely wrong."""
     with pytest.raises(DataError, match=r"\(2 rows\), got 3 rows.*The test file lacks rows, or the sample is newer"):
         ordered_ids(["1", "2"], ["1", "2", "3"], task="main", sample=Path("s.csv"))
+    with pytest.raises(DataError, match=r"If a column of the test file has .*test_columns: \{id: <that column>\}"):
+        ordered_ids(["0", "1"], ["x7", "x9"], task="main", sample=Path("s.csv"))
     with pytest.raises(DataError, match=r"only in the test file: 9 \('0', '1', '2', …\)"):
         ordered_ids([str(i) for i in range(10)], ["9"], task="main", sample=Path("s.csv"))
-
-
-@pytest.mark.parametrize(
-    ("sample", "error", "message"),
-    [
-        ("id,label\na,0\nb,0\nz,0\n", DataError, r"only in the sample: 1 \('z'\); only in the test file: 1 \('c'\)"),
-        ("id,no,yes\na,0,1\nb,0,1\nc,0,1\n", DataError, "must have two columns"),
-        ("id,label\na,0\nb,0\nc,0\n", None, ""),
-    ],
-)
-def test_D16_D18_a_sample_that_disagrees_is_found_before_training(
-    sample: str, error: type[DataError] | None, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The sample submission is compared with the test file by the first stage, not after a night of training."""
-    monkeypatch.chdir(tmp_path)
-    write_params(tmp_path)
-    (tmp_path / "data" / "c" / "sample.csv").write_text(sample, encoding="utf-8")
-    text = Path("params.yaml").read_text(encoding="utf-8")
-    Path("params.yaml").write_text(text.replace("format: kaggle_csv", "format: kaggle_csv, sample: data/c/sample.csv"))
-    if error is None:
-        rehearse(load_params(), TABLE)
-        return
-    with pytest.raises(error, match=message) as caught:
-        rehearse(load_params(), TABLE)
-    assert caught.value.code == "E306"
 
 
 def test_the_summary_counts_labels_that_nobody_got() -> None:
@@ -139,23 +118,6 @@ def test_the_summary_counts_labels_that_nobody_got() -> None:
     report = summary("bert", frames, "manifest", Path("out/submit/submission.csv"), "digest")
     assert report["tasks"] == {"main": {"rows": 1, "labels": {"no": 1, "yes": 0}}}
     assert (report["model"], report["manifest"], report["sha256"]) == ("bert", "manifest", "digest")
-
-
-def write_params(folder: Path, *, formats: tuple[str, ...] = ("kaggle_csv",), model: str = "tfidf") -> None:
-    tasks = "".join(
-        f"  {name}: {{kind: binary, metric: accuracy, train: data/c/train.csv, test: data/c/test.csv, "
-        f"submission: {{format: {form}}}}}\n"
-        for name, form in zip(("main", "other"), formats, strict=False)
-    )
-    text = (
-        f"competition: c\nseed: 1\ntasks:\n{tasks}folds: {{near_duplicate_similarity: null}}\naugment: {{}}\ntraining: {{}}\n"
-        f"encoders: {{unused: {{source: from_config}}}}\nstitch: {{}}\nbaselines: {{tfidf: tfidf_logistic}}\nstack: {{}}\n"
-        f"submit: {{model: {model}}}\n"
-    )
-    (folder / "params.yaml").write_text(text)
-    for name in ("train.csv", "test.csv"):
-        (folder / "data" / "c").mkdir(parents=True, exist_ok=True)
-        (folder / "data" / "c" / name).touch()
 
 
 @pytest.mark.parametrize("second", ["tianchi_json", "{name: kaggle_csv, values: probabilities}"])

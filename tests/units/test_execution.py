@@ -5,9 +5,13 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from joblib.externals.loky import get_reusable_executor
@@ -16,11 +20,16 @@ from pipeline.errors.exceptions import DataError, InterruptedRun, MachineError
 from pipeline.params.root import Run
 from pipeline.reproducibility import numerics
 from pipeline.stage_run import exit_on_error
-from pipeline.units import unit
+from pipeline.units import hang_watch, unit
+from pipeline.units.differences import differences
 from pipeline.units.execution import Workspace, run_units
+from pipeline.units.hang_watch import HangWatch
+from pipeline.units.locks import Writer, one_writer
+from pipeline.units.processes import ProcessIdentity, identity
 from pipeline.units.stage import Stage
 from pipeline.units.unit import Unit
 from tests.children import begin_in_child
+from tests.conftest import HANG_SECONDS, ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +69,15 @@ def hang_once(workspace: Workspace, *, value: str) -> None:
     if value == "1" and not mark.exists():
         mark.touch()
         time.sleep(200)
+    write(workspace, value=value)
+
+
+def stop_before_the_first_step(workspace: Workspace, *, value: str) -> None:
+    """Be stopped before a step was noted, as by a debugger or a frozen container; work on when tried again."""
+    mark = Path(f"stopped-{value}")
+    if value == "1" and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGSTOP)
     write(workspace, value=value)
 
 
@@ -165,6 +183,78 @@ def test_F16_a_unit_that_takes_no_step_any_more_is_ended_and_tried_again(n_worke
     assert set(computed()) == {"0", "1"}
 
 
+def test_F16_a_worker_stopped_before_its_first_step_is_ended() -> None:
+    """The watch begins with the unit: a worker that is stopped before it took a step is ended, and its unit tried again."""
+    run_units(jobs(stop_before_the_first_step, 2), run=run(2, hang_seconds=2.0), stage=Stage("s"))
+    assert set(computed()) == {"0", "1"}
+
+
+def test_F16_before_the_first_step_what_takes_cpu_time_does_not_hang() -> None:
+    """Where no step is due, as while a tokenizer is trained, only a process that takes no CPU time hangs."""
+    watch, silent = HangWatch([], hang_seconds=2.0), {}
+    children = {"idle": ["sleep", str(HANG_SECONDS)], "busy": [sys.executable, "-c", "while True: pass"]}
+    processes = {name: subprocess.Popen(command) for name, command in children.items()}
+    try:
+        for name, child in processes.items():
+            unit, writer = Unit(name, {"name": name}), identity(child.pid)
+            assert writer is not None and not watch.hangs(unit, Writer(writer, writer, "12:00:00"))
+            begun = writer.cpu_seconds()
+            while name == "busy" and writer.cpu_seconds() < begun + 0.1:
+                time.sleep(0.01)
+            watch.awake += 1000
+            silent[name] = watch.hangs(unit, Writer(writer, writer, "12:00:00"))
+    finally:
+        for child in processes.values():
+            child.kill()
+    assert silent == {"idle": True, "busy": False}
+
+
+@pytest.mark.parametrize("whose", ["nobody holds the lock", "another container", "a run before"])
+def test_F16_a_process_that_only_has_the_number_of_a_dead_writer_is_not_killed(whose: str) -> None:
+    """A number in a lock's note counts only while the lock is held, for a process that this run itself started."""
+    innocent = subprocess.Popen(["sleep", str(HANG_SECONDS)])
+    try:
+        unit, writer = Unit("unit 0", {"n": 0}), identity(innocent.pid)
+        assert writer is not None
+        process = replace(writer, boot="before the power cut") if whose == "another container" else writer
+        stage = identity() if whose == "nobody holds the lock" else replace(writer, started="0")
+        unit.folder.mkdir(parents=True)
+        (unit.folder / "lock").write_text(json.dumps(asdict(Writer(process, stage, "12:00:00"))), encoding="utf-8")
+        (unit.folder / "progress.json").write_text('{"step": 3, "n_steps": 9, "seconds_per_step": 0.0}')
+        watch = HangWatch([unit], hang_seconds=0.001)
+        for _ in range(4):
+            time.sleep(0.01)
+            watch.look()
+        assert innocent.poll() is None and not watch.ended
+    finally:
+        innocent.kill()
+
+
+def test_F16_a_run_that_was_stopped_itself_ends_no_worker_when_it_goes_on(monkeypatch) -> None:
+    """After Ctrl-Z or in a container that was frozen the time in which nobody could work is no silence."""
+    unit, clock = Unit("unit 0", {"n": 0}), [0.0]
+    monkeypatch.setattr(hang_watch, "time", SimpleNamespace(monotonic=lambda: clock[-1]))
+    monkeypatch.setattr(HangWatch, "_end", lambda *_: pytest.fail("ended"))
+    watch = HangWatch([unit], hang_seconds=1800)
+    unit.folder.mkdir(parents=True)
+    (unit.folder / "progress.json").write_text('{"step": 3, "n_steps": 9, "seconds_per_step": 0.0}')
+    with one_writer(unit.folder, name="unit 0"):
+        for now in (60.0, 120.0, 9000.0, 9060.0):
+            clock.append(now)
+            watch.look()
+
+
+def test_F14_the_death_of_a_worker_is_not_laid_to_a_unit_that_an_earlier_run_left() -> None:
+    """The note of a writer that died in an earlier run says nothing about who was at work when a worker died in this one."""
+    left = jobs(die_of_one, 3)[2][0]
+    left.folder.mkdir(parents=True)
+    gone = ProcessIdentity(pid=2**22 + 1, started="1", boot="earlier")
+    (left.folder / "lock").write_text(json.dumps(asdict(Writer(gone, gone, "12:00:00"))), encoding="utf-8")
+    with pytest.raises(MachineError, match="unit 1: its worker process died 1 times"):
+        run_units(jobs(die_of_one, 3), run=run(2, max_retries=0), stage=Stage("s"))
+    assert not (left.folder / "failed.json").exists() and set(computed()) == {"0", "2"}
+
+
 def test_one_failing_unit_lets_the_others_finish_and_is_named() -> None:
     with pytest.raises(DataError, match="unit 1: rows: must be many"):
         run_units(jobs(fail), run=run(), stage=Stage("s"))
@@ -252,6 +342,19 @@ def test_I20_the_numerics_class_names_device_threads_and_versions() -> None:
     single, double = numerics("cpu", 1), numerics("cpu", 2)
     assert {"device", "threads", "torch", "transformers", "numpy"} <= set(single) and single["device"] == "cpu"
     assert Unit("a", {"numerics": single}).key != Unit("a", {"numerics": double}).key
+
+
+def test_I20_the_instructions_that_the_cpu_is_told_to_use_are_in_the_key() -> None:
+    """Under `ATEN_CPU_CAPABILITY` or its like for other libraries a unit has another key: its last bits differ."""
+    code = "from pipeline.reproducibility import numerics; import json; print(json.dumps(numerics('cpu', 1)))"
+    told: list[dict[str, str]] = [{}, {"ATEN_CPU_CAPABILITY": "default"}, {"MKL_CBWR": "COMPATIBLE"}]
+    classes = [
+        json.loads(subprocess.check_output([sys.executable, "-c", code], env=os.environ | more, cwd=ROOT))
+        for more in told
+    ]
+    assert len({Unit("a", {"numerics": numerics_class}).key for numerics_class in classes}) == 3
+    shown = list(differences({"numerics": classes[0]}, {"numerics": classes[1]}))
+    assert shown[0].startswith("numerics.instructions.")
 
 
 def test_F18_another_class_of_machine_warns_and_strict_refuses(caplog) -> None:

@@ -9,6 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.errors.exceptions import InterruptedRun
+from pipeline.params.root import Run
+from pipeline.units import execution
+from pipeline.units.execution import run_units
+from pipeline.units.stage import Stage
+from pipeline.units.unit import Unit
 from tests.conftest import HANG_SECONDS, ROOT
 
 SCRIPT = """
@@ -116,3 +122,31 @@ def test_F3_I7_the_death_of_dvc_stops_the_stage(tmp_path, shell: str) -> None:
     dvc.kill()
     dvc.wait()
     wait_for(tmp_path, "saved", 1)
+
+
+LATE = """
+import os, sys, time
+from pathlib import Path
+from pipeline.units.processes import ProcessIdentity
+from pipeline.units.stop_signals import stop_on_signals, stop_requested
+stage = ProcessIdentity(pid=2**22 + 1, started="1", boot="b")
+with stop_on_signals(stage=stage):
+    print(stop_requested())
+"""
+
+
+def test_F3_I7_a_worker_whose_stage_was_gone_before_it_looked_begins_nothing(tmp_path) -> None:
+    """A worker that still imports when its stage dies is handed to init; it knows its stage, so it knows that it is alone."""
+    done = subprocess.run(
+        [sys.executable, "-c", LATE], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True
+    )
+    assert done.stdout.split() == [b"143"]
+
+
+def test_F2_a_stage_asked_to_stop_when_its_last_unit_ends_writes_nothing_more(tmp_path, monkeypatch) -> None:
+    """A request to stop that comes with the end of the last unit stops the stage too: its `dvc` may be gone."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(execution, "stop_requested", lambda: 143)
+    monkeypatch.setattr(execution, "_attempt", lambda *_: [])
+    with pytest.raises(InterruptedRun, match="all units are finished. Run dvc repro"):
+        run_units([(Unit("unit", {"n": 0}), lambda: None, {})], run=Run(device="cpu"), stage=Stage("s"))

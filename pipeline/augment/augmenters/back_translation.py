@@ -17,15 +17,26 @@ from pipeline.augment.generation.languages import check_there_and_back, language
 from pipeline.augment.generation.pieces import has_letters
 from pipeline.augment.generation.rewriter import Rewriter
 from pipeline.model_sources import locate
+from pipeline.ranges import Name, NotNegativeInt, PositiveFloat, PositiveInt
 
 MODELS = ("forward", "back")
 
 
 def build(
-    *, device: str, forward: str = "", back: str = "", n_candidates: int = 4, sampling: bool = True,
-    temperature: float = 0.9, top_k: int = 50, beams: int = 1, language: str = "", pivot_language: str = "",
-    tokens_per_batch: int = 8192, cached: bool = True,
-) -> Rewriter:  # fmt: skip
+    *,
+    device: str,
+    forward: Name = "",
+    back: Name = "",
+    n_candidates: PositiveInt = 4,
+    sampling: bool = True,
+    temperature: PositiveFloat = 0.9,
+    top_k: NotNegativeInt = 50,
+    beams: PositiveInt = 1,
+    language: str = "",
+    pivot_language: str = "",
+    tokens_per_batch: PositiveInt = 8192,
+    cached: bool = True,
+) -> Rewriter:
     """Return the augmenter; the models load with the first text. See `Decoding` for how texts are made.
 
     Args:
@@ -38,10 +49,10 @@ def build(
         cached: whether translations are kept in `.stitchfold/translations`.
 
     Raises:
-        ParamsError: if an option is out of range, or the models are missing or do not lead there and back.
+        ParamsError: if beams are too few for the candidates, or the models are missing or do not lead there and back.
     """
     decoding = Decoding(sampling, beams, n_candidates, temperature, top_k)
-    check(decoding, tokens_per_batch)
+    check(decoding)
     searched = replace(decoding, sampling=False, n_candidates=1, temperature=1.0, top_k=0)
     check_there_and_back(forward, languages(*locate(forward)), back, languages(*locate(back)))
     common: dict[str, Any] = {"device": device, "tokens_per_batch": tokens_per_batch, "cached": cached}

@@ -16,11 +16,9 @@ from nlpaug import Augmenter as NlpaugAugmenter
 from nlpaug.util import Method
 
 from pipeline.augment.generation.mask_filling import Blank, Kind, Masked, MaskFiller, kind_of
-from pipeline.augment.rewriting.character_noise import check_amounts
-from pipeline.augment.rewriting.sentence_rewriting import check_ratio
 from pipeline.augment.rewriting.spans import N_TRIES, align_case, cut_spans, is_word, term_spans
 from pipeline.contracts import Augmenter
-from pipeline.errors.exceptions import ParamsError
+from pipeline.ranges import Name, PositiveFloat, PositiveInt, Share
 from pipeline.text.words import Span
 
 SPARES = True
@@ -30,9 +28,16 @@ KEY_LIMIT = 2**63
 
 
 def build(
-    *, device: str, model: str = "", action: Literal["substitute", "insert"] = "substitute", word_ratio: float = 0.15,
-    top_k: int = 20, temperature: float = 1.0, tokens_per_batch: int = 8192, max_length: int = 256,
-) -> Augmenter:  # fmt: skip
+    *,
+    device: str,
+    model: Name = "",
+    action: Literal["substitute", "insert"] = "substitute",
+    word_ratio: Share = 0.15,
+    top_k: PositiveInt = 20,
+    temperature: PositiveFloat = 1.0,
+    tokens_per_batch: PositiveInt = 8192,
+    max_length: PositiveInt = 256,
+) -> Augmenter:
     """Return the augmenter.
 
     Args:
@@ -46,12 +51,8 @@ def build(
         max_length: tokens that the model sees at once; a longer text is read in parts.
 
     Raises:
-        ParamsError: if an option is out of range, or the model is none that fills masks.
+        ParamsError: if the model is none that fills masks.
     """
-    check_ratio("contextual.word_ratio", word_ratio)
-    check_amounts("contextual", top_k=top_k, tokens_per_batch=tokens_per_batch, max_length=max_length)
-    if not 0 < temperature < float("inf"):
-        raise ParamsError(f"contextual.temperature: must be above 0, got {temperature}. 1 takes the model at its word.")
     filler = MaskFiller(
         model=model, device=device, top_k=top_k, temperature=temperature,
         tokens_per_batch=tokens_per_batch, max_length=max_length,

@@ -24,11 +24,13 @@ from pipeline.augment.rewriting.character_noise import (
 from pipeline.augment.rewriting.lexicons import read_confusions
 from pipeline.contracts import Augmenter, Corpus
 from pipeline.errors.exceptions import ParamsError
+from pipeline.ranges import Name, PositiveInt, Share
 from pipeline.text.words import IS_HAN
 
 SPARES = True
 LIBRARIES = ("pypinyin",)
 FILES = ("lexicon",)
+NOT_BOTH = ("lexicon", "tone")  # a lexicon says itself what sounds alike
 
 
 class Homophones(CharacterMap, OcrAug):
@@ -41,8 +43,8 @@ class Homophones(CharacterMap, OcrAug):
 
 
 def build(
-    *, corpus: Corpus, lexicon: str | None = None, tone: bool = False,
-    word_ratio: float = 0.1, max_words: int = 10, character_ratio: float = 0.1, max_characters: int = 2,
+    *, corpus: Corpus, lexicon: Name | None = None, tone: bool = False,
+    word_ratio: Share = 0.1, max_words: PositiveInt = 10, character_ratio: Share = 0.1, max_characters: PositiveInt = 2,
 ) -> Augmenter:  # fmt: skip
     """Return the augmenter; see `noise_amounts` for how much it changes.
 
@@ -54,9 +56,7 @@ def build(
     Raises:
         ParamsError: if the file is missing, naming the line if one is broken.
     """
-    amounts = noise_amounts("homophones", word_ratio, max_words, character_ratio, max_characters)
-    if lexicon is not None and tone:
-        raise ParamsError("homophones.tone: a lexicon says itself what sounds alike, got both. Remove one.")
+    amounts = noise_amounts(word_ratio, max_words, character_ratio, max_characters)
     counts = count_characters(corpus.texts)
     if lexicon is None:
         confusions = same_pinyin(filter(IS_HAN.match, counts), tone=tone)

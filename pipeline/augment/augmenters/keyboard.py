@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from nlpaug.augmenter.char import KeyboardAug
 
-from pipeline.augment.rewriting.character_noise import CharacterMap, check_amounts, noise_amounts, per_text
+from pipeline.augment.rewriting.character_noise import CharacterMap, noise_amounts, per_text
 from pipeline.contracts import Augmenter
-from pipeline.errors.exceptions import ParamsError
+from pipeline.ranges import PositiveInt, Share
 
 SPARES = True
 
@@ -44,10 +44,15 @@ def neighbours(mapping: dict[str, list[str]], *, signs: bool, digits: bool) -> d
 
 def build(
     *,
-    word_ratio: float = 0.1, max_words: int = 10, character_ratio: float = 0.1, max_characters: int = 2,
-    min_word_length: int = 4, layout: Literal["en", "de", "es", "fr", "he", "it", "nl", "pl", "th", "tr", "uk"] = "en",
-    signs: bool = False, digits: bool = False,
-) -> Augmenter:  # fmt: skip
+    word_ratio: Share = 0.1,
+    max_words: PositiveInt = 10,
+    character_ratio: Share = 0.1,
+    max_characters: PositiveInt = 2,
+    min_word_length: PositiveInt = 4,
+    layout: Literal["en", "de", "es", "fr", "he", "it", "nl", "pl", "th", "tr", "uk"] = "en",
+    signs: bool = False,
+    digits: bool = False,
+) -> Augmenter:
     """Return the augmenter, for texts in the letters of one keyboard layout; see `noise_amounts` for how much it changes.
 
     Args:
@@ -56,9 +61,5 @@ def build(
         signs: whether signs such as `#` are hit, too.
         digits: whether digits are hit, too.
     """
-    amounts = noise_amounts("keyboard", word_ratio, max_words, character_ratio, max_characters)
-    check_amounts("keyboard", min_word_length=min_word_length)
-    try:
-        return per_text(Keyboard, signs=signs, digits=digits, lang=layout, min_char=min_word_length, **amounts)
-    except ValueError as error:
-        raise ParamsError(f"keyboard.layout: got {layout!r}, which nlpaug does not have. Take en, de or fr.") from error
+    amounts = noise_amounts(word_ratio, max_words, character_ratio, max_characters)
+    return per_text(Keyboard, signs=signs, digits=digits, lang=layout, min_char=min_word_length, **amounts)

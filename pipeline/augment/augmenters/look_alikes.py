@@ -11,14 +11,15 @@ from pipeline.augment.rewriting.character_noise import noise_amounts, per_text
 from pipeline.augment.rewriting.lexicons import read_confusions
 from pipeline.contracts import Augmenter
 from pipeline.errors.exceptions import ParamsError
+from pipeline.ranges import Name, PositiveInt, Share
 
 SPARES = True
 FILES = ("lexicon",)
 
 
 def build(
-    *, lexicon: str = "",
-    word_ratio: float = 0.1, max_words: int = 10, character_ratio: float = 0.1, max_characters: int = 2,
+    *, lexicon: Name = "",
+    word_ratio: Share = 0.1, max_words: PositiveInt = 10, character_ratio: Share = 0.1, max_characters: PositiveInt = 2,
 ) -> Augmenter:  # fmt: skip
     """Return the augmenter. Two characters are taken for each other whichever of them the file names first.
 
@@ -30,9 +31,7 @@ def build(
     Raises:
         ParamsError: if there is no such file, naming the line if one is broken.
     """
-    amounts = noise_amounts("look_alikes", word_ratio, max_words, character_ratio, max_characters)
-    if not lexicon:
-        raise ParamsError("look_alikes.lexicon: must name a confusion file, got none. Put one in models/ and name it.")
+    amounts = noise_amounts(word_ratio, max_words, character_ratio, max_characters)
     confusions = read_confusions(Path(lexicon))
     if not confusions:
         raise ParamsError(f"{lexicon}: must name characters that look alike, got none. Get the file again.")

@@ -15,6 +15,7 @@ from pipeline.augment.rewriting.character_noise import WordByWord, per_text, wor
 from pipeline.augment.rewriting.lexicons import broken, lexicon_lines
 from pipeline.augment.rewriting.word_substitution import PLAIN
 from pipeline.contracts import Augmenter
+from pipeline.ranges import Name, PositiveInt, Share
 
 SPARES = True
 FILES = ("lexicon",)
@@ -60,7 +61,7 @@ class Lexicon:
         return [wrong for wrong in dict.fromkeys(cased) if wrong != word]
 
 
-def build(*, lexicon: str | None = None, word_ratio: float = 0.1, max_words: int = 10) -> Augmenter:
+def build(*, lexicon: Name | None = None, word_ratio: Share = 0.1, max_words: PositiveInt = 10) -> Augmenter:
     """Return the augmenter; see `word_amount` for how many words it changes.
 
     Args:
@@ -69,7 +70,7 @@ def build(*, lexicon: str | None = None, word_ratio: float = 0.1, max_words: int
     Raises:
         ParamsError: if the file is missing, naming the line if one is broken.
     """
-    amounts = word_amount("misspellings", word_ratio, max_words)
+    amounts = word_amount(word_ratio, max_words)
     misspellings = english() if lexicon is None else read_misspellings(Path(lexicon))
     return per_text(Misspellings, lexicon=Lexicon(misspellings), **amounts)
 

@@ -7,6 +7,7 @@ from nlpaug.augmenter.char import OcrAug
 
 from pipeline.augment.rewriting.character_noise import CharacterMap, noise_amounts, per_text
 from pipeline.contracts import Augmenter
+from pipeline.ranges import PositiveInt, Share
 
 SPARES = True
 
@@ -16,7 +17,11 @@ class Ocr(CharacterMap, OcrAug):
 
 
 def build(
-    *, word_ratio: float = 0.1, max_words: int = 10, character_ratio: float = 0.1, max_characters: int = 2
+    *,
+    word_ratio: Share = 0.1,
+    max_words: PositiveInt = 10,
+    character_ratio: Share = 0.1,
+    max_characters: PositiveInt = 2,
 ) -> Augmenter:
     """Return the augmenter; see `noise_amounts` for how much it changes."""
-    return per_text(Ocr, **noise_amounts("ocr", word_ratio, max_words, character_ratio, max_characters))
+    return per_text(Ocr, **noise_amounts(word_ratio, max_words, character_ratio, max_characters))

@@ -8,14 +8,24 @@ for a tiny T5: here transformers' models run directly.
 from pipeline.augment.generation.decoding import Decoding
 from pipeline.augment.generation.generator import Generator, check
 from pipeline.augment.generation.rewriter import Rewriter
+from pipeline.ranges import Name, NotNegativeInt, PositiveFloat, PositiveInt
 
 MODELS = ("model",)
 
 
 def build(
-    *, device: str, model: str = "", prefix: str = "", n_candidates: int = 4, sampling: bool = True,
-    temperature: float = 0.9, top_k: int = 50, beams: int = 4, tokens_per_batch: int = 8192, cached: bool = True,
-) -> Rewriter:  # fmt: skip
+    *,
+    device: str,
+    model: Name = "",
+    prefix: str = "",
+    n_candidates: PositiveInt = 4,
+    sampling: bool = True,
+    temperature: PositiveFloat = 0.9,
+    top_k: NotNegativeInt = 50,
+    beams: PositiveInt = 4,
+    tokens_per_batch: PositiveInt = 8192,
+    cached: bool = True,
+) -> Rewriter:
     """Return the augmenter; the model loads with the first text. See `Decoding` for how texts are made.
 
     Args:
@@ -25,10 +35,10 @@ def build(
         cached: whether results are kept in `.stitchfold/translations`.
 
     Raises:
-        ParamsError: if an option is out of range or the model is missing.
+        ParamsError: if beams are too few for the candidates or the model is missing.
     """
     decoding = Decoding(sampling, beams, n_candidates, temperature, top_k)
-    check(decoding, tokens_per_batch)
+    check(decoding)
     return Rewriter(
         Generator(model, decoding, device=device, tokens_per_batch=tokens_per_batch, prefix=prefix, cached=cached)
     )

@@ -17,13 +17,14 @@ from nlpaug.augmenter.char import RandomCharAug
 from pipeline.augment.rewriting.character_noise import (
     Weighted,
     WordByWord,
-    check_choice,
     count_characters,
     noise_amounts,
     per_text,
     weighted,
 )
 from pipeline.contracts import Augmenter, Corpus
+from pipeline.ranges import PositiveInt, Share
+from pipeline.text.words import clusters
 
 SPARES = True
 MIN_LENGTH = 4
@@ -47,16 +48,17 @@ class RandomCharacters(WordByWord, RandomCharAug):
 
     def skip_aug(self, token_idxes: list[int], tokens: Sequence[str]) -> list[int]:
         """Return the positions of the letters of a word; those to be swapped have letters on both sides."""
-        if self.action != "swap":
-            return [i for i in token_idxes if tokens[i].isalpha()]
-        return [i for i in token_idxes if "".join(tokens[max(0, i - 1) : i + 2]).isalpha()]
+        around = 1 if self.action == "swap" else 0
+        return [
+            i for i in token_idxes if all(token[0].isalpha() for token in tokens[max(0, i - around) : i + around + 1])
+        ]
 
     def token2char(self, word: str) -> list[str]:  # type: ignore[override]
-        """Return the characters of a word, for which nlpaug draws next."""
+        """Return the characters of a word, with their marks, for which nlpaug draws next."""
         letters, sums = self.letters[script_of(word) or ""]
         drawn = random.choices(letters, cum_weights=sums, k=len(word))
         self.model = [letter.upper() for letter in drawn] if word.isupper() else drawn
-        return list(word)
+        return clusters(word)
 
 
 @lru_cache(CACHED_WORDS)
@@ -72,7 +74,7 @@ def script_of(word: str) -> str | None:
 
 def build(
     *, corpus: Corpus, action: Literal["insert", "substitute", "swap", "delete"] = "substitute",
-    word_ratio: float = 0.1, max_words: int = 10, character_ratio: float = 0.1, max_characters: int = 2,
+    word_ratio: Share = 0.1, max_words: PositiveInt = 10, character_ratio: Share = 0.1, max_characters: PositiveInt = 2,
 ) -> Augmenter:  # fmt: skip
     """Return the augmenter. Words of fewer than four characters stay as they are, but for Chinese ones.
 
@@ -82,8 +84,7 @@ def build(
         corpus: holds the letters that are drawn, per script.
         action: what is done.
     """
-    check_choice("random_characters.action", action, ACTIONS)
-    amounts = noise_amounts("random_characters", word_ratio, max_words, character_ratio, max_characters)
+    amounts = noise_amounts(word_ratio, max_words, character_ratio, max_characters)
     counts: dict[str, dict[str, int]] = defaultdict(dict)
     for letter, count in count_characters(map(str.lower, corpus.texts)).items():
         counts[script_of(letter) or ""][letter] = count

@@ -10,10 +10,11 @@ from typing import Any, Literal
 
 from nlpaug.augmenter.word import RandomWordAug
 
-from pipeline.augment.rewriting.character_noise import check_choice, per_text
+from pipeline.augment.rewriting.character_noise import per_text
 from pipeline.augment.rewriting.spans import Word, is_word
 from pipeline.augment.rewriting.word_substitution import Draw, amounts, changeable, count_words, kept_whole, replaced
 from pipeline.contracts import Augmenter, Corpus
+from pipeline.ranges import PositiveInt, Share
 
 SPARES = True
 ACTIONS = ("swap", "delete", "crop", "substitute")
@@ -23,7 +24,7 @@ class RandomWords(RandomWordAug):
     """nlpaug's augmenter over words that keep the blanks before them; reserved terms neither move nor change."""
 
     def __init__(self, *, draw: Draw | None, word_ratio: float, max_words: int, **options: Any) -> None:
-        super().__init__(**amounts("random_words", word_ratio, max_words), **options)
+        super().__init__(**amounts(word_ratio, max_words), **options)
         self.draw = draw
 
     def _cut(self, data: str) -> tuple[list[Word], list[int]]:
@@ -84,8 +85,8 @@ def build(
     *,
     corpus: Corpus,
     action: Literal["swap", "delete", "crop", "substitute"] = "swap",
-    word_ratio: float = 0.1,
-    max_words: int = 10,
+    word_ratio: Share = 0.1,
+    max_words: PositiveInt = 10,
 ) -> Augmenter:
     """Return the augmenter; see `word_substitution.amounts` for how many words it changes.
 
@@ -93,6 +94,5 @@ def build(
         corpus: read only by `substitute`: its words are written, common ones more often.
         action: what happens to words.
     """
-    check_choice("random_words.action", action, ACTIONS)
     draw = Draw(count_words(corpus.texts)[0]) if action == "substitute" else None
     return per_text(RandomWords, action=action, draw=draw, word_ratio=word_ratio, max_words=max_words)

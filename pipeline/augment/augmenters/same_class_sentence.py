@@ -14,13 +14,13 @@ import numpy as np
 from scipy.sparse import csr_array
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from pipeline.augment.rewriting.character_noise import check_amounts
 from pipeline.augment.rewriting.sentence_rewriting import SIGNS, free_pieces, per_text
 from pipeline.augment.rewriting.spans import is_word
 from pipeline.contracts import Augmenter, Corpus
 from pipeline.errors.exceptions import ParamsError
+from pipeline.ranges import PositiveInt
 from pipeline.text.sentences import split_clauses, split_sentences
-from pipeline.text.words import HAN, IS_HAN, word_spans
+from pipeline.text.words import HAN, IS_HAN, is_of_words, word_spans
 
 LIBRARIES = ("nlpaug",)  # its version stands in the recipe
 HAN_PAIR = re.compile(f"(?=([{HAN}]{{2}}))")
@@ -30,7 +30,7 @@ DECIMALS = 6
 CACHED_PIECES = 10_000
 
 
-def build(*, corpus: Corpus, top_k: int = 10) -> Augmenter:
+def build(*, corpus: Corpus, top_k: PositiveInt = 10) -> Augmenter:
     """Return the augmenter; a text that the corpus does not hold, or holds with two labels, has no variant.
 
     Args:
@@ -38,11 +38,10 @@ def build(*, corpus: Corpus, top_k: int = 10) -> Augmenter:
         top_k: of how many nearest sentences, of all that share a word, one is drawn.
 
     Raises:
-        ParamsError: if the corpus has no labels, or top_k is below 1.
+        ParamsError: if the corpus has no labels.
     """
     if corpus.labels is None:
         raise ParamsError("same_class_sentence: needs labels, but these texts have none. Leave it out for this task.")
-    check_amounts("same_class_sentence", top_k=top_k)
     sentences = ClassSentences(corpus, top_k)
     return per_text(sentences.replace_one, name="same_class_sentence", action="substitute")
 
@@ -130,7 +129,7 @@ def fit(donor: str, replaced: str) -> str:
     """
     bare, donor = replaced.rstrip(), donor.strip()
     sign = SIGNS.search(bare)
-    if sign and (donor[-1:].isalnum() or bare.endswith(COMMAS) or donor.endswith(COMMAS)):
+    if sign and (is_of_words(donor[-1]) or bare.endswith(COMMAS) or donor.endswith(COMMAS)):
         donor = SIGNS.sub("", donor) + sign.group()
     return donor + replaced[len(bare) :]
 

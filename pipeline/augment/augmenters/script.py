@@ -11,7 +11,7 @@ from typing import Any, Literal
 from nlpaug.augmenter.char import CharAugmenter
 from nlpaug.util import Action
 
-from pipeline.augment.rewriting.character_noise import check_choice, per_text
+from pipeline.augment.rewriting.character_noise import per_text
 from pipeline.augment.rewriting.spans import term_spans
 from pipeline.contracts import Augmenter
 from pipeline.errors.exceptions import ParamsError
@@ -51,7 +51,6 @@ def build(*, direction: Literal["to_traditional", "to_simplified", "random"] = "
     Raises:
         ParamsError: if OpenCC is not installed.
     """
-    check_choice("script.direction", direction, DIRECTIONS)
     converters = [converter(name) for name in DIRECTIONS[direction]]
     return per_text(Script, converters=converters)
 

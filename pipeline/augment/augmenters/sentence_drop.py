@@ -6,20 +6,20 @@ nlpaug has none: `pipeline/augment/rewriting/sentence_rewriting.py` puts it behi
 
 import random
 
-from pipeline.augment.rewriting.sentence_rewriting import check_ratio, free_pieces, per_text
+from pipeline.augment.rewriting.sentence_rewriting import free_pieces, per_text
 from pipeline.contracts import Augmenter
+from pipeline.ranges import Share
 from pipeline.text.sentences import split_sentences
 
 LIBRARIES = ("nlpaug",)  # its version stands in the recipe
 
 
-def build(*, sentence_ratio: float = 0.3) -> Augmenter:
+def build(*, sentence_ratio: Share = 0.3) -> Augmenter:
     """Return the augmenter.
 
     Args:
         sentence_ratio: share of a text's sentences to leave out, one at least; those that are left hold a word.
     """
-    check_ratio("sentence_drop.sentence_ratio", sentence_ratio)
 
     def drop(text: str, terms: frozenset[str]) -> str | None:
         sentences = split_sentences(text)

@@ -12,17 +12,25 @@ from pipeline.augment.generation.generator import Generator, check
 from pipeline.augment.generation.pieces import glue, has_letters
 from pipeline.augment.generation.rewriter import Rewriter
 from pipeline.augment.rewriting.spans import is_word
-from pipeline.errors.exceptions import ParamsError
+from pipeline.ranges import Name, NotNegativeInt, PositiveFloat, PositiveInt
 from pipeline.text.sentences import END, split_sentences
-from pipeline.text.words import IS_HAN
+from pipeline.text.words import IS_HAN, is_of_words
 
 MODELS = ("model",)
 
 
 def build(
-    *, device: str, model: str = "", position: Literal["end"] = "end", n_tokens: int = 40, n_candidates: int = 4,
-    temperature: float = 0.9, top_k: int = 50, tokens_per_batch: int = 8192, cached: bool = True,
-) -> Rewriter:  # fmt: skip
+    *,
+    device: str,
+    model: Name = "",
+    position: Literal["end"] = "end",
+    n_tokens: PositiveInt = 40,
+    n_candidates: PositiveInt = 4,
+    temperature: PositiveFloat = 0.9,
+    top_k: NotNegativeInt = 50,
+    tokens_per_batch: PositiveInt = 8192,
+    cached: bool = True,
+) -> Rewriter:
     """Return the augmenter; the model loads with the first text. See `Decoding` for how texts are made.
 
     Args:
@@ -33,12 +41,10 @@ def build(
         cached: whether sentences are kept in `.stitchfold/translations`.
 
     Raises:
-        ParamsError: if an option is out of range or the model is missing.
+        ParamsError: if the model is missing.
     """
-    if n_tokens < 1:
-        raise ParamsError(f"n_tokens: must be at least 1, got {n_tokens}. A sentence takes about 20.")
     decoding = Decoding(True, 1, n_candidates, temperature, top_k, n_tokens)
-    check(decoding, tokens_per_batch)
+    check(decoding)
     writer = Generator(model, decoding, device=device, tokens_per_batch=tokens_per_batch, causal=True, cached=cached)
     return Rewriter(writer, prepare=lambda texts: [close(text) for text in texts], finish=with_next_sentence)
 
@@ -51,7 +57,7 @@ def close(text: str) -> str:
     """
     text = text.rstrip()
     last = text.rpartition(" ")[2]
-    if not last or not last[-1].isalnum() or not is_word(last):
+    if not last or not is_of_words(last[-1]) or not is_word(last):
         return text
     return text + ("。" if IS_HAN.match(last[-1]) else ".")
 

@@ -8,10 +8,10 @@ import random
 import re
 from typing import Literal
 
-from pipeline.augment.rewriting.sentence_rewriting import check_ratio, per_text, piece_spans
+from pipeline.augment.rewriting.sentence_rewriting import per_text, piece_spans
 from pipeline.augment.rewriting.spans import term_spans
 from pipeline.contracts import Augmenter
-from pipeline.errors.exceptions import ParamsError
+from pipeline.ranges import Share
 from pipeline.text.sentences import split_sentences
 
 LIBRARIES = ("nlpaug",)  # its version stands in the recipe
@@ -19,16 +19,13 @@ LIBRARIES = ("nlpaug",)  # its version stands in the recipe
 WIDE_END = re.compile(r"[。！？；｡…”’」』）】》〉]\Z")
 
 
-def build(*, mode: Literal["neighbours", "all"] = "neighbours", sentence_ratio: float = 0.3) -> Augmenter:
+def build(*, mode: Literal["neighbours", "all"] = "neighbours", sentence_ratio: Share = 0.3) -> Augmenter:
     """Return the augmenter.
 
     Args:
         mode: `neighbours` swaps sentences that follow one another, `all` draws any order.
         sentence_ratio: for `neighbours`, how many swaps per sentence, one at least.
     """
-    check_ratio("sentence_shuffle.sentence_ratio", sentence_ratio)
-    if mode not in ("neighbours", "all"):
-        raise ParamsError(f"sentence_shuffle.mode: must be neighbours or all, got {mode!r}. Take one of them.")
 
     def shuffle(text: str, terms: frozenset[str]) -> str | None:
         sentences = movable(text, terms)

@@ -20,16 +20,16 @@ from pipeline.augment.rewriting.word_substitution import (
     usable,
 )
 from pipeline.contracts import Augmenter, Corpus
-from pipeline.errors.exceptions import ParamsError
+from pipeline.ranges import Name, PositiveInt, Share
 
 SPARES = True
 FILES = ("lexicon", "antonyms")
 
 
 def build(
-    *, corpus: Corpus, lexicon: str = "", format: Literal["ppdb", "cilin", "wordnet"] | None = None,
-    antonyms: str | None = None, related: bool = False, known_only: bool = False, word_ratio: float = 0.1,
-    max_words: int = 10,
+    *, corpus: Corpus, lexicon: Name = "", format: Literal["ppdb", "cilin", "wordnet"] | None = None,
+    antonyms: Name | None = None, related: bool = False, known_only: bool = False, word_ratio: Share = 0.1,
+    max_words: PositiveInt = 10,
 ) -> Augmenter:  # fmt: skip
     """Return the augmenter; see `word_substitution.amounts` for how many words it replaces.
 
@@ -46,8 +46,6 @@ def build(
     Raises:
         ParamsError: if a file is missing, naming the line if one is broken.
     """
-    if not lexicon:
-        raise ParamsError("synonyms.lexicon: must name a file of synonyms in models/, got none. Add it.")
     words = read_synonyms(Path(lexicon), kind=format, related=related)
     opposites = [words.antonyms, read_antonyms(Path(antonyms)) if antonyms else {}]
     known = {word.lower() for word in count_words(corpus.texts)[0]} if known_only else None

@@ -15,6 +15,7 @@ from typing import Any
 from pipeline.augment.rewriting.character_noise import per_text
 from pipeline.augment.rewriting.word_substitution import Draw, Substitution, changeable, count_words
 from pipeline.contracts import Augmenter, Corpus
+from pipeline.ranges import PositiveInt, Share
 
 SPARES = True
 
@@ -45,7 +46,7 @@ class TfIdf(Substitution):
         return [position for _, position in sorted(waits)]
 
 
-def build(*, corpus: Corpus, word_ratio: float = 0.3, max_words: int = 10) -> Augmenter:
+def build(*, corpus: Corpus, word_ratio: Share = 0.3, max_words: PositiveInt = 10) -> Augmenter:
     """Return the augmenter; see `word_substitution.amounts` for how many words it replaces.
 
     Args:

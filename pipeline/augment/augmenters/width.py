@@ -9,9 +9,10 @@ from typing import Any, Literal
 from nlpaug.augmenter.char import CharAugmenter
 from nlpaug.util import Action
 
-from pipeline.augment.rewriting.character_noise import WordByWord, check_choice, per_text, word_amount
+from pipeline.augment.rewriting.character_noise import WordByWord, per_text, word_amount
 from pipeline.augment.rewriting.spans import is_word
 from pipeline.contracts import Augmenter
+from pipeline.ranges import PositiveInt, Share
 
 SPARES = True
 TO_FULL = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
@@ -40,13 +41,12 @@ class Width(WordByWord, CharAugmenter):
 
 
 def build(
-    *, direction: Literal["full", "half", "random"] = "random", word_ratio: float = 0.1, max_words: int = 10
+    *, direction: Literal["full", "half", "random"] = "random", word_ratio: Share = 0.1, max_words: PositiveInt = 10
 ) -> Augmenter:
     """Return the augmenter; see `word_amount` for how many words it changes.
 
     Args:
         direction: to full width, to half width, or `random`: each word that is drawn to the width that it does not have.
     """
-    check_choice("width.direction", direction, TABLES)
-    amounts = word_amount("width", word_ratio, max_words)
+    amounts = word_amount(word_ratio, max_words)
     return per_text(Width, table=TABLES[direction], **amounts)

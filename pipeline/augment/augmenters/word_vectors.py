@@ -6,9 +6,10 @@ similarity; so gensim's KeyedVectors stand behind nlpaug's WordAugmenter here.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from pipeline.augment.rewriting.character_noise import per_text
 from pipeline.augment.rewriting.word_substitution import (
@@ -20,6 +21,7 @@ from pipeline.augment.rewriting.word_substitution import (
 )
 from pipeline.contracts import Augmenter, Corpus
 from pipeline.errors.exceptions import ParamsError
+from pipeline.ranges import Name, NotNegativeInt, PositiveInt, Share
 from pipeline.text.vector_files import read_vectors
 
 SPARES = True
@@ -28,9 +30,15 @@ LIBRARIES = ("gensim", "jieba")  # their versions stand in the recipe
 
 
 def build(
-    *, corpus: Corpus, path: str = "", top_k: int = 10, min_similarity: float = 0.6, n_words: int = 20_000,
-    word_ratio: float = 0.1, max_words: int = 10,
-) -> Augmenter:  # fmt: skip
+    *,
+    corpus: Corpus,
+    path: Name = "",
+    top_k: PositiveInt = 10,
+    min_similarity: Annotated[float, Field(ge=-1, le=1)] = 0.6,
+    n_words: NotNegativeInt = 20_000,
+    word_ratio: Share = 0.1,
+    max_words: PositiveInt = 10,
+) -> Augmenter:
     """Return the augmenter; see `word_substitution.amounts` for how many words it replaces.
 
     Args:
@@ -44,14 +52,8 @@ def build(
     Raises:
         ParamsError: if there is no such file, it is broken, or knows no word of the corpus.
     """
-    if not path or not Path(path).is_file():
+    if not Path(path).is_file():
         raise ParamsError(f"word_vectors.path: must name a text file of word vectors in models/, got {path!r}. Add it.")
-    if top_k < 1 or n_words < 0:
-        raise ParamsError(
-            f"word_vectors: top_k must be at least 1 and n_words at least 0, got {top_k} and {n_words}. Raise them."
-        )
-    if not -1 <= min_similarity <= 1:
-        raise ParamsError(f"word_vectors.min_similarity: must be in [-1, 1], got {min_similarity}. Try 0.6.")
     wanted = {word.lower() for word in count_words(corpus.texts)[0]}
     vectors = read_vectors(Path(path), wanted=wanted, n_more=n_words)
     if wanted.isdisjoint(vectors):

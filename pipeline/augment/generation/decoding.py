@@ -5,7 +5,6 @@ draw leaves one token of each step's distribution, which greedy decoding takes: 
 probabilities, as exact as Gumbel noise on the logits, with one random number a step instead of one per token.
 """
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import numpy as np
 import torch
 
 from pipeline.errors.exceptions import ParamsError
-from pipeline.model_sources import NO_CODE
+from pipeline.models.hub_checkpoints import load_weights
 
 N_MODELS = 2
 # What a checkpoint says about its tokens holds; how it would search or sample is for the params to say.
@@ -64,14 +63,11 @@ def load_model(
     """
     from transformers import GenerationConfig
 
-    loader = "AutoModelForCausalLM" if causal else "AutoModelForSeq2SeqLM"
-    model, report = from_pretrained(
-        loader, origin, revision, use_safetensors=True, dtype=torch.float32, output_loading_info=True
-    )
-    if report["missing_keys"]:
+    model, missing = load_weights("AutoModelForCausalLM" if causal else "AutoModelForSeq2SeqLM", origin, revision)
+    if missing:
         raise ParamsError(
-            f"model: {origin} must hold all weights of a {type(model).__name__}, got none for "
-            f"{sorted(report['missing_keys'])[:3]}: they would be random. Choose a model of this kind that was saved whole."
+            f"model: {origin} must hold all weights of a {type(model).__name__}, got none for {missing[:3]}: "
+            "they would be random. Choose a model of this kind that was saved whole."
         )
     model.eval().to(device)
     settings, size = model.generation_config, model.get_output_embeddings().weight.shape[0]
@@ -84,31 +80,6 @@ def load_model(
     kept = {name: getattr(settings, name, None) for name in KEPT_SETTINGS}
     model.generation_config = GenerationConfig(**kept, pad_token_id=pads[0], eos_token_id=ends or None)
     return Loaded(model, pads[0], ends)
-
-
-def from_pretrained(loader: str, origin: str, revision: str | None, **options: Any) -> Any:
-    """Return what an `Auto...` class of transformers loads.
-
-    Raises:
-        ParamsError: if it cannot be loaded.
-    """
-    import transformers
-    from safetensors import SafetensorError
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()
-    options = {**NO_CODE, **options}
-    if revision is not None:
-        options["revision"] = revision
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Marian's tokenizer recommends sacremoses, which only evens out quotes
-            return getattr(transformers, loader).from_pretrained(origin, **options)
-    except (OSError, ValueError, TypeError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        raise ParamsError(
-            f"model: cannot load {origin} ({loader}): {error}. It needs config.json, the tokenizer and model.safetensors, "
-            "and for sentencepiece tokenizers `pip install sentencepiece`."
-        ) from error
 
 
 def decode_batch(

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from pipeline.augment.generation.decoding import Decoding, decode_batch, from_pretrained, load_model
+from pipeline.augment.generation.decoding import Decoding, decode_batch, load_model
 from pipeline.augment.generation.languages import steer
 from pipeline.augment.generation.pieces import ROW_STEP, fitting, has_letters, join_pieces, width_of
 from pipeline.augment.generation.translation_cache import FOLDER, Made, model_digest, open_cache
@@ -23,6 +23,7 @@ from pipeline.augment.rewriting.spans import CLOSE
 from pipeline.errors.exceptions import MachineError, ParamsError
 from pipeline.model_sources import locate
 from pipeline.models.accelerators import is_out_of_memory
+from pipeline.models.hub_checkpoints import from_pretrained
 from pipeline.recipes.fingerprint import code_digests
 from pipeline.reproducibility import derive_seed, digest
 from pipeline.units.devices import gpu_count
@@ -42,26 +43,17 @@ class Prompt(NamedTuple):
     seed: int = 0
 
 
-def check(decoding: Decoding, tokens_per_batch: int) -> None:
-    """Refuse the options of an augmenter that makes texts.
+def check(decoding: Decoding) -> None:
+    """Refuse more candidates than there are beams.
 
     Raises:
-        ParamsError: with all options that are out of range.
+        ParamsError: if there are.
     """
-    beams, n_candidates = decoding.beams, decoding.n_candidates
-    counts = {"beams": beams, "n_candidates": n_candidates, "tokens_per_batch": tokens_per_batch}
-    problems = [f"{name}: must be at least 1, got {value}." for name, value in counts.items() if value < 1]
-    if not 0 < decoding.temperature < float("inf"):
-        problems.append(f"temperature: must be above 0, got {decoding.temperature}. 1 samples as the model says.")
-    if decoding.top_k < 0:
-        problems.append(f"top_k: must be at least 0, got {decoding.top_k}. 0 samples from all tokens.")
-    if not decoding.sampling and n_candidates > beams:
-        problems.append(
-            f"n_candidates: beam search gives at most as many as `beams`, {beams}, got {n_candidates}. "
+    if not decoding.sampling and decoding.n_candidates > decoding.beams:
+        raise ParamsError(
+            f"n_candidates: beam search gives at most as many as `beams`, {decoding.beams}, got {decoding.n_candidates}. "
             "Raise beams, or set sampling: true."
         )
-    if problems:
-        raise ParamsError("\n".join(problems))
 
 
 @dataclass(eq=False)

@@ -11,16 +11,19 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import regex
 import torch
 
 from pipeline.errors.exceptions import ParamsError
-from pipeline.model_sources import NO_CODE, locate
-from pipeline.text.words import IS_HAN, Span
+from pipeline.model_sources import locate
+from pipeline.models.hub_checkpoints import check_vocabulary, from_pretrained, load_weights
+from pipeline.text.words import IS_HAN, LETTERS, Span
 from pipeline.units.devices import gpu_count
 
 Kind = Literal["letters", "digits", "han"]
 Window = tuple[int, list[int], list[tuple[int, int]]]  # row, input ids, (position, which of the row's blanks)
 LONE_LETTERS = frozenset("aiAI")
+ALL_LETTERS = regex.compile(LETTERS)
 SURROGATES = {code: "\ufffd" for code in range(0xD800, 0xE000)}
 HASH_STEPS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 GOLDEN = 0x9E3779B97F4A7C15
@@ -200,7 +203,9 @@ def whole_words(tokenizer: Any) -> dict[int, str]:
         if mark == "Ġ" and not word.isascii():
             word = tokenizer.backend_tokenizer.decoder.decode([word])
         is_han = kind_of(word) == "han" and not (marked and mark == "##")
-        if is_han or (marked != (mark == "##") and (word.isalpha() or word.isdecimal()) and not IS_HAN.search(word)):
+        if is_han or (
+            marked != (mark == "##") and (ALL_LETTERS.fullmatch(word) or word.isdecimal()) and not IS_HAN.search(word)
+        ):
             words[token_id] = word
     return words
 
@@ -220,22 +225,13 @@ def gumbel(keys: np.ndarray, ids: np.ndarray) -> np.ndarray:
 
 def _load(model: str) -> tuple[Any, Any]:
     """Return tokenizer and model."""
-    from transformers import AutoModelForMaskedLM, AutoTokenizer
-    from transformers.utils import logging
-
     origin, revision = locate(model)
-    options: dict[str, Any] = {**NO_CODE, "revision": revision} if revision else NO_CODE
-    logging.disable_progress_bar()
-    try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(origin, **options)
-        loaded, report = AutoModelForMaskedLM.from_pretrained(
-            origin, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **options
-        )
-    except (OSError, ValueError) as error:
-        raise ParamsError(f"model: cannot load {model}: {error}. Check the folder, or the name and commit.") from error
+    tokenizer = from_pretrained("AutoTokenizer", origin, revision)
+    loaded, lacking = load_weights("AutoModelForMaskedLM", origin, revision)
+    check_vocabulary(loaded, tokenizer, origin=origin)
     if tokenizer.mask_token_id is None or not tokenizer.is_fast:
         raise ParamsError(f"model: {model} must have a fast tokenizer with a mask token. Take a masked language model.")
-    missing = sorted(name for name in report["missing_keys"] if "position_ids" not in name)
+    missing = [name for name in lacking if "position_ids" not in name]
     if missing:
         raise ParamsError(
             f"model: {model} must be a masked language model with its head, got none for {missing[:3]}. Take the "

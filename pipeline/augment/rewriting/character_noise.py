@@ -14,7 +14,6 @@ from nlpaug.model.char import Character
 from nlpaug.util import Method
 
 from pipeline.augment.rewriting.spans import Cutter, PerText
-from pipeline.errors.exceptions import ParamsError
 
 Weighted = tuple[list[str], list[int]]
 """Characters, and their counts summed up to each of them."""
@@ -83,38 +82,15 @@ def per_text(make: Callable[..., Any], **options: Any) -> PerText:
     return PerText(make(tokenizer=cutter.cut, reverse_tokenizer=cutter.join, **options), cutter)
 
 
-def word_amount(where: str, word_ratio: float, max_words: int) -> dict[str, Any]:
-    """Return nlpaug's arguments for the share of a text's words that is changed, rounded up: one to `max_words` of them.
-
-    Raises:
-        ParamsError: if the ratio is not in (0, 1] or the number below 1.
-    """
-    check_amounts(where, word_ratio=word_ratio, max_words=max_words)
+def word_amount(word_ratio: float, max_words: int) -> dict[str, Any]:
+    """Return nlpaug's arguments for the share of a text's words that is changed, rounded up: one to `max_words` of them."""
     return {"aug_word_p": word_ratio, "aug_word_min": 1, "aug_word_max": max_words}
 
 
-def noise_amounts(
-    where: str, word_ratio: float, max_words: int, character_ratio: float, max_characters: int
-) -> dict[str, Any]:
+def noise_amounts(word_ratio: float, max_words: int, character_ratio: float, max_characters: int) -> dict[str, Any]:
     """Return nlpaug's arguments for the shares of a text's words, and of their characters, likewise."""
-    amounts = word_amount(where, word_ratio, max_words)
-    check_amounts(where, character_ratio=character_ratio, max_characters=max_characters)
+    amounts = word_amount(word_ratio, max_words)
     return amounts | {"aug_char_p": character_ratio, "aug_char_min": 1, "aug_char_max": max_characters}
-
-
-def check_amounts(where: str, **amounts: float) -> None:
-    """Raise `ParamsError` unless each `_ratio` lies in (0, 1] and each other number is at least 1."""
-    for name, value in amounts.items():
-        if name.endswith("_ratio") and not 0 < value <= 1:
-            raise ParamsError(f"{where}.{name}: must be more than 0 and at most 1, got {value}. Try 0.1.")
-        if not name.endswith("_ratio") and value < 1:
-            raise ParamsError(f"{where}.{name}: must be at least 1, got {value}. Raise it.")
-
-
-def check_choice(where: str, value: str, choices: Iterable[str]) -> None:
-    """Raise `ParamsError` unless the value is one of the choices."""
-    if value not in choices:
-        raise ParamsError(f"{where}: got {value!r}, expected one of {list(choices)}. Choose one.")
 
 
 class WeightedCharacters(Character):

@@ -12,7 +12,6 @@ from nlpaug import Augmenter
 from nlpaug.util import Action, Method
 
 from pipeline.augment.rewriting.spans import Cutter, PerText, Spared, term_spans
-from pipeline.errors.exceptions import ParamsError
 from pipeline.text.words import Span
 
 Rewrite = Callable[[str, frozenset[str]], str | None]
@@ -66,9 +65,3 @@ def piece_spans(pieces: Sequence[str]) -> list[Span]:
     """Return [start, end) of the pieces in the text that they make."""
     ends = list(accumulate(map(len, pieces)))
     return list(zip([0, *ends], ends, strict=False))
-
-
-def check_ratio(where: str, ratio: float) -> None:
-    """Raise `ParamsError` unless the ratio lies in (0, 1]."""
-    if not 0 < ratio <= 1:
-        raise ParamsError(f"{where}: must be above 0 and at most 1, got {ratio}. Give a share such as 0.3.")

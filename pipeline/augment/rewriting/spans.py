@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.text.words import HAN, IS_HAN, Span, word_spans
+from pipeline.text.words import HAN, IS_HAN, Span, is_of_words, word_spans
 
 N_TRIES = 8
 CACHED_TERMS = 1000
@@ -166,7 +166,7 @@ def _pattern(terms: frozenset[str]) -> re.Pattern[str] | None:
 def _continues(text: str, left: int, right: int) -> bool:
     """Return whether the characters at two places belong to one word that is not Chinese."""
     is_inside = left >= 0 and right < len(text)
-    return is_inside and all(sign.isalnum() and not CLOSE.match(sign) for sign in (text[left], text[right]))
+    return is_inside and all(is_of_words(sign) and not CLOSE.match(sign) for sign in (text[left], text[right]))
 
 
 def words_of(text: str) -> list[str]:
@@ -217,7 +217,7 @@ def joined(words: Iterable[str]) -> str:
     for word in words:
         close = not last or CLOSE.match(last) or CLOSE.match(word[0])
         if isinstance(word, Word):
-            glue = word.glue or (" " if not close and last.isalnum() and word[0].isalnum() else "")
+            glue = word.glue or (" " if not close and is_of_words(last) and is_of_words(word[0]) else "")
         else:
             glue = "" if close or word[0] in CLOSING or last in OPENING else " "
         parts += (glue, word)

@@ -12,12 +12,12 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import Any
 
+import regex
 from nlpaug.augmenter.word import WordAugmenter
 from nlpaug.util import Action
 
-from pipeline.augment.rewriting.character_noise import check_amounts
 from pipeline.augment.rewriting.spans import N_TRIES, Word, align_case, cut_spans, joined, words_of
-from pipeline.text.words import IS_HAN
+from pipeline.text.words import IS_HAN, LETTERS
 
 CACHED_WORDS = 50_000
 Replacements = Callable[[str], Sequence[str]]
@@ -28,7 +28,7 @@ PREFIXES = frozenset(
 SUFFIXES = ("n't", "n’t", "nt", "not", "less", "-less", "-free")
 NEGATIONS = ("没有", "不", "非", "无", "無", "没", "未", "否", "勿", "莫")
 AFFIRMED = ("", "得", "有", "可", "能", "会", "很", "正", "肯")
-PLAIN = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+PLAIN = regex.compile(rf"{LETTERS}(?:['’-]{LETTERS})*")
 # They carry the grammar or turn the meaning round; what lexicons and vectors hold for them is mostly another use of the word.
 FUNCTION_WORDS = frozenset(re.findall(r"\w+", """
     a about above after again against ago all almost also although always am among an and another any anybody anyone
@@ -57,7 +57,7 @@ class Substitution(WordAugmenter):
     def __init__(
         self, *, where: str, replacements: Replacements, word_ratio: float, max_words: int, **tokenizers: Any
     ) -> None:
-        super().__init__(Action.SUBSTITUTE, name=where, **amounts(where, word_ratio, max_words), **tokenizers)
+        super().__init__(Action.SUBSTITUTE, name=where, **amounts(word_ratio, max_words), **tokenizers)
         self.replacements = replacements
 
     def order(self, words: Sequence[str]) -> list[int]:
@@ -101,9 +101,8 @@ class Draw:
         return []
 
 
-def amounts(where: str, word_ratio: float, max_words: int) -> dict[str, Any]:
+def amounts(word_ratio: float, max_words: int) -> dict[str, Any]:
     """Return nlpaug's arguments for the share of a text's words that change, rounded up: one to `max_words` of them."""
-    check_amounts(where, word_ratio=word_ratio, max_words=max_words)
     return {"aug_p": word_ratio, "aug_min": 1, "aug_max": max_words}
 
 

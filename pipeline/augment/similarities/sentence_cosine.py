@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors.exceptions import ParamsError
 from pipeline.model_sources import locate, package_folder
+from pipeline.ranges import Name, PositiveInt
 from pipeline.units.devices import gpu_count
 
 if TYPE_CHECKING:
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 MODELS = ("model",)
 PACKAGES = ("package",)
+ONE_OF = ("model", "package")
 TOKENS_PER_BATCH = 8192
 
 
 def build(
-    *, device: str, model: str | None = None, package: str | None = None, max_length: int = 128
+    *, device: str, model: Name | None = None, package: Name | None = None, max_length: PositiveInt = 128
 ) -> Callable[[Sequence[str], Sequence[str]], np.ndarray]:
     """Return the cosine of the texts' vectors, 0 where it is negative. Texts without any token equal one another.
 
@@ -35,13 +36,8 @@ def build(
         max_length: tokens of a text that are read, the first.
 
     Raises:
-        ParamsError: unless exactly one of `model` and `package` is given and can be loaded with so many positions.
+        ParamsError: unless it can be loaded with so many positions.
     """
-    if bool(model) == bool(package):
-        raise ParamsError(
-            f"model: exactly one of model and package must be given, got {model!r} and {package!r}. Give a folder in "
-            "models/ or owner/name@<40-hex commit>, or a folder inside an installed package."
-        )
     origin, revision = locate(model) if model else (package_folder(str(package)), None)
     from pipeline.models.classifier import TextClassifier, encoder_half
     from pipeline.models.hub_checkpoints import load_checkpoint

@@ -12,13 +12,14 @@ import numpy as np
 
 from pipeline.augment.word_transport import needed_vectors, transport_distances
 from pipeline.contracts import Corpus
+from pipeline.ranges import Name, NotNegativeInt
 
 FILES = ("path",)
 LIBRARIES = ("POT", "jieba")  # their versions stand in the recipe
 
 
 def build(
-    *, corpus: Corpus, path: str | None = None, n_words: int = 50_000, unit_length: bool = False
+    *, corpus: Corpus, path: Name = "", n_words: NotNegativeInt = 50_000, unit_length: bool = False
 ) -> Callable[[Sequence[str], Sequence[str]], np.ndarray]:
     """Return 1 / (1 + distance): the least cost of transport where all words weigh the same.
 

@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+import regex
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -21,9 +22,13 @@ from sklearn.multiclass import OneVsRestClassifier
 from threadpoolctl import threadpool_limits
 
 from pipeline.contracts import Baseline
+from pipeline.ranges import PositiveFloat, PositiveInt
 
 FORMS = ("class", "multilabel")
 COLUMNS = ("text", "text_pair")
+RUNS = regex.compile(
+    r"[\w\p{No}]+"
+)  # of letters with their marks and joiners, digits and `_`: Python's re would cut at marks
 ABSENT = 1e-6
 """Probability of a label that no training row had: small enough not to matter, finite once its logarithm is taken."""
 FIRST_OF_PAIR = 0.3
@@ -35,9 +40,9 @@ def build(
     *,
     n_outputs: int,
     seed: int,
-    C: float = 3.0,
-    max_features: int = 50_000,
-    max_iterations: int = 100,
+    C: PositiveFloat = 3.0,
+    max_features: PositiveInt = 50_000,
+    max_iterations: PositiveInt = 100,
     class_weight: Literal["balanced"] | None = None,
 ) -> Baseline:
     """Return the baseline; `max_features` limits each vocabulary, the commonest n-grams first.
@@ -88,7 +93,7 @@ class TfidfLogistic:
         return probabilities / probabilities.sum(axis=1, keepdims=True)
 
     def _fit_vectorizers(self, texts: list[str]) -> list[TfidfVectorizer]:
-        word = {"analyzer": "word", "ngram_range": (1, 2), "token_pattern": r"(?u)\b\w+\b"}
+        word = {"ngram_range": (1, 2), "tokenizer": RUNS.findall, "token_pattern": None}
         char = {"analyzer": "char", "ngram_range": (1, 4)}
         fitted = []
         for options in (word, char):

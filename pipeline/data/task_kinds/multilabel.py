@@ -13,6 +13,7 @@ from pipeline.contracts import DECIDED, PROBABILITY, Metric
 from pipeline.data.class_targets import calibration_bins, order_labels
 from pipeline.data.plausible_targets import plausible_labels
 from pipeline.errors.exceptions import ParamsError
+from pipeline.ranges import Name
 from pipeline.targets.thresholds import best_thresholds
 
 FORM = "multilabel"
@@ -27,18 +28,13 @@ COLUMNS = ["Label", "Rows", "Decided", "Precision", "Recall", "F1", "Threshold"]
 logger = logging.getLogger(__name__)
 
 
-def build(*, separator: str = " ", empty: Literal["missing", "none"] = "missing") -> "Multilabel":
+def build(*, separator: Name = " ", empty: Literal["missing", "none"] = "missing") -> "Multilabel":
     """Return the kind of task.
 
     Args:
         separator: stands between the names of one cell, in the files as in the submission.
         empty: what an empty cell says: that nobody knows the row's labels, or that it has none.
-
-    Raises:
-        ParamsError: if there is no separator.
     """
-    if not separator:
-        raise ParamsError("kind multilabel: separator must be at least one character, got ''. Take ' ' or ','.")
     return Multilabel(separator, empty)
 
 

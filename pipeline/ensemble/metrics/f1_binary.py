@@ -11,6 +11,7 @@ from pipeline.errors.exceptions import ParamsError
 FORMS = ("class",)
 BOUNDS = (0, 1)
 N_LABELS = 2
+ORDER = "the positive one last"
 
 
 def build(*, n_outputs: int, decide: Callable[[np.ndarray], np.ndarray]) -> ConfusionMetric:

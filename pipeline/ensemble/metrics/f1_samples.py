@@ -6,20 +6,14 @@ from functools import partial
 import numpy as np
 
 from pipeline.ensemble.forms import RowMetric
-from pipeline.errors.exceptions import ParamsError
+from pipeline.ranges import Probability
 
 FORMS = ("multilabel",)
 BOUNDS = (0, 1)
 
 
-def build(*, decide: Callable[[np.ndarray], np.ndarray], of_none: float = 0.0) -> RowMetric:
-    """Return the metric, in [0, 1]; `of_none` is the F1 of a row that has no label and is given none.
-
-    Raises:
-        ParamsError: if `of_none` is not in [0, 1].
-    """
-    if not 0 <= of_none <= 1:
-        raise ParamsError(f"metric f1_samples: of_none must lie in [0, 1], got {of_none}. Take 0 or 1.")
+def build(*, decide: Callable[[np.ndarray], np.ndarray], of_none: Probability = 0.0) -> RowMetric:
+    """Return the metric, in [0, 1]; `of_none` is the F1 of a row that has no label and is given none."""
     return RowMetric(decide, partial(f1_of_rows, of_none=of_none))
 
 

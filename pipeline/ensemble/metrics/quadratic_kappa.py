@@ -11,6 +11,7 @@ from pipeline.ensemble.forms import ConfusionMetric, ratio
 
 FORMS = ("class",)
 BOUNDS = (-1, 1)
+ORDER = "from the lowest to the highest"
 
 
 def build(*, n_outputs: int, decide: Callable[[np.ndarray], np.ndarray]) -> ConfusionMetric:

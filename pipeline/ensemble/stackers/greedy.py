@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.contracts import Metric
 from pipeline.ensemble.forms import Stateful
-from pipeline.errors.exceptions import ParamsError
+from pipeline.ranges import PositiveInt
 
 REFIT = "quick"
 
@@ -60,14 +60,6 @@ class Greedy(Stateful):
         return shares
 
 
-def build(*, metric: Metric, seed: int, n_steps: int = 30, n_bags: int = 1) -> Greedy:
-    """Return the stacker: at most `n_steps` selections; more than one bag averages selections among random halves.
-
-    Raises:
-        ParamsError: if a count is below 1.
-    """
-    if min(n_steps, n_bags) < 1:
-        raise ParamsError(
-            f"stacker greedy: n_steps and n_bags must be at least 1, got {n_steps} and {n_bags}. Raise them."
-        )
+def build(*, metric: Metric, seed: int, n_steps: PositiveInt = 30, n_bags: PositiveInt = 1) -> Greedy:
+    """Return the stacker: at most `n_steps` selections; more than one bag averages selections among random halves."""
     return Greedy(metric, seed, n_steps, n_bags)

@@ -13,7 +13,7 @@ from scipy.special import softmax
 
 from pipeline.artifacts.predictions import log_columns
 from pipeline.ensemble.forms import PerLabel
-from pipeline.errors.exceptions import ParamsError
+from pipeline.ranges import PositiveFloat
 
 FORMS = ("class", "multilabel")
 SMALLEST = 0.1  # scale of a column: what hardly varies among the rows fitted may do so among others
@@ -61,12 +61,6 @@ class Logistic(PerLabel):
         return [float(share) for share in sizes / sizes.sum()] if sizes.sum() > 0 else None
 
 
-def build(*, inverse_penalty: float = 2.0) -> Logistic:
-    """Return the stacker; a smaller `inverse_penalty` shrinks the coefficients more.
-
-    Raises:
-        ParamsError: if `inverse_penalty` is not positive.
-    """
-    if inverse_penalty <= 0:
-        raise ParamsError(f"stacker logistic: inverse_penalty must be positive, got {inverse_penalty}. Try 2.")
+def build(*, inverse_penalty: PositiveFloat = 2.0) -> Logistic:
+    """Return the stacker; a smaller `inverse_penalty` shrinks the coefficients more."""
     return Logistic(inverse_penalty)

@@ -11,11 +11,20 @@ from pipeline.errors.exceptions import ParamsError
 from pipeline.model_sources import check_length
 from pipeline.models.encoders.pretrained import restore as restore
 from pipeline.params.problems import Problem
+from pipeline.ranges import Name, PositiveInt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+WIDTH_AND_HEADS = {
+    "hidden_size": "hidden_size",
+    "num_attention_heads": "n_heads",
+}  # as configurations and options have it
+LONGEST_RUN = 1000  # characters: training takes the square of the longest word's, and nobody writes longer ones
+# GPT-2's pattern, but that letters keep their marks and joiners: Hindi, Thai or vowelled Arabic would be cut at each of them.
+IN_WORDS = r"\p{L}\p{M}\x{200c}\x{200d}"
+BYTE_WORDS = rf"'s|'t|'re|'ve|'m|'ll|'d| ?[{IN_WORDS}]+| ?\p{{N}}+| ?[^\s\p{{N}}{IN_WORDS}]+|\s+(?!\S)|\s+"
 
 
 def build(
@@ -23,12 +32,12 @@ def build(
     texts: Sequence[str],
     max_length: int,
     seed: int,
-    architecture: str = "bert",
+    architecture: Name = "bert",
     tokenizer: Literal["bpe", "byte_bpe"] = "bpe",
-    vocab_size: int = 8000,
-    hidden_size: int = 128,
-    n_layers: int = 2,
-    n_heads: int = 4,
+    vocab_size: PositiveInt = 8000,
+    hidden_size: PositiveInt = 128,
+    n_layers: PositiveInt = 2,
+    n_heads: PositiveInt = 4,
     config: dict | None = None,
 ) -> EncoderParts:
     """Build a model with random weights, a function of the seed, and train its tokenizer on the texts.
@@ -38,9 +47,9 @@ def build(
         max_length: tokens per text that the positions must hold.
         seed: of the initial weights.
         architecture: a model type of transformers, such as bert, electra, deberta-v2 or roformer.
-        tokenizer: bpe over lower-cased words, Chinese split by character; byte_bpe over bytes, which knows no unknown
-            token. (The library's WordPiece and Unigram trainers give another vocabulary in every process: a killed
-            run could not be resumed.)
+        tokenizer: bpe over lower-cased words, accents and vowel signs kept, Chinese split by character; byte_bpe over bytes,
+            which knows no unknown token. (The library's WordPiece and Unigram trainers give another vocabulary in every
+            process: a killed run could not be resumed.)
         vocab_size: at most so many tokens.
         hidden_size: width of the states.
         n_layers: number of layers.
@@ -81,8 +90,17 @@ def build(
 
 
 def check(*, options: dict[str, Any], max_length: int) -> Iterator[Problem]:
-    """Yield why the configuration does not hold texts of this length."""
+    """Yield why the configuration does not hold texts of this length, or its heads do not share its width evenly."""
     config = {"model_type": options["architecture"], **(options["config"] or {})}
+    width, n_heads = (config.get(key, options[name]) for key, name in WIDTH_AND_HEADS.items())
+    if (
+        isinstance(width, int)
+        and isinstance(n_heads, int)
+        and "head_dim" not in config
+        and (n_heads < 1 or width % n_heads)
+    ):
+        text = f"must divide the width of the states ({width}), got {n_heads}. Change n_heads or hidden_size."
+        yield Problem(("source", "n_heads"), text)
     try:
         check_length(max_length, config=config, origin="source.config")
     except ParamsError as error:
@@ -103,27 +121,33 @@ def n_parameters(*, options: dict[str, Any], max_length: int) -> int:
     return int((vocab_size + n_positions) * width + n_layers * (4 * width**2 + 2 * width * inner_width + 13 * width))
 
 
-def state_width(*, options: dict[str, Any]) -> int:
-    """Return the width of the states."""
-    return int(options["hidden_size"])
+def state_shape(*, options: dict[str, Any]) -> tuple[int | None, int]:
+    """Return the number of layers, None where the configuration calls it otherwise, and the width of the states."""
+    depth = (options["config"] or {}).get("num_hidden_layers", options["n_layers"])
+    return depth if isinstance(depth, int) else None, int(options["hidden_size"])
 
 
 def _train_tokenizer(texts: Sequence[str], kind: str, vocab_size: int) -> "PreTrainedTokenizerFast":
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
     common: dict[str, Any] = {"vocab_size": vocab_size, "special_tokens": SPECIAL, "show_progress": False}
     if kind == "bpe":
         tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
-        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        # What are accents in Latin are vowels in Hindi and Thai.
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=False)
+        words: list[Any] = [pre_tokenizers.BertPreTokenizer()]
         trainer = trainers.BpeTrainer(min_frequency=2, **common)
     else:
         tokenizer = Tokenizer(models.BPE())
-        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Strip(right=False), normalizers.Prepend(" ")])
+        words = [pre_tokenizers.Split(Regex(BYTE_WORDS), "isolated"), pre_tokenizers.ByteLevel(False, use_regex=False)]
         tokenizer.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(min_frequency=2, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), **common)
+    pieces = pre_tokenizers.Split(Regex(rf"[\s\S]{{1,{LONGEST_RUN}}}"), "isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([words[0], pieces, *words[1:]])
     tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(words)
     ids = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
     templates = {"single": "[CLS] $A [SEP]", "pair": "[CLS] $A [SEP] $B:1 [SEP]:1"}
     tokenizer.post_processor = processors.TemplateProcessing(**templates, special_tokens=ids)

@@ -10,22 +10,24 @@ from typing import Any
 
 from pipeline.contracts import EncoderParts
 from pipeline.errors.exceptions import MachineError, ParamsError
-from pipeline.model_sources import check_checkpoint, checkpoint_folder, misplaced, package_folder
+from pipeline.model_sources import check_checkpoint, checkpoint_folder, misplaced, package_folder, weight_files
 from pipeline.params.problems import Problem
+from pipeline.ranges import Name
 
 MODELS = ("path",)
 PACKAGES = ("package",)
 ORIGINS = ("path", "hub_id", "package")
 WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")  # as families call it in config.json
+DEPTHS = ("num_hidden_layers", "num_layers", "n_layers", "n_layer")
 
 
 def build(
     *,
     max_length: int,
-    path: str | None = None,
-    hub_id: str | None = None,
-    revision: str | None = None,
-    package: str | None = None,
+    path: Name | None = None,
+    hub_id: Name | None = None,
+    revision: Name | None = None,
+    package: Name | None = None,
 ) -> EncoderParts:
     """Load the checkpoint in float32.
 
@@ -88,9 +90,8 @@ def n_parameters(*, options: dict[str, Any]) -> int | None:
     folder = checkpoint_folder(**options)
     if folder is None:
         return None
-    whole = folder / "model.safetensors"
     n_stored = 0
-    for path in [whole] if whole.is_file() else sorted(folder.glob("model-*.safetensors")):
+    for path in filter(os.path.isfile, weight_files(folder)):
         try:
             with safe_open(path, framework="numpy") as tensors:
                 n_stored += sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
@@ -101,8 +102,13 @@ def n_parameters(*, options: dict[str, Any]) -> int | None:
     return n_stored or None
 
 
-def state_width(*, options: dict[str, Any]) -> int | None:
-    """Return the width of the states by the checkpoint's configuration; None where it is not here yet or says none."""
+def state_shape(*, options: dict[str, Any]) -> tuple[int | None, int | None]:
+    """Return layers and width of the states by the checkpoint's configuration; None where it is not here yet or says none."""
     folder = checkpoint_folder(**options)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8")) if folder else {}
-    return next((config[name] for name in WIDTHS if isinstance(config.get(name), int)), None)
+    if not isinstance(config, dict):
+        return None, None
+    depth, width = (
+        next((config[name] for name in names if isinstance(config.get(name), int)), None) for names in (DEPTHS, WIDTHS)
+    )
+    return depth, width

@@ -16,6 +16,7 @@ from pipeline.contracts import EncoderParts
 from pipeline.errors.exceptions import ParamsError
 from pipeline.model_sources import misplaced
 from pipeline.params.problems import Problem
+from pipeline.ranges import Name, PositiveInt, Ratio
 from pipeline.text.vector_files import Vectors, read_vectors, vector_size
 from pipeline.text.words import (
     IS_HAN,
@@ -24,6 +25,7 @@ from pipeline.text.words import (
     WordTokenizer,
     find_word,
     is_mainly_chinese,
+    is_mainly_unspaced,
     word_forms,
     word_spans,
 )
@@ -38,19 +40,19 @@ def build(
     *,
     texts: Sequence[str],
     seed: int,
-    path: str | None = None,
+    path: Name | None = None,
     algorithm: Literal["fasttext", "word2vec"] = "fasttext",
-    vector_size: int = 100,
-    window: int = 5,
-    vector_epochs: int = 10,
-    min_count: int = 2,
+    vector_size: PositiveInt = 100,
+    window: PositiveInt = 5,
+    vector_epochs: PositiveInt = 10,
+    min_count: PositiveInt = 2,
     words: Literal["auto", "jieba", "blank", "character"] = "auto",
-    max_words: int = 50_000,
+    max_words: PositiveInt = 50_000,
     tune: bool = True,
     layer: Literal["bilstm", "cnn", "none"] = "bilstm",
-    hidden_size: int = 256,
-    n_layers: int = 1,
-    dropout: float = 0.2,
+    hidden_size: PositiveInt = 256,
+    n_layers: PositiveInt = 1,
+    dropout: Ratio = 0.2,
 ) -> EncoderParts:
     """Look the texts' words up in a file of vectors, or train vectors on the texts, and put new layers on them.
 
@@ -64,7 +66,8 @@ def build(
         window: words on each side that count as context, when trained.
         vector_epochs: passes over the texts, when trained.
         min_count: how often a word must occur in the texts to be learnt; one that the file knows is known anyway.
-        words: jieba for Chinese, blank for languages that write blanks, character; auto decides between the first two.
+        words: jieba for Chinese, blank for languages that write blanks, character; auto decides, and takes characters, with
+            their marks, where no blanks are written, as in Thai, Khmer or Japanese.
         max_words: at most so many words: first those of the texts, then the file's, in its order.
         tune: whether the vectors of the texts' words are trained on; those of other words never are. Without it a word
             that has no vector is unknown.
@@ -76,9 +79,7 @@ def build(
     Raises:
         ParamsError: if the file is broken, knows no word of the texts, or no word occurs often enough.
     """
-    if hidden_size % 2 and layer == "bilstm":
-        raise ParamsError(f"source.hidden_size: a bilstm has two directions, got {hidden_size}. Take an even number.")
-    kind: Kind = ("jieba" if is_mainly_chinese(texts) else "blank") if words == "auto" else words
+    kind = _kind_for(texts) if words == "auto" else words
     sentences = [[text[start:end] for start, end in word_spans(text, kind)] for text in texts]
     if path is None:
         options = {"vector_size": vector_size, "window": window, "epochs": vector_epochs, "min_count": min_count}
@@ -104,7 +105,10 @@ def restore(*, folder: Path) -> EncoderParts:
 
 
 def check(*, options: dict[str, Any]) -> Iterator[Problem]:
-    """Yield why the file of vectors cannot be read."""
+    """Yield why the file of vectors cannot be read, or the layers cannot be built."""
+    if options["hidden_size"] % 2 and options["layer"] == "bilstm":
+        odd = f"must be even, as a bilstm has two directions, got {options['hidden_size']}. Add one."
+        yield Problem(("source", "hidden_size"), odd)
     path = options["path"]
     missing = f"no such file: {path}. Put the vectors there or correct the path."
     if path is not None and (text := misplaced(path, "file") or (None if os.path.isfile(path) else missing)):
@@ -120,9 +124,15 @@ def n_parameters(*, options: dict[str, Any]) -> int:
     return int(options["max_words"] * size + size * width + layers)
 
 
-def state_width(*, options: dict[str, Any]) -> int:
-    """Return the width of the states."""
-    return int(options["hidden_size"])
+def state_shape(*, options: dict[str, Any]) -> tuple[int, int]:
+    """Return the number of layers over the vectors and the width of the states."""
+    return 0 if options["layer"] == "none" else int(options["n_layers"]), int(options["hidden_size"])
+
+
+def _kind_for(texts: Sequence[str]) -> Kind:
+    if is_mainly_unspaced(texts):
+        return "character"
+    return "jieba" if is_mainly_chinese(texts) else "blank"
 
 
 def _look_up(

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from pipeline.models.token_states import AttentionPooling
+from pipeline.ranges import PositiveInt, Ratio
 
 READS = "tokens"
 
@@ -25,6 +26,6 @@ class AttentionHead(nn.Module):
         return self.classify(self.pooling((states,), attention_mask))  # (B, C)
 
 
-def build(*, input_size: int, n_outputs: int, attention_size: int = 128, dropout: float = 0.1) -> nn.Module:
+def build(*, input_size: int, n_outputs: int, attention_size: PositiveInt = 128, dropout: Ratio = 0.1) -> nn.Module:
     """Return the head (B, T, H), mask (B, T) -> logits (B, C)."""
     return AttentionHead(input_size, n_outputs, attention_size, dropout)

@@ -8,10 +8,11 @@ Differs from the paper: torch's cell, which applies the reset gate after the rec
 from torch import nn
 
 from pipeline.models.heads.bilstm import BiRecurrent
+from pipeline.ranges import PositiveInt, Ratio
 
 READS = "tokens"
 
 
-def build(*, input_size: int, n_outputs: int, hidden_size: int = 128, dropout: float = 0.2) -> nn.Module:
+def build(*, input_size: int, n_outputs: int, hidden_size: PositiveInt = 128, dropout: Ratio = 0.2) -> nn.Module:
     """Return the head (B, T, H), mask (B, T) -> logits (B, C). Padding must be on the right."""
     return BiRecurrent(nn.GRU, input_size, n_outputs, hidden_size, dropout)

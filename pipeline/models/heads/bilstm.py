@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from pipeline.models.token_states import MaxPooling, masked_mean, read_both_ways
+from pipeline.ranges import PositiveInt, Ratio
 
 READS = "tokens"
 
@@ -31,6 +32,6 @@ class BiRecurrent(nn.Module):
         return self.classify(torch.cat(reduced, dim=-1))  # (B, C)
 
 
-def build(*, input_size: int, n_outputs: int, hidden_size: int = 128, dropout: float = 0.2) -> nn.Module:
+def build(*, input_size: int, n_outputs: int, hidden_size: PositiveInt = 128, dropout: Ratio = 0.2) -> nn.Module:
     """Return the head (B, T, H), mask (B, T) -> logits (B, C). Padding must be on the right."""
     return BiRecurrent(nn.LSTM, input_size, n_outputs, hidden_size, dropout)

@@ -10,6 +10,7 @@ from torch import nn
 
 from pipeline.models.heads.text_cnn import TextCnn
 from pipeline.models.token_states import read_both_ways
+from pipeline.ranges import PositiveInt, Ratio
 
 READS = "tokens"
 
@@ -33,10 +34,10 @@ def build(
     *,
     input_size: int,
     n_outputs: int,
-    hidden_size: int = 128,
-    widths: list[int] | None = None,
-    n_filters: int = 100,
-    dropout: float = 0.2,
+    hidden_size: PositiveInt = 128,
+    widths: list[PositiveInt] | None = None,
+    n_filters: PositiveInt = 100,
+    dropout: Ratio = 0.2,
 ) -> nn.Module:
     """Return the head (B, T, H), mask (B, T) -> logits (B, C). Padding must be on the right; `widths` defaults to 3, 4, 5."""
     return LstmCnn(input_size, n_outputs, hidden_size, widths or [3, 4, 5], n_filters, dropout)

@@ -6,6 +6,8 @@ Source: Kim, Convolutional Neural Networks for Sentence Classification, 2014, ht
 import torch
 from torch import nn
 
+from pipeline.ranges import PositiveInt, Ratio
+
 READS = "tokens"
 
 
@@ -31,7 +33,12 @@ class TextCnn(nn.Module):
 
 
 def build(
-    *, input_size: int, n_outputs: int, widths: list[int] | None = None, n_filters: int = 100, dropout: float = 0.2
+    *,
+    input_size: int,
+    n_outputs: int,
+    widths: list[PositiveInt] | None = None,
+    n_filters: PositiveInt = 100,
+    dropout: Ratio = 0.2,
 ) -> nn.Module:
     """Return the head (B, T, H), mask (B, T) -> logits (B, C). `widths` defaults to the paper's 3, 4, 5."""
     return TextCnn(input_size, n_outputs, widths or [3, 4, 5], n_filters, dropout)

@@ -6,8 +6,9 @@ Source: Yang et al., Hierarchical Attention Networks, 2016, eq. 5 to 7, https://
 from torch import nn
 
 from pipeline.models.token_states import AttentionPooling
+from pipeline.ranges import PositiveInt
 
 
-def build(*, hidden_size: int, attention_size: int = 128) -> nn.Module:
+def build(*, hidden_size: int, attention_size: PositiveInt = 128) -> nn.Module:
     """Return the pooling module (hidden_states, attention_mask) -> (B, H)."""
     return AttentionPooling(hidden_size, attention_size)

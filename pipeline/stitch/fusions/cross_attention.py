@@ -11,7 +11,9 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from pipeline.errors.exceptions import ParamsError
+from pipeline.ranges import PositiveInt
+
+DIVIDES = {"n_heads": "hidden_size"}
 
 
 class CrossAttention(nn.Module):
@@ -34,15 +36,6 @@ class CrossAttention(nn.Module):
         return torch.cat([states[0], *attended], dim=-1)  # (B, T, H_0 + F x others)
 
 
-def build(*, sizes: Sequence[int], hidden_size: int = 128, n_heads: int = 4) -> nn.Module:
-    """Return the fusion of two or more (B, T, H_i), mask (B, T) -> (B, T, H_0 + hidden_size for each other side).
-
-    Raises:
-        ParamsError: if the heads cannot share the hidden size evenly.
-    """
-    if n_heads < 1 or hidden_size % n_heads:
-        raise ParamsError(
-            f"fusion cross_attention: hidden_size must be a multiple of n_heads ({n_heads}), got {hidden_size}. "
-            "Change either."
-        )
+def build(*, sizes: Sequence[int], hidden_size: PositiveInt = 128, n_heads: PositiveInt = 4) -> nn.Module:
+    """Return the fusion of two or more (B, T, H_i), mask (B, T) -> (B, T, H_0 + hidden_size for each other side)."""
     return CrossAttention(sizes, hidden_size, n_heads)

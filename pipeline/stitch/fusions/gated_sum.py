@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from pipeline.ranges import PositiveInt
+
 
 class GatedSum(nn.Module):
     """Chooses for each token and channel how much of each side to take."""
@@ -26,6 +28,6 @@ class GatedSum(nn.Module):
         return (gates.softmax(dim=2) * torch.stack(sides, dim=2)).sum(dim=2)  # (B, T, F)
 
 
-def build(*, sizes: Sequence[int], hidden_size: int | None = None) -> nn.Module:
+def build(*, sizes: Sequence[int], hidden_size: PositiveInt | None = None) -> nn.Module:
     """Return the fusion of two or more (B, T, H_i), mask (B, T) -> (B, T, hidden_size), by default the frame's size."""
     return GatedSum(sizes, hidden_size or sizes[0])

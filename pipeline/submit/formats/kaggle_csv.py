@@ -1,12 +1,13 @@
 """The submission of Kaggle, DrivenData and most leaderboards: a CSV of ids with labels or probabilities.
 
-Ids, their order and the header are those of the organiser's sample file; without one, those of the test file and
-the options. The dialect is RFC 4180 (https://www.rfc-editor.org/rfc/rfc4180) with Unix line ends, in UTF-8.
+Ids, their order, the header and the separator are those of the organiser's sample file; without one, those of the test file
+and the options. The dialect is RFC 4180 (https://www.rfc-editor.org/rfc/rfc4180) with Unix line ends, in UTF-8.
 """
 
 import csv
 import io
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,8 +15,16 @@ from typing import Literal
 import pandas as pd
 
 from pipeline.artifacts.files import write_atomically
-from pipeline.contracts import DECIDED, PROBABILITY, Format
+from pipeline.contracts import DECIDED, PROBABILITY
 from pipeline.errors.exceptions import DataError, ParamsError
+from pipeline.ranges import FileName, Name
+from pipeline.submit.format import Format, Sample
+from pipeline.submit.sample_values import (
+    check_sample_decisions,
+    check_sample_labels,
+    check_sample_names,
+    check_sample_probabilities,
+)
 from pipeline.submit.submitting import (
     check_ids,
     check_labels,
@@ -26,15 +35,21 @@ from pipeline.submit.submitting import (
     refused,
 )
 
+# Boards and spreadsheets cut a row or a field at these, in quotes too.
+UNWRITABLE = {"\r": "a carriage return", "\0": "a zero byte"}
 TOLERANCE = 1e-6
+ORDER = {"probabilities": "the one whose probability is submitted last"}
 
 
 def build(
-    *, values: Literal["labels", "probabilities"] = "labels", id_column: str = "id", label_column: str = "label",
-    file_name: str = "submission.csv",
+    *, values: Literal["labels", "probabilities"] = "labels", id_column: Name = "id", label_column: Name = "label",
+    file_name: FileName = "submission.csv", sample_values: Literal["labels", "placeholders"] = "labels",
 ) -> Format:  # fmt: skip
-    """Return the format; the column names are used only where there is no sample file."""
-    return KaggleCsv(values, id_column, label_column, file_name)
+    """Return the format; the column names are used only where there is no sample file.
+
+    With `sample_values: placeholders` the sample's values are not compared with what is submitted.
+    """
+    return KaggleCsv(values, id_column, label_column, file_name, sample_values)
 
 
 @dataclass(frozen=True)
@@ -42,59 +57,68 @@ class KaggleCsv:
     """One row per test row: id and label, id and one probability, or id and a probability per label.
 
     Where a row may have several labels, these are their names in one column, or 0 or 1 per label: as the sample has it.
+    The id stands where the sample has it; if nowhere, rows are in the order of the test file.
+    The one probability of two labels is that of the label that the header names, else of the second one.
     """
 
     values: str
     id_column: str
     label_column: str
     file_name: str
+    sample_values: str = "labels"
 
-    def write(self, predictions: dict[str, pd.DataFrame], samples: dict[str, Path | None], folder: Path) -> Path:
+    def write(self, predictions: dict[str, pd.DataFrame], samples: dict[str, Sample | None], folder: Path) -> Path:
         """Write the submission of the only task and return its path.
 
         Raises:
             DataError: if the sample disagrees with the test file or the labels.
             ParamsError: if there are several tasks.
         """
-        header, rows = self._content(predictions, samples)
+        layout, rows = self._content(predictions, samples)
         buffer = io.StringIO()
-        csv.writer(buffer, lineterminator="\n").writerows([header, *rows])
+        csv.writer(buffer, delimiter=layout.separator, lineterminator="\n").writerows([*layout.head, *rows])
         path = folder / self.file_name
         write_atomically(path, buffer.getvalue().encode("utf-8"))
         return path
 
-    def check(self, path: Path, predictions: dict[str, pd.DataFrame], samples: dict[str, Path | None]) -> None:
+    def check(self, path: Path, predictions: dict[str, pd.DataFrame], samples: dict[str, Sample | None]) -> None:
         """Read the file back and compare it with the sample and the predictions.
 
         Raises:
             DataError: on anything that the competition would refuse or that is not what was predicted.
         """
-        (header, expected), where = self._content(predictions, samples), str(path)
+        (layout, expected), where = self._content(predictions, samples), str(path)
         text = decode_strictly(path.read_bytes(), where=where)
         try:
-            first, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+            rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=layout.separator, strict=True))
         except csv.Error as error:
             raise refused(where, f"must be a CSV file, got: {error}") from error
-        if first != header:
-            raise refused(where, f"must have the columns {header}, got {first}")
-        for line, row in enumerate(rows, start=2):
-            if len(row) != len(header):
-                raise refused(where, f"line {line} must have {len(header)} fields, got {row}")
-        check_ids([row[0] for row in rows], [row[0] for row in expected], where=where)
+        n_head = len(layout.head)
+        if rows[:n_head] != layout.head:
+            raise refused(where, f"must have the columns {layout.head[0]}, got {rows[0]}")
+        for line, row in enumerate(rows, start=1):
+            if len(row) != len(layout.header):
+                raise refused(where, f"line {line} must have {len(layout.header)} fields, got {row}")
+        ids, cells = layout.parts(rows[n_head:])
+        wanted_ids, wanted = layout.parts(expected)
+        if layout.id_place is not None:
+            check_ids(ids, wanted_ids, where=where)
+        elif len(cells) != len(wanted):
+            raise refused(where, f"must have {len(wanted)} rows, got {len(cells)}")
         [frame] = predictions.values()
         several = has_several(frame)
-        if self.values == "labels":
-            allowed = None if several else labels_of(frame) or None
-            for column in range(1, len(header)):
-                of_column = where if len(header) == 2 else f"{where}, {header[column]}"
-                check_labels([row[column] for row in rows], [row[column] for row in expected], allowed, where=of_column)
-        else:
-            _check_probabilities(rows, expected, where, exclusive=not several)
+        if self.values != "labels":
+            _check_probabilities(cells, wanted, where, first=n_head + 1, exclusive=not several)
+            return
+        allowed = None if several else labels_of(frame) or None
+        for place, name in enumerate(layout.values):
+            of_column = where if len(layout.values) == 1 else f"{where}, {name.removeprefix(DECIDED)}"
+            check_labels([row[place] for row in cells], [row[place] for row in wanted], allowed, where=of_column)
 
     def _content(
-        self, predictions: dict[str, pd.DataFrame], samples: dict[str, Path | None]
-    ) -> tuple[list[str], list[list[str]]]:
-        """Return the header and the rows, as text, that the file must have."""
+        self, predictions: dict[str, pd.DataFrame], samples: dict[str, Sample | None]
+    ) -> tuple["_Layout", list[list[str]]]:
+        """Return what a row holds and the rows, as text, that the file must have."""
         if len(predictions) != 1:
             raise ParamsError(
                 f"submission.format: kaggle_csv takes one task, got {list(predictions)}. "
@@ -102,70 +126,125 @@ class KaggleCsv:
                 code="E203",
             )
         task, frame = next(iter(predictions.items()))
-        sample = samples.get(task)
-        sample_rows = [] if sample is None else _read_sample(sample)
-        header, columns = self._columns(frame, sample, sample_rows[0] if sample_rows else None)
-        sample_ids = [row[0] for row in sample_rows[1:]] if sample_rows else None
-        ids = ordered_ids(frame["row_id"].tolist(), sample_ids, task=task, sample=sample)
-        values = frame.set_index("row_id")[columns].loc[ids]
+        sample, ids = samples.get(task), frame["row_id"].tolist()
+        layout, labels = self._layout(frame, sample, ids), labels_of(frame)
+        sample_ids = None
+        if sample is not None and layout.id_place is not None:
+            sample_ids = sample.column(layout.id_place)
+        elif sample is not None:
+            _check_sample_without_ids(sample, ids, task)
+        ids = ordered_ids(ids, sample_ids, task=task, sample=None if sample is None else sample.path)
+        if sample is not None and self.sample_values == "labels":
+            self._sample_check(frame, layout)(layout.values_of(sample), labels, task=task, sample=sample.path)
+        _refuse_unwritable(ids, labels if self.values == "labels" else layout.header, task=task)
+        values = frame.set_index("row_id")[layout.values].loc[ids]
         # repr of a float is the shortest text that reads back as the same number.
-        rows = [[row_id, *map(_text, row)] for row_id, row in zip(ids, values.itertuples(index=False), strict=True)]
-        return header, rows
+        rows = [list(map(_text, row)) for row in values.itertuples(index=False)]
+        for row_id, row in zip(ids, rows, strict=True):
+            if layout.id_place is not None:
+                row.insert(layout.id_place, row_id)
+        return layout, rows
 
-    def _columns(
-        self, frame: pd.DataFrame, sample: Path | None, header: list[str] | None
-    ) -> tuple[list[str], list[str]]:
-        """Return the file's header and the prediction columns that fill what follows the id."""
-        labels = labels_of(frame)
-        several = self.values == "probabilities" and (len(labels) > 2 or has_several(frame))
-        if header is None:
-            header = [self.id_column, *(labels if several else [self.label_column])]
-        where = f"{sample}: with {self.values} of {len(labels)} labels"
-        if self.values == "labels":
-            if has_several(frame) and sorted(header[1:]) == sorted(labels):
-                return header, [DECIDED + label for label in header[1:]]
-            if len(header) != 2:
-                names = f", or {labels} after the id" if has_several(frame) else ""
-                text = f"{where} must have two columns{names}, got {header}. Did you want values: probabilities?"
-                raise DataError(text, code="E306")
-            return header, ["label"]
-        if len(header) == 2 and not several:
-            return header, [PROBABILITY + labels[1]]
-        if sorted(header[1:]) != sorted(labels):
+    def _sample_check(self, frame: pd.DataFrame, layout: "_Layout") -> Callable[..., None]:
+        """Return what checks the sample's values for what stands in their place."""
+        if self.values != "labels":
+            return check_sample_probabilities
+        if has_several(frame):
+            return check_sample_names if layout.values == ["label"] else check_sample_decisions
+        return check_sample_labels
+
+    def _layout(self, frame: pd.DataFrame, sample: Sample | None, test_ids: list[str]) -> "_Layout":
+        """Return what a row holds: what the sample's does, or the id and what was predicted."""
+        labels, several = labels_of(frame), has_several(frame)
+        each = self.values == "probabilities" and (len(labels) > 2 or several)
+        if sample is None:
+            header = [self.id_column, *(labels if each else [self.label_column])]
+            return _Layout(header, 0, [PROBABILITY + label for label in labels] if each else self._only(labels))
+        names = sample.names
+        is_without_ids = ((each or several) and sorted(names) == sorted(labels)) or (len(names) == 1 and not each)
+        place = None if is_without_ids else sample.id_column(test_ids)
+        values = [name for position, name in enumerate(names) if position != place]
+        where = f"{sample.path}: with {self.values} of {len(labels)} labels"
+        if len(values) == 1 and not each:
+            columns = self._only(labels, named=values[0])
+        elif sorted(values) == sorted(labels) and (each or several):
+            columns = [(PROBABILITY if each else DECIDED) + label for label in values]
+        elif self.values == "labels":
+            text = f"{where} must have two columns{f', or {labels} beside the id' * several}, got {names}. "
+            raise DataError(f"{text}Did you want values: probabilities?", code="E306")
+        else:
             raise DataError(
-                f"{where} must have the labels {labels} after the id, got {header[1:]}. "
+                f"{where} must have the labels {labels} beside the id, got {values}. "
                 "Correct submission.format.values or labels.",
                 code="E305",
             )
-        return header, [PROBABILITY + label for label in header[1:]]
+        return _Layout(names, place, columns, sample.separator, sample.header)
+
+    def _only(self, labels: list[str], *, named: str = "") -> list[str]:
+        """Return the prediction column of a file with one value per row, which is `named`."""
+        return ["label"] if self.values == "labels" else [PROBABILITY + (named if named in labels else labels[1])]
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What a row of the file holds: at `id_place` the id, and around it these columns of the predictions."""
+
+    header: list[str]
+    id_place: int | None
+    values: list[str]
+    separator: str = ","
+    has_header: bool = True
+
+    @property
+    def head(self) -> list[list[str]]:
+        """The rows before the first row of values."""
+        return [self.header] if self.has_header else []
+
+    def parts(self, rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+        """Return the ids of rows, of which there may be none, and what else they hold."""
+        if self.id_place is None:
+            return [], rows
+        place = self.id_place
+        return [row[place] for row in rows], [row[:place] + row[place + 1 :] for row in rows]
+
+    def values_of(self, sample: Sample) -> list[str]:
+        """Return what a sample holds beside the ids."""
+        return [v for place in range(len(self.header)) if place != self.id_place for v in sample.column(place)]
+
+
+def _check_sample_without_ids(sample: Sample, test_ids: list[str], task: str) -> None:
+    """Check that a sample without ids has a row for each of the test file's, whose order it then means."""
+    if len(sample.rows) != len(test_ids):
+        raise DataError(
+            f"{sample.path}: without ids it must have the {len(test_ids)} rows of the test file of task {task}, got "
+            f"{len(sample.rows)}. Download both again.",
+            code="E306",
+        )
+    if set(sample.column(0)) == set(test_ids):
+        text = (
+            f"{sample.path}: must have a column for what is predicted, got only ids, {sample.names}. Download it again."
+        )
+        raise DataError(text, code="E306")
 
 
 def _text(value: str | float) -> str:
     return value if isinstance(value, str) else repr(float(value))
 
 
-def _read_sample(path: Path) -> list[list[str]]:
-    """Return the organiser's rows; theirs may have a byte-order mark or carriage returns, ours never does."""
-    try:
-        text = io.StringIO(path.read_text(encoding="utf-8-sig"), newline="")
-        rows = [row for row in csv.reader(text, strict=True) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(
-            f"{path}: must be a CSV file in UTF-8, got: {error}. Download it again.", code="E306"
-        ) from error
-    widths = {len(row) for row in rows}
-    if len(rows) < 2 or len(widths) != 1 or widths == {1}:
-        raise DataError(
-            f"{path}: must have a header and rows of two or more columns, got {rows[:2]}. Download it again.",
-            code="E306",
-        )
-    return rows
+def _refuse_unwritable(ids: Sequence[str], names: Sequence[str], *, task: str) -> None:
+    """Refuse ids, and names of labels, that no file could hold."""
+    of_names = f"Rename it in tasks.{task}.rename_labels, or mend the training file."
+    for cells, what, remedy in ((ids, "ids", "Mend the test file and the sample."), (names, "labels", of_names)):
+        for character, name in UNWRITABLE.items():
+            if held := [cell for cell in cells if character in cell]:
+                text = f"{what} of task {task} must not hold {name}, got {len(held)} that do, first {held[0]!r}"
+                raise refused("submission", text, remedy)
 
 
 def _check_probabilities(
-    rows: list[list[str]], expected: list[list[str]], where: str, *, exclusive: bool = True
+    rows: list[list[str]], expected: list[list[str]], where: str, *, first: int, exclusive: bool
 ) -> None:
-    for line, ((_, *cells), (_, *wanted)) in enumerate(zip(rows, expected, strict=True), start=2):
+    for line, (cells, wanted) in enumerate(zip(rows, expected, strict=True), start=first):
         try:
             numbers = [float(cell) for cell in cells]
         except ValueError as error:

@@ -9,24 +9,34 @@ import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import pandas as pd
 
 from pipeline.artifacts.files import write_atomically
-from pipeline.contracts import Format
-from pipeline.data.archives import DAMAGED_ARCHIVE
-from pipeline.data.reading import unique_keys
+from pipeline.data.archives import DAMAGED_ARCHIVE, read_member
 from pipeline.errors.exceptions import DataError, ParamsError
+from pipeline.ranges import FileName
+from pipeline.submit.format import Format, Sample
+from pipeline.submit.sample_values import check_sample_labels
 from pipeline.submit.submitting import check_ids, check_labels, decode_strictly, labels_of, ordered_ids, refused
 
 LONG_AGO = (1980, 1, 1, 0, 0, 0)
-KEYS = ("id", "label")
+KEYS = ID, LABEL = "id", "label"
 FORMS = ("class",)
 
 
-def build(*, file_names: dict[str, str] | None = None, file_name: str = "submission.zip") -> Format:
-    """Return the format; `file_names` maps tasks to names in the zip, by default `<task>_predict.json`."""
-    return TianchiJson(file_names or {}, file_name)
+def build(
+    *,
+    file_names: dict[str, FileName] | None = None,
+    file_name: FileName = "submission.zip",
+    sample_values: Literal["labels", "placeholders"] = "labels",
+) -> Format:
+    """Return the format; `file_names` maps tasks to names in the zip, by default `<task>_predict.json`.
+
+    With `sample_values: placeholders` the sample's values are not compared with the labels.
+    """
+    return TianchiJson(file_names or {}, file_name, sample_values)
 
 
 @dataclass(frozen=True)
@@ -35,8 +45,9 @@ class TianchiJson:
 
     file_names: dict[str, str]
     file_name: str
+    sample_values: str = "labels"
 
-    def write(self, predictions: dict[str, pd.DataFrame], samples: dict[str, Path | None], folder: Path) -> Path:
+    def write(self, predictions: dict[str, pd.DataFrame], samples: dict[str, Sample | None], folder: Path) -> Path:
         """Write the zip of all tasks and return its path.
 
         Raises:
@@ -45,7 +56,7 @@ class TianchiJson:
         """
         contents = {}
         for task, name in self._names(list(predictions)).items():
-            pairs = _pairs(predictions[task], samples.get(task), task)
+            pairs = self._pairs(predictions[task], samples.get(task), task)
             contents[name] = "".join(
                 json.dumps(dict(zip(KEYS, pair, strict=True)), ensure_ascii=False) + "\n" for pair in pairs
             )
@@ -53,7 +64,7 @@ class TianchiJson:
         write_atomically(path, _zip(contents))
         return path
 
-    def check(self, path: Path, predictions: dict[str, pd.DataFrame], samples: dict[str, Path | None]) -> None:
+    def check(self, path: Path, predictions: dict[str, pd.DataFrame], samples: dict[str, Sample | None]) -> None:
         """Read the zip back and compare every line with the sample and the predictions.
 
         Raises:
@@ -65,8 +76,8 @@ class TianchiJson:
             raise refused(str(path), f"must hold the files {sorted(names.values())}, got {sorted(contents)}")
         for task, name in names.items():
             where = f"{path}/{name}"
-            rows = _read_lines(decode_strictly(contents[name], where=where), where, code="E310")
-            expected = _pairs(predictions[task], samples.get(task), task)
+            rows = _read_lines(decode_strictly(contents[name], where=where), where)
+            expected = self._pairs(predictions[task], samples.get(task), task)
             check_ids([row_id for row_id, _ in rows], [row_id for row_id, _ in expected], where=where)
             labels = [label for _, label in expected]
             check_labels([label for _, label in rows], labels, labels_of(predictions[task]), where=where)
@@ -81,38 +92,41 @@ class TianchiJson:
             raise ParamsError(text, code="E203")
         return names
 
-
-def _pairs(frame: pd.DataFrame, sample: Path | None, task: str) -> list[tuple[str, str]]:
-    """Return id and label per row, in the order that the competition wants."""
-    sample_ids = None
-    if sample is not None:
-        try:
-            text = sample.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            message = f"{sample}: must be JSON lines in UTF-8, got: {error}. Download it again."
-            raise DataError(message, code="E306") from error
-        sample_ids = [row_id for row_id, _ in _read_lines(text, str(sample), code="E306")]
-    ids = ordered_ids(frame["row_id"].tolist(), sample_ids, task=task, sample=sample)
-    label_of = dict(zip(frame["row_id"], frame["label"], strict=True))
-    return [(row_id, label_of[row_id]) for row_id in ids]
+    def _pairs(self, frame: pd.DataFrame, sample: Sample | None, task: str) -> list[tuple[str, str]]:
+        """Return id and label per row, in the order that the competition wants."""
+        ids = frame["row_id"].tolist()
+        sample_ids = None if sample is None else sample.column(sample.id_column(ids))
+        ids = ordered_ids(ids, sample_ids, task=task, sample=None if sample is None else sample.path)
+        if sample is not None and self.sample_values == "labels" and LABEL in sample.names:
+            values = sample.column(sample.names.index(LABEL))
+            check_sample_labels(values, labels_of(frame), task=task, sample=sample.path)
+        label_of = dict(zip(frame["row_id"], frame["label"], strict=True))
+        return [(row_id, label_of[row_id]) for row_id in ids]
 
 
-def _read_lines(text: str, where: str, *, code: str) -> list[tuple[str, str]]:
+def _read_lines(text: str, where: str) -> list[tuple[str, str]]:
     """Return id and label of each line. Only `\\n` ends a line: `str.splitlines` would also cut at U+2028."""
     pairs = []
     for line, content in enumerate(text.removesuffix("\n").split("\n"), start=1):
         try:
-            row = json.loads(content, object_pairs_hook=unique_keys)
+            row = json.loads(content, object_pairs_hook=_unique_keys)
         except (ValueError, RecursionError) as error:
             must = f"must be a JSON object, got {content[:60]!r}. Correct it or make the file again."
-            raise DataError(f"{where}: line {line} {must}", code=code) from error
+            raise DataError(f"{where}: line {line} {must}", code="E310") from error
         if not (
             isinstance(row, dict) and tuple(sorted(row)) == KEYS and all(isinstance(row[key], str) for key in KEYS)
         ):
             must = f'must be {{"id": text, "label": text}}, got {content[:60]}. Correct it.'
-            raise DataError(f"{where}: line {line} {must}", code=code)
+            raise DataError(f"{where}: line {line} {must}", code="E310")
         pairs.append((row["id"], row["label"]))
     return pairs
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object's pairs as a dictionary; a key that stands twice is a ValueError."""
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("each key must stand once in an object")
+    return dict(pairs)
 
 
 def _zip(contents: dict[str, str]) -> bytes:
@@ -131,7 +145,7 @@ def _unzip(path: Path) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-            contents = {name: archive.read(name) for name in names}
+            contents = {member.filename: read_member(archive, member, path) for member in archive.infolist()}
     except DAMAGED_ARCHIVE as error:
         raise refused(str(path), f"must be a whole zip file, got: {error}") from error
     if len(contents) != len(names):

@@ -8,13 +8,16 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional
 
+from pipeline.ranges import Ratio
+
 FORMS = ("class",)
 
 
-def build(*, label_smoothing: float = 0.0) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+def build(*, label_smoothing: Ratio = 0.0) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """Return the loss (logits (B, C), labels (B,)) -> losses (B,)."""
 
     def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return functional.cross_entropy(logits.float(), labels, reduction="none", label_smoothing=label_smoothing)
+        precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return functional.cross_entropy(precise, labels, reduction="none", label_smoothing=label_smoothing)
 
     return loss

@@ -14,11 +14,11 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from pipeline.errors.exceptions import ParamsError
+from pipeline.ranges import PositiveFloat
 
 
 def build(
-    *, loss: Callable[..., torch.Tensor], alpha: float = 0.2, layer: Literal["last", "embeddings"] = "last"
+    *, loss: Callable[..., torch.Tensor], alpha: PositiveFloat = 0.2, layer: Literal["last", "embeddings"] = "last"
 ) -> Callable[[Any, dict[str, torch.Tensor], float], torch.Tensor]:
     """Return the objective (model, batch, progress) -> summed loss.
 
@@ -27,12 +27,7 @@ def build(
         alpha: the shares are from Beta(alpha, alpha): the larger, the closer to half and half.
         layer: what is mixed: what the head reads (the pooled vector, or the last states token by token), or the vectors of
             the tokens before the first layer.
-
-    Raises:
-        ParamsError: if alpha is not above 0.
     """
-    if not alpha > 0:
-        raise ParamsError(f"objective.alpha: must be above 0, got {alpha}. Take 0.2, or objective supervised.")
 
     def loss_sum(model: Any, batch: dict[str, torch.Tensor], progress: float) -> torch.Tensor:
         labels = batch["labels"]

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import torch
 
-from pipeline.errors.exceptions import ParamsError
+from pipeline.ranges import NotNegativeFloat, PositiveInt, Ratio
 
 FORMS = ("class",)
 
@@ -21,10 +21,10 @@ def build(
     *,
     loss: Callable[..., torch.Tensor],
     mode: Literal["token", "span", "feature"] = "token",
-    ratio: float = 0.1,
-    n_views: int = 1,
-    alpha: float = 1.0,
-    beta: float = 1.0,
+    ratio: Ratio = 0.1,
+    n_views: PositiveInt = 1,
+    alpha: NotNegativeFloat = 1.0,
+    beta: NotNegativeFloat = 1.0,
 ) -> Callable[[Any, dict[str, torch.Tensor], float], torch.Tensor]:
     """Return the objective (model, batch, progress) -> summed loss. A step costs as much as 1 + `n_views` plain ones.
 
@@ -35,17 +35,7 @@ def build(
         n_views: how often each row is cut in a step.
         alpha: weight of the views' loss.
         beta: weight of the divergence.
-
-    Raises:
-        ParamsError: if an option is out of its range.
     """
-    if not 0 <= ratio < 1:
-        raise ParamsError(f"objective.ratio: must be at least 0 and below 1, got {ratio}. Take 0.1.")
-    if n_views < 1:
-        raise ParamsError(f"objective.n_views: must be at least 1, got {n_views}. Take 1, or objective supervised.")
-    for name, value in (("alpha", alpha), ("beta", beta)):
-        if not value >= 0:
-            raise ParamsError(f"objective.{name}: must be at least 0, got {value}. Take 1.")
 
     def loss_sum(model: Any, batch: dict[str, torch.Tensor], progress: float) -> torch.Tensor:
         labels = batch["labels"]

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import torch
 
-from pipeline.errors.exceptions import ParamsError
+from pipeline.ranges import NotNegativeFloat, PositiveFloat, PositiveInt, Probability
 from pipeline.training.classification import ORIGINAL, VARIANT, part
 
 FORMS = ("class",)
@@ -53,10 +53,10 @@ def build(
     loss: Callable[..., torch.Tensor],
     n_outputs: int,
     tsa: Literal["none", "linear", "log", "exp"] = "none",
-    weight: float = 1.0,
-    temperature: float = 0.85,
-    confidence: float = 0.0,
-    ratio: int = 3,
+    weight: NotNegativeFloat = 1.0,
+    temperature: PositiveFloat = 0.85,
+    confidence: Probability = 0.0,
+    ratio: PositiveInt = 3,
 ) -> Uda:
     """Return the objective (model, batch, progress) -> summed loss. A step costs as much as 1 + 2 `ratio` plain ones.
 
@@ -69,18 +69,7 @@ def build(
         temperature: sharpens the prediction of the original: the lower, the surer.
         confidence: originals whose largest probability is below do not count.
         ratio: unlabelled rows per labelled row.
-
-    Raises:
-        ParamsError: if an option is out of its range.
     """
-    if not weight >= 0:
-        raise ParamsError(f"objective.weight: must be at least 0, got {weight}. Take 1.")
-    if not temperature > 0:
-        raise ParamsError(f"objective.temperature: must be above 0, got {temperature}. Take 1 for none.")
-    if not 0 <= confidence <= 1:
-        raise ParamsError(f"objective.confidence: must be in [0, 1], got {confidence}. Take 0 to count all rows.")
-    if ratio < 1:
-        raise ParamsError(f"objective.ratio: must be at least 1, got {ratio}. Take 3, or objective supervised.")
     return Uda(loss, n_outputs, tsa, weight, temperature, confidence, ratio)
 
 

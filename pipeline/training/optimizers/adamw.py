@@ -7,9 +7,11 @@ from typing import Any
 
 import torch
 
+from pipeline.ranges import PositiveFloat, Ratio
+
 
 def build(
-    *, parameter_groups: list[dict[str, Any]], beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8
+    *, parameter_groups: list[dict[str, Any]], beta1: Ratio = 0.9, beta2: Ratio = 0.999, epsilon: PositiveFloat = 1e-8
 ) -> torch.optim.Optimizer:
     """Return the optimizer; each group brings its `lr` and `weight_decay`."""
     # Fused: one pass over each weight instead of several, on a CPU too, where large embeddings make steps slow.

@@ -5,6 +5,8 @@ Source: Devlin et al., BERT, 2019, appendix A.2, https://arxiv.org/abs/1810.0480
 
 from collections.abc import Callable
 
+from pipeline.training.scheduling import from_transformers
+
 
 def build(*, n_steps: int, n_warmup_steps: int) -> Callable[[int], float]:
     """Return the factor of the learning rate at a step from 0 to n_steps - 1.
@@ -13,10 +15,4 @@ def build(*, n_steps: int, n_warmup_steps: int) -> Callable[[int], float]:
     >>> [factor(step) for step in (0, 1, 2, 6, 9)]
     [0.5, 1.0, 1.0, 0.5, 0.125]
     """
-
-    def factor(step: int) -> float:
-        if step < n_warmup_steps:
-            return (step + 1) / n_warmup_steps
-        return (n_steps - step) / max(1, n_steps - n_warmup_steps)
-
-    return factor
+    return from_transformers("linear", n_steps=n_steps, n_warmup_steps=n_warmup_steps)

@@ -410,21 +410,11 @@ def test_lines_of_one_character_are_joined(tmp_path: Path) -> None:
     assert read_confusions(path) == {"他": ["她", "它"]}
 
 
-WRONG = [
-    ("look_alikes", {}, "look_alikes.lexicon: must name a confusion file"),
-    ("homophones", {"lexicon": "a.txt", "tone": True}, "homophones.tone"),
-    ("keyboard", {"layout": "klingon"}, "keyboard.layout: got 'klingon'"),
-    ("keyboard", {"min_word_length": 0}, "keyboard.min_word_length: must be at least 1, got 0"),
-    ("random_characters", {"action": "eat"}, "random_characters.action: got 'eat', expected one of"),
-    ("width", {"direction": "wide"}, "width.direction: got 'wide'"),
-    ("script", {"direction": "s2t"}, "script.direction: got 's2t'"),
-    ("misspellings", {"word_ratio": 1.5}, "misspellings.word_ratio: must be more than 0 and at most 1, got 1.5"),
-    *((name, {"word_ratio": 0.0}, f"{name}.word_ratio") for name in ("keyboard", "ocr", "homophones", "width")),
-    *((name, {"max_characters": 0}, f"{name}.max_characters") for name in ("keyboard", "ocr", "look_alikes")),
-]
-
-
-@pytest.mark.parametrize(("name", "options", "message"), WRONG)
-def test_wrong_options_are_named(name: str, options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ParamsError, match=message):
-        made(name, **options)
+@pytest.mark.parametrize("action", ["insert", "substitute", "swap", "delete"])
+def test_D13_characters_change_with_their_marks(action: str) -> None:
+    """Noise in characters leaves no mark without its letter."""
+    texts = ["हिन्दी लिखना नमस्कार आसान भारतीय", "สวัสดีครับวันนี้อากาศดี", "مُحَمَّدٌ رَسُولٌ كَبِيرٌ جِدّاً"]
+    augmenter = made("random_characters", Corpus(texts * 3), action=action, **MANY)
+    variants = augmenter.augment(texts, n_variants=5, seeds=[1, 2, 3], reserved=[frozenset()] * 3)
+    words = [word for of_text in variants for text in of_text for word in text.split()]
+    assert all(map(len, variants)) and all(word[0].isalpha() for word in words)

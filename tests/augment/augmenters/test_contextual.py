@@ -284,10 +284,6 @@ def test_written_keeps_what_no_edit_names() -> None:
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"word_ratio": 0.0}, "contextual.word_ratio: must be above 0 and at most 1, got 0.0"),
-    ({"top_k": 0}, "contextual.top_k: must be at least 1, got 0"),
-    ({"temperature": 0.0}, "contextual.temperature: must be above 0, got 0.0"),
-    ({"tokens_per_batch": 0}, "contextual.tokens_per_batch: must be at least 1, got 0"),
     ({"model": ""}, "model: must name a model, got ''"),
     ({"model": "models/none"}, "model: no such folder: models/none"),
 ]

@@ -214,20 +214,6 @@ def test_free_pieces_hold_words_and_no_term() -> None:
     assert free_pieces(["One. ", "!! ", "New ", "York. ", "好。"], frozenset({"new york"})) == [0, 4]
 
 
-WRONG: list[tuple[str, dict[str, Any], str]] = [
-    ("sentence_drop", {"sentence_ratio": 0.0}, "sentence_drop.sentence_ratio: must be above 0 and at most 1, got 0.0"),
-    ("sentence_shuffle", {"sentence_ratio": 1.5}, "sentence_shuffle.sentence_ratio: must be above 0 .* got 1.5"),
-    ("sentence_shuffle", {"mode": "left"}, "sentence_shuffle.mode: must be neighbours or all, got 'left'"),
-    ("same_class_sentence", {"top_k": 0}, "same_class_sentence.top_k: must be at least 1, got 0"),
-]
-
-
-@pytest.mark.parametrize("name, options, message", WRONG)
-def test_wrong_options_are_refused(name: str, options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ParamsError, match=message):
-        build(name, **options)
-
-
 def test_texts_without_labels_are_refused() -> None:
     with pytest.raises(ParamsError, match="same_class_sentence: needs labels"):
         build("same_class_sentence", Corpus(GOOD))

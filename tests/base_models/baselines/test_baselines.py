@@ -147,3 +147,11 @@ def test_it_reaches_the_known_accuracy_on_disaster_tweets() -> None:
     model.fit(rows.iloc[train], labels[train])
     accuracy = (model.predict(rows.iloc[scored]).argmax(axis=1) == labels[scored]).mean()
     assert 0.78 < accuracy < 0.84
+
+
+def test_D13_words_with_combining_marks_are_features_as_they_are() -> None:
+    """TF-IDF counts words of scripts with combining marks whole."""
+    model = components.build("baselines", "tfidf_logistic", n_outputs=2, seed=0)
+    model.fit(rows_of(["हिन्दी में", "می\u200cخواهم x²"] * 4), np.array([0, 1] * 4))
+    words = model.vectorizers["text"][0].get_feature_names_out()
+    assert {"हिन्दी", "में", "می\u200cخواهم", "x²"} == {word for word in words if " " not in word}

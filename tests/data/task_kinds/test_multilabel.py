@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline import components
 from pipeline.artifacts.table import Table
 from pipeline.contracts import DECIDED
 from pipeline.data.demo import generate
 from pipeline.data.preparing import prepare
 from pipeline.data.splitting import assign_folds, cluster_rows
-from pipeline.data.task_kinds.multilabel import Multilabel, build
+from pipeline.data.task_kinds.multilabel import Multilabel
 from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.params.tasks import Folds, Task
 from pipeline.report.leaks_of_predictions import _same
@@ -70,6 +71,12 @@ def test_wrong_names_constant_labels_and_empty_cells_are_refused(
         prepared(tmp_path, f"id,text,labels\n{train}", **options)
 
 
+def test_two_labels_of_which_rows_have_several_need_no_order(tmp_path: Path) -> None:
+    probabilities = {"format": {"name": "kaggle_csv", "values": "probabilities"}}
+    train = "id,text,labels\n0,a,good bad\n1,b,good\n2,c,bad\n"
+    assert prepared(tmp_path, train, submission=probabilities).labels["t"] == ["bad", "good"]
+
+
 def test_a_cell_that_is_no_yes_and_no_no_is_named_with_its_column(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"train.csv:3: labels must be .*0 and 1 in a column.*, got 'x=maybe' in row '1'"
@@ -79,8 +86,8 @@ def test_a_cell_that_is_no_yes_and_no_no_is_named_with_its_column(tmp_path: Path
         prepared(tmp_path, "id,text,x,y\n0,a,1,0\n1,b,0,\n", label=["x", "y"])
     with pytest.raises(ParamsError, match=r"separator must stand in no label, got ' ' for 'so so'"):
         prepared(tmp_path, "id,text,so so,y\n0,a,1,0\n1,b,0,1\n", label=["so so", "y"])
-    with pytest.raises(ParamsError, match="separator must be at least one character"):
-        build(separator="")
+    with pytest.raises(ParamsError, match="separator: string should have at least 1 character, got ''"):
+        components.build("task_kinds", "multilabel", {"separator": ""})
 
 
 def test_labels_on_few_rows_are_warned_of_before_anything_is_trained(tmp_path: Path, caplog) -> None:

@@ -8,7 +8,6 @@ from sklearn.linear_model import LogisticRegression
 
 from pipeline import components
 from pipeline.data.task_kinds.multilabel import Multilabel
-from pipeline.errors.exceptions import ParamsError
 from tests.small import make_metric
 
 NAMES = components.available("stackers")
@@ -208,19 +207,6 @@ def test_rank_mean_does_not_see_how_sure_a_model_is():
     assert stacker.predict(sharper) == pytest.approx(stacker.predict(probabilities))
 
 
-@pytest.mark.parametrize(
-    ("name", "options", "message"),
-    [
-        ("greedy", {"n_steps": 0}, "at least 1, got 0 and 1"),
-        ("logistic", {"inverse_penalty": 0.0}, r"positive, got 0\.0"),
-        ("lightgbm", {"n_leaves": 31}, r"lie in \[2, 7\], got 31"),
-    ],
-)
-def test_options_out_of_range_are_refused(name, options, message):
-    with pytest.raises(ParamsError, match=message):
-        build(name, **options)
-
-
 def test_logistic_is_not_misled_by_a_column_that_hardly_varies_in_the_rows_it_saw():
     """Standardised by its scale there, such a column would move others' logits by hundreds."""
     probabilities, labels = example(n_models=2, n_outputs=2, n_rows=1200)
@@ -244,3 +230,37 @@ def test_logistic_shrinks_less_the_more_rows_there_are(n_rows):
     columns = (columns - columns.mean(axis=0)) / columns.std(axis=0)
     expected = LogisticRegression(C=2 / np.sqrt(n_rows), tol=1e-8, max_iter=2000).fit(columns, labels)
     assert coefficients == pytest.approx(expected.coef_[0], rel=1e-3)
+
+
+def test_lightgbm_of_many_labels_grows_trees_by_round_not_by_label_and_is_no_worse():
+    """One of 200 classes took minutes a fit: a tree per label and round over the columns of all labels."""
+    probabilities, labels = example(n_models=3, n_outputs=200, n_rows=1200, seed=3)
+    stacker = fitted("lightgbm", probabilities[:800], labels[:800])
+    assert stacker.state()["model"].count("\nTree=") == 60
+    result = stacker.predict(probabilities[800:])
+    assert result.shape == (400, 200) and (result > 0).all() and result.sum(axis=1) == pytest.approx(np.ones(400))
+    of_stacker, of_mean = (
+        (values.argmax(axis=1) == labels[800:]).mean() for values in (result, probabilities[800:].mean(axis=1))
+    )
+    assert of_stacker >= of_mean
+    assert stacker.weights() == pytest.approx([max(weight, 0) for weight in stacker.weights()])
+    assert sum(stacker.weights()) == pytest.approx(1)
+
+
+def test_lightgbm_of_few_labels_is_a_tree_per_label_as_before():
+    probabilities, labels = example(n_outputs=4)
+    assert fitted("lightgbm", probabilities, labels).state()["model"].count("\nTree=") == 4 * 60
+
+
+def test_lightgbm_of_many_labels_keeps_the_order_of_rows_and_labels_and_absent_labels_out_of_it():
+    probabilities, labels = example(n_outputs=40, n_rows=500)
+    labels[labels == 7] = 8
+    plain = fitted("lightgbm", probabilities, labels).predict(probabilities)
+    assert (plain[:, 7] > 0).all()
+    rows, order = np.random.default_rng(1).permutation(500), np.random.default_rng(2).permutation(40)
+    moved = probabilities[rows][:, :, order]
+    other = fitted("lightgbm", moved, np.argsort(order)[labels[rows]]).predict(moved)
+    assert other == pytest.approx(plain[rows][:, order], abs=1e-5)
+    stacker, again = fitted("lightgbm", probabilities, labels), build("lightgbm")
+    again.load_state(json.loads(json.dumps(stacker.state(), allow_nan=False)))
+    assert np.array_equal(again.predict(probabilities), plain)

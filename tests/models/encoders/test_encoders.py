@@ -1,6 +1,7 @@
 """What the file of every encoder offers: it says without torch what is wrong with its options and how large it is."""
 
 import inspect
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from transformers import AutoConfig, AutoModel
 
 from pipeline import components, contracts
 from pipeline.errors.exceptions import MachineError
+from pipeline.models.encoders import from_config
 from pipeline.params.fields import Component
 from tests.small import TEXTS, encoder
 
@@ -54,7 +56,7 @@ def test_the_size_of_a_configured_encoder_is_about_that_of_the_model(architectur
         )
     truth = sum(parameter.numel() for parameter in model.parameters())
     assert configured.call("n_parameters", max_length=64) == pytest.approx(truth, rel=0.05)
-    assert configured.call("state_width") == 256
+    assert configured.call("state_shape") == (4, 256)
 
 
 def test_the_size_of_a_checkpoint_is_read_from_its_header_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
@@ -62,7 +64,7 @@ def test_the_size_of_a_checkpoint_is_read_from_its_header_and_a_damaged_one_is_r
     model.save_pretrained(tmp_path)
     checkpoint = source("pretrained", path=str(tmp_path))
     assert checkpoint.call("n_parameters") == sum(parameter.numel() for parameter in model.parameters())
-    assert checkpoint.call("state_width") == 16
+    assert checkpoint.call("state_shape") == (1, 16)
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:50])
     with pytest.raises(MachineError, match="must hold weights, got a damaged file") as caught:
@@ -74,3 +76,32 @@ def test_the_size_of_word_vectors_is_that_of_their_file(tmp_path: Path) -> None:
     (tmp_path / "vectors.txt").write_text("a 1 2 3\nb 1 2 3\n", encoding="utf-8")
     words = source("word_vectors", path=str(tmp_path / "vectors.txt"), max_words=1000, hidden_size=8, layer="none")
     assert words.call("n_parameters", max_length=9) == 3000 + 24
+
+
+KINDS_OF_TOKENS = pytest.mark.parametrize("kind", ["bpe", "byte_bpe"])
+
+
+@KINDS_OF_TOKENS
+def test_D13_trained_tokenizers_keep_letters_with_their_marks(kind: Any) -> None:
+    """A tokenizer trained on the texts learns words of scripts with combining marks whole and loses none of their vowels."""
+    texts = ["हिन्दी में", "สวัสดี น้ำ", "مُحَمَّد رَسُول", "café"] * 5
+    tokenizer = from_config.build(
+        texts=texts, max_length=16, seed=0, tokenizer=kind, vocab_size=2000, hidden_size=16, n_layers=1, n_heads=2
+    ).tokenizer
+    for text in texts:
+        encoded = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)
+        assert [text[a:b].strip() for a, b in encoded["offset_mapping"]] == text.split()
+    assert tokenizer.tokenize("हन्द में") != tokenizer.tokenize("हिन्दी में")
+
+
+@KINDS_OF_TOKENS
+@pytest.mark.parametrize("letters", ["abcdefgh", "กขคงจ"])
+def test_D12_a_row_without_blanks_does_not_make_training_a_tokenizer_quadratic(kind: Any, letters: str) -> None:
+    """A tokenizer is trained on a row of 300,000 characters without a blank in linear time: else this hangs."""
+    run = "".join(random.Random(0).choices(letters, k=300_000))
+    options = {"tokenizer": kind, "vocab_size": 500, "hidden_size": 16, "n_layers": 1, "n_heads": 2}
+    plain, long = (
+        from_config.build(texts=["the cat sat on the mat"] * 20 + more, max_length=16, seed=0, **options).tokenizer
+        for more in ([], [run])
+    )
+    assert len(long) > len(plain) and long.tokenize("the cat") and len(long(run)["input_ids"]) > 1000

@@ -1,6 +1,5 @@
 """Words and their offsets, vectors read from files and trained, and the encoder over them."""
 
-import gzip
 import json
 import os
 import subprocess
@@ -123,35 +122,6 @@ def test_a_separator_stands_between_the_texts_of_a_pair() -> None:
     assert encoded.spans.tolist() == [[1, 4], [4, 5], [5, 8], [9, 12], [0, 1], [2, 5]]
 
 
-@pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("header", [False, True])
-def test_both_formats_of_vectors_are_read_also_packed(header: bool, packed: bool, tmp_path: Path) -> None:
-    content = ("3 2\n" if header else "") + "the 1 2 \nNew York 3 4\nrare 5 6\n"
-    path = tmp_path / ("vectors.txt.gz" if packed else "vectors.txt")
-    path.write_bytes(gzip.compress(content.encode()) if packed else content.encode())
-    vectors = read_vectors(path, wanted={"rare"}, n_more=1)
-    assert {word: vector.tolist() for word, vector in vectors.items()} == {"the": [1, 2], "rare": [5, 6]}
-    assert list(read_vectors(path, wanted=set(), n_more=9)) == ["the", "New York", "rare"]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("the 1 2\nof 3\n", ":2: must hold a word and 2 numbers, got 1 after the word. Get the file again"),
-        ("the 1 2\nof 3 4 5\n", ":2: must hold a word and 2 numbers, got 3"),
-        ("the 1 2\n\nof 3 4\n", ":2: must hold a word and 2 numbers, got 0"),
-        ("the 1 2\nof 3 x\n", ":2: could not convert string to float"),
-        ("the 1 2\nof 3 nan\n", ":2: must hold finite numbers"),
-        ("3 2\nthe 1 2\nof 3 4\n", ":1: says 3 words, got 2"),
-    ],
-)
-def test_a_broken_line_is_named(content: str, message: str, tmp_path: Path) -> None:
-    path = tmp_path / "vectors.txt"
-    path.write_text(content)
-    with pytest.raises(ParamsError, match=f"vectors.txt{message}"):
-        read_vectors(path, wanted=set(), n_more=9)
-
-
 def test_the_files_vectors_are_taken_over_and_its_other_words_are_known(file: str) -> None:
     parts = parts_of(texts=["The cat runs", "a cat runs 天空"], path=file, words="blank")
     words = parts.tokenizer.vocabulary
@@ -173,7 +143,6 @@ def test_without_tuning_words_without_a_vector_are_unknown(file: str) -> None:
     ("source", "message"),
     [
         ({"texts": ["xyz abc"]}, "vectors.txt: must know words of the texts, got none of 2. Take"),
-        ({"texts": ["the cat"], "hidden_size": 15}, "hidden_size: a bilstm has two directions, got 15"),
         ({"texts": ["the cat"], "path": None}, "min_count: no word of the 1 texts occurs 2 times. Lower"),
         ({"texts": [""], "path": None}, "min_count: no word of the 1 texts occurs 2 times. Lower"),
     ],

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from pipeline import components
-from pipeline.errors.exceptions import ParamsError
 
 MASK = torch.tensor([[1, 1, 1], [1, 1, 0]])
 
@@ -85,13 +84,6 @@ def test_cross_attention_treats_a_row_of_padding_only_as_if_it_had_none() -> Non
     mask = torch.tensor([[0, 0, 0], [1, 1, 0]])
     expected = fusion(sides(4, 6), torch.tensor([[1, 1, 1], [1, 1, 0]]))
     torch.testing.assert_close(fusion(sides(4, 6), mask), expected)
-
-
-@pytest.mark.parametrize(("hidden_size", "n_heads"), [(10, 4), (8, 0)])
-def test_attention_heads_that_do_not_divide_the_width_are_refused(hidden_size: int, n_heads: int) -> None:
-    message = rf"hidden_size must be a multiple of n_heads \({n_heads}\), got {hidden_size}"
-    with pytest.raises(ParamsError, match=message):
-        components.load("fusions", "cross_attention")(sizes=(4, 6), hidden_size=hidden_size, n_heads=n_heads)
 
 
 TOKENS = torch.tensor([[1] * 7, [1] * 4 + [0] * 3, [1] + [0] * 6, [1] * 2 + [0] * 5])

@@ -1,12 +1,14 @@
 """Submission formats: what the competition accepts is written, and every way to spoil it is refused."""
 
 import csv
+import gzip
 import io
 import json
 import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,10 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.contracts import Format
 from pipeline.data.class_targets import ClassTargets
 from pipeline.data.task_kinds.multilabel import Multilabel
 from pipeline.errors.exceptions import DataError, ParamsError
+from pipeline.params.tasks import FileForm
+from pipeline.submit.format import Format, Sample, read_sample
 from pipeline.submit.formats import kaggle_csv, tianchi_json
 from pipeline.submit.submitting import submission_frame
 
@@ -29,10 +32,13 @@ PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6], [0.
 FRAME = submission_frame(IDS, PROBABILITIES, LABELS, kind=ClassTargets())
 
 
-def sample_file(folder: Path, header: str, rows: list[str], name: str = "sample.csv") -> Path:
-    path = folder / name
-    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
-    return path
+def sample_of(path: Path, content: bytes | str, **form: Any) -> Sample:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return read_sample(path, FileForm(**form), key="tasks.main.submission.sample_form")
+
+
+def sample_file(folder: Path, header: str, rows: list[str]) -> Sample:
+    return sample_of(folder / "sample.csv", "\n".join([header, *rows]) + "\n")
 
 
 def replaced(old: str, new: str) -> Mutation:
@@ -227,6 +233,8 @@ def test_a_binary_task_gets_the_probability_of_the_second_label(tmp_path: Path) 
     path = form.write({"main": frame}, {"main": None}, tmp_path)
     form.check(path, {"main": frame}, {"main": None})
     assert path.read_text() == "id,target\na,0.25\nb,0.0\n"
+    sample = sample_file(tmp_path, "id,0", ["a,0", "b,0"])  # a header that names a label means its probability
+    assert form.write({"main": frame}, {"main": sample}, tmp_path).read_text() == "id,0\na,0.75\nb,1.0\n"
 
 
 SEVERAL = submission_frame(["a", "b"], np.array([[0.9, 0.2, 0.7], [0.1, 0.1, 0.1]]), ["x", "y", "z"], kind=Multilabel())
@@ -243,7 +251,7 @@ SEVERAL = submission_frame(["a", "b"], np.array([[0.9, 0.2, 0.7], [0.1, 0.1, 0.1
 def test_several_labels_of_a_row_stand_in_the_form_of_the_sample(
     values: str, header: str, lines: list[str], tmp_path: Path
 ) -> None:
-    sample = sample_file(tmp_path, header, [f"{i}{',0' * header.count(',')}" for i in "ab"])
+    sample = sample_file(tmp_path, header, [f"{i},{'z x' if header == 'id,names' else '0,0,1'}" for i in "ab"])
     form = kaggle_csv.build(values=values)  # type: ignore[arg-type]
     path = form.write({"main": SEVERAL}, {"main": sample}, tmp_path)
     form.check(path, {"main": SEVERAL}, {"main": sample})
@@ -256,6 +264,32 @@ def test_several_labels_of_a_row_stand_in_the_form_of_the_sample(
         form.write({"main": SEVERAL}, {"main": sample_file(tmp_path, "id,z,x,q", ["a,0,0,0"])}, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("header", "cells", "message"),
+    [
+        ("id,names", "x w", r"must be names of labels of task main, \['x', 'y', 'z'\], got \['x w'\]. Set .*rename_labels"),
+        ("id,names", "0", r"must be names of labels .* got \['0'\].* sample_values: placeholders"),
+        ("id,x,y,z", "0,0.5,0", r"must be 0 or 1 for each label of task main, got \['0.5'\].*values: probabilities"),
+    ],
+)  # fmt: skip
+def test_D16_a_sample_that_has_several_labels_in_another_form_asks(
+    header: str, cells: str, message: str, tmp_path: Path
+) -> None:
+    """Names that are no labels, or numbers other than 0 and 1 in a label's column, are refused before training."""
+    sample = sample_file(tmp_path, header, [f"{row},{cells}" for row in "ab"])
+    with pytest.raises(DataError, match=message):
+        kaggle_csv.build().write({"main": SEVERAL}, {"main": sample}, tmp_path)
+    assert kaggle_csv.build(sample_values="placeholders").write({"main": SEVERAL}, {"main": sample}, tmp_path).exists()
+
+
+def test_several_labels_without_ids_stand_in_the_order_of_the_test_file(tmp_path: Path) -> None:
+    sample = sample_file(tmp_path, "z,x,y", ["0,0,0", "0,1,0"])
+    form = kaggle_csv.build()
+    path = form.write({"main": SEVERAL}, {"main": sample}, tmp_path)
+    form.check(path, {"main": SEVERAL}, {"main": sample})
+    assert path.read_text() == "z,x,y\n1,1,0\n0,0,0\n"
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -0.1, 1.1])
 def test_predictions_that_are_no_probabilities_are_refused_on_reading_back(bad: float, tmp_path: Path) -> None:
     frame = FRAME.assign(**{"probability:good": bad})
@@ -265,11 +299,89 @@ def test_predictions_that_are_no_probabilities_are_refused_on_reading_back(bad: 
         form.check(path, {"main": frame}, {"main": None})
 
 
-def test_a_sample_with_a_mark_and_carriage_returns_is_read(tmp_path: Path) -> None:
-    sample = tmp_path / "sample.csv"
-    sample.write_bytes(b"\xef\xbb\xbf" + ("id,label\r\n" + "".join(f"{i},good\r\n" for i in IDS)).encode())
+LINES = ["id,label", *(f"{i},good" for i in reversed(IDS))]
+
+
+def gzipped(text: str) -> bytes:
+    return gzip.compress(text.encode())
+
+
+SAMPLES: dict[str, tuple[str, Callable[[str], str | bytes], dict[str, Any]]] = {
+    "byte order mark and CR LF": ("s.csv", lambda text: b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode(), {}),
+    "CR CR LF": ("s.csv", lambda text: text.replace("\n", "\r\r\n"), {}),
+    "zip": ("s.zip", lambda text: archive_of({"in/s.csv": text}), {}),
+    "gzip": ("s.csv.gz", gzipped, {}),
+    "UTF-16": ("s.csv", lambda text: text.encode("utf-16"), {"encoding": "utf-16"}),
+    "json lines": ("s.jsonl", lambda text: "".join(f'{{"id": "{i}", "label": ""}}\n' for i in reversed(IDS)), {}),
+}
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_I14_a_sample_is_read_in_every_form_in_which_a_training_file_is(name: str, tmp_path: Path) -> None:
+    """A sample may be packed, in another encoding, JSON or with any line ends, as the other files may."""
+    file, write, form = SAMPLES[name]
+    sample = sample_of(tmp_path / file, write("\n".join(LINES) + "\n"), **form)
     path = kaggle_csv.build().write({"main": FRAME}, {"main": sample}, tmp_path)
-    assert path.read_bytes().startswith(b"id,label\n007,")
+    rows = [f"{row_id},{label}" for row_id, label in zip(FRAME["row_id"], FRAME["label"].map(quoted), strict=True)]
+    assert path.read_text(encoding="utf-8").splitlines() == ["id,label", *reversed(rows)]
+
+
+def quoted(label: str) -> str:
+    return f'"{label}"' if "," in label else label
+
+
+@pytest.mark.parametrize(("file", "separator"), [("s.tsv", None), ("s.csv", "\t"), ("s.csv", ";")])
+def test_I14_the_submission_has_the_separator_of_the_sample(file: str, separator: str | None, tmp_path: Path) -> None:
+    """A sample separated by tabs or semicolons makes a submission that is; one that does not show it is asked about."""
+    text = "\n".join(LINES).replace(",", separator or "\t")
+    sample, form = sample_of(tmp_path / file, text, separator=separator), kaggle_csv.build()
+    path = form.write({"main": FRAME}, {"main": sample}, tmp_path)
+    form.check(path, {"main": FRAME}, {"main": sample})
+    assert path.read_text(encoding="utf-8").startswith(f"id{separator or chr(9)}label\n9007199254740993")
+    if separator is not None:
+        with pytest.raises(DataError, match=r"separated by ','.*Set tasks\.main\.submission\.sample_form\.separator"):
+            sample_of(tmp_path / file, text)
+
+
+@pytest.mark.parametrize(
+    ("values", "header", "cells"),
+    [
+        ("labels", "label,key", "good,{}"),
+        ("labels", "label", "good"),
+        ("probabilities", 'good,"bad, really",key,so-so', "0,0,{},1"),
+        ("probabilities", 'good,"bad, really",so-so', "0,0,1"),
+    ],
+)
+def test_I14_the_ids_stand_where_the_sample_has_them_or_nowhere(
+    values: Any, header: str, cells: str, tmp_path: Path
+) -> None:
+    """A sample with the ids last, or in the middle, or without ids in the order of the test file, is obeyed."""
+    sample = sample_file(tmp_path, header, [cells.format(i) for i in IDS])
+    form, frames, samples = kaggle_csv.build(values=values), {"main": FRAME}, {"main": sample}
+    path = form.write(frames, samples, tmp_path)
+    form.check(path, frames, samples)
+    written = pd.read_csv(path, dtype=str, float_precision="round_trip")
+    assert ",".join(written) == header.replace('"', "") and len(written) == len(IDS)
+    if "key" in written:
+        assert written["key"].tolist() == IDS
+    if "label" in written:
+        assert written["label"].tolist() == FRAME["label"].tolist()
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join([lines[0], lines[2], lines[1], *lines[3:]]), encoding="utf-8")
+    with pytest.raises(DataError, match=r"submission\.csv: "):
+        form.check(path, frames, samples)
+    path.write_text("".join(lines[:-1]), encoding="utf-8")
+    with pytest.raises(DataError, match=r"submission\.csv: must have"):
+        form.check(path, frames, samples)
+
+
+def test_I14_a_sample_without_a_header_makes_a_submission_without_one(tmp_path: Path) -> None:
+    """Where the sample has no header the submission has none."""
+    sample = sample_of(tmp_path / "s.tsv", "".join(f"{i}\tgood\n" for i in IDS), header=False)
+    form = kaggle_csv.build()
+    path = form.write({"main": FRAME}, {"main": sample}, tmp_path)
+    form.check(path, {"main": FRAME}, {"main": sample})
+    assert path.read_text(encoding="utf-8").startswith("007\tbad, really\n")
 
 
 @pytest.mark.parametrize(
@@ -295,7 +407,7 @@ def test_D18_a_sample_that_disagrees_with_the_test_file_writes_nothing(
     ("values", "header", "message"),
     [
         ("labels", "id,good,so-so", "must have two columns.*Did you want values: probabilities"),
-        ("probabilities", "id,label", "must have the labels .* after the id, got .'label'."),
+        ("probabilities", "id,label", "must have the labels .* beside the id, got .'label'."),
         ("probabilities", "id,good,so-so,bad", "must have the labels"),
     ],
 )
@@ -307,12 +419,16 @@ def test_D16_D18_a_sample_of_another_shape_is_refused(values: str, header: str, 
         kaggle_csv.build(values=values).write({"main": FRAME}, {"main": sample}, tmp_path)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("content", [b"", b"id,label\n", b"id\n1\n", b"id,label\n1\n", b"id,label\n\xff,x\n"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"id,label\n", b"id\n1\n", "\n".join(["id", *IDS]).encode(), b"id,label\n1\n", b"id,label\n\xff,x\n"],
+)
 def test_D18_an_unreadable_sample_is_refused(content: bytes, tmp_path: Path) -> None:
     """An empty, one-column or undecodable sample is refused."""
-    sample = tmp_path / "sample.csv"
-    sample.write_bytes(content)
-    with pytest.raises(DataError, match=r"sample\.csv: must .* Download it again\."):
+    with pytest.raises(
+        DataError, match=r"sample\.csv:(\d:)? (without ids it )?(must|is) .* (again|there|Mend|in another)"
+    ):
+        sample = sample_of(tmp_path / "sample.csv", content)
         kaggle_csv.build().write({"main": FRAME}, {"main": sample}, tmp_path)
 
 
@@ -452,14 +568,14 @@ def test_equal_predictions_give_equal_bytes_at_any_time(tmp_path: Path, monkeypa
 
 
 def test_a_sample_of_json_lines_gives_the_order(tmp_path: Path) -> None:
-    sample = tmp_path / "sample.json"
-    sample.write_text("".join(json.dumps({"id": i, "label": ""}) + "\n" for i in reversed(IDS)))
+    lines = "".join(json.dumps({"id": i, "label": ""}) + "\n" for i in reversed(IDS))
+    sample = sample_of(tmp_path / "sample.json", lines)
     form = tianchi_json.build()
     path = form.write({"first": FRAME}, {"first": sample}, tmp_path)
     form.check(path, {"first": FRAME}, {"first": sample})
     with zipfile.ZipFile(path) as archive:
-        lines = archive.read("first_predict.json").decode().splitlines()
-    assert [json.loads(line)["id"] for line in lines] == IDS[::-1]
+        written = archive.read("first_predict.json").decode().splitlines()
+    assert [json.loads(line)["id"] for line in written] == IDS[::-1]
 
 
 @pytest.mark.parametrize(
