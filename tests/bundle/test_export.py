@@ -318,7 +318,11 @@ def forge(folder: Path, path: str, value) -> None:
         ("labels", ["a", "a", "a", "a"], "labels: must differ"),
         ("labels", "abcd", "labels: .*valid list"),
         ("kind", ["no_such_kind", {}], "kind: must be a kind of task"),
-        ("kind", ["multiclass", {"x": 1}], "export.json: is not in the form of an export: .*argument 'x'"),
+        (
+            "kind",
+            ["multiclass", {"x": 1}],
+            "export.json: is not in the form of an export: .*does not take this option: got 'x'",
+        ),
         ("pairs", "no", "pairs: .*valid boolean"),
         ("folds", [], "folds: .*at least 1 item"),
         ("folds/0/encoders", [0, 9], "folds.0: must fit"),
