@@ -8,7 +8,7 @@ there or a hub checkpoint `owner/name@<40-hex commit>`, `PACKAGES` folders of pa
 Shapes: B rows of a batch, T tokens, H hidden units, L layers, N rows, M models, C labels or outputs, V values.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -20,35 +20,37 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-PROBABILITY = "probability:"  # before a label's name: a column of a submission's predictions
+PROBABILITY, DECIDED = "probability:", "decided:"  # before a label's name: columns of a submission's predictions
 
 
 class TaskKind(Protocol):
     """`task_kinds/`: what a task's targets are, how models learn and predict them, and what is decided and shown of them.
 
-    Its constant `FORM` names the form of its targets ("class": one of several labels); losses, metrics, objectives, baselines
-    and stackers that fit only some forms say so in `FORMS`. `N_LABELS`, of a kind or a metric: how many labels there must be.
+    `FORM` names the form of its targets (`FORMS` of others: those they fit), `SEVERAL_COLUMNS`: a target may span columns.
     """
 
     form: str
 
-    def list_labels(self, cells: "pd.Series[str]") -> list[str]:
-        """Return the labels that the training file's cells name, in fixed order: the names of a prediction's values."""
+    def cells(self, columns: "pd.DataFrame", renamed: Mapping[str, str]) -> "pd.Series[str]":
+        """Return one cell (N,) for the label columns of a file, labels `renamed`; null where a row has no target."""
 
-    def check(self, cells: "pd.Series[str]") -> str | None:
+    def list_labels(self, cells: "pd.Series[str]", columns: Sequence[str]) -> list[str]:
+        """Return the labels that a training file's cells or columns name, in fixed order: the names of its V values."""
+
+    def check(self, cells: "pd.Series[str]", labels: Sequence[str]) -> str | None:
         """Return what is wrong with the training file's cells taken together, as `must …, got …`, or None."""
 
-    def is_readable(self, cells: "pd.Series[str]", labels: Sequence[str]) -> "pd.Series[bool]":
-        """Return which cells can be read as targets, given the labels."""
+    def faults(self, cells: "pd.Series[str]", labels: Sequence[str]) -> "pd.Series[str]":
+        """Return of the cells that cannot be read as targets, under their index, what is wrong, as `must …, got …`."""
 
     def read(self, cells: "pd.Series[str]", labels: Sequence[str]) -> np.ndarray:
-        """Return the targets (N, …) of readable cells."""
+        """Return the targets (N, …) of readable cells: numbers, NaN where one is missing."""
 
-    def n_outputs(self, labels: Sequence[str]) -> int:
-        """Return how many outputs C a model has."""
+    def outputs(self, labels: Sequence[str]) -> list[str]:
+        """Return the names of a model's C outputs."""
 
     def strata(self, targets: np.ndarray, labels: Sequence[str]) -> tuple[np.ndarray, list[str]]:
-        """Return the stratum of each row, int64 (N,), and the strata's names: every fold gets its share of each."""
+        """Return the strata and their names: int64 (N,), one per row, or bool (N, S); every fold gets its share of each."""
 
     def values(self, logits: np.ndarray) -> np.ndarray:
         """Return values, float64 (N, V), for outputs (N, C): the link. Their mean over models is a prediction too."""
@@ -65,8 +67,8 @@ class TaskKind(Protocol):
     def errors(self, targets: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Return how wrong each row is, float64 (N,), 0 being right."""
 
-    def can_tune(self, values: np.ndarray, *, metric: "Metric") -> bool:
-        """Return whether the decision has parameters that could serve the metric."""
+    def needed_errors(self, values: np.ndarray, *, metric: "Metric") -> float | None:
+        """Return how many standard errors a tuned decision must at least gain; None where none could serve the metric."""
 
     def fit_decision(self, targets: np.ndarray, values: np.ndarray, *, metric: "Metric") -> list[float]:
         """Return the parameters of the decision that are best on these rows."""
@@ -77,22 +79,19 @@ class TaskKind(Protocol):
     def plausible_targets(
         self, targets: np.ndarray, values: np.ndarray, by_fold: np.ndarray, *, twins: np.ndarray, agreement: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return J possible targets (J, S, …) of S test rows and their weights (J, S), from fold models' values (K, S, V).
-
-        `values` are out-of-fold. `twins` (S,): the training row that says the same, or -1, and `agreement`: how often.
-        """
+        """Return J possible targets (J, S, …) of S test rows and weights (J, S), from fold models' values (see `Members`)."""
 
     def describe(
-        self, targets: np.ndarray, values: np.ndarray, *, labels: list[str], row_ids: list[str]
+        self, targets: np.ndarray, values: np.ndarray, *, labels: list[str], row_ids: list[str], decision: Any
     ) -> dict[str, Any]:
-        """Return what the report shows of out-of-fold predictions, as JSON."""
+        """Return what the report shows of out-of-fold predictions, as JSON; `decision`: parameters as tuned, or None."""
 
     def answers(self, values: np.ndarray, labels: Sequence[str]) -> "pd.DataFrame":
-        """Return what a submission may show of N rows: `label`, and `probability:<label>` where there are such."""
+        """Return what a submission may show of N rows: `label`, and `probability:` or `decided:<label>` where there are."""
 
 
 class BuildTaskKind(Protocol):
-    """`task_kinds/`: the kind of task."""
+    """`task_kinds/`: the kind of task; `N_LABELS`, also of a metric: how many labels there must be."""
 
     def __call__(self) -> TaskKind: ...
 
@@ -153,7 +152,7 @@ class BuildFusion(Protocol):
 
 
 class BuildLoss(Protocol):
-    """`losses/`: a function (logits (B, C), labels (B,) int64) -> losses (B,), one >= 0 per row; the loop averages them.
+    """`losses/`: a function (logits (B, C), labels (B, …)) -> losses (B,), one >= 0 per row; the loop averages them.
 
     `labels` are names, `targets` (N, …) those of the rows trained on. `PENALTY = True`: nothing learns from it alone.
     """
@@ -165,7 +164,7 @@ class BuildLoss(Protocol):
 
 @dataclass(frozen=True)
 class Corpus:
-    """Rows of one fold: N texts and, unless they are unlabelled, N int labels."""
+    """Rows of one fold: N texts and, unless they are unlabelled, N numbers, equal for rows of the same strata."""
 
     texts: Sequence[str]
     labels: Sequence[int] | None = None
@@ -201,7 +200,7 @@ class BuildSimilarity(Protocol):
 class BuildObjective(Protocol):
     """`objectives/`: a function (model, batch, progress) -> loss summed over the batch's labelled rows, a 0-d tensor.
 
-    `model` is the `TextClassifier` in training mode. `batch` holds its inputs, `labels` (B,) int64 and `special_tokens_mask`
+    `model` is the `TextClassifier` in training mode. `batch` holds its inputs, `labels` (B, …) and `special_tokens_mask`
     (B, T) bool, true where a token stands for no word. `progress` in [0, 1) is the share of the training's steps done. `loss`
     is a built component of `losses/`. The loop adds up the sums of a step's batches and divides by its rows, so nothing may
     be averaged over a batch. Randomness: torch's global generator, seeded per step and batch. No row that counts: a finite 0.
@@ -216,10 +215,10 @@ class Baseline(Protocol):
     """A model over raw texts."""
 
     def fit(self, rows: "pd.DataFrame", labels: np.ndarray) -> None:
-        """Fit on rows with the columns `text` and `text_pair` and on int labels (N,)."""
+        """Fit on rows with the columns `text` and `text_pair` and on targets (N, …)."""
 
-    def predict_log_probabilities(self, rows: "pd.DataFrame") -> np.ndarray:
-        """Return finite log-probabilities (N, C), also for labels that were absent when fitting."""
+    def predict(self, rows: "pd.DataFrame") -> np.ndarray:
+        """Return values (N, V) whose logits are finite, also for labels that were absent when fitting."""
 
 
 class BuildBaseline(Protocol):
@@ -232,10 +231,10 @@ class Stacker(Protocol):
     """A combination of M models. Equivariant under permutations of the rows; no pickle: its state is JSON."""
 
     def fit(self, probabilities: np.ndarray, labels: np.ndarray) -> None:
-        """Fit on probabilities (N, M, C) and int labels (N,)."""
+        """Fit on values (N, M, V) and targets (N, …)."""
 
     def predict(self, probabilities: np.ndarray) -> np.ndarray:
-        """Return probabilities (N, C) for probabilities (N, M, C)."""
+        """Return values (N, V) for values (N, M, V)."""
 
     def weights(self) -> list[float] | None:
         """Return the share of each of the M models in the combination, summing to 1, or None."""
@@ -254,10 +253,11 @@ class BuildStacker(Protocol):
 
 
 class Metric(Protocol):
-    """A competition metric over a fixed list of C labels. Weights let one function serve for bootstrap resamples."""
+    """A competition metric over a fixed list of labels. Weights let one function serve for bootstrap resamples."""
 
     higher_is_better: bool
     reads: Literal["labels", "probabilities"]  # what the score depends on: decisions, or the probabilities themselves
+    of_counts: bool = False  # of decisions: only on how many rows have, are given, and rightly are given each label
 
     @property
     def sign(self) -> int:
@@ -265,7 +265,7 @@ class Metric(Protocol):
         return 1 if self.higher_is_better else -1
 
     def score(self, labels: np.ndarray, probabilities: np.ndarray) -> float:
-        """Return the score of probabilities (N, C) against int labels (N,)."""
+        """Return the score of values (N, V) against targets (N, …)."""
 
     def resampled(self, labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Return the scores (R,) under R sets of row weights (R, N), such as bootstrap counts."""

@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 FLOORS = [
     {"errors", "reproducibility", "number_formats", "ranges"},
     {"components", "contracts", "model_sources", "text", "training_contracts"},
-    {"artifacts", "params"},
+    {"artifacts", "params", "targets"},
     {"recipes"},
     {"units"},
     {"data", "models"},

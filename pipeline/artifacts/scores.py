@@ -108,7 +108,7 @@ class LabelShift(TypedDict):
 
 
 class TaskScores(TypedDict):
-    """One task of scores.json; `confusion`, `calibration` and `hardest` are there where the task's kind has such.
+    """One task of scores.json; what follows `stitching` is there where the task's kind has such (`TaskKind.describe`).
 
     Of the `n_test` rows of the test file the board scores about `n_scored`: `tasks.<task>.submission.scored_ratio`; `twins`
     of them say the same as a training row. Where test rows are of another kind, the weighted training rows are worth
@@ -139,6 +139,8 @@ class TaskScores(TypedDict):
     confusion: list[list[int]]
     calibration: list[dict[str, Any]]
     hardest: list[dict[str, Any]]
+    tables: list[dict[str, Any]]  # `title, columns, rows, note`; a row is its name and numbers
+    notes: list[str]  # what a reader should know of the decisions
 
 
 Scored = TypeVar("Scored", bound=Score)

@@ -54,12 +54,10 @@ class Table:
             DataError: if a label is none of the task's.
         """
         kind, labels = self.kind(task), self.labels[task]
-        unreadable = ~kind.is_readable(rows["label"], labels)
-        if unreadable.any():
-            row = rows[unreadable].iloc[0]
+        if len(faults := kind.faults(rows["label"], labels)):
+            row_id, fault = rows.loc[faults.index[0], "row_id"], faults.iloc[0]
             raise DataError(
-                f"table: task {task}, row {row['row_id']!r}: label must be one of {labels}, got {row['label']!r}. "
-                "Make the table again: dvc repro prepare"
+                f"table: task {task}, row {row_id!r}: label {fault}. Make the table again: dvc repro prepare"
             )
         return kind.read(rows["label"], labels)
 

@@ -11,7 +11,7 @@ import pandas as pd
 from pipeline.artifacts.copies import BARRED_SCHEMA, Copies, no_copies
 from pipeline.artifacts.table import HOLDOUT_FOLD, Folds, Table
 from pipeline.contracts import TaskKind
-from pipeline.data.fold_jobs import fold_jobs, rows_digest
+from pipeline.data.fold_jobs import fold_jobs, rows_digest, targets_of
 from pipeline.reproducibility import derive_seed, numerics
 from pipeline.text.near_duplicates import NearTexts, hash_texts, row_texts
 from pipeline.units.execution import run_units
@@ -141,12 +141,13 @@ def find_flips(
 ) -> None:  # fmt: skip
     """Write the ids of the copies on which a model of the fold's training rows flips, into the workspace's result."""
     judge = model.build(n_outputs=n_outputs, seed=seed)
-    judge.fit(rows[["text", "text_pair"]], np.array(rows["label"].tolist()))
+    judge.fit(rows[["text", "text_pair"]], targets_of(rows))
     flipped: list[str] = []
     if len(copies):
-        labels, parents = copies["label"].to_numpy(), rows[["text", "text_pair"]].iloc[copies["parent"]]
-        of_copies = judge.predict_log_probabilities(copies[["text", "text_pair"]])
-        of_parents = judge.predict_log_probabilities(parents.reset_index(drop=True))
-        flips_label = (kind.decide(of_copies) != labels) & (kind.decide(of_parents) == labels)
-        flipped = copies.loc[flips_label & (np.exp(of_copies.max(axis=1)) >= confidence), "copy_id"].tolist()
+        targets, parents = targets_of(copies), rows[["text", "text_pair"]].iloc[copies["parent"]]
+        of_copies = judge.predict(copies[["text", "text_pair"]])
+        of_parents = judge.predict(parents.reset_index(drop=True))
+        flips_label = (kind.errors(targets, of_copies) > 0) & (kind.errors(targets, of_parents) == 0)
+        sure = np.exp(kind.sureness(kind.logits(of_copies))) >= confidence
+        flipped = copies.loc[flips_label & sure, "copy_id"].tolist()
     (workspace.result / UNIT_FLIPS).write_text(json.dumps(flipped), encoding="utf-8")

@@ -13,6 +13,7 @@ from pipeline.artifacts.table import HOLDOUT_FOLD, Folds, Table
 from pipeline.contracts import Corpus
 from pipeline.data.fold_jobs import rows_digest
 from pipeline.reproducibility import derive_seed, digest, numerics
+from pipeline.targets.strata import memberships, one_each, rarest
 from pipeline.text.near_duplicates import near_pairs, row_texts
 from pipeline.units.unit import Unit
 
@@ -49,9 +50,12 @@ class Source:
         texts = [*rows["text"], *rows["text_pair"][paired]]
         if self.fold is None:
             return Corpus(texts)
-        targets, labels = self.table.targets(self.task, rows), self.table.labels[self.task]
-        strata = self.table.kind(self.task).strata(targets, labels)[0].tolist()
+        strata = one_each(self.strata(rows)[0]).tolist()
         return Corpus(texts, [*strata, *(stratum for stratum, has in zip(strata, paired, strict=True) if has)])
+
+    def strata(self, rows: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
+        """Return the strata of labelled rows and their names: see `TaskKind.strata`."""
+        return self.table.kind(self.task).strata(self.table.targets(self.task, rows), self.table.labels[self.task])
 
     @cached_property
     def corpus_key(self) -> str:
@@ -145,8 +149,11 @@ def _seeds(rows: pd.DataFrame, step: "Step", params: "Params", source: Source) -
 
 def _chosen(rows: pd.DataFrame, step: "Step", params: "Params", source: Source) -> pd.DataFrame:
     """Return the rows of a fold that get copies, with their seeds and the number of copies of each."""
-    counts = rows["label"].value_counts()
-    rows = rows[rows["label"].isin(step.classes or counts.index)]
+    strata, names = source.strata(rows)
+    within = memberships(strata, len(names))
+    counts, label = dict(zip(names, within.sum(axis=0).tolist(), strict=True)), pd.Series(rarest(within), rows.index)
+    if step.classes:
+        rows = rows.iloc[np.flatnonzero(within[:, np.isin(names, step.classes)].any(axis=1))]
     seeds = _seeds(rows, step, params, source)
     lots = pd.Series([derive_seed(seed, "lot") for seed in seeds], rows.index, dtype="int64")
     lots = lots[lots < step.row_ratio * 2**31]
@@ -156,11 +163,11 @@ def _chosen(rows: pd.DataFrame, step: "Step", params: "Params", source: Source) 
     if isinstance(step.balance_to, int):
         target = -(-step.balance_to // params.folds.n_splits)
     else:
-        target = counts.max() if step.balance_to == "largest" else counts.get(step.balance_to, 0)
-    missing = {label: max(0, target - count) for label, count in counts.items()}
+        target = max(counts.values()) if step.balance_to == "largest" else counts.get(step.balance_to, 0)
+    missing = [max(0, target - count) for count in counts.values()]
     n_copies = pd.Series(0, lots.index, dtype="int64")
-    for label, of_label in lots.groupby(rows["label"][lots.index]):
-        each, over = divmod(missing[label], len(of_label))
+    for number, of_label in lots[label[lots.index] >= 0].groupby(label):  # of several labels a row's rarest counts
+        each, over = divmod(missing[number], len(of_label))
         n_copies[of_label.index] = each
         n_copies[of_label.sort_values().index[:over]] += 1
     n_copies = n_copies.clip(upper=step.n_copies)

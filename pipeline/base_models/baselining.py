@@ -7,7 +7,8 @@ import pandas as pd
 from pipeline.artifacts.paths import UNIT_PREDICTIONS
 from pipeline.artifacts.predictions import Predictions, write_predictions
 from pipeline.artifacts.table import Folds, Table
-from pipeline.data.fold_jobs import fold_jobs, gather_predictions, rows_digest
+from pipeline.contracts import TaskKind
+from pipeline.data.fold_jobs import fold_jobs, gather_predictions, rows_digest, targets_of
 from pipeline.errors.failpoints import failpoint
 from pipeline.params.fields import Component
 from pipeline.params.root import Run
@@ -23,14 +24,16 @@ def fit_and_predict(
     fitted: pd.DataFrame,
     predicted: pd.DataFrame,
     baseline: Component,
+    n_labels: int,
+    kind: TaskKind,
     seed: int,
     fields: dict[str, Any],
 ) -> None:
     """Fit a baseline on a fold's training rows and write its predictions into the workspace's result."""
-    model = baseline.build(n_outputs=len(fields["labels"]), seed=seed)
-    model.fit(fitted, fitted["label"].to_numpy())
+    model = baseline.build(n_outputs=n_labels, seed=seed)
+    model.fit(fitted, targets_of(fitted))
     failpoint("baseline")
-    logits = model.predict_log_probabilities(predicted)
+    logits = kind.logits(model.predict(predicted))
     write_predictions(Predictions(rows=predicted, logits=logits, **fields), workspace.result / UNIT_PREDICTIONS)
 
 
@@ -48,8 +51,10 @@ def run_baseline(
             "labels": labels, "kind": table.kinds[job.task], "seed": job.seed,
             "numerics": numerics("cpu", run.threads_per_worker),
         }  # fmt: skip
+        kind = table.kind(job.task)
         arguments = {"fitted": job.fitted, "predicted": job.predicted, "baseline": baseline, "seed": job.seed}
-        arguments["fields"] = {**common, "task": job.task, "labels": labels}
+        arguments |= {"n_labels": len(labels), "kind": kind}
+        arguments["fields"] = {**common, "task": job.task, "labels": kind.outputs(labels)}
         units.append((Unit(f"{name}/{job.name}", depends_on), fit_and_predict, arguments))
     # No baseline computes on a GPU: it must not wait for one.
     run_units(units, run=run.model_copy(update={"device": "cpu"}), stage=Stage("baseline", model=name))

@@ -75,7 +75,7 @@ class _Plan:
         kind, labels = self.table.kind(job.task), self.table.labels[job.task]
         depends_on = {
             "step": "finetune", "recipe": recipe["train"], "rows": trained_rows_digest(job, settings),
-            "labels": labels, "kind": self.table.kinds[job.task], "n_outputs": kind.n_outputs(labels),
+            "labels": labels, "kind": self.table.kinds[job.task], "n_outputs": len(kind.outputs(labels)),
             "metric": metric.model_dump() if settings.epoch_selection == "inner" else None,
             "seed": job.seed, "numerics": numerics(self.run.device, self.run.threads_per_worker),
         }  # fmt: skip
@@ -98,6 +98,7 @@ class _Plan:
         code, rows = self.recipe["predict"], rows_digest(job.predicted)
         depends_on = {"step": "predict", "model": trained.key, "code": code, "rows": rows}
         fields = {"model": self.encoder, "task": job.task, "manifest": self.manifest, "recipe": self.recipe["train"]}
-        fields |= {"labels": self.table.labels[job.task], "seed": self.seed}
+        outputs = self.table.kind(job.task).outputs(self.table.labels[job.task])
+        fields |= {"labels": outputs, "seed": self.seed}
         arguments = {"rows": job.predicted, "settings": self.settings, "predictions": fields, "model": trained.result}
         return Unit(f"{self.encoder}/{job.name}/predict", depends_on), predict_fold, arguments

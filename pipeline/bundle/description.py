@@ -73,7 +73,7 @@ class ExportForm(_Form):
         if len(set(self.labels)) < len(self.labels):
             raise ValueError(f"labels: must differ, got {shown(self.labels)}")
         for number, fold in enumerate(self.folds):
-            wanted = {"n_outputs": kind.n_outputs(self.labels), "sizes": len(fold.encoders)}
+            wanted = {"n_outputs": len(kind.outputs(self.labels)), "sizes": len(fold.encoders)}
             sizes = fold.stitch.get("sizes")
             got = {
                 "n_outputs": fold.stitch.get("n_outputs"), "sizes": len(sizes) if isinstance(sizes, list) else sizes,

@@ -72,10 +72,9 @@ def export(model: str, task: str, *, params: Params, folder: Path, fold: int | N
     table, folds = read_table(), read_folds()
     plans = _plan(model, task, fold, params=params, table=table, folds=folds)
     _check_target(folder, identity)
-    path = predictions_path("stitch", model, task)
-    predictions = read_predictions(path, manifest=folds.digest)
+    read_predictions(predictions_path("stitch", model, task), manifest=folds.digest)  # refuses those of other folds
     header = {
-        "format": FORMAT, "version": VERSION, **identity, "kind": table.kinds[task], "labels": predictions.labels,
+        "format": FORMAT, "version": VERSION, **identity, "kind": table.kinds[task], "labels": table.labels[task],
         "manifest": folds.digest, "pairs": params.tasks[task].columns.text_pair is not None, "versions": versions(),
     }  # fmt: skip
     _write(_assemble(plans, header, tuned=params.stitch.unfreeze > 0), folder)

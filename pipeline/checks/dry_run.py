@@ -126,7 +126,7 @@ def dry_run(params: Params, *, n_steps: int) -> Iterator[str]:
     for name, settings in params.encoders.items():
         jobs = fold_jobs(table, folds, copies if settings.augment else None, seed=params.seed)
         for job in [job for job in jobs if job.repeat == job.fold == 0]:
-            n_outputs = len(table.labels[job.task])
+            n_outputs = len(table.kind(job.task).outputs(table.labels[job.task]))
             measured = _try(name, job, settings, params, n_outputs=n_outputs, n_steps=n_steps, copies=copies)
             per_fold = measured.fold_seconds(len(job.predicted) / len(job.fitted))
             in_all = per_fold * math.ceil(n_folds / n_workers)
@@ -144,7 +144,7 @@ def measure(
 ) -> Measured:
     """Train an encoder for two steps of its longest rows and then for `n_steps` as they come, and return what that took.
 
-    `n_outputs` is the number of labels; `more` are copies and unlabelled rows, as `train_fold` takes them.
+    `n_outputs`: see `TaskKind.outputs`; `more` are copies and unlabelled rows, as `train_fold` takes them.
 
     Raises:
         ParamsError: if the longest row does not go through the model.

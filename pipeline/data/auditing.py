@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from pipeline.artifacts.likeness import Likeness
 from pipeline.artifacts.table import Table
 from pipeline.data.preparing import label_variants
+from pipeline.targets.strata import memberships
 from pipeline.text.near_duplicates import encode, row_texts
 
 QUANTILES = {"50": 0.5, "90": 0.9, "99": 0.99, "max": 1.0}
@@ -48,11 +49,10 @@ def _audit_task(table: Table, clusters: pd.DataFrame, task: str) -> dict[str, An
     texts = row_texts(rows)
     codes, distinct = encode(texts)
     label = rows["label"].to_numpy()
-    counts = rows["label"].value_counts()
     parts = {"train": is_train, "test": ~is_train}
     return {
         "rows": {split: int(chosen.sum()) for split, chosen in parts.items()},
-        "classes": {name: int(counts.get(name, 0)) for name in labels},
+        "classes": _classes(table, task),
         "lengths": {split: _lengths(texts.filter(pa.array(chosen))) for split, chosen in parts.items()},
         "empty_texts": {
             split: _empty_rows(rows.loc[chosen, "row_id"], texts.filter(pa.array(chosen)))
@@ -63,6 +63,13 @@ def _audit_task(table: Table, clusters: pd.DataFrame, task: str) -> dict[str, An
         "overlap": _overlap(rows["row_id"], codes, cluster, is_train),
         "label_variants": label_variants(labels),
     }
+
+
+def _classes(table: Table, task: str) -> dict[str, int]:
+    """Count the training rows of each stratum, which of labels is each label."""
+    train = table.select(task, "train")
+    strata, names = table.kind(task).strata(table.targets(task, train), table.labels[task])
+    return dict(zip(names, memberships(strata, len(names)).sum(axis=0).tolist(), strict=True))
 
 
 def _lengths(texts: pa.Array) -> dict[str, dict[str, int]]:

@@ -4,7 +4,7 @@ Source of the scales: a scaled argmax is optimal for metrics of confusion counts
 Algorithms for Complex Performance Measures, 2015.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,11 +30,16 @@ class ClassTargets:
     n_labels: int | None = None
     form: str = "class"
 
-    def list_labels(self, cells: "pd.Series[str]") -> list[str]:
-        """Return the labels that occur, numbers by size and anything else by text."""
-        return order_labels(cells.unique().tolist())
+    def cells(self, columns: pd.DataFrame, renamed: Mapping[str, str]) -> "pd.Series[str]":
+        """Return the only column, null where it is empty."""
+        cells = columns.iloc[:, 0].map(lambda label: renamed.get(label, label)).astype("str")
+        return cells.where(cells != "", None)
 
-    def check(self, cells: "pd.Series[str]") -> str | None:
+    def list_labels(self, cells: "pd.Series[str]", columns: Sequence[str]) -> list[str]:
+        """Return the labels that occur, whole numbers by size and anything else by text."""
+        return order_labels(cells.dropna().unique().tolist())
+
+    def check(self, cells: "pd.Series[str]", labels: Sequence[str]) -> str | None:
         """Return what is wrong with how many labels occur, or None."""
         counts = cells.value_counts()
         if len(counts) >= 2 and self.n_labels in (None, len(counts)):
@@ -42,17 +47,17 @@ class ClassTargets:
         wanted = "at least two labels" if self.n_labels is None else f"{self.n_labels} labels"
         return f"must have {wanted}, got {len(counts)}: {list(counts.index[:5])}"
 
-    def is_readable(self, cells: "pd.Series[str]", labels: Sequence[str]) -> "pd.Series[bool]":
-        """Return which cells name one of the labels."""
-        return cells.isin(labels)
+    def faults(self, cells: "pd.Series[str]", labels: Sequence[str]) -> "pd.Series[str]":
+        """Return what is wrong with the cells that name none of the labels."""
+        return cells[~cells.isin(labels)].map(lambda cell: f"must be one of {list(labels)}, got {cell!r}")
 
     def read(self, cells: "pd.Series[str]", labels: Sequence[str]) -> np.ndarray:
         """Return the labels' places in the list, int64 (N,)."""
         return cells.map({label: number for number, label in enumerate(labels)}).to_numpy(np.int64)
 
-    def n_outputs(self, labels: Sequence[str]) -> int:
-        """Return C: a logit per label."""
-        return len(labels)
+    def outputs(self, labels: Sequence[str]) -> list[str]:
+        """Return the labels: a logit for each."""
+        return list(labels)
 
     def strata(self, targets: np.ndarray, labels: Sequence[str]) -> tuple[np.ndarray, list[str]]:
         """Return the labels themselves: the number of each row's (N,), and their names."""
@@ -80,9 +85,9 @@ class ClassTargets:
         """Return 1.0 where the decision is wrong, else 0.0, (N,)."""
         return (self.decide(values) != targets).astype(np.float64)
 
-    def can_tune(self, values: np.ndarray, *, metric: Metric) -> bool:
-        """Return whether scales may help: they move what is decided, and each needs rows enough."""
-        return metric.reads == "labels" and values.shape[1] <= LARGEST_TUNED
+    def needed_errors(self, values: np.ndarray, *, metric: Metric) -> float | None:
+        """Return 0 where scales may help: they move what is decided, and each needs rows enough."""
+        return 0.0 if metric.reads == "labels" and values.shape[1] <= LARGEST_TUNED else None
 
     def fit_decision(self, targets: np.ndarray, values: np.ndarray, *, metric: Metric) -> list[float]:
         """Return the scales (C,), with geometric mean 1, whose argmax scores best: coordinate search over a coarse grid.
@@ -117,7 +122,7 @@ class ClassTargets:
         return np.repeat(np.arange(len(weights))[:, None], weights.shape[1], axis=1), weights
 
     def describe(
-        self, targets: np.ndarray, values: np.ndarray, *, labels: list[str], row_ids: list[str]
+        self, targets: np.ndarray, values: np.ndarray, *, labels: list[str], row_ids: list[str], decision: Any
     ) -> dict[str, Any]:
         """Return what the report shows of predictions: confusion counts, calibration bins, and the hardest rows."""
         return {

@@ -52,10 +52,10 @@ class FoldJob:
 def fold_jobs(table: Table, folds: Folds, copies: Copies | None = None, *, seed: int) -> list[FoldJob]:
     """Return the jobs of all tasks, repeats and folds.
 
-    `fitted` has `text, text_pair, label (int), cluster` of the rows outside the fold, `fitted_ids` their ids; `predicted` the
-    fold's rows as oof, and the test and hold-out rows. Hold-out rows are fitted by nobody. `copies` has `copy_id, parent
-    (position in fitted), text, text_pair, label (int)` of the augmented copies that may be fitted too. `seed` is that of
-    the whole run.
+    `fitted` has `text, text_pair, label (its target), cluster` of the rows outside the fold, `fitted_ids` their ids;
+    `predicted` the fold's rows as oof, and the test and hold-out rows. Hold-out rows are fitted by nobody. `copies` has
+    `copy_id, parent (position in fitted), text, text_pair, label (a target)` of the augmented copies that may be fitted
+    too. `seed` is that of the whole run.
 
     Raises:
         DataError: if the manifest does not know a row, or a copy would leak.
@@ -88,7 +88,7 @@ def fold_jobs(table: Table, folds: Folds, copies: Copies | None = None, *, seed:
 
 
 def _with_parents(copies: pd.DataFrame, fitted_ids: "pd.Series[str]", table: Table, task: str) -> pd.DataFrame:
-    """Return copies with their parents' positions among the fitted rows, and labels as numbers."""
+    """Return copies with their parents' positions among the fitted rows, and labels as targets."""
     positions = pd.Series(np.arange(len(fitted_ids)), fitted_ids)
     parents = positions.reindex(copies["row_id"]).to_numpy(np.int64)
     labels = table.targets(task, copies).tolist()
@@ -105,6 +105,11 @@ def unlabelled_of(copies: Copies, job: FoldJob) -> pd.DataFrame:
             f"{UNLABELLED}: there is no variant of a text without a label for {job.name}. Add texts or steps to augment."
         )
     return texts
+
+
+def targets_of(rows: pd.DataFrame) -> np.ndarray:
+    """Return the targets (N, …) that stand, as numbers or lists of them, in the column `label` of a job's rows."""
+    return np.array(rows["label"].tolist())
 
 
 def rows_digest(rows: pd.DataFrame) -> str:

@@ -72,7 +72,8 @@ def _read_split(task: Task, *, name: str, split: str) -> pd.DataFrame:
     path = Path({"train": task.train, "test": task.test, "unlabelled": task.unlabelled or ""}[split])
     columns = task.columns_of_test if split == "test" else task.columns
     texts = columns.text if isinstance(columns.text, list) else [columns.text]
-    single = [columns.id, columns.text_pair, columns.label if split == "train" else None, columns.group]
+    given = columns.label if isinstance(columns.label, list) else [columns.label]
+    single = [columns.id, columns.text_pair, *(given if split == "train" else ()), columns.group]
     wanted: list[Column] = list(dict.fromkeys([*texts, *(column for column in single if column is not None)]))
     # Groups serve the split of training rows only; many test files do not have them.
     optional = (
@@ -95,11 +96,26 @@ def _read_split(task: Task, *, name: str, split: str) -> pd.DataFrame:
     frame["task"] = pd.Series(name, index=frame.index, dtype="str")
     frame["split"] = pd.Series(split, index=frame.index, dtype="str")
     frame["text_pair"] = _empty(frame) if columns.text_pair is None else joined_texts(raw, [columns.text_pair])
-    frame["label"] = raw[columns.label] if split == "train" else _empty(frame)
+    frame["label"] = _cells(raw[given], task, name=name) if split == "train" else _empty(frame)
     grouped = columns.group is not None and columns.group in raw
     frame["group"] = raw[columns.group].replace("", None) if grouped else _empty(frame)
     _check_ids(frame, path=path)
     return frame
+
+
+def _cells(columns: pd.DataFrame, task: Task, *, name: str) -> "pd.Series[str]":
+    """Return a training file's targets as the table has them, labels renamed."""
+    kind: TaskKind = task.kind.build()
+    if not task.header and task.labels is not None and len(columns.columns) == len(task.labels):
+        columns = columns.set_axis(task.labels, axis=1)
+    if task.rename_labels:
+        known = set(kind.list_labels(kind.cells(columns, {}), list(map(str, columns.columns))))
+        if absent := [label for label in task.rename_labels if label not in known]:
+            raise DataError(
+                f"{task.train}: tasks.{name}.rename_labels must name labels of the file, got {absent[0]!r}. Correct it.",
+                code="E305",
+            )
+    return kind.cells(columns.rename(columns=str), task.rename_labels)
 
 
 def row_ids(raw: pd.DataFrame, columns: Columns) -> pd.Series:
@@ -148,14 +164,8 @@ def _check_ids(frame: pd.DataFrame, *, path: Path) -> None:
 
 
 def _labelled(train: pd.DataFrame, task: Task, *, name: str) -> pd.DataFrame:
-    """Return training rows under the labels that are meant; rows without one as `missing_labels` says."""
-    if absent := [label for label in task.rename_labels if label not in set(train["label"])]:
-        raise DataError(
-            f"{task.train}: tasks.{name}.rename_labels must name labels of the file, got {absent[0]!r}. Correct it.",
-            code="E305",
-        )
-    train["label"] = train["label"].map(lambda label: task.rename_labels.get(label, label)).astype("str")
-    missing = train["label"] == ""
+    """Return training rows, those without a label as `missing_labels` says."""
+    missing = train["label"].isna()
     if not missing.any():
         return train
     if task.missing_labels == "fail":
@@ -177,19 +187,17 @@ def _labelled(train: pd.DataFrame, task: Task, *, name: str) -> pd.DataFrame:
 def _check_labels(train: pd.DataFrame, task: Task, *, name: str) -> list[str]:
     """Return the task's labels in order; spellings that may be one label are only warned of."""
     kind: TaskKind = task.kind.build()
-    if task.labels is not None:
-        unknown = ~kind.is_readable(train["label"], task.labels)
-        if unknown.any():
-            row = train[unknown].iloc[0]
-            raise DataError(
-                f"{task.train}:{row['line']}: labels must be in tasks.{name}.labels {task.labels}, got {row['label']!r} "
-                f"in row {row['row_id']!r} ({unknown.sum()} such rows). Add it there, rename it in "
-                f"tasks.{name}.rename_labels, or mend the rows.",
-                code="E305",
-            )
-    if fault := kind.check(train["label"]):
+    columns = task.columns.label if isinstance(task.columns.label, list) else [task.columns.label]
+    labels = list(task.labels or kind.list_labels(train["label"], [str(column) for column in columns]))
+    if len(faults := kind.faults(train["label"], labels)):
+        row = train.loc[faults.index[0]]
+        raise DataError(
+            f"{task.train}:{row['line']}: labels {faults.iloc[0]} in row {row['row_id']!r} ({len(faults)} such rows). Mend "
+            f"the rows, rename it in tasks.{name}.rename_labels, or correct tasks.{name}.labels.",
+            code="E305",
+        )
+    if fault := kind.check(train["label"], labels):
         raise DataError(f"{task.train}: a {task.kind.name} task {fault}. Check tasks.{name}.columns.label and kind.")
-    labels = list(task.labels) if task.labels is not None else kind.list_labels(train["label"])
     for alike in label_variants(labels):
         logger.warning("%s: labels %s may be one label: see tasks.%s.rename_labels", task.train, alike, name)
     for reader, order in _readers_of_order(task, n_labels=len(labels)):
@@ -209,7 +217,8 @@ def _readers_of_order(task: Task, *, n_labels: int) -> Iterator[tuple[str, str]]
         if order := metric.constant("ORDER"):
             yield metric.name, order
     form = task.submission.format
-    for value in form.options.values() if n_labels == 2 else ():
+    is_one_of_two = n_labels == 2 and not task.kind.constant("SEVERAL_COLUMNS")
+    for value in form.options.values() if is_one_of_two else ():
         if isinstance(value, str) and (order := (form.constant("ORDER") or {}).get(value)):
             yield f"a submission of {value}", order
 

@@ -1,7 +1,8 @@
 """Training rows -> the fold manifest: stratified by label, clusters of rows that belong together always whole.
 
 Clusters are placed by scikit-learn's StratifiedGroupKFold; rows of their own, which would take it minutes, then
-fill the folds. Rows are put in the order of their ids first, so the plan does not depend on the order of the file.
+fill the folds. Where a row may be in several classes, iterative stratification places all
+(`targets.strata`). Rows are put in the order of their ids first, so the plan does not depend on the order of the file.
 """
 
 import logging
@@ -17,6 +18,7 @@ from pipeline.data.score_where import wanted_rows
 from pipeline.errors.exceptions import ParamsError, shown
 from pipeline.params import tasks
 from pipeline.reproducibility import derive_seed
+from pipeline.targets.strata import memberships, split_iteratively
 from pipeline.text.near_duplicates import cluster_texts, connect, row_texts
 
 logger = logging.getLogger(__name__)
@@ -79,7 +81,10 @@ def assign_folds(
         near = rows[keys].merge(clusters, on=keys, how="left", validate="one_to_one")["cluster"].to_numpy()
         cluster = related_rows(rows, near, group_pairs=folds.group_pairs)
         classes, labels = table.kind(task).strata(table.targets(task, rows), table.labels[task])
-        strata = classes if folds.stratify else np.zeros(len(rows), np.int64)
+        strata, classes = (
+            classes if folds.stratify else np.zeros(len(rows), np.int64),
+            memberships(classes, len(labels)),
+        )
         unscored = _lone(classes, cluster, labels, task=task)
         if likeness is not None:
             unscored |= ~np.isin(cluster, cluster[wanted_rows(rows, likeness, score_where=folds.score_where)])
@@ -88,8 +93,9 @@ def assign_folds(
         held[~unscored] = _draw_holdout(
             strata[~unscored], cluster[~unscored], ratio=folds.holdout_ratio, seed=holdout_seed
         )
+        least = folds.n_splits if folds.stratify and strata.ndim == 1 else 2
         tied = _explain_largest(rows, near, cluster, task=task, folds=folds)
-        _check_clusters(classes[~held], cluster[~held], labels, task=task, folds=folds, tied=tied)
+        _check_clusters(classes[~held], cluster[~held], labels, task=task, folds=folds, least=least, tied=tied)
         for repeat in range(folds.n_repeats):
             fold = np.where(unscored, TRAIN_FOLD, HOLDOUT_FOLD)
             repeat_seed = derive_seed(seed, "split", task, repeat)
@@ -157,12 +163,18 @@ def _pair_limit(rows: pd.DataFrame, near: np.ndarray, largest: np.ndarray, *, mo
     return int(limits[n_fine - 1]) if n_fine else None
 
 
+def _pairs(classes: np.ndarray, cluster: np.ndarray) -> np.ndarray:
+    """Return the pairs (class, cluster) that occur, int64 (2, P), for the classes of each row, bool (N, C)."""
+    rows, numbers = np.nonzero(classes)
+    return np.unique(np.stack([numbers, cluster[rows]]), axis=1)
+
+
 def _lone(classes: np.ndarray, cluster: np.ndarray, labels: list[str], *, task: str) -> np.ndarray:
     """Return which rows lie in a cluster that is the only one of some class; none if they leave less than two classes."""
-    pairs = np.unique(np.stack([classes, cluster]), axis=1)
+    pairs = _pairs(classes, cluster)
     rare = np.flatnonzero(np.bincount(pairs[0], minlength=len(labels)) == 1)
     lone = np.isin(cluster, pairs[1, np.isin(pairs[0], rare)])
-    if len(np.unique(classes[~lone])) < 2:  # nothing to score: the checks of the folds say why
+    if classes[~lone].any(axis=0).sum() < 2:  # nothing to score: the checks of the folds say why
         return np.zeros(len(classes), bool)
     if lone.any():
         names = [labels[label] for label in rare[:N_EXAMPLES]]
@@ -181,6 +193,8 @@ def _draw_holdout(strata: np.ndarray, cluster: np.ndarray, *, ratio: float, seed
     """
     if ratio == 0 or not len(cluster):
         return np.zeros(len(cluster), bool)
+    if strata.ndim == 2:
+        return split_iteratively(strata, cluster, shares=[ratio, 1 - ratio], seed=seed) == 0
     counts = np.zeros((int(cluster.max()) + 1, int(strata.max()) + 1), np.int64)  # rows by cluster and class
     np.add.at(counts, (cluster, strata), 1)
     taken = np.zeros(len(counts), bool)
@@ -207,6 +221,8 @@ def _split(strata: np.ndarray, cluster: np.ndarray, *, n_splits: int, seed: int)
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
+    if strata.ndim == 2:
+        return split_iteratively(strata, cluster, shares=[1 / n_splits] * n_splits, seed=seed)
     fold = np.full(len(strata), HOLDOUT_FOLD, np.int64)
     first = np.bincount(cluster)[cluster] > 1
     shuffled = np.random.default_rng(seed).permutation(np.flatnonzero(~first))
@@ -238,7 +254,7 @@ def _even_out(filled: np.ndarray, sizes: np.ndarray, *, n_rows: int) -> np.ndarr
 
 
 def _check_clusters(
-    classes: np.ndarray, cluster: np.ndarray, labels: list[str], *, task: str, folds: tasks.Folds, tied: str
+    classes: np.ndarray, cluster: np.ndarray, labels: list[str], *, task: str, folds: tasks.Folds, least: int, tied: str
 ) -> None:
     outside = " outside the hold-out" if folds.holdout_ratio else ""
     mend = ""
@@ -251,7 +267,7 @@ def _check_clusters(
             f"{folds.n_splits}. {tied or 'Lower it, or check columns.group and folds.near_duplicate_similarity.'}{mend}",
             code="E203",
         )
-    pairs = np.unique(np.stack([classes, cluster]), axis=1)
+    pairs = _pairs(classes, cluster)
     per_class = np.bincount(pairs[0], minlength=len(labels))
     present = np.flatnonzero(per_class)
     if folds.score_where is not None and len(present) < 2:
@@ -261,7 +277,7 @@ def _check_clusters(
             code="E203",
         )
     rarest = present[np.argmin(per_class[present])]
-    if per_class[rarest] < (folds.n_splits if folds.stratify else 2):
+    if per_class[rarest] < least:
         raise ParamsError(
             f"folds.n_splits: must be at most the rarest class's number of clusters{outside} ({per_class[rarest]}, "
             f"class {labels[rarest]!r} of task {task}), got {folds.n_splits}. "
@@ -272,8 +288,8 @@ def _check_clusters(
 
 def _check_training_parts(classes: np.ndarray, fold: np.ndarray, labels: list[str], *, task: str) -> None:
     """Refuse a plan in which some fold holds all rows of a class: its model would never see that class."""
-    for label in np.unique(classes):
-        folds = np.unique(fold[classes == label])
+    for label in np.flatnonzero(classes.any(axis=0)):
+        folds = np.unique(fold[classes[:, label]])
         if len(folds) < 2:
             raise ParamsError(
                 f"folds: every class must be in every training part, but all rows of class {labels[label]!r} of "

@@ -72,7 +72,7 @@ def cross_fit(
 
     In world k the rows of fold k come from a stacker fitted on all other folds, and the rows of fold j from one fitted
     on all folds but j and k. So world k offers honest predictions to choose by, for the score of fold k. With two
-    folds nothing is left to fit on for the latter, and they are uniform.
+    folds nothing is left to fit on for the latter, and they are the members' mean.
 
     Args:
         build: makes an unfitted stacker.
@@ -80,8 +80,8 @@ def cross_fit(
         labels, folds: int arrays (N,); folds are numbered 0 to K - 1.
         name: by which a log line every 30 seconds says how far it is.
     """
-    n_folds, (n_rows, _, n_outputs) = int(folds.max()) + 1, probabilities.shape
-    worlds, stackers = np.full((n_folds, n_rows, n_outputs), 1 / n_outputs), list[Stacker]()
+    n_folds = int(folds.max()) + 1
+    worlds, stackers = np.tile(probabilities.mean(axis=1), (n_folds, 1, 1)), list[Stacker]()
     # One fit without folds j and k serves both: row j of world k and row k of world j. So K (K + 1) / 2 fits, not K^2.
     pairs, shown = list(combinations_with_replacement(range(n_folds), 2)), time.monotonic()
     for number, (first, second) in enumerate(pairs):
@@ -136,7 +136,8 @@ def make_plan(
     kind, metric, needed = choosing["kind"], choosing["metric"], choosing["tune_above"]
     plain = [candidate.mean(axis=0) for candidate in candidates]
     rung = best_of(labels, plain, metric=metric)
-    if use is False or needed is None or not kind.can_tune(plain[rung], metric=metric):
+    least = kind.needed_errors(plain[rung], metric=metric)
+    if use is False or needed is None or least is None:
         return Plan(rung, None)
     tried = [rung] if needed else list(range(len(candidates)))
     tuned = [cross_fit_decision(labels, candidates[number], folds, kind=kind, metric=metric) for number in tried]
@@ -145,7 +146,7 @@ def make_plan(
         both = {"plain": plain[rung], "tuned": tuned[best]}
         compared = compare(labels, both, metric=metric, clusters=clusters, n_resamples=N_RESAMPLES, seed=seed)
         gain = compared.gain("tuned", "plain")
-        use = bool(gain.value > needed * gain.standard_error)
+        use = bool(gain.value > max(needed, least) * gain.standard_error)
     else:
         gain = Interval(0.0, 0.0, 0.0, 0.0)
     chosen = tried[best] if use else rung

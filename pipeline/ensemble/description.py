@@ -1,7 +1,7 @@
 """What scores.json says of one task: every model and rung, the estimate, what it gains and why to believe it."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Unpack
 
 import numpy as np
@@ -10,7 +10,7 @@ from pipeline import components
 from pipeline.contracts import Metric
 from pipeline.ensemble import scoring
 from pipeline.ensemble.averaging import GainOnTest, gain_on_test
-from pipeline.ensemble.decisions import Plan, best_of, cross_fit_best
+from pipeline.ensemble.decisions import Plan, best_of, cross_fit_best, cross_fit_decision
 from pipeline.ensemble.intervals import (
     Bounds,
     Interval,
@@ -41,41 +41,77 @@ def describe_ensemble(
     `scored_ratio` is the share of the test rows that the board scores.
     """
     metric, names, train = metrics[metric_name], members.names, members.train
-    singles = [members.out_of_fold[:, :, position] for position in range(len(names))]
+    shown = _Shown(members, metric, tuned=ensemble.plan.decides)
+    singles = [shown.values(members.out_of_fold[:, :, position]) for position in range(len(names))]
     scorer = members.scorer(metric_name, metric)
     best = best_of(train.labels, [values.mean(axis=0) for values in singles], metric=scorer)
     single = cross_fit_best(train.labels, singles, members.folds, metric=metric).mean(axis=0)
     rungs = {rung: ensemble.candidate(members, rung) for rung in ensemble.rungs}
-    candidates = [*map(members.candidate, names), *rungs.values(), ensemble.submitted(members, rungs[ensemble.chosen])]
+    candidates = [*map(shown.candidate, [*map(members.candidate, names), *rungs.values()])]
+    candidates.append(ensemble.submitted(members, rungs[ensemble.chosen]))
     on_test = [gain_on_test(candidate, members, metric=metric) for candidate in candidates]
     unseen = _unseen(members, metric_name, scored_ratio)
     options: dict[str, Any] = {"n_resamples": n_bootstrap, "seed": derive_seed(seed, members.task)}
     bounded = {"bounds": unseen["bounds"], **options}
     *models, final = scoring.score_models(
-        train.labels, [*singles, *ensemble.rungs.values(), ensemble.out_of_fold], folds=members.folds, on_test=on_test,
-        clusters=train.clusters, metric=metric, scorer=scorer, report_metrics=metrics, reference=best, **bounded,
+        train.labels, [*singles, *map(shown.values, ensemble.rungs.values()), ensemble.out_of_fold],
+        folds=members.folds, on_test=on_test, clusters=train.clusters, metric=metric, scorer=scorer,
+        report_metrics=metrics, reference=best, **bounded,
     )  # fmt: skip
     heads = [*((name, kinds[name]) for name in names), *((name, "rung") for name in ensemble.rungs)]
     models = [{"name": name, "kind": kind} | record for (name, kind), record in zip(heads, models, strict=True)]
-    baselines = [metric.sign * model["score"] for model in models if model["kind"] == "baseline"]
     weighted = _weighted(members, ensemble, metric=scorer, **options)
     return _diagnostics(members, ensemble, singles) | _test_file(members, candidates[-1]) | {
         "n_train": unseen["n_train"], "n_test": len(members.test_ids), "n_scored": unseen["n_test"],
         "metric": metric_name, "higher_is_better": metric.higher_is_better,
         "models": models,
         "best_single": names[best],
-        "baseline": metric.sign * max(baselines) if baselines else None,
+        "baseline": _baseline(models, metric),
         "chosen": ensemble.chosen,
         "estimate": _estimate(final, weighted, on_test[-1], ensemble.plan, **unseen),
         "gain": _gain(members, ensemble, single, on_test[-1], on_test[best], metric=scorer, **bounded),
         "decision": None if ensemble.plan.decision is None else asdict(ensemble.plan.decision),
-        "weights": {
-            name: dict(zip(names, shares, strict=True))
-            for name in ensemble.fitted
-            if (shares := ensemble.weights(name)) is not None
-        },
+        "weights": _weights(members, ensemble),
         "holdout": _holdout(members, ensemble, metric=metric, **options) if members.holdout.ids else None,
     }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """How single models and rungs stand beside the ensemble: decided as it is where a kind's decisions are worth most.
+
+    Of one label per row scales move little, and models are shown as they are.
+    """
+
+    members: Members
+    metric: Metric
+    tuned: bool
+
+    def values(self, values: np.ndarray) -> np.ndarray:
+        """Return values (R, N, V), each fold decided as is best on the others."""
+        kind, labels = self.members.kind, self.members.train.labels
+        if not (self.tuned and kind.needed_errors(values.mean(axis=0), metric=self.metric)):
+            return values
+        repeats = zip(values[:, None], self.members.folds[:, None], strict=True)
+        return np.stack([cross_fit_decision(labels, *repeat, kind=kind, metric=self.metric) for repeat in repeats])
+
+    def candidate(self, plain: Candidate) -> Candidate:
+        """Return the same with the decision that is best on all rows."""
+        kind, values = self.members.kind, plain.out_of_fold
+        if not (self.tuned and kind.needed_errors(values, metric=self.metric)):
+            return plain
+        parameters = kind.fit_decision(self.members.train.labels, values, metric=self.metric)
+        return replace(plain, decide=lambda values: kind.apply_decision(values, parameters))
+
+
+def _weights(members: Members, ensemble: Ensemble) -> dict[str, dict[str, float]]:
+    shares = {name: ensemble.weights(name) for name in ensemble.fitted}
+    return {name: dict(zip(members.names, of, strict=True)) for name, of in shares.items() if of is not None}
+
+
+def _baseline(models: list[dict[str, Any]], metric: Metric) -> float | None:
+    scores = [metric.sign * model["score"] for model in models if model["kind"] == "baseline"]
+    return metric.sign * max(scores) if scores else None
 
 
 def _unseen(members: Members, metric_name: str, scored_ratio: float) -> Unseen:
@@ -88,7 +124,9 @@ def _unseen(members: Members, metric_name: str, scored_ratio: float) -> Unseen:
 def _diagnostics(members: Members, ensemble: Ensemble, singles: list[np.ndarray]) -> dict[str, Any]:
     targets, kind, final = members.train.labels, members.kind, ensemble.out_of_fold.mean(axis=0)
     agreement = scoring.error_agreement([kind.errors(targets, single.mean(axis=0)) for single in singles])
-    described = kind.describe(targets, final, labels=members.labels, row_ids=members.train.ids)
+    decision = ensemble.plan.decision.scales if ensemble.plan.decision and ensemble.plan.decides else None
+    shown: dict[str, Any] = {"labels": members.labels, "row_ids": members.train.ids, "decision": decision}
+    described = kind.describe(targets, final, **shown)
     return {"labels": members.labels, "agreement": {"names": members.names, "values": agreement}, **described}
 
 

@@ -42,7 +42,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Members:
-    """Everything the ensemble of one task is made from, joined by row id; M members and C labels in fixed order."""
+    """Everything the ensemble of one task is made from, joined by row id; M members, V values of a row in fixed order."""
 
     task: str
     kind: TaskKind
@@ -52,15 +52,15 @@ class Members:
     holdout: Rows
     test_ids: list[str]
     folds: np.ndarray  # (R, N), numbered 0 to K - 1
-    out_of_fold: np.ndarray  # (R, N, M, C)
-    holdout_probabilities: np.ndarray  # (H, M, C), mean over folds and repeats
-    holdout_by_fold: np.ndarray  # (K, H, M, C), by the models of each fold, mean over repeats
-    test_probabilities: np.ndarray  # (T, M, C), mean over folds and repeats
+    out_of_fold: np.ndarray  # (R, N, M, V)
+    holdout_probabilities: np.ndarray  # (H, M, V), mean over folds and repeats
+    holdout_by_fold: np.ndarray  # (K, H, M, V), by the models of each fold, mean over repeats
+    test_probabilities: np.ndarray  # (T, M, V), mean over folds and repeats
     twins: np.ndarray  # (T,), place of a training row that says the same as the test row, or -1
     agreement: float  # how often training rows that say the same have the same target
     weights: np.ndarray | None  # (N,), by which training rows stand for test rows of another kind
     sampled: np.ndarray  # (S,), places of some test rows
-    sampled_by_fold: np.ndarray  # (K, S, M, C)
+    sampled_by_fold: np.ndarray  # (K, S, M, V)
 
     def scorer(self, metric_name: str, metric: Metric) -> Metric:
         """Return what scores out-of-fold rows, each of which another fold's model may have predicted.
@@ -101,7 +101,7 @@ def gather_members(
     manifest = folds.rows[folds.rows["task"] == task]
     repeats = sorted(int(repeat) for repeat in manifest["repeat"].unique())
     for predictions in members.values():
-        _check_member(predictions, labels=labels, manifest=manifest, task=task)
+        _check_member(predictions, labels=kind.outputs(labels), manifest=manifest, task=task)
     first = folds.select(task, repeats[0]).set_index("row_id")
     source = table.select(task, "train")
     source = source[source["row_id"].isin(first.index[first["fold"] != TRAIN_FOLD])]
@@ -116,11 +116,8 @@ def gather_members(
     scored = sorted(numbers[0].unique())
 
     def joined(split: str, ids: list[str], **of: int) -> np.ndarray:
-        columns = np.empty((len(ids), len(members), len(labels)))
-        for position, predictions in enumerate(members.values() if ids else ()):
-            order = [predictions.labels.index(label) for label in labels]
-            columns[:, position] = probabilities_of(predictions, split, ids, kind=kind, **of)[:, order]
-        return columns
+        ordered = [_ordered(predictions, kind.outputs(labels)) for predictions in members.values()]
+        return np.stack([probabilities_of(member, split, ids, kind=kind, **of) for member in ordered], axis=1)
 
     def by_fold(split: str, ids: list[str]) -> np.ndarray:
         return np.stack([joined(split, ids, fold=fold) for fold in scored])
@@ -133,6 +130,11 @@ def gather_members(
         test_probabilities=joined("test", test_ids), twins=twins, agreement=agreement, weights=weights,
         sampled=sampled, sampled_by_fold=by_fold("test", [test_ids[place] for place in sampled]),
     )  # fmt: skip
+
+
+def _ordered(predictions: Predictions, outputs: list[str]) -> Predictions:
+    order = [predictions.labels.index(name) for name in outputs]
+    return replace(predictions, labels=outputs, logits=predictions.logits[:, order])
 
 
 def _sample(n_rows: int, *, n_labels: int, seed: int) -> np.ndarray:
@@ -157,11 +159,18 @@ def _twins(near: pd.DataFrame | None, train: Rows, test_ids: list[str], *, task:
     clusters = cluster["train"].loc[train.ids].to_numpy()
     order = np.argsort(clusters, kind="stable")
     pairs = np.stack([order[:-1], order[1:]])[:, clusters[order[:-1]] == clusters[order[1:]]]
-    agree = int((train.labels[pairs[0]] == train.labels[pairs[1]]).sum())
+    agree = int(_alike(*train.labels[pairs]).sum())
     yes, no = PRIOR_AGREEMENT
     place = {number: row for row, number in enumerate(clusters.tolist())}
     twins = [place.get(number, -1) for number in cluster["test"].loc[test_ids]] if test_ids else []
     return np.array(twins, np.int64), (agree + yes) / (pairs.shape[1] + yes + no)
+
+
+def _alike(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return whether two targets (N, …) are the same, bool (N,), missing ones being alike."""
+    same = (first == second) | (np.isnan(first) & np.isnan(second))
+    alike: np.ndarray = same.all(axis=tuple(range(1, same.ndim)))
+    return alike
 
 
 def _rows(source: pd.DataFrame, manifest: pd.DataFrame, *, table: Table, task: str) -> Rows:

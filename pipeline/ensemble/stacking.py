@@ -114,7 +114,7 @@ def build_ensemble(
         for repeat, (of_repeat, folds) in enumerate(zip(worlds, members.folds, strict=True))
     ]  # fmt: skip
     fitted = {name: [of_repeat[rung][1] for of_repeat in fits] for rung, name in enumerate(ladder)}
-    none = np.empty((0, len(members.labels)))
+    none = np.empty((0, members.out_of_fold.shape[-1]))
     rungs_by_name, chosen = dict(zip(ladder, candidates, strict=True)), list(ladder)[plan.rung]
     ensemble = Ensemble(rungs_by_name, fitted, chosen, plan, np.stack(estimate), holdout=none, test=none)
     holdout, test = (
@@ -140,4 +140,4 @@ def ensemble_predictions(members: Members, ensemble: Ensemble, *, manifest: str,
     ]
     rows = pd.concat(parts, ignore_index=True).assign(task=members.task)
     logits = members.kind.logits(np.concatenate([*ensemble.out_of_fold, ensemble.holdout, ensemble.test]))
-    return Predictions("ensemble", members.task, members.labels, rows, logits, manifest, "", seed)
+    return Predictions("ensemble", members.task, members.kind.outputs(members.labels), rows, logits, manifest, "", seed)

@@ -13,6 +13,7 @@ from pipeline.artifacts.paths import ABLATIONS
 from pipeline.artifacts.predictions import Predictions, read_predictions
 from pipeline.artifacts.table import Folds, Table
 from pipeline.base_models.finetuning import finetune
+from pipeline.ensemble.decisions import cross_fit_decision
 from pipeline.ensemble.intervals import Comparison, compare, interval
 from pipeline.number_formats import signed
 from pipeline.params.root import Params
@@ -72,9 +73,16 @@ def _compare(params: Params, table: Table, folds: Folds, task: str, blends: Mapp
     """Return the scores of blends over one task's rows, all under the same resamples."""
     rows = folds.rows.query("task == @task and fold >= 0").drop_duplicates("row_id").set_index("row_id")
     labels = table.targets(task, table.select(task, "train").set_index("row_id").loc[rows.index].reset_index())
+    kind, fold = table.kind(task), rows["fold"].to_numpy()[None]
+    metric = params.tasks[task].metric.build(n_outputs=len(table.labels[task]), decide=kind.decide)
+    decided = {
+        name: cross_fit_decision(labels, values[None], fold, kind=kind, metric=metric)
+        if params.stack.tune_decision and kind.needed_errors(values, metric=metric)
+        else values
+        for name, values in blends.items()
+    }
     return compare(
-        labels, blends, clusters=rows["cluster"].to_numpy(), n_resamples=params.stack.n_bootstrap,
-        metric=params.tasks[task].metric.build(n_outputs=len(table.labels[task]), decide=table.kind(task).decide),
+        labels, decided, clusters=rows["cluster"].to_numpy(), n_resamples=params.stack.n_bootstrap, metric=metric,
         seed=derive_seed(params.seed, "ablate", task),
     )  # fmt: skip
 

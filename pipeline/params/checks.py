@@ -102,8 +102,13 @@ def _check_task(task: "Task") -> Iterator[Problem]:
         yield Problem(("labels",), f"each label must stand once, got {task.labels}. Remove the copies.")
     columns = task.columns
     read = [*(columns.text if isinstance(columns.text, list) else [columns.text]), columns.text_pair]
-    if columns.label in read:
-        text = f"a text must not be the label, got {columns.label!r} for both. Correct one."
+    given = columns.label if isinstance(columns.label, list) else [columns.label]
+    if double := [column for column in given if column in read]:
+        text = f"a text must not be the label, got {double[0]!r} for both. Correct one."
+        yield Problem(("columns", "label"), text)
+    if len(given) != 1 and not task.kind.constant("SEVERAL_COLUMNS"):
+        kinds = " or ".join(components.having("task_kinds", "SEVERAL_COLUMNS")) or "another one"
+        text = f"a {task.kind.name} task has one label column, got {given}. Name one, or set kind: {kinds}."
         yield Problem(("columns", "label"), text)
     yield from _check_test_columns(task)
     yield from _check_file_form(task)
@@ -136,8 +141,11 @@ def _check_test_columns(task: "Task") -> Iterator[Problem]:
 
 def _check_forms(params: "Params", name: str, task: "Task") -> Iterator[Problem]:
     """Yield the components that do not fit the form of a task's targets; one that names no `FORMS` fits all."""
-    used: dict[tuple[Any, ...], Any] = {("tasks", name, "metric"): task.metric, ("stitch", "loss"): params.stitch.loss}
-    used |= {("stitch", key): getattr(params.stitch, key) for key in ("adversarial", "class_weights", "objective")}
+    used: dict[tuple[Any, ...], Any] = {("tasks", name, "metric"): task.metric}
+    used["tasks", name, "submission", "format"] = task.submission.format
+    if params.stitch.models(list(params.encoders)):
+        keys = ("loss", "class_weights", "objective", "adversarial")
+        used |= {("stitch", key): getattr(params.stitch, key) for key in keys}
     used |= {("tasks", name, "report_metrics", place): metric for place, metric in enumerate(task.report_metrics)}
     for encoder, settings in params.encoders.items():
         keys = ("loss", "objective", "class_weights", "adversarial")
@@ -150,11 +158,25 @@ def _check_forms(params: "Params", name: str, task: "Task") -> Iterator[Problem]
     parts = ((location, part) for location, whole in used.items() if whole is not None for part in whole.parts())
     for location, component in parts:
         forms = component.constant("FORMS")
-        if forms is not None and form not in forms:
+        if not _fits(component.kind, component.name, form):
             text = (
                 f"{component.name} is for targets that are a {' or '.join(forms)}, those of task {name} are a {form}. "
             )
-            yield Problem(location, f"{text}Take another one, or correct tasks.{name}.kind.")
+            fitting = [
+                other for other in components.available(component.kind)
+                if _fits(component.kind, other, form) and not _needs_others(component.kind, other)
+            ]  # fmt: skip
+            remedy = f"Take {' or '.join(fitting)}" if fitting else "Take another one"
+            yield Problem(location, f"{text}{remedy}, or correct tasks.{name}.kind.")
+
+
+def _needs_others(kind: str, name: str) -> bool:
+    return any(components.constant(kind, name, constant) for constant in ("PENALTY", "COMPONENTS"))
+
+
+def _fits(kind: str, name: str, form: str | None) -> bool:
+    forms = components.constant(kind, name, "FORMS")
+    return forms is None or form in forms
 
 
 def _check_encoder(encoder: "Encoder", device: str) -> Iterator[Problem]:

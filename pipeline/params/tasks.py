@@ -25,7 +25,8 @@ class TextColumns(Section):
 class Columns(TextColumns):
     """Which column of the training file holds what; those of the other files are the same."""
 
-    label: str | int = "label"
+    label: str | int | list[str | int] = "label"
+    """The label; several columns where a row has several targets."""
     group: str | int | None = None
     """Rows that share a value share a fold."""
 

@@ -49,7 +49,7 @@ def texts_of_hardest(table: Table, scores: Mapping[str, TaskScores]) -> Texts:
     texts: Texts = {}
     for task, task_scores in scores.items():
         rows = table.select(task, "train")
-        rows = rows[rows["row_id"].isin([row["row_id"] for row in task_scores["hardest"]])]
+        rows = rows[rows["row_id"].isin([row["row_id"] for row in task_scores.get("hardest", ())])]
         pairs = [pair if isinstance(pair, str) else None for pair in rows["text_pair"]]
         texts[task] = dict(zip(rows["row_id"], zip(rows["text"], pairs, strict=True), strict=True))
     return texts

@@ -43,7 +43,7 @@ def not_cross_fitted(
     """Yield an ensemble whose out-of-fold predictions no rung gives that never saw the row's fold, in any repeat.
 
     Each fold's rung was chosen without the fold, so it need not be the final one of `state`, what `Ensemble.state` wrote:
-    that is tried first, then the others. If decisions were tuned, predictions count as the same up to scales of the labels.
+    that is tried first, then the others. If decisions were tuned, predictions count as the same up to them.
     It is certain where they are those of the mean of all stackers, each of which saw all folds but one.
     """
     names = sorted(ladder, key=lambda name: name != state["rung"])
@@ -86,6 +86,7 @@ def _same(stored: np.ndarray, honest: np.ndarray, kind: TaskKind, *, scaled: boo
         return True
     if not scaled:
         return False
-    shift = kind.logits(stored) - kind.logits(honest)
-    scales = np.exp(np.median(shift - shift.mean(axis=1, keepdims=True), axis=0))
-    return bool(np.abs(stored - kind.apply_decision(honest, scales.tolist())).max() <= SAME)
+    # Scales of labels and thresholds alike add a constant to each logit, of scales the same to all logits of a row too.
+    plain = kind.logits(honest).astype(np.float64)
+    moved = kind.values(plain + np.median(kind.logits(stored) - plain, axis=0))
+    return bool(np.abs(stored - moved).max() <= SAME)

@@ -12,6 +12,7 @@ from pipeline.artifacts.table import HOLDOUT_FOLD, Folds, Table
 from pipeline.number_formats import percent
 from pipeline.report.leak_signs import SURE, Leak
 from pipeline.reproducibility import derive_seed
+from pipeline.targets.strata import memberships
 from pipeline.text.normalising import normalise
 from pipeline.text.words import word_spans
 
@@ -115,15 +116,15 @@ def label_in_text(table: Table) -> Iterator[Leak]:
         rows, test = (table.select(task, split) for split in ("train", "test"))
         rows, test = (part.iloc[:: max(1, len(part) // N_ROWS)] for part in (rows, test))
         texts = _texts(rows)
-        codes, labels = table.kind(task).strata(table.targets(task, rows), table.labels[task])
+        strata, names = table.kind(task).strata(table.targets(task, rows), table.labels[task])
         if not texts.str.strip().any():
             continue
         words = CountVectorizer(analyzer=_words_and_signs, binary=True)
         stands = words.fit_transform(texts)
         in_test = words.transform(_texts(test)) if len(test) else None
-        telling = _telling(stands, in_test, np.eye(len(labels))[codes])
+        telling = _telling(stands, in_test, memberships(strata, len(names)).astype(np.float64))
         if len(telling):
-            word, label = words.get_feature_names_out()[telling[0][0]], labels[telling[0][1]]
+            word, label = words.get_feature_names_out()[telling[0][0]], names[telling[0][1]]
             yield Leak(
                 "label written in the text", task,
                 f"task {task}: no single word or sign should tell a label in training texts alone, got {word!r} for "

@@ -101,11 +101,12 @@ def _task(name: str, scores: TaskScores, inputs: PageInputs) -> dict[str, Any]:
     label = f"gain in {scores['metric']} over {figures.short(scores['best_single'])}"
     chosen = scores["chosen"]
     weighted = {member for weights in scores["weights"].values() for member in weights}
-    texts = inputs["texts"].get(name, {})
+    texts, classes = inputs["texts"].get(name, {}), inputs["audit"][name]["classes"]
     return {
         **scores,
         "name": name,
         "audit": inputs["audit"][name],
+        "strata": [label for label in scores["labels"] if label in classes] or list(classes),
         "submitted": inputs["submission"]["tasks"][name],
         "models": models,
         "metric_names": [metric for metric in scores["estimate"]["metrics"] if metric != scores["metric"]],
@@ -115,7 +116,7 @@ def _task(name: str, scores: TaskScores, inputs: PageInputs) -> dict[str, Any]:
         "gain_plot": Markup(figures.gains(name, label, gains, strong=lambda model, gain: model == chosen)),
         "rungs": [rung for rung in names if rung in scores["weights"]],
         "members": [member for member in names if member in weighted],
-        "hardest": [{**row, "texts": texts.get(row["row_id"], ("", None))} for row in scores["hardest"]],
+        "hardest": [{**row, "texts": texts.get(row["row_id"], ("", None))} for row in scores.get("hardest", ())],
         "stitching": stitch_section.describe(name, scores, inputs["stitched"]),
         "ablations": inputs["ablations"].get(name, {}),
         **_decisions(name, scores),
@@ -125,9 +126,10 @@ def _task(name: str, scores: TaskScores, inputs: PageInputs) -> dict[str, Any]:
 
 def _decisions(name: str, scores: TaskScores) -> dict[str, Any]:
     """Return what is shown of what was decided: the confusion, and whether probabilities can be believed."""
-    labels, counts, bins = scores["labels"], scores["confusion"], scores["calibration"]
+    labels, counts, bins = scores["labels"], scores.get("confusion", []), scores.get("calibration", [])
     return {
-        "matrix": figures.confusion_rows(counts, labels) if len(labels) <= MATRIX_LABELS else [],
+        **{"confusion": counts, "calibration": bins, "tables": scores.get("tables", [])},
+        "matrix": figures.confusion_rows(counts, labels) if counts and len(labels) <= MATRIX_LABELS else [],
         "confusions": figures.largest_confusions(counts, labels, LARGEST_CONFUSIONS),
         "calibration_plot": Markup(figures.reliability(bins, title=f"{name}: reliability")),
         "calibration_error": calibration_error(bins),
@@ -144,6 +146,7 @@ def _learning(name: str, scores: TaskScores, inputs: PageInputs) -> dict[str, An
         "cautions": [
             *(leak.said for leak in inputs["leaks"] if leak.task in (name, "")),
             *premise_cautions(scores, inputs["audit"][name]),
+            *scores.get("notes", ()),
             *cautions(scores, units=units, submitted=inputs["submission"]["model"]),
             *data_cautions(inputs["audit"][name]),
         ],

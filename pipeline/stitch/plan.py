@@ -61,7 +61,7 @@ def plan_model(
         "step": "stitch", "recipe": context.recipe["train"][head], "encoders": [base.depends_on() for base in bases],
         "settings": settings.model_dump(exclude=NOT_IN_KEY), "head": component.model_dump(),
         "rows": rows_digest(rows if inner else rows.drop(columns="cluster")),
-        "labels": labels, "kind": context.table.kinds[job.task], "n_outputs": kind.n_outputs(labels),
+        "labels": labels, "kind": context.table.kinds[job.task], "n_outputs": len(kind.outputs(labels)),
         "metric": metric.model_dump() if inner else None, "seed": seed, "numerics": context.numerics,
     }  # fmt: skip
     common = {"bases": bases, "settings": settings}
@@ -71,7 +71,12 @@ def plan_model(
     train["scorer"] = epoch_scorer(settings, metric=metric, kind=kind, labels=labels)
     depends_on = {"step": "predict-stitched", "model": training.key, "code": context.recipe["predict"][head]}
     predicting = Unit(f"{name}/{job.name}/predict", {**depends_on, "rows": rows_digest(job.predicted)})
-    fields = {"model": name, "task": job.task, "labels": labels, "manifest": context.folds.digest, "seed": seed}
-    fields["recipe"] = context.recipe["train"][head]
+    fields: dict[str, Any] = {
+        "model": name,
+        "task": job.task,
+        "labels": kind.outputs(labels),
+        "manifest": context.folds.digest,
+    }
+    fields |= {"seed": seed, "recipe": context.recipe["train"][head]}
     predict = {**common, "rows": job.predicted, "model": training.result, "predictions": fields}
     return Model(name, bases, (training, train), (predicting, predict))

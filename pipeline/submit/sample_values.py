@@ -1,6 +1,7 @@
 """What the sample submission's values tell: in which form the competition wants labels or probabilities written."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -39,6 +40,35 @@ def check_sample_labels(values: Sequence[str], labels: Sequence[str], *, task: s
     else:
         text = f"{where}, none of them. Which label is which? Set {rename}: {{<label>: <the sample's name for it>}}."
     raise _refused(text, task)
+
+
+def check_sample_names(values: Sequence[str], labels: Sequence[str], *, task: str, sample: Path) -> None:
+    """Check the same where a cell may name several labels, with whatever between them that is no letter and no digit.
+
+    Raises:
+        DataError: if a cell says anything else.
+    """
+    longest_first = sorted(labels, key=len, reverse=True)
+    known = re.compile("|".join(map(re.escape, longest_first)))
+    unknown = [value for value in dict.fromkeys(values) if re.search(r"\w", known.sub(" ", value))]
+    if unknown:
+        must = f"its values must be names of labels of task {task}, {_examples(labels)}, got {_examples(unknown)}"
+        raise _refused(
+            f"{sample}: {must}. Set tasks.{task}.rename_labels: {{<label>: <the sample's name for it>}}.", task
+        )
+
+
+def check_sample_decisions(values: Sequence[str], labels: Sequence[str], *, task: str, sample: Path) -> None:
+    """Check that what a sample holds in a column of each label is 0 or 1; blanks say nothing.
+
+    Raises:
+        DataError: if one is neither.
+    """
+    shown = list(dict.fromkeys(value for value in values if value.strip()))
+    if wrong := [value for value in shown if _number(value) not in (0, 1)]:
+        text = f"{sample}: its values must be 0 or 1 for each label of task {task}, got {_examples(wrong)}"
+        ask = f"Does the competition want `values: probabilities`? Set it in tasks.{task}.submission.format."
+        raise _refused(f"{text}. {ask}", task)
 
 
 def check_sample_probabilities(values: Sequence[str], labels: Sequence[str], *, task: str, sample: Path) -> None:

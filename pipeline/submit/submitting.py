@@ -19,7 +19,7 @@ from pipeline.artifacts.files import read_json, verify, write_bytes
 from pipeline.artifacts.paths import FOLDS, SUBMIT, predictions_path
 from pipeline.artifacts.predictions import Predictions, probabilities_of, read_predictions
 from pipeline.artifacts.table import Table, read_table
-from pipeline.contracts import PROBABILITY, TaskKind
+from pipeline.contracts import DECIDED, PROBABILITY, TaskKind
 from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.errors.failpoints import failpoint
 from pipeline.params.root import Params
@@ -90,12 +90,13 @@ def frame_of_tests(predictions: Predictions, table: Table) -> pd.DataFrame:
         DataError: if the model knows other labels than the table, or a test row has no prediction.
     """
     task, labels = predictions.task, predictions.labels
-    if labels != table.labels[task]:
-        must = f"must have the labels {table.labels[task]} of task {task}, got {labels}. Run dvc repro."
+    kind = table.kind(task)
+    if labels != (wanted := kind.outputs(table.labels[task])):
+        must = f"must have the labels {wanted} of task {task}, got {labels}. Run dvc repro."
         raise DataError(f"predictions of {predictions.model}: {must}", code="E309")
-    row_ids, kind = table.select(task, "test")["row_id"].tolist(), table.kind(task)
+    row_ids = table.select(task, "test")["row_id"].tolist()
     probabilities = probabilities_of(predictions, "test", row_ids, kind=kind)
-    return submission_frame(row_ids, probabilities, labels, kind=kind)
+    return submission_frame(row_ids, probabilities, table.labels[task], kind=kind)
 
 
 def submission_frame(
@@ -113,6 +114,18 @@ def submission_frame(
 def labels_of(frame: pd.DataFrame) -> list[str]:
     """Return the labels of a submission frame in order."""
     return [name.removeprefix(PROBABILITY) for name in frame.columns if name.startswith(PROBABILITY)]
+
+
+def has_several(frame: pd.DataFrame) -> bool:
+    """Return whether a row of a submission frame may have several labels."""
+    return any(name.startswith(DECIDED) for name in frame.columns)
+
+
+def _label_counts(frame: pd.DataFrame) -> dict[str, int]:
+    counts, several = Counter(frame["label"]), has_several(frame)
+    return {
+        label: int((frame[DECIDED + label] == "1").sum()) if several else counts[label] for label in labels_of(frame)
+    }
 
 
 def publish(
@@ -141,10 +154,7 @@ def publish(
 
 def summary(model: str, predictions: dict[str, pd.DataFrame], manifest: str, path: Path, digest: str) -> dict[str, Any]:
     """Return what was submitted: file, model, and per task the rows and how often each label stands."""
-    tasks = {}
-    for task, frame in predictions.items():
-        counts = Counter(frame["label"])
-        tasks[task] = {"rows": len(frame), "labels": {label: counts[label] for label in labels_of(frame)}}
+    tasks = {task: {"rows": len(frame), "labels": _label_counts(frame)} for task, frame in predictions.items()}
     return {"path": path.as_posix(), "sha256": digest, "model": model, "manifest": manifest, "tasks": tasks}
 
 
@@ -197,16 +207,18 @@ def check_ids(ids: Sequence[str], expected: Sequence[str], *, where: str) -> Non
             raise refused(where, f"row {row} must have id {wanted!r}, got {got!r}", "Keep the wanted order.")
 
 
-def check_labels(labels: Sequence[str], expected: Sequence[str], allowed: Sequence[str], *, where: str) -> None:
-    """Check the labels of a submission, one per row; a constant one only warns.
+def check_labels(labels: Sequence[str], expected: Sequence[str], allowed: Sequence[str] | None, *, where: str) -> None:
+    """Check the labels of a submission, one per row or, where none but the expected are `allowed`, their names together.
+
+    A constant one only warns.
 
     Raises:
         DataError: if one is empty, not in the label list, or not what was predicted.
     """
-    known = set(allowed)
+    known = None if allowed is None else dict.fromkeys(allowed)
     for row, (got, wanted) in enumerate(zip(labels, expected, strict=True), start=1):
-        if got not in known:
-            raise refused(where, f"row {row} must have a label of {list(allowed)}, got {got!r}", "Write names.")
+        if known is not None and got not in known:
+            raise refused(where, f"row {row} must have a label of {list(known)}, got {got!r}", "Write names.")
         if got != wanted:
             raise refused(where, f"row {row} was predicted as {wanted!r}, got {got!r}")
     if len(labels) > 1 and len(set(labels)) == 1:

@@ -8,6 +8,7 @@ import pandas as pd
 from torch import nn
 
 from pipeline.contracts import Metric, TaskKind
+from pipeline.data.fold_jobs import targets_of
 from pipeline.models.batching import Inputs
 from pipeline.models.prediction import predict_logits
 from pipeline.params.encoders import Training
@@ -58,7 +59,7 @@ def evaluation(
     """
     if inner is None or scorer is None:
         return None
-    inputs, targets = read(inner), np.array(inner["label"].tolist())
+    inputs, targets = read(inner), targets_of(inner)
 
     def evaluate(model: nn.Module) -> float:
         return scorer.score(targets, predict_logits(model, inputs, settings.tokens_per_micro_batch))

@@ -19,6 +19,7 @@ from pipeline.base_models.finetuning import finetune
 from pipeline.bundle.export import choose, export
 from pipeline.bundle.exported_model import _cleaned, load_exported
 from pipeline.cli import app
+from pipeline.contracts import DECIDED, PROBABILITY
 from pipeline.data.class_targets import ClassTargets
 from pipeline.data.preparing import prepare
 from pipeline.errors.exceptions import DataError, MachineError, ParamsError
@@ -317,7 +318,11 @@ def forge(folder: Path, path: str, value) -> None:
         ("labels", ["a", "a", "a", "a"], "labels: must differ"),
         ("labels", "abcd", "labels: .*valid list"),
         ("kind", ["no_such_kind", {}], "kind: must be a kind of task"),
-        ("kind", ["multiclass", {"x": 1}], "export.json: is not in the form of an export: .*argument 'x'"),
+        (
+            "kind",
+            ["multiclass", {"x": 1}],
+            "export.json: is not in the form of an export: .*does not take this option: got 'x'",
+        ),
         ("pairs", "no", "pairs: .*valid boolean"),
         ("folds", [], "folds: .*at least 1 item"),
         ("folds/0/encoders", [0, 9], "folds.0: must fit"),
@@ -340,6 +345,19 @@ def test_an_export_whose_manifest_was_made_to_match_is_refused(exported: Path, t
     forge(folder, path, value)
     with pytest.raises(DataError, match=f"(?s){message}.* Make it again: stitchfold export"):
         load_exported(folder)
+
+
+def test_an_exported_model_of_several_labels_per_row_decides_each_label(exported: Path, tmp_path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(exported, folder)
+    forge(folder, "kind", ["multilabel", {"separator": "|"}])
+    model = load_exported(folder)
+    frame = model.predict_frame(["the kettle is wonderful", "今天很好"])
+    probabilities = frame[[f"{PROBABILITY}{label}" for label in model.labels]].to_numpy()
+    assert ((probabilities > 0) & (probabilities < 1)).all() and not np.allclose(probabilities.sum(axis=1), 1)
+    decided = frame[[f"{DECIDED}{label}" for label in model.labels]].to_numpy() == "1"
+    assert np.array_equal(decided, probabilities >= 0.5) and len(frame.columns) == 1 + 2 * len(model.labels)
+    assert frame["label"].tolist() == ["|".join(np.array(model.labels)[row]) for row in decided]
 
 
 @pytest.mark.parametrize("output", ["texts.csv", "./texts.csv", "link.csv", "model/export.json", "model/new.csv"])

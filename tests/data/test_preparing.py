@@ -262,7 +262,7 @@ def test_no_and_yes_have_an_order(tmp_path: Path, truths: list[str]) -> None:
         (
             TRAIN,
             {"labels": ["x", "Y"]},
-            r"train\.csv:3: labels must be in tasks\.t\.labels.*got 'y' in row '1' \(1 such.*rename_labels",
+            r"train\.csv:3: labels must be one of \['x', 'Y'\], got 'y' in row '1' \(1 such.*rename_labels",
             "E305",
         ),
         (TRAIN, {"rename_labels": {"X": "x"}}, r"rename_labels must name labels of the file, got 'X'", "E305"),

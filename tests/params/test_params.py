@@ -636,6 +636,23 @@ def test_the_competitions_params_are_right_but_for_files_that_are_not_here(path:
         assert all(any(text in line for text in allowed) for line in str(error).splitlines()), error
 
 
+def test_what_does_not_fit_several_labels_per_row_is_refused_with_what_does(load) -> None:
+    with pytest.raises(ParamsError) as caught:
+        load(PARAMS.replace("kind: multiclass", "kind: multilabel").replace("kaggle_csv", "tianchi_json"))
+    told = str(caught.value)
+    assert (
+        "accuracy is for targets that are a class, those of task intent are a multilabel. Take auc or f1_macro" in told
+    )
+    assert told.count("cross_entropy is for targets that are a class") == 3, "both encoders and the stitched heads"
+    assert "Take bce or zlpr, or correct tasks.intent.kind." in told
+    assert "tianchi_json is for targets that are a class" in told and "Take kaggle_csv" in told
+
+
+def test_several_label_columns_are_for_kinds_that_read_them(load) -> None:
+    with pytest.raises(ParamsError, match=r"columns.label: a multiclass task has one label column, got .*multilabel"):
+        load(PARAMS.replace("label: label", "label: [label, other]"))
+
+
 def test_components_that_do_not_fit_the_form_of_targets_are_refused(load, monkeypatch: pytest.MonkeyPatch) -> None:
     known = components.constant
 

@@ -335,5 +335,5 @@ def test_L7_nothing_is_fitted_on_the_rows_that_are_scored(clean) -> None:
         job = fold_jobs(source, folds, seed=0)[0]
         model = tfidf_logistic.build(n_outputs=len(source.labels["intent"]), seed=0)
         model.fit(job.fitted, job.fitted["label"].to_numpy(np.int64))
-        results.append(model.predict_log_probabilities(job.predicted[job.predicted["split"] == "test"]))
+        results.append(model.predict(job.predicted[job.predicted["split"] == "test"]))
     np.testing.assert_array_equal(*results)

@@ -1,5 +1,7 @@
 """TF-IDF of words and characters with multinomial logistic regression: seconds to fit, and hard to beat on small data.
 
+Where a row may have several labels, each has a regression of its own over the same n-grams.
+
 Source: Wang and Manning, Baselines and Bigrams, 2012, https://aclanthology.org/P12-2018 (bag of n-grams, linear model).
 Differs from it: TF-IDF in place of naive Bayes ratios; character n-grams, which also serve languages written without
 blanks; for pairs, how far the two texts overlap.
@@ -16,12 +18,13 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
 from threadpoolctl import threadpool_limits
 
 from pipeline.contracts import Baseline
 from pipeline.ranges import PositiveFloat, PositiveInt
 
-FORMS = ("class",)
+FORMS = ("class", "multilabel")
 COLUMNS = ("text", "text_pair")
 RUNS = regex.compile(
     r"[\w\p{No}]+"
@@ -54,14 +57,15 @@ def build(
 class TfidfLogistic:
     """A linear model over n-grams; text and text_pair have vocabularies of their own."""
 
-    def __init__(self, model: LogisticRegression, *, n_outputs: int, max_features: int) -> None:
+    def __init__(self, model: LogisticRegression | OneVsRestClassifier, *, n_outputs: int, max_features: int) -> None:
         self.model, self.n_outputs, self.max_features = model, n_outputs, max_features
         self.vectorizers: dict[str, list[TfidfVectorizer]] = {}
-        self.present = np.empty(0, dtype=np.int64)
+        self.present, self.several = np.empty(0, dtype=np.int64), False
 
     def fit(self, rows: pd.DataFrame, labels: np.ndarray) -> None:
-        """Fit on rows with `text` and `text_pair` (null where there is no pair) and int labels (N,)."""
-        self.present = np.unique(labels)
+        """Fit on rows with `text` and `text_pair` (null where there is no pair) and labels, int (N,) or 0 and 1 (N, C)."""
+        self.several = labels.ndim == 2
+        self.present = np.arange(labels.shape[1]) if self.several else np.unique(labels)
         if len(self.present) < 2:
             return
         columns = [column for column in COLUMNS if rows[column].notna().any()]
@@ -69,18 +73,24 @@ class TfidfLogistic:
         with threadpool_limits(1), warnings.catch_warnings():
             # Stopping before convergence is a choice here: 50 steps more moved macro-F1 by less than 0.005.
             warnings.simplefilter("ignore", ConvergenceWarning)
+            if self.several:
+                # A label that no training row has, or all have, is said of every row.
+                warnings.filterwarnings("ignore", "Label .* is present in all training examples")
+                self.model = OneVsRestClassifier(self.model)
             self.model.fit(self._features(rows), labels)
 
-    def predict_log_probabilities(self, rows: pd.DataFrame) -> np.ndarray:
-        """Return log-probabilities, a finite float64 array (N, C)."""
+    def predict(self, rows: pd.DataFrame) -> np.ndarray:
+        """Return probabilities above 0, a float64 array (N, C); they sum to 1 where each row has one label."""
         probabilities = np.zeros((len(rows), self.n_outputs))
         if len(rows) and len(self.present) > 1:
             with threadpool_limits(1):
                 probabilities[:, self.present] = self.model.predict_proba(self._features(rows))
         else:
             probabilities[:, self.present] = 1.0
+        if self.several:
+            return probabilities.clip(ABSENT, 1 - ABSENT)
         probabilities = np.maximum(probabilities, ABSENT)
-        return np.log(probabilities / probabilities.sum(axis=1, keepdims=True))
+        return probabilities / probabilities.sum(axis=1, keepdims=True)
 
     def _fit_vectorizers(self, texts: list[str]) -> list[TfidfVectorizer]:
         word = {"ngram_range": (1, 2), "tokenizer": RUNS.findall, "token_pattern": None}

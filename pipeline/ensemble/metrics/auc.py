@@ -1,5 +1,7 @@
 """Area under the ROC curve: of the second label for two labels, else the mean over one label against the rest.
 
+Where a row may have several labels it is the mean over the labels' columns (mean column-wise AUC).
+
 Source: Hanley & McNeil, 1982: the share of (positive, negative) pairs in the right order, ties counting half.
 Differs from scikit-learn: a label without positives or negatives is left out of the mean; NaN if none is left.
 """
@@ -8,7 +10,7 @@ import numpy as np
 
 from pipeline.ensemble.forms import ProbabilityMetric
 
-FORMS = ("class",)
+FORMS = ("class", "multilabel")
 BOUNDS = (0, 1)
 ORDERS_ROWS = True
 
@@ -25,8 +27,11 @@ def auc_of_weights(labels: np.ndarray, probabilities: np.ndarray, weights: np.nd
     array([0.75])
     """
     n_outputs = probabilities.shape[1]
-    positives = [1] if n_outputs == 2 else range(n_outputs)
-    areas = np.stack([_area(labels == label, probabilities[:, label], weights) for label in positives])
+    if labels.ndim == 1:
+        positives = [1] if n_outputs == 2 else range(n_outputs)
+        areas = np.stack([_area(labels == label, probabilities[:, label], weights) for label in positives])
+    else:
+        areas = np.stack([_area(labels[:, k] > 0, probabilities[:, k], weights) for k in range(n_outputs)])
     known = np.isfinite(areas)
     sums = np.where(known, areas, 0.0).sum(axis=0)
     return np.divide(sums, known.sum(axis=0), out=np.full(len(weights), np.nan), where=known.any(axis=0))

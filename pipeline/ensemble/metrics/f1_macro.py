@@ -4,15 +4,20 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pipeline.ensemble.forms import ConfusionMetric, ratio
+from pipeline.ensemble.forms import LabelMetric, counts_of_confusion, ratio
 
-FORMS = ("class",)
+FORMS = ("class", "multilabel")
 BOUNDS = (0, 1)
 
 
-def build(*, n_outputs: int, decide: Callable[[np.ndarray], np.ndarray]) -> ConfusionMetric:
+def build(*, n_outputs: int, decide: Callable[[np.ndarray], np.ndarray]) -> LabelMetric:
     """Return the metric, in [0, 1]; the mean is over the fixed label list, not over the labels that occur."""
-    return ConfusionMetric(n_outputs, decide, lambda counts: f1_of_confusion(counts).mean(axis=-1))
+    return LabelMetric(n_outputs, decide, from_counts=lambda *counts: f1_of_counts(*counts).mean(axis=-1))
+
+
+def f1_of_counts(right: np.ndarray, true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Return F1 (...) of how many rows rightly are given, have, and are given a label (...), 0 where none has or is."""
+    return ratio(2 * right, true + predicted)
 
 
 def f1_of_confusion(counts: np.ndarray) -> np.ndarray:
@@ -23,5 +28,4 @@ def f1_of_confusion(counts: np.ndarray) -> np.ndarray:
     >>> f1_of_confusion(np.array([[3.0, 1.0, 0.0], [0.0, 4.0, 0.0], [0.0, 0.0, 0.0]])).round(3).tolist()
     [0.857, 0.889, 0.0]
     """
-    total = counts.sum(axis=-1) + counts.sum(axis=-2)
-    return ratio(2 * np.diagonal(counts, axis1=-2, axis2=-1), total)
+    return f1_of_counts(*counts_of_confusion(counts))

@@ -1,10 +1,13 @@
-"""Log loss: the mean negative log-probability of the true label; lower is better."""
+"""Log loss: the mean negative log-probability of the true label; lower is better.
+
+Where a row may have several labels it is the mean over the labels' columns (mean column-wise log loss).
+"""
 
 import numpy as np
 
 from pipeline.ensemble.forms import ProbabilityMetric
 
-FORMS = ("class",)
+FORMS = ("class", "multilabel")
 BOUNDS = (0, None)
 SMALLEST = np.finfo(np.float64).eps  # scikit-learn's clip
 
@@ -20,6 +23,9 @@ def log_loss_of_weights(labels: np.ndarray, probabilities: np.ndarray, weights: 
     >>> log_loss_of_weights(np.array([0, 1]), np.array([[0.5, 0.5], [0.5, 0.5]]), np.ones((1, 2))).round(4)
     array([0.6931])
     """
-    rows = np.arange(len(labels))
-    losses = -np.log(probabilities[rows, labels].astype(np.float64).clip(SMALLEST, 1 - SMALLEST))
+    if labels.ndim == 1:
+        of_true = probabilities[np.arange(len(labels)), labels][:, None]
+    else:
+        of_true = np.where(labels > 0, probabilities, 1 - probabilities)
+    losses = -np.log(of_true.astype(np.float64).clip(SMALLEST, 1 - SMALLEST)).mean(axis=1)
     return weights @ losses / weights.sum(axis=1)

@@ -14,10 +14,10 @@ from pydantic import Field
 from scipy.special import softmax
 
 from pipeline.artifacts.predictions import log_columns
-from pipeline.ensemble.forms import Stateful
+from pipeline.ensemble.forms import PerLabel
 from pipeline.ranges import NotNegativeFloat, PositiveInt, Share
 
-FORMS = ("class",)
+FORMS = ("class", "multilabel")
 MOST_LABELS = (
     30  # 25 took 2 s a fit, 100 took 14 s and 31 s (1,000 and 4,000 rows of 3 models); of likeliest labels below 1 s
 )
@@ -25,23 +25,31 @@ N_LIKELIEST = 20
 
 
 @dataclass
-class LightGbm(Stateful):
-    """One tree per label and round over M * C columns, model by model; all C labels come out, absent ones too."""
+class LightGbm(PerLabel):
+    """One tree per label and round over M * C columns, model by model; all C labels come out, absent ones too.
+
+    Where a row may have several labels, each has trees of its own over its M * 2 columns, with a binary objective.
+    """
 
     n_rounds: int
     parameters: dict[str, Any]
 
-    def fit(self, probabilities: np.ndarray, labels: np.ndarray) -> None:
-        """Fit on probabilities (N, M, C) and int labels (N,)."""
-        n_models, n_outputs = probabilities.shape[1:]
+    def fit_classes(self, probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+        """Return what was fitted on probabilities (N, M, C) and int labels (N,)."""
+        n_outputs = probabilities.shape[2]
         if n_outputs > MOST_LABELS:
-            self._fit_likeliest(probabilities, labels)
-            return
-        objective = {"objective": "multiclass", "num_class": n_outputs}
-        gains, model = self._trained(log_columns(probabilities), labels, objective)
-        self.fitted = {"gains": gains.reshape(n_models, -1).sum(axis=1).tolist(), "model": model}
+            return self._fit_likeliest(probabilities, labels)
+        return self._fit_columns(probabilities, labels, {"objective": "multiclass", "num_class": n_outputs})
 
-    def _fit_likeliest(self, probabilities: np.ndarray, labels: np.ndarray) -> None:
+    def fit_label(self, probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+        """Return what was fitted on probabilities (N, M, 2) of no and yes and on 0 and 1 (N,)."""
+        return self._fit_columns(probabilities, labels, {"objective": "binary"})
+
+    def _fit_columns(self, probabilities: np.ndarray, labels: np.ndarray, objective: dict[str, Any]) -> dict[str, Any]:
+        gains, model = self._trained(log_columns(probabilities), labels, objective)
+        return {"gains": gains.reshape(probabilities.shape[1], -1).sum(axis=1).tolist(), "model": model}
+
+    def _fit_likeliest(self, probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         n_rows, n_models, n_outputs = probabilities.shape
         center = log_columns(probabilities).reshape(n_rows, n_models, n_outputs).mean(axis=0)  # (M, C)
         likeliest, columns = _likeliest(probabilities, center)
@@ -51,8 +59,8 @@ class LightGbm(Stateful):
         # The others' shares of the mean, made as large as the right label is often among them.
         outside = n_rows - np.take_along_axis(mean, likeliest, axis=1).sum()
         others = float((n_rows - right.sum() + 1) / (outside + 1))
-        self.fitted = {"gains": gains.reshape(2, n_models).sum(axis=0).tolist(), "model": model}
-        self.fitted |= {"center": center.tolist(), "others": min(1.0, others)}
+        fitted = {"gains": gains.reshape(2, n_models).sum(axis=0).tolist(), "model": model}
+        return fitted | {"center": center.tolist(), "others": min(1.0, others)}
 
     def _trained(self, columns: np.ndarray, targets: np.ndarray, objective: dict[str, Any]) -> tuple[np.ndarray, str]:
         """Return the gain of the splits on each column, and the model as text."""
@@ -64,25 +72,29 @@ class LightGbm(Stateful):
         booster = lightgbm.train({**self.parameters, **objective}, data, num_boost_round=self.n_rounds)
         return booster.feature_importance("gain"), booster.model_to_string()
 
-    def predict(self, probabilities: np.ndarray) -> np.ndarray:
+    def predict_classes(self, state: dict[str, Any], probabilities: np.ndarray) -> np.ndarray:
         """Return probabilities (N, C) for probabilities (N, M, C)."""
         import lightgbm
 
-        booster = lightgbm.Booster(model_str=self.fitted["model"])
-        if "center" not in self.fitted:
+        booster = lightgbm.Booster(model_str=state["model"])
+        if "center" not in state:
             return np.asarray(booster.predict(log_columns(probabilities), num_threads=1))
-        likeliest, columns = _likeliest(probabilities, np.array(self.fitted["center"]))
+        likeliest, columns = _likeliest(probabilities, np.array(state["center"]))
         shares = np.asarray(booster.predict(columns, num_threads=1)).reshape(likeliest.shape)
-        result = probabilities.mean(axis=1) * self.fitted["others"]
+        result = probabilities.mean(axis=1) * state["others"]
         np.put_along_axis(result, likeliest, 0.0, axis=1)
         left = 1 - result.sum(axis=1, keepdims=True)
         np.put_along_axis(result, likeliest, left * shares / shares.sum(axis=1, keepdims=True), axis=1)
         return result
 
-    def weights(self) -> list[float] | None:
+    def predict_label(self, state: dict[str, Any], probabilities: np.ndarray) -> np.ndarray:
+        """Return a label's probability (N,) for probabilities (N, M, 2) of no and yes."""
+        return self.predict_classes(state, probabilities)
+
+    def shares(self, state: dict[str, Any]) -> list[float] | None:
         """Return each model's share of the gain of all splits, or None if there is no split."""
-        total = sum(self.fitted["gains"])
-        return [gain / total for gain in self.fitted["gains"]] if total > 0 else None
+        total = sum(state["gains"])
+        return [gain / total for gain in state["gains"]] if total > 0 else None
 
 
 def _likeliest(probabilities: np.ndarray, center: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

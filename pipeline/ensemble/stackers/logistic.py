@@ -6,26 +6,30 @@ the best one from 500 to 10,000 rows.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import softmax
 
 from pipeline.artifacts.predictions import log_columns
-from pipeline.ensemble.forms import Stateful
+from pipeline.ensemble.forms import PerLabel
 from pipeline.ranges import PositiveFloat
 
-FORMS = ("class",)
+FORMS = ("class", "multilabel")
 SMALLEST = 0.1  # scale of a column: what hardly varies among the rows fitted may do so among others
 
 
 @dataclass
-class Logistic(Stateful):
-    """Coefficients over M * C columns, model by model; a label absent when fitting keeps the models' mean."""
+class Logistic(PerLabel):
+    """Coefficients over M * C columns, model by model; a label absent when fitting keeps the models' mean.
+
+    Where a row may have several labels, each has coefficients of its own over its M * 2 columns.
+    """
 
     inverse_penalty: float
 
-    def fit(self, probabilities: np.ndarray, labels: np.ndarray) -> None:
-        """Fit on probabilities (N, M, C) and int labels (N,)."""
+    def fit_classes(self, probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+        """Return what was fitted on probabilities (N, M, C) and int labels (N,)."""
         from sklearn.linear_model import LogisticRegression
 
         columns = log_columns(probabilities)
@@ -38,22 +42,22 @@ class Logistic(Stateful):
             # Of two labels scikit-learn keeps the second one's coefficients; the first one's are zero.
             coefficients[-len(model.coef_) :], intercepts[-len(model.coef_) :] = model.coef_, model.intercept_
         arrays = {"center": center, "scale": scale, "coefficients": coefficients, "intercepts": intercepts}
-        self.fitted = {"present": present.tolist(), "n_models": probabilities.shape[1]}
-        self.fitted |= {name: array.tolist() for name, array in arrays.items()}
+        known = {"present": present.tolist(), "n_models": probabilities.shape[1]}
+        return known | {name: array.tolist() for name, array in arrays.items()}
 
-    def predict(self, probabilities: np.ndarray) -> np.ndarray:
+    def predict_classes(self, state: dict[str, Any], probabilities: np.ndarray) -> np.ndarray:
         """Return probabilities (N, C) for probabilities (N, M, C)."""
-        columns = (log_columns(probabilities) - self.fitted["center"]) / self.fitted["scale"]
-        known = softmax(columns @ np.transpose(self.fitted["coefficients"]) + self.fitted["intercepts"], axis=1)
+        columns = (log_columns(probabilities) - state["center"]) / state["scale"]
+        known = softmax(columns @ np.transpose(state["coefficients"]) + state["intercepts"], axis=1)
         result = probabilities.mean(axis=1)
-        present = self.fitted["present"]
+        present = state["present"]
         absent = np.setdiff1d(np.arange(result.shape[1]), present)
         result[:, present] = known * (1 - result[:, absent].sum(axis=1, keepdims=True))
         return result
 
-    def weights(self) -> list[float] | None:
+    def shares(self, state: dict[str, Any]) -> list[float] | None:
         """Return each model's share of the absolute coefficients, or None if all are zero."""
-        sizes = np.abs(self.fitted["coefficients"]).sum(axis=0).reshape(self.fitted["n_models"], -1).sum(axis=1)
+        sizes = np.abs(state["coefficients"]).sum(axis=0).reshape(state["n_models"], -1).sum(axis=1)
         return [float(share) for share in sizes / sizes.sum()] if sizes.sum() > 0 else None
 
 

@@ -10,18 +10,24 @@ from scipy.stats import rankdata
 
 from pipeline.ensemble.stackers.mean import Mean
 
-FORMS = ("class",)
+FORMS = ("class", "multilabel")
 REFIT = "nothing"
 
 
 class RankMean(Mean):
-    """The mean of the models' ranks, made to sum to 1 over the labels."""
+    """The mean of the models' ranks, made to sum to 1 over the labels unless a row may have several."""
+
+    def fit(self, probabilities: np.ndarray, labels: np.ndarray) -> None:
+        """Note the number of models of probabilities (N, M, C), and whether labels are several per row, (N, C)."""
+        super().fit(probabilities, labels)
+        if labels.ndim == 2:
+            self.fitted["several"] = True
 
     def predict(self, probabilities: np.ndarray) -> np.ndarray:
         """Return probabilities (N, C) for probabilities (N, M, C), ranked among these N rows; ties share their mean."""
         ranks = rankdata(probabilities, axis=0) / (len(probabilities) + 1)  # (N, M, C)
         mean = super().predict(ranks)
-        return mean / mean.sum(axis=1, keepdims=True)
+        return mean if self.fitted.get("several") else mean / mean.sum(axis=1, keepdims=True)
 
 
 def build() -> RankMean:

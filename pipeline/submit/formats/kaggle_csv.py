@@ -7,7 +7,7 @@ and the options. The dialect is RFC 4180 (https://www.rfc-editor.org/rfc/rfc4180
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,12 +15,25 @@ from typing import Literal
 import pandas as pd
 
 from pipeline.artifacts.files import write_atomically
-from pipeline.contracts import PROBABILITY
+from pipeline.contracts import DECIDED, PROBABILITY
 from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.ranges import FileName, Name
 from pipeline.submit.format import Format, Sample
-from pipeline.submit.sample_values import check_sample_labels, check_sample_probabilities
-from pipeline.submit.submitting import check_ids, check_labels, decode_strictly, labels_of, ordered_ids, refused
+from pipeline.submit.sample_values import (
+    check_sample_decisions,
+    check_sample_labels,
+    check_sample_names,
+    check_sample_probabilities,
+)
+from pipeline.submit.submitting import (
+    check_ids,
+    check_labels,
+    decode_strictly,
+    has_several,
+    labels_of,
+    ordered_ids,
+    refused,
+)
 
 # Boards and spreadsheets cut a row or a field at these, in quotes too.
 UNWRITABLE = {"\r": "a carriage return", "\0": "a zero byte"}
@@ -43,6 +56,7 @@ def build(
 class KaggleCsv:
     """One row per test row: id and label, id and one probability, or id and a probability per label.
 
+    Where a row may have several labels, these are their names in one column, or 0 or 1 per label: as the sample has it.
     The id stands where the sample has it; if nowhere, rows are in the order of the test file.
     The one probability of two labels is that of the label that the header names, else of the second one.
     """
@@ -91,11 +105,15 @@ class KaggleCsv:
             check_ids(ids, wanted_ids, where=where)
         elif len(cells) != len(wanted):
             raise refused(where, f"must have {len(wanted)} rows, got {len(cells)}")
-        if self.values == "labels":
-            allowed = labels_of(next(iter(predictions.values())))
-            check_labels([row[0] for row in cells], [row[0] for row in wanted], allowed, where=where)
-        else:
-            _check_probabilities(cells, wanted, where, first=n_head + 1)
+        [frame] = predictions.values()
+        several = has_several(frame)
+        if self.values != "labels":
+            _check_probabilities(cells, wanted, where, first=n_head + 1, exclusive=not several)
+            return
+        allowed = None if several else labels_of(frame) or None
+        for place, name in enumerate(layout.values):
+            of_column = where if len(layout.values) == 1 else f"{where}, {name.removeprefix(DECIDED)}"
+            check_labels([row[place] for row in cells], [row[place] for row in wanted], allowed, where=of_column)
 
     def _content(
         self, predictions: dict[str, pd.DataFrame], samples: dict[str, Sample | None]
@@ -109,7 +127,7 @@ class KaggleCsv:
             )
         task, frame = next(iter(predictions.items()))
         sample, ids = samples.get(task), frame["row_id"].tolist()
-        layout, labels = self._layout(labels_of(frame), sample, ids), labels_of(frame)
+        layout, labels = self._layout(frame, sample, ids), labels_of(frame)
         sample_ids = None
         if sample is not None and layout.id_place is not None:
             sample_ids = sample.column(layout.id_place)
@@ -117,8 +135,7 @@ class KaggleCsv:
             _check_sample_without_ids(sample, ids, task)
         ids = ordered_ids(ids, sample_ids, task=task, sample=None if sample is None else sample.path)
         if sample is not None and self.sample_values == "labels":
-            check = check_sample_labels if self.values == "labels" else check_sample_probabilities
-            check(layout.values_of(sample), labels, task=task, sample=sample.path)
+            self._sample_check(frame, layout)(layout.values_of(sample), labels, task=task, sample=sample.path)
         _refuse_unwritable(ids, labels if self.values == "labels" else layout.header, task=task)
         values = frame.set_index("row_id")[layout.values].loc[ids]
         # repr of a float is the shortest text that reads back as the same number.
@@ -128,24 +145,33 @@ class KaggleCsv:
                 row.insert(layout.id_place, row_id)
         return layout, rows
 
-    def _layout(self, labels: list[str], sample: Sample | None, test_ids: list[str]) -> "_Layout":
+    def _sample_check(self, frame: pd.DataFrame, layout: "_Layout") -> Callable[..., None]:
+        """Return what checks the sample's values for what stands in their place."""
+        if self.values != "labels":
+            return check_sample_probabilities
+        if has_several(frame):
+            return check_sample_names if layout.values == ["label"] else check_sample_decisions
+        return check_sample_labels
+
+    def _layout(self, frame: pd.DataFrame, sample: Sample | None, test_ids: list[str]) -> "_Layout":
         """Return what a row holds: what the sample's does, or the id and what was predicted."""
-        several = self.values == "probabilities" and len(labels) > 2
+        labels, several = labels_of(frame), has_several(frame)
+        each = self.values == "probabilities" and (len(labels) > 2 or several)
         if sample is None:
-            header = [self.id_column, *(labels if several else [self.label_column])]
-            return _Layout(header, 0, [PROBABILITY + label for label in labels] if several else self._only(labels))
+            header = [self.id_column, *(labels if each else [self.label_column])]
+            return _Layout(header, 0, [PROBABILITY + label for label in labels] if each else self._only(labels))
         names = sample.names
-        is_without_ids = sorted(names) == sorted(labels) if several else len(names) == 1
+        is_without_ids = ((each or several) and sorted(names) == sorted(labels)) or (len(names) == 1 and not each)
         place = None if is_without_ids else sample.id_column(test_ids)
         values = [name for position, name in enumerate(names) if position != place]
         where = f"{sample.path}: with {self.values} of {len(labels)} labels"
-        if len(values) == 1 and not several:
+        if len(values) == 1 and not each:
             columns = self._only(labels, named=values[0])
+        elif sorted(values) == sorted(labels) and (each or several):
+            columns = [(PROBABILITY if each else DECIDED) + label for label in values]
         elif self.values == "labels":
-            text = f"{where} must have two columns, got {names}. Did you want values: probabilities?"
-            raise DataError(text, code="E306")
-        elif sorted(values) == sorted(labels):
-            columns = [PROBABILITY + label for label in values]
+            text = f"{where} must have two columns{f', or {labels} beside the id' * several}, got {names}. "
+            raise DataError(f"{text}Did you want values: probabilities?", code="E306")
         else:
             raise DataError(
                 f"{where} must have the labels {labels} beside the id, got {values}. "
@@ -215,7 +241,9 @@ def _refuse_unwritable(ids: Sequence[str], names: Sequence[str], *, task: str) -
                 raise refused("submission", text, remedy)
 
 
-def _check_probabilities(rows: list[list[str]], expected: list[list[str]], where: str, *, first: int) -> None:
+def _check_probabilities(
+    rows: list[list[str]], expected: list[list[str]], where: str, *, first: int, exclusive: bool
+) -> None:
     for line, (cells, wanted) in enumerate(zip(rows, expected, strict=True), start=first):
         try:
             numbers = [float(cell) for cell in cells]
@@ -224,7 +252,7 @@ def _check_probabilities(rows: list[list[str]], expected: list[list[str]], where
         if not all(0 <= number <= 1 for number in numbers):  # NaN is not
             raise refused(where, f"line {line} must hold probabilities in [0, 1], got {cells}", "Check the model.")
         total = math.fsum(numbers)
-        if len(numbers) > 1 and abs(total - 1) > TOLERANCE:
+        if exclusive and len(numbers) > 1 and abs(total - 1) > TOLERANCE:
             raise refused(where, f"line {line} must sum to 1 within {TOLERANCE}, got {total}", "Check the model.")
         if numbers != [float(cell) for cell in wanted]:
             raise refused(where, f"line {line} was predicted as {wanted}, got {cells}")

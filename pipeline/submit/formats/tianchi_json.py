@@ -23,6 +23,7 @@ from pipeline.submit.submitting import check_ids, check_labels, decode_strictly,
 
 LONG_AGO = (1980, 1, 1, 0, 0, 0)
 KEYS = ID, LABEL = "id", "label"
+FORMS = ("class",)
 
 
 def build(

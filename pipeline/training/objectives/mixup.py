@@ -16,8 +16,6 @@ import torch
 
 from pipeline.ranges import PositiveFloat
 
-FORMS = ("class",)
-
 
 def build(
     *, loss: Callable[..., torch.Tensor], alpha: PositiveFloat = 0.2, layer: Literal["last", "embeddings"] = "last"

@@ -1,5 +1,6 @@
 """Kinds of task: what each must keep, and an ensemble over targets of a form that no kind here has."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -15,36 +16,41 @@ from pipeline.ensemble.description import describe_ensemble
 from pipeline.ensemble.members import Members, gather_members
 from pipeline.ensemble.stacking import build_ensemble, ensemble_predictions
 from pipeline.params.fields import Component
+from pipeline.targets.strata import memberships
 from tests.competition import DIGEST, competition
 
 KINDS = pytest.mark.parametrize("name", components.available("task_kinds"))
 N_ROWS = 40
 
 
-def cells_of(name: str) -> "pd.Series[str]":
+def columns_of(name: str) -> pd.DataFrame:
     """Return what a training file of this kind of task may say, each label several times."""
     n_labels = components.constant("task_kinds", name, "N_LABELS") or 3
-    return pd.Series([str(number % n_labels) for number in range(N_ROWS)])
+    return pd.DataFrame({"label": [str(number % n_labels) for number in range(N_ROWS)]})
 
 
 @KINDS
 def test_a_kind_reads_what_it_lists_and_nothing_else(name: str) -> None:
-    kind, cells = components.load("task_kinds", name)(), cells_of(name)
-    assert kind.check(cells) is None
-    labels = kind.list_labels(cells)
-    assert kind.is_readable(cells, labels).all() and not kind.is_readable(pd.Series(["what is this?"]), labels).any()
+    kind, columns = components.load("task_kinds", name)(), columns_of(name)
+    cells = kind.cells(columns, {})
+    labels = kind.list_labels(cells, list(columns))
+    assert kind.check(cells, labels) is None and kind.faults(cells, labels).empty
+    strange = kind.faults(pd.Series(["what is this?"], index=[7]), labels)
+    assert strange.index == [7] and re.match(r"must .*, got .*what", strange[7])
     targets = kind.read(cells, labels)
     assert len(targets) == N_ROWS
     strata, names = kind.strata(targets, labels)
-    assert strata.dtype == np.int64 and set(strata) <= set(range(len(names)))
+    assert memberships(strata, len(names)).shape == (N_ROWS, len(names))
+    assert strata.dtype == (np.int64 if strata.ndim == 1 else np.bool_)
+    assert kind.cells(columns.assign(**dict.fromkeys(columns, "")), {}).isna().all()
     assert kind.form == components.constant("task_kinds", name, "FORM")
 
 
 @KINDS
 def test_a_kind_shows_what_it_decides_and_its_link_has_an_inverse(name: str) -> None:
-    kind, cells = components.load("task_kinds", name)(), cells_of(name)
-    labels = kind.list_labels(cells)
-    logits = np.random.default_rng(0).normal(size=(N_ROWS, kind.n_outputs(labels)))
+    kind, columns = components.load("task_kinds", name)(), columns_of(name)
+    labels = kind.list_labels(kind.cells(columns, {}), list(columns))
+    logits = np.random.default_rng(0).normal(size=(N_ROWS, len(kind.outputs(labels))))
     values = kind.values(logits)
     assert values.dtype == np.float64 and np.isfinite(values).all()
     np.testing.assert_allclose(kind.values(kind.logits(values)), values, rtol=1e-5)
@@ -59,7 +65,8 @@ def test_a_kind_shows_what_it_decides_and_its_link_has_an_inverse(name: str) -> 
 @KINDS
 def test_a_kind_that_is_alone_in_its_labels_is_refused(name: str) -> None:
     kind = components.load("task_kinds", name)()
-    assert "must have" in kind.check(pd.Series(["a"] * 4))
+    cells = pd.Series(["a"] * 4)
+    assert "must have" in kind.check(cells, kind.list_labels(cells, ["label"]))
 
 
 def test_probabilities_are_the_softmax_and_the_decision_the_likeliest() -> None:
@@ -75,8 +82,11 @@ class Numbers:
 
     form = "number"
 
-    def is_readable(self, cells, labels):
-        return pd.to_numeric(cells, errors="coerce").notna()
+    def faults(self, cells, labels):
+        return cells[pd.to_numeric(cells, errors="coerce").isna()]
+
+    def outputs(self, labels):
+        return labels
 
     def read(self, cells, labels):
         return cells.astype(float).to_numpy()
@@ -87,8 +97,8 @@ class Numbers:
     def logits(self, values):
         return values.astype(np.float32)
 
-    def can_tune(self, values, *, metric):
-        return False
+    def needed_errors(self, values, *, metric):
+        return None
 
     def plausible_targets(self, targets, values, by_fold, *, twins, agreement):
         """Return values plus residuals of out-of-fold rows, and for a row with a twin that one's target."""
@@ -99,7 +109,7 @@ class Numbers:
     def errors(self, targets, values):
         return np.abs(targets - values[:, 0])
 
-    def describe(self, targets, values, *, labels, row_ids):
+    def describe(self, targets, values, *, labels, row_ids, decision):
         return {}
 
 

@@ -5,10 +5,14 @@ import pytest
 from sklearn import metrics as reference
 
 from pipeline import components
+from pipeline.data.task_kinds.multilabel import Multilabel
 from pipeline.errors.exceptions import ParamsError
 from tests.small import make_metric
 
-NAMES = components.available("metrics")
+NAMES = [name for name in components.available("metrics") if "class" in components.constant("metrics", name, "FORMS")]
+SEVERAL = [
+    name for name in components.available("metrics") if "multilabel" in components.constant("metrics", name, "FORMS")
+]
 LABELS = {
     "accuracy": lambda y, p, c, w: reference.accuracy_score(y, p, sample_weight=w),
     "f1_binary": lambda y, p, c, w: reference.f1_score(y, p, pos_label=1, zero_division=0, sample_weight=w),
@@ -44,6 +48,42 @@ def example(n_outputs: int, seed: int = 0, n_rows: int = 400):
     # Rounding makes ties, which the area under the curve must count half.
     probabilities = probabilities.round(2) + 1e-3
     return labels, probabilities / probabilities.sum(axis=1, keepdims=True)
+
+
+def expected_of_several(name: str, labels, probabilities, weights=None) -> float:
+    """Return what scikit-learn says where a row may have several labels."""
+    if name == "auc":
+        return reference.roc_auc_score(labels, probabilities, average="macro", sample_weight=weights)
+    if name == "log_loss":
+        columns = zip(labels.T, probabilities.T, strict=True)
+        return np.mean([reference.log_loss(y, p, labels=[0, 1], sample_weight=weights) for y, p in columns])
+    options = {"average": name.removeprefix("f1_"), "zero_division": 0, "sample_weight": weights}
+    return reference.f1_score(labels, probabilities >= 0.5, **options)
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_a_metric_of_several_labels_per_row_equals_scikit_learn(name):
+    generator = np.random.default_rng(0)
+    labels = (generator.random((300, 4)) < [0.5, 0.3, 0.1, 0.02]).astype(np.int8)
+    probabilities = (labels * 0.3 + 0.7 * generator.random(labels.shape)).round(2).clip(0.001, 0.999)
+    weights = generator.integers(0, 3, (5, 300)).astype(float)
+    metric = components.build("metrics", name, n_outputs=4, decide=Multilabel().decide)
+    assert metric.score(labels, probabilities) == pytest.approx(expected_of_several(name, labels, probabilities))
+    wanted = [expected_of_several(name, labels, probabilities, of_rows) for of_rows in weights]
+    assert metric.resampled(labels, probabilities, weights) == pytest.approx(np.array(wanted))
+
+
+def test_f1_of_a_row_without_labels_is_what_is_said():
+    none = np.zeros((1, 2), np.int8)
+    scores = [
+        components.build("metrics", "f1_samples", {"of_none": of_none}, n_outputs=2, decide=Multilabel().decide).score(
+            none, none.astype(float)
+        )
+        for of_none in (0.0, 1.0)
+    ]
+    assert scores == [0.0, 1.0]
+    with pytest.raises(ParamsError, match="of_none: must be less than or equal to 1, got 2"):
+        components.build("metrics", "f1_samples", {"of_none": 2}, n_outputs=2, decide=Multilabel().decide)
 
 
 def sizes(name: str) -> list[int]:

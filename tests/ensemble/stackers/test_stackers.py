@@ -7,6 +7,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from pipeline import components
+from pipeline.data.task_kinds.multilabel import Multilabel
 from tests.small import make_metric
 
 NAMES = components.available("stackers")
@@ -31,6 +32,33 @@ def fitted(name: str, probabilities, labels, **options):
     stacker = build(name, probabilities.shape[2], **options)
     stacker.fit(probabilities, labels)
     return stacker
+
+
+def several(n_rows: int = 400, seed: int = 0):
+    """Return probabilities (N, 3, 4) of models, the first best, of labels (N, 4), each row having none or some."""
+    generator = np.random.default_rng(seed)
+    labels = (generator.random((n_rows, 4)) < [0.5, 0.3, 0.2, 0.1]).astype(np.int8)
+    noise = generator.normal(size=(n_rows, 3, 4)) * np.array([0.7, 1.5, 2.5])[:, None]
+    return 1 / (1 + np.exp(-(noise + 3.0 * labels[:, None] - 1.5))), labels
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_stacker_serves_several_labels_per_row(name):
+    """Its probabilities order rows better than an average member; its state survives JSON; a constant label is no error."""
+    probabilities, labels = several()
+    labels[:200, 3] = 0  # in the rows that are fitted
+    metric = components.build("metrics", "f1_macro", n_outputs=4, decide=Multilabel().decide)
+    stacker, other = (components.build("stackers", name, metric=metric, seed=7) for _ in range(2))
+    stacker.fit(probabilities[:200], labels[:200])
+    result = stacker.predict(probabilities[200:])
+    assert result.shape == (200, 4) and np.isfinite(result).all() and result.min() >= 0 and result.max() <= 1
+    auc = components.build("metrics", "auc").score
+    members = np.mean([auc(labels[200:, :3], probabilities[200:, model, :3]) for model in range(3)])
+    assert auc(labels[200:, :3], result[:, :3]) > members + 0.02
+    weights = stacker.weights()
+    assert weights is None or (len(weights) == 3 and sum(weights) == pytest.approx(1))
+    other.load_state(json.loads(json.dumps(stacker.state(), allow_nan=False)))
+    assert np.array_equal(other.predict(probabilities[200:]), result)
 
 
 def test_all_rungs_of_the_default_ladder_are_there():

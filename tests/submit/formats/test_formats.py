@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.data.class_targets import ClassTargets
+from pipeline.data.task_kinds.multilabel import Multilabel
 from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.params.tasks import FileForm
 from pipeline.submit.format import Format, Sample, read_sample
@@ -234,6 +235,59 @@ def test_a_binary_task_gets_the_probability_of_the_second_label(tmp_path: Path) 
     assert path.read_text() == "id,target\na,0.25\nb,0.0\n"
     sample = sample_file(tmp_path, "id,0", ["a,0", "b,0"])  # a header that names a label means its probability
     assert form.write({"main": frame}, {"main": sample}, tmp_path).read_text() == "id,0\na,0.75\nb,1.0\n"
+
+
+SEVERAL = submission_frame(["a", "b"], np.array([[0.9, 0.2, 0.7], [0.1, 0.1, 0.1]]), ["x", "y", "z"], kind=Multilabel())
+
+
+@pytest.mark.parametrize(
+    ("values", "header", "lines"),
+    [
+        ("labels", "id,names", ["a,x z", "b,"]),
+        ("labels", "id,z,x,y", ["a,1,1,0", "b,0,0,0"]),
+        ("probabilities", "id,z,x,y", ["a,0.7,0.9,0.2", "b,0.1,0.1,0.1"]),
+    ],
+)
+def test_several_labels_of_a_row_stand_in_the_form_of_the_sample(
+    values: str, header: str, lines: list[str], tmp_path: Path
+) -> None:
+    sample = sample_file(tmp_path, header, [f"{i},{'z x' if header == 'id,names' else '0,0,1'}" for i in "ab"])
+    form = kaggle_csv.build(values=values)  # type: ignore[arg-type]
+    path = form.write({"main": SEVERAL}, {"main": sample}, tmp_path)
+    form.check(path, {"main": SEVERAL}, {"main": sample})
+    assert path.read_text().splitlines() == [header, *lines]
+    spoilt = path.read_text().replace("b,0,", "b,1,").replace("x z", "x").replace("0.9", "0.8")
+    path.write_text(spoilt)
+    with pytest.raises(DataError, match="was predicted as"):
+        form.check(path, {"main": SEVERAL}, {"main": sample})
+    with pytest.raises(DataError, match=r"(must have the labels|must have two columns, or) .*'x', 'y', 'z'"):
+        form.write({"main": SEVERAL}, {"main": sample_file(tmp_path, "id,z,x,q", ["a,0,0,0"])}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "message"),
+    [
+        ("id,names", "x w", r"must be names of labels of task main, \['x', 'y', 'z'\], got \['x w'\]. Set .*rename_labels"),
+        ("id,names", "0", r"must be names of labels .* got \['0'\].* sample_values: placeholders"),
+        ("id,x,y,z", "0,0.5,0", r"must be 0 or 1 for each label of task main, got \['0.5'\].*values: probabilities"),
+    ],
+)  # fmt: skip
+def test_D16_a_sample_that_has_several_labels_in_another_form_asks(
+    header: str, cells: str, message: str, tmp_path: Path
+) -> None:
+    """Names that are no labels, or numbers other than 0 and 1 in a label's column, are refused before training."""
+    sample = sample_file(tmp_path, header, [f"{row},{cells}" for row in "ab"])
+    with pytest.raises(DataError, match=message):
+        kaggle_csv.build().write({"main": SEVERAL}, {"main": sample}, tmp_path)
+    assert kaggle_csv.build(sample_values="placeholders").write({"main": SEVERAL}, {"main": sample}, tmp_path).exists()
+
+
+def test_several_labels_without_ids_stand_in_the_order_of_the_test_file(tmp_path: Path) -> None:
+    sample = sample_file(tmp_path, "z,x,y", ["0,0,0", "0,1,0"])
+    form = kaggle_csv.build()
+    path = form.write({"main": SEVERAL}, {"main": sample}, tmp_path)
+    form.check(path, {"main": SEVERAL}, {"main": sample})
+    assert path.read_text() == "z,x,y\n1,1,0\n0,0,0\n"
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -0.1, 1.1])

@@ -31,11 +31,17 @@ def build(value: Any, *, targets: list[Any] | None = None, labels: list[str] | N
     return named.build(n_outputs=len(labels), labels=labels, targets=np.array(targets or [0]))
 
 
+def in_form_of(name: str, labels: list[int]) -> torch.Tensor:
+    """Return one label of each row as the loss takes them: as its number, or as 0 and 1 for each label."""
+    numbers, forms = torch.tensor(labels), components.constant("losses", name, "FORMS")
+    return numbers if forms is None or "class" in forms else nn.functional.one_hot(numbers, N_OUTPUTS)
+
+
 @every
 def test_a_loss_is_one_finite_value_per_row_that_learning_lowers(name: str) -> None:
     loss = build({"name": name, **NEEDED.get(name, {})})
     logits = torch.randn(6, N_OUTPUTS, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    labels = torch.tensor([0, 1, 2, 3, 4, 0])
+    labels = in_form_of(name, [0, 1, 2, 3, 4, 0])
     losses = loss(logits, labels)
     assert losses.shape == (6,) and (losses >= 0).all()
     losses.sum().backward()
@@ -49,7 +55,7 @@ def test_the_gradient_of_a_loss_is_that_of_its_formula(name: str) -> None:
     logits = torch.randn(
         4, N_OUTPUTS, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True
     )
-    assert torch.autograd.gradcheck(lambda logits: loss(logits, torch.tensor([0, 1, 2, 0])), logits)
+    assert torch.autograd.gradcheck(lambda logits: loss(logits, in_form_of(name, [0, 1, 2, 0])), logits)
 
 
 @every
@@ -59,7 +65,7 @@ def test_logits_that_leave_no_doubt_give_finite_gradients(name: str, sure_of: in
     logits = torch.zeros(2, N_OUTPUTS)
     logits[:, sure_of] = 1000.0
     logits.requires_grad_()
-    losses = build({"name": name, **options})(logits, torch.tensor([0, 0]))
+    losses = build({"name": name, **options})(logits, in_form_of(name, [0, 0]))
     losses.sum().backward()
     assert torch.isfinite(losses).all() and torch.isfinite(logits.grad).all()
 
@@ -289,3 +295,30 @@ def test_contrasts_of_a_single_row_are_zero_and_have_a_gradient() -> None:
     features = torch.ones(1, 3, requires_grad=True)
     contrasts(features, torch.tensor([1]), temperature=0.1).sum().backward()
     assert torch.equal(features.grad, torch.zeros(1, 3))
+
+
+SEVERAL = torch.tensor([[1, 0, 1], [0, 0, 0], [1, 1, 1]])
+SCORES = torch.tensor([[0.5, -1.0, 2.0], [-0.3, 0.1, -4.0], [1.0, -2.0, 0.0]], dtype=torch.float64)
+
+
+def test_binary_cross_entropy_is_the_mean_over_the_labels_of_a_row() -> None:
+    losses = build("bce")(SCORES, SEVERAL)
+    signed = torch.where(SEVERAL > 0, SCORES, -SCORES)
+    torch.testing.assert_close(losses, -torch.nn.functional.logsigmoid(signed).mean(dim=1))
+
+
+def test_zlpr_is_its_formula_and_with_one_label_close_to_softmax() -> None:
+    """Su et al. 2022, eq. 5: log(1 + sum of exp(s) of the wrong labels) + log(1 + sum of exp(-s) of the right ones)."""
+    expected = [
+        torch.log1p(scores[labels == 0].exp().sum()) + torch.log1p((-scores[labels > 0]).exp().sum())
+        for scores, labels in zip(SCORES, SEVERAL, strict=True)
+    ]
+    zlpr = build("zlpr")
+    torch.testing.assert_close(zlpr(SCORES, SEVERAL), torch.stack(expected))
+    assert zlpr(torch.tensor([[3e4, -3e4]]), torch.tensor([[1, 0]])).tolist() == [0.0, 0.0][:1]
+
+
+@pytest.mark.parametrize("name", ["bce", "zlpr"])
+def test_losses_of_several_labels_have_the_gradient_of_their_values(name: str) -> None:
+    loss = build(name)
+    assert torch.autograd.gradcheck(lambda scores: loss(scores, SEVERAL), SCORES.clone().requires_grad_())
