@@ -49,8 +49,8 @@ def trainee(**switches: Any) -> Trainee:
 
 def weights_after(switch: dict[str, Any], **arguments: Any) -> torch.Tensor:
     made = trainee(**switch)
-    plugged = plug_ins(made.settings)
     groups = made.parameter_groups
+    plugged = plug_ins(made.settings, groups)
     train(
         made.model, made.objective, groups, settings=made.settings, seed=3, device="cpu", **plugged, **arguments
     )  # fmt: skip

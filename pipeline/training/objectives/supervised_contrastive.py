@@ -35,7 +35,8 @@ def build(
         features = model.readout.features(model.hidden_states(batch), mask)  # (B, H) or (B, T, H)
         losses = loss(model.readout.classify(features, mask), labels)
         if features.dim() == 3:
-            shares = mask / mask.sum(dim=1, keepdim=True).clamp(min=1)  # (B, T)
+            held = model.readout.feature_mask(mask)  # tokens, or windows of them
+            shares = held / held.sum(dim=1, keepdim=True).clamp(min=1)  # (B, T)
             features = (features * shares.unsqueeze(-1)).sum(dim=1)  # (B, H)
         return ((1 - weight) * losses + weight * contrasts(features, labels, temperature=temperature)).sum()
 

@@ -438,7 +438,7 @@ def test_memory_is_tried_with_the_attack_also_when_it_begins_later() -> None:
 
 
 def test_nothing_is_plugged_in_unless_it_is_switched_on() -> None:
-    assert plug_ins(settings_of()) == {"hooks": []}
+    assert plug_ins(settings_of(), []) == {"hooks": []}
 
 
 # --- errors
