@@ -38,7 +38,7 @@ def test_a_record_scores_the_mean_of_the_repeats_and_every_fold_of_each():
     metric = make_metric("log_loss", 2)
     records = score_models(
         labels, models, folds=folds, clusters=np.arange(60), metric=metric, scorer=metric,
-        report_metrics={"accuracy": make_metric("accuracy", 2)}, reference=0, bounds=(0, None), n_resamples=100, seed=0,
+        report_metrics={"accuracy": make_metric("accuracy", 2)}, reference=0, bounds=(None, None), n_resamples=100, seed=0,
         on_test=[averaging.GainOnTest(-0.03), averaging.GainOnTest(-0.01, twins=-0.02)],
     )  # fmt: skip
     assert records[0]["score"] == metric.score(labels, (probabilities + other) / 2)

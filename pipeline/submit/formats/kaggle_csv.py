@@ -170,8 +170,9 @@ class KaggleCsv:
         elif sorted(values) == sorted(labels) and (each or several):
             columns = [(PROBABILITY if each else DECIDED) + label for label in values]
         elif self.values == "labels":
-            text = f"{where} must have two columns{f', or {labels} beside the id' * several}, got {names}. "
-            raise DataError(f"{text}Did you want values: probabilities?", code="E306")
+            wanted = f"two columns{f', or {labels} beside the id' * several}"
+            text = f"{where} must have {wanted}, got {names}. Did you want values: probabilities?"
+            raise DataError(text, code="E306")
         else:
             raise DataError(
                 f"{where} must have the labels {labels} beside the id, got {values}. "
