@@ -234,11 +234,11 @@ def test_D22_ordinary_values_are_no_secrets(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("SOME_KEY", "no")
     monkeypatch.setenv("MONKEY", "business-as-usual")
     monkeypatch.setenv("COMPASS_PATH", "/where/it/points")
-    monkeypatch.setenv("PWD", "/work/of/mine")
+    monkeypatch.setenv("PWD", "/srv/of/mine")
     monkeypatch.setenv("HF_TOKEN_PATH", "/home/me/token-of-hub")
     redacting.known_secrets.cache_clear()
     text = (
-        "no whatever-it-says, business-as-usual, a:b@c /where/it/points /work/of/mine /home/me/token-of-hub. A basic "
+        "no whatever-it-says, business-as-usual, a:b@c /where/it/points /srv/of/mine /home/me/token-of-hub. A basic "
         "understanding of task-and-more-words-2-say: https://a.org/x?page=2 https://a.org:80/x@y"
     )
     assert redact(text) == text
