@@ -9,10 +9,9 @@ normalised; with `vectors` each row's, as in the paper. No unlabelled rows.
 from typing import Annotated, Literal
 
 from pydantic import Field
-from torch import nn
 
-from pipeline.training.perturbing import check_gradients, embeddings_of
-from pipeline.training_contracts import Gradient, TrainingStep
+from pipeline.training.adversarial import pgd
+from pipeline.training_contracts import Gradient
 
 MOVES = {"moves": "weights"}  # with this option it moves weights of the embeddings
 
@@ -26,12 +25,4 @@ def build(
         epsilon: how far it moves, as a Euclidean norm.
         moves: the weights of the embeddings, or the vectors that they give, each row of a batch by itself.
     """
-
-    def gradient(model: nn.Module, step: TrainingStep) -> dict[str, float]:
-        with embeddings_of(model, moves) as embeddings:
-            losses = embeddings.accumulate(step)
-            check_gradients(embeddings)
-            embeddings.move(epsilon, within=epsilon)
-            return {**losses, "adversarial": sum(embeddings.accumulate(step).values())}
-
-    return gradient
+    return pgd.build(n_steps=1, step_size=epsilon, epsilon=epsilon, moves=moves)
