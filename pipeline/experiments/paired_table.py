@@ -55,12 +55,21 @@ def write_tables(
         compared = _compare(params, table, folds, task, tried)
         chance = _chance(compared, reference)
         rows = [row | (facts[row["variant"]] if facts else {}) for row in _records(compared, reference, chance)]
-        paths[task] = ABLATIONS / f"{kind}-{task}.json"
-        write_json(paths[task], {
-            "task": task, "metric": params.tasks[task].metric.name, "reference": reference, "rows": rows, "chance": chance,
-            "note": f"{note}{_chance_text(chance, reference)}", "date": datetime.date.today().isoformat(),
-        })  # fmt: skip
+        paths[task] = write_table(kind, task, rows, params=params, reference=reference, chance=chance, note=note)
     return paths
+
+
+def write_table(
+    kind: str, task: str, rows: list[dict[str, Any]], *, params: Params, reference: str, chance: Chance | None, note: str,
+    **more: Any,
+) -> Path:  # fmt: skip
+    """Write a task's table of what was tried, the note with what chance would show, and return its path."""
+    path = ABLATIONS / f"{kind}-{task}.json"
+    write_json(path, {
+        "task": task, "metric": params.tasks[task].metric.name, "reference": reference, "rows": rows, "chance": chance,
+        "note": f"{note}{_chance_text(chance, reference)}", "date": datetime.date.today().isoformat(), **more,
+    })  # fmt: skip
+    return path
 
 
 def scored_ids(folds: Folds, task: str) -> list[str]:

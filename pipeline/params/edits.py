@@ -47,7 +47,9 @@ def parse_edit(text: str) -> Edit:
     key, equals, value = text.partition("=")
     location = tuple(part.strip() for part in key.split("."))
     if not equals or not all(location):
-        raise ParamsError(f"edit: must be a key and its value, such as encoders.bert.loss=focal, got {text!r}. Correct it.")
+        raise ParamsError(
+            f"edit: must be a key and its value, such as encoders.bert.loss=focal, got {text!r}. Correct it."
+        )
     try:
         return Edit(text.strip(), location, plain(YAML(typ="rt").load(value)))
     except (YAMLError, ValueError) as error:
