@@ -10,10 +10,9 @@ from pipeline.stage_run import exit_on_error
 
 ablate = typer.Typer(help="Does a choice pay? Compare on the same folds and seeds.", no_args_is_help=True)
 ParamsOption = Annotated[Path, typer.Option("--params", help="The params file.")]
-Edits = Annotated[
-    list[str],
-    typer.Argument(help="Keys of params.yaml and values: encoders.bert.loss=focal; ' & ' joins those tried together."),
-]
+EDITS = typer.Argument(
+    help="Keys of params.yaml and values: encoders.bert.loss=focal; ' & ' joins those tried together."
+)
 ModelOption = Annotated[
     str | None,
     typer.Option(help="What is trained: an encoder, a baseline, or `stitched`; by default what the edits name."),
@@ -23,7 +22,7 @@ GridOption = Annotated[bool, typer.Option("--grid", help="Also try all combinati
 
 @ablate.command("edits")
 def ablate_any(
-    edits: Edits,
+    edits: Annotated[list[str], EDITS],
     model: ModelOption = None,
     grid: GridOption = False,
     seeds: Annotated[int, typer.Option(min=1, help="Train under so many seeds.")] = 1,
@@ -38,6 +37,27 @@ def ablate_any(
         from pipeline.experiments.ablate_edits import ablate_edits
 
         _show(ablate_edits(variants, read_table(), read_folds(), model=model, n_seeds=seeds))
+
+
+@ablate.command("standard")
+def ablate_by_standard(
+    edits: Annotated[list[str] | None, EDITS] = None,
+    model: ModelOption = None,
+    grid: GridOption = False,
+    epochs: Annotated[int, typer.Option(min=1, help="So many epochs.")] = 5,
+    seeds: Annotated[int, typer.Option(min=1, help="Train under so many seeds.")] = 3,
+    path: ParamsOption = Path("params.yaml"),
+) -> None:
+    """Train five epochs under several seeds, with and without edits: mean and variance of the validation score."""
+    with exit_on_error():
+        from pipeline.experiments.ablate_standard import ablate_standard, standard_edits
+        from pipeline.experiments.variants import read_variants
+
+        always = standard_edits(epochs)
+        model, variants = read_variants(path, edits or [], model=model, grid=grid, always=always)
+        from pipeline.artifacts.table import read_folds, read_table
+
+        _show(ablate_standard(variants, read_table(), read_folds(), model=model, n_seeds=seeds))
 
 
 @ablate.command("stitch")

@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 import numpy as np
 
 from pipeline.artifacts.copies import Copies
-from pipeline.artifacts.files import write_json
+from pipeline.artifacts.files import read_json, write_atomically, write_json
 from pipeline.artifacts.paths import ABLATIONS
 from pipeline.artifacts.predictions import Predictions, read_predictions
 from pipeline.artifacts.table import Folds, Table
@@ -18,6 +18,8 @@ from pipeline.ensemble.intervals import Comparison, compare, interval
 from pipeline.number_formats import signed
 from pipeline.params.root import Params
 from pipeline.recipes.stage_recipes import encoder_recipe
+from pipeline.report.ablations import ablation_plot
+from pipeline.report.figures import standalone
 from pipeline.reproducibility import derive_seed
 
 
@@ -63,12 +65,14 @@ def write_table(
     kind: str, task: str, rows: list[dict[str, Any]], *, params: Params, reference: str, chance: Chance | None, note: str,
     **more: Any,
 ) -> Path:  # fmt: skip
-    """Write a task's table of what was tried, the note with what chance would show, and return its path."""
+    """Write a task's table of what was tried, its note with what chance would show, and its plot; return its path."""
     path = ABLATIONS / f"{kind}-{task}.json"
     write_json(path, {
-        "task": task, "metric": params.tasks[task].metric.name, "reference": reference, "rows": rows, "chance": chance,
+        "kind": kind, "task": task, "metric": params.tasks[task].metric.name, "reference": reference, "rows": rows,
+        "chance": chance,
         "note": f"{note}{_chance_text(chance, reference)}", "date": datetime.date.today().isoformat(), **more,
     })  # fmt: skip
+    write_atomically(path.with_suffix(".svg"), standalone(ablation_plot(read_json(path))).encode())
     return path
 
 

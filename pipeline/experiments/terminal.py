@@ -8,11 +8,19 @@ from pipeline.number_formats import score, signed
 
 def table_lines(table: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines of a table as `write_table` wrote it: a setting each, the costs where they are known, the note."""
+    width = max(30, *(len(row["variant"]) + 2 for row in table["rows"]))
+    if table["kind"] == "standard":
+        yield f"{table['task']}: {table['metric']} on spared rows, mean and variance over epochs and seeds; after each epoch"
+        for row in table["rows"]:
+            spread = "–" if row["variance"] is None else f"{row['variance']:.2e}"
+            by_epoch = " ".join(map(score, row["epochs"]))
+            yield f"  {row['variant']:<{width}}{score(row['mean'])}  {spread}   {by_epoch}"
+        yield f"  {table['note']}"
+        return
     yield (
         f"{table['task']}: {table['metric']}, out-of-fold; difference from {table['reference']!r} with its standard error "
         "and 95 % interval"
     )
-    width = max(30, *(len(row["variant"]) + 2 for row in table["rows"]))
     for row in table["rows"]:
         low, high = signed(row["difference_low"]), signed(row["difference_high"])
         difference = f"{signed(row['difference'])} ± {score(row['standard_error'])} [{low}, {high}]"

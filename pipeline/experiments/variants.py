@@ -44,6 +44,8 @@ def read_variants(
     tried = [[parse_edit(part) for part in text.split(TOGETHER)] for text in texts]
     plain = load_params(path)
     named = _model(plain, [edit for edits in tried for edit in edits], model)
+    if always and named not in plain.encoders:
+        raise ParamsError(f"model: must be an encoder, {expected(named, plain.encoders)}")
     base = [parse_edit(text.format(named)) for text in always]
     variants, problems = {AS_IS: load_params(path, base)}, list[str]()
     for edits in _combined(tried) if grid else tried:

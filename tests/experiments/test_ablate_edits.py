@@ -2,6 +2,7 @@
 
 import json
 import os
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ def test_each_edit_stands_beside_the_file_as_it_is() -> None:
     assert rows[AS_IS]["time_ratio"] == 1 and rows["epochs=4"]["time_ratio"] > 1
     assert "Nadeau" in values["note"] and "on cpu" in values["note"] and "the best of 3 variants" in values["note"]
     assert not (ABLATIONS / "trained").exists()
+    svg = (ABLATIONS / "edits-intent.svg").read_text(encoding="utf-8")
+    assert "epochs=4 &amp; loss=focal" in svg and "var(" not in svg and ElementTree.fromstring(svg).tag.endswith("}svg")
     shown = list(table_lines(values))
     assert any("time × 1.00" in line and line.strip().startswith(AS_IS) for line in shown)
 
