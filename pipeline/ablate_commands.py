@@ -60,6 +60,22 @@ def ablate_by_standard(
         _show(ablate_standard(variants, read_table(), read_folds(), model=model, n_seeds=seeds))
 
 
+@ablate.command("layers")
+def ablate_by_layer(
+    encoder: Annotated[str | None, typer.Option(help="Whose layers; by default the first one.")] = None,
+    pooling: Annotated[str, typer.Option(help="What makes a vector of a layer's token states.")] = "mean",
+    path: ParamsOption = Path("params.yaml"),
+) -> None:
+    """Compare the layers of a frozen encoder, and mixes of them, as features of a linear model, on the same folds."""
+    with exit_on_error():
+        params = load_params(path)
+        from pipeline.artifacts.table import read_folds, read_table
+        from pipeline.experiments.ablate_layers import ablate_layers
+
+        encoder = encoder or next(iter(params.encoders))
+        _show(ablate_layers(params, read_table(), read_folds(), encoder=encoder, pooling=pooling))
+
+
 @ablate.command("stitch")
 def ablate_stitching(
     variants: Annotated[

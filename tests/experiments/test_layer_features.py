@@ -1,0 +1,60 @@
+"""Linear models of features: equal to scikit-learn's, whatever form targets have, and what is tried of the layers."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression, Ridge
+
+from pipeline.experiments.layer_features import INVERSE_PENALTY, LayerVectors, candidates, fit_and_predict
+from pipeline.models.token_states import MeanPooling
+
+GENERATOR = np.random.default_rng(0)
+FITTED, SCORED = GENERATOR.normal(3.0, 2.0, (80, 5)), GENERATOR.normal(3.0, 2.0, (20, 5))
+
+
+def standardised(rows: np.ndarray) -> np.ndarray:
+    return (rows - FITTED.mean(axis=0)) / FITTED.std(axis=0)  # of the rows that are fitted
+
+
+def test_classes_are_told_by_a_logistic_regression_and_absent_ones_are_unlikely() -> None:
+    labels = np.where(FITTED[:, 0] > 3, 2, 0)
+    values = fit_and_predict(FITTED, labels, SCORED, n_values=3)
+    model = LogisticRegression(C=INVERSE_PENALTY, max_iter=200).fit(standardised(FITTED), labels)
+    assert values[:, [0, 2]] == pytest.approx(model.predict_proba(standardised(SCORED)), abs=1e-5)
+    assert (values[:, 1] < 1e-5).all() and values.sum(axis=1) == pytest.approx(1)
+
+
+def test_several_labels_have_a_regression_each_also_where_none_or_all_rows_have_one() -> None:
+    labels = np.stack([FITTED[:, 0] > 3, np.zeros(80), np.ones(80)], axis=1).astype(np.int8)
+    values = fit_and_predict(FITTED, labels, SCORED, n_values=3)
+    model = LogisticRegression(C=INVERSE_PENALTY, max_iter=200).fit(standardised(FITTED), labels[:, 0])
+    assert values[:, 0] == pytest.approx(model.predict_proba(standardised(SCORED))[:, 1], abs=1e-5)
+    assert (values[:, 1] < 1e-5).all() and (values[:, 2] > 1 - 1e-5).all()
+
+
+def test_numbers_are_told_by_a_ridge_regression() -> None:
+    numbers = FITTED @ np.arange(5) + GENERATOR.normal(size=80)
+    values = fit_and_predict(FITTED, numbers, SCORED, n_values=1)
+    model = Ridge(1 / INVERSE_PENALTY).fit(standardised(FITTED), numbers)
+    assert values[:, 0] == pytest.approx(model.predict(standardised(SCORED)))
+
+
+def test_one_class_alone_is_said_of_every_row() -> None:
+    values = fit_and_predict(FITTED, np.ones(80, int), SCORED, n_values=2)
+    assert (values[:, 1] > 1 - 1e-5).all()
+
+
+def test_layers_and_mixes_are_those_of_the_vectors() -> None:
+    vectors = GENERATOR.normal(size=(3, 7, 2))
+    tried = {name: taken(vectors) for name, taken in candidates(7).items()}
+    assert list(tried)[:2] == ["embeddings", "layer 1"] and len(tried) == 7 + 3
+    assert np.array_equal(tried["layer 6"], vectors[:, 6])
+    assert tried["mean of the last four"] == pytest.approx(vectors[:, 3:].mean(axis=1))
+    assert np.array_equal(tried["last four side by side"][0], vectors[0, 3:].ravel())
+
+
+def test_each_layer_is_pooled_by_itself_padding_left_out() -> None:
+    states = tuple(torch.full((1, 3, 2), float(number)) for number in range(3))
+    states[2][0, 2] = 99.0
+    vectors = LayerVectors(MeanPooling())(states, torch.tensor([[1, 1, 0]]))
+    assert vectors.tolist() == [[[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]]]
