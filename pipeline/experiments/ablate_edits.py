@@ -72,7 +72,10 @@ def ablate_edits(
         note = f"Out-of-fold scores of {model}, same folds, {seeds}. {ERROR}: {len(scores[AS_IS])} folds."
         if device:
             held = "the process, libraries and all" if device == "cpu" else "torch"
-            note += f" Time is that of training, memory the most that {held} held at once, on {device}."
+            note += (
+                f" Time is that of training, whatever else the machine did, memory the most that {held} held at once, "
+                f"on {device}."
+            )
         rows = [row | facts[row["variant"]] for row in rows]
         paths[task] = write_table(
             "edits", task, rows, params=params, reference=AS_IS, chance=chance, note=note, model=model

@@ -10,6 +10,7 @@ from pipeline.artifacts.predictions import Predictions, probabilities_of
 from pipeline.artifacts.table import HOLDOUT_FOLD, Folds, Table
 from pipeline.contracts import Metric
 from pipeline.ensemble.decisions import cross_fit_decision
+from pipeline.ensemble.intervals import Bounds
 from pipeline.experiments.fold_errors import best_by_chance, fold_interval
 from pipeline.experiments.paired_table import Chance
 from pipeline.params.root import Params
@@ -30,6 +31,7 @@ class FoldScorer:
         self.metric: Metric = params.tasks[task].metric.build(
             n_outputs=len(table.labels[task]), decide=self.kind.decide
         )
+        self.bounds: Bounds = params.tasks[task].metric.constant("BOUNDS") or (None, None)
         rows = folds.rows[folds.rows["task"] == task]
         plans = {repeat: folds.select(task, repeat) for repeat in sorted(rows["repeat"].unique().tolist())}
         self.repeats = {repeat: plan[plan["fold"] >= 0] for repeat, plan in plans.items()}
@@ -75,10 +77,13 @@ def fold_rows(
         gains = sign * np.stack([scores[name] - scores[reference] for name in others])
         mean, most = best_by_chance(gains, ratio=scorer.ratio, seed=derive_seed(seed, "ablate"))
         chance = {"variants": len(others), "mean": sign * mean, "one_in_twenty": sign * most}
+    low, high = scorer.bounds
+    widest = None if low is None or high is None else high - low
+    of_differences = (None if widest is None else -widest, widest)
     records = []
     for name, values in scores.items():
-        score = fold_interval(values, ratio=scorer.ratio)
-        difference = fold_interval(values - scores[reference], ratio=scorer.ratio)
+        score = fold_interval(values, ratio=scorer.ratio).within(scorer.bounds)
+        difference = fold_interval(values - scores[reference], ratio=scorer.ratio).within(of_differences)
         beyond = chance is not None and sign * (difference.value - chance["one_in_twenty"]) > 0
         records.append({
             "variant": name, "score": score.value, "low": score.low, "high": score.high, "difference": difference.value,

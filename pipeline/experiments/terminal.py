@@ -1,9 +1,12 @@
 """A table of what was tried, as lines of text."""
 
 from collections.abc import Iterator, Mapping
+from textwrap import wrap
 from typing import Any
 
 from pipeline.number_formats import score, signed
+
+WIDTH = 120  # characters of a line of the note
 
 
 def table_lines(table: Mapping[str, Any]) -> Iterator[str]:
@@ -15,7 +18,7 @@ def table_lines(table: Mapping[str, Any]) -> Iterator[str]:
             spread = "–" if row["variance"] is None else f"{row['variance']:.2e}"
             by_epoch = " ".join(map(score, row["epochs"]))
             yield f"  {row['variant']:<{width}}{score(row['mean'])}  {spread}   {by_epoch}"
-        yield f"  {table['note']}"
+        yield from _note(table)
         return
     yield (
         f"{table['task']}: {table['metric']}, out-of-fold; difference from {table['reference']!r} with its standard error "
@@ -28,7 +31,11 @@ def table_lines(table: Mapping[str, Any]) -> Iterator[str]:
             difference = f"{'–':<{len(difference)}}"
         beyond = " *" if row["beyond_chance"] else "  "
         yield f"  {row['variant']:<{width}}{score(row['score'])}  {difference}{beyond}{_costs(row)}".rstrip()
-    yield f"  {table['note']}"
+    yield from _note(table)
+
+
+def _note(table: Mapping[str, Any]) -> list[str]:
+    return wrap(table["note"], WIDTH, initial_indent="  ", subsequent_indent="  ")
 
 
 def _costs(row: Mapping[str, Any]) -> str:

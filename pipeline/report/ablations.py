@@ -1,10 +1,18 @@
-"""The plots of what was tried: differences with their intervals, or scores by epoch."""
+"""What the report shows of `stitchfold ablate`: tables with a plot of differences and their intervals, or of epochs."""
 
 from collections.abc import Mapping
 from typing import Any
 
+from markupsafe import Markup
+
 from pipeline.report import figures
 
+EXPERIMENTS = {
+    "edits": "With and without edits of params.yaml",
+    "standard": "Validation scores over epochs",
+    "layers": "Layers as features",
+}
+"""Tables of the report's section of experiments, with their titles; others stand with what they are about."""
 LONGEST_NAME = 72  # edits of params.yaml that are cut cannot be told apart
 
 
@@ -12,7 +20,7 @@ def ablation_plot(table: Mapping[str, Any]) -> str:
     """Return the plot of a table of `stitchfold ablate` as SVG for a page; nothing where there is nothing to draw."""
     metric, reference, rows = table["metric"], table["reference"], table["rows"]
     title = f"{table['task']}: {table['kind']}"
-    if any("epochs" in row and "mean" in row for row in rows):
+    if table["kind"] == "standard":
         curves = {row["variant"]: row["epochs"] for row in rows}
         return figures.epoch_curves(curves, label=metric, title=title, strong=reference)
     estimates = [
@@ -29,3 +37,12 @@ def ablation_plot(table: Mapping[str, Any]) -> str:
     length = min(LONGEST_NAME, max((len(estimate.name) for estimate in estimates), default=0))
     label = f"difference in {metric} from {reference}"
     return figures.intervals(estimates, label=label, title=title, reference=0.0, name_length=length)
+
+
+def experiments(tables: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the tables of a task's experiments, by the command that wrote each, with title and plot."""
+    return [
+        {**tables[kind], "title": title, "plot": Markup(ablation_plot(tables[kind]))}
+        for kind, title in EXPERIMENTS.items()
+        if kind in tables
+    ]

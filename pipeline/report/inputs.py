@@ -9,6 +9,7 @@ from pipeline.artifacts.histories import ModelHistory, read_history
 from pipeline.artifacts.paths import ABLATIONS, OUT
 from pipeline.artifacts.scores import TaskScores
 from pipeline.artifacts.table import Folds, Table
+from pipeline.report.ablations import EXPERIMENTS
 from pipeline.report.reporting import Texts
 from pipeline.units.stage import LAST_RUN, LastRun, recorded_runs
 
@@ -19,8 +20,9 @@ def read_histories(stage: str, models: Iterable[str]) -> dict[str, ModelHistory]
 
 
 def read_ablations(tasks: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return per task the tables of what was tried: `stitch` and `augment`, where there are some."""
-    paths = {task: {kind: ABLATIONS / f"{kind}-{task}.json" for kind in ("stitch", "augment")} for task in tasks}
+    """Return per task the tables of what was tried, by the command that wrote each, where there are some."""
+    kinds = ("stitch", "augment", *EXPERIMENTS)
+    paths = {task: {kind: ABLATIONS / f"{kind}-{task}.json" for kind in kinds} for task in tasks}
     return {
         task: {kind: read_json(path) for kind, path in tried.items() if path.exists()} for task, tried in paths.items()
     }

@@ -18,6 +18,7 @@ from pipeline.artifacts.histories import ModelHistory, UnitRecord
 from pipeline.artifacts.scores import TaskScores, best_first
 from pipeline.number_formats import correlation, count, duration, percent, score, signed
 from pipeline.report import figures, stitch_section
+from pipeline.report.ablations import experiments
 from pipeline.report.cautions import cautions, data_cautions, premise_cautions
 from pipeline.report.leak_signs import Leak
 
@@ -35,7 +36,7 @@ class PageInputs(TypedDict):
     histories: dict[str, ModelHistory]  # per encoder one unit per task, repeat and fold
     stitched: dict[str, ModelHistory]  # the same per stitched model
     augmentation: dict[str, Any]  # what became of the steps that make copies
-    ablations: dict[str, dict[str, Any]]  # task -> what was tried, `stitch` and `augment`; may be empty
+    ablations: dict[str, dict[str, Any]]  # task -> kind -> table of `stitchfold ablate`; may be empty
     last_runs: list[dict[str, Any]]  # per stage how many units were computed and reused; may be empty
     submission: dict[str, Any]  # path, sha256, model, and per task the rows and the counts of the labels
     params: dict[str, Any]  # params.yaml with every default filled in
@@ -52,6 +53,7 @@ def render(scores: Mapping[str, TaskScores], **inputs: Unpack[PageInputs]) -> st
         "training": _training(inputs["histories"], inputs["versions"]),
         "stitched": _sum_training(inputs["stitched"], inputs["versions"]),
         "any_stitched": any(task["stitching"] or task["ablations"].get("stitch") for task in tasks),
+        "any_experiments": any(task["experiments"] for task in tasks),
         "any_augmented": any(task["ablations"].get("augment") for task in tasks),
         "params_text": as_yaml(inputs["params"]),
     }
@@ -119,6 +121,7 @@ def _task(name: str, scores: TaskScores, inputs: PageInputs) -> dict[str, Any]:
         "hardest": [{**row, "texts": texts.get(row["row_id"], ("", None))} for row in scores.get("hardest", ())],
         "stitching": stitch_section.describe(name, scores, inputs["stitched"]),
         "ablations": inputs["ablations"].get(name, {}),
+        "experiments": experiments(inputs["ablations"].get(name, {})),
         **_decisions(name, scores),
         **_learning(name, scores, inputs),
     }
