@@ -60,7 +60,10 @@ def ablate_layers(
     run_units([plan.scoring for plan in plans], run=on_cpu, stage=Stage("layers-scores", model=encoder))
     for folder in {plan.features[0].folder for plan in plans}:
         shutil.rmtree(folder, ignore_errors=True)  # what was made of them stays
-    note = f"Linear models, all of one penalty, of the states of {encoder} before fine-tuning, pooled by {pooling}. {ERROR}."
+    note = (
+        f"Linear models of the states of {encoder} before fine-tuning, pooled by {pooling}, the penalty of each chosen on the "
+        f"fold's training rows. {ERROR}."
+    )
     return {task: _write(task, plans, params, table, folds, note) for task in table.labels}
 
 
@@ -104,12 +107,14 @@ def _plan(params: Params, table: Table, job: FoldJob, encoder: str, pooling: Com
     }
     arguments: dict[str, Any] = {
         "features": features.result, "fitted": places[job.fitted_ids].to_numpy(), "targets": targets,
+        "clusters": job.fitted["cluster"].to_numpy(),
         "scored": places[oof["row_id"]].to_numpy(), "rows": oof, "kind": kind, "n_values": len(labels), "fields": fields,
     }  # fmt: skip
     depends_on = {
         "step": "layers-scores", "features": features.key,
         "code": digest(unit_code(SCORES_START, [params.tasks[job.task].kind])),
-        "fitted": job.fitted_ids.tolist(), "targets": targets.tolist(), "scored": rows_digest(oof),
+        "fitted": job.fitted_ids.tolist(), "targets": targets.tolist(), "clusters": job.fitted["cluster"].tolist(),
+        "scored": rows_digest(oof),
         "labels": labels, "kind": table.kinds[job.task], "numerics": numerics("cpu", params.run.threads_per_worker),
     }  # fmt: skip
     extracting = {"base": base, "rows": texts, "pooling": pooling}

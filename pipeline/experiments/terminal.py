@@ -13,11 +13,11 @@ def table_lines(table: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines of a table as `write_table` wrote it: a setting each, the costs where they are known, the note."""
     width = max(30, *(len(row["variant"]) + 2 for row in table["rows"]))
     if table["kind"] == "standard":
-        yield f"{table['task']}: {table['metric']} on spared rows, mean and variance over epochs and seeds; after each epoch"
+        yield f"{table['task']}: {table['metric']} on rows that folds spare: over epochs and seeds, and after each epoch"
         for row in table["rows"]:
             spread = "–" if row["variance"] is None else f"{row['variance']:.2e}"
             by_epoch = " ".join(map(score, row["epochs"]))
-            yield f"  {row['variant']:<{width}}{score(row['mean'])}  {spread}   {by_epoch}"
+            yield f"  {row['variant']:<{width}}mean {score(row['mean'])}  variance {spread}  epochs {by_epoch}"
         yield from _note(table)
         return
     yield (

@@ -5,7 +5,14 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from pipeline.experiments.layer_features import INVERSE_PENALTY, LayerVectors, candidates, fit_and_predict
+from pipeline.experiments.layer_features import (
+    INVERSE_PENALTIES,
+    LayerVectors,
+    best_penalty,
+    candidates,
+    fit_and_predict,
+    loss,
+)
 from pipeline.models.token_states import MeanPooling
 
 GENERATOR = np.random.default_rng(0)
@@ -18,29 +25,29 @@ def standardised(rows: np.ndarray) -> np.ndarray:
 
 def test_classes_are_told_by_a_logistic_regression_and_absent_ones_are_unlikely() -> None:
     labels = np.where(FITTED[:, 0] > 3, 2, 0)
-    values = fit_and_predict(FITTED, labels, SCORED, n_values=3)
-    model = LogisticRegression(C=INVERSE_PENALTY, max_iter=200).fit(standardised(FITTED), labels)
+    values = fit_and_predict(FITTED, labels, SCORED, n_values=3, inverse_penalty=0.1)
+    model = LogisticRegression(C=0.1, max_iter=100).fit(standardised(FITTED), labels)
     assert values[:, [0, 2]] == pytest.approx(model.predict_proba(standardised(SCORED)), abs=1e-5)
     assert (values[:, 1] < 1e-5).all() and values.sum(axis=1) == pytest.approx(1)
 
 
 def test_several_labels_have_a_regression_each_also_where_none_or_all_rows_have_one() -> None:
     labels = np.stack([FITTED[:, 0] > 3, np.zeros(80), np.ones(80)], axis=1).astype(np.int8)
-    values = fit_and_predict(FITTED, labels, SCORED, n_values=3)
-    model = LogisticRegression(C=INVERSE_PENALTY, max_iter=200).fit(standardised(FITTED), labels[:, 0])
+    values = fit_and_predict(FITTED, labels, SCORED, n_values=3, inverse_penalty=0.1)
+    model = LogisticRegression(C=0.1, max_iter=100).fit(standardised(FITTED), labels[:, 0])
     assert values[:, 0] == pytest.approx(model.predict_proba(standardised(SCORED))[:, 1], abs=1e-5)
     assert (values[:, 1] < 1e-5).all() and (values[:, 2] > 1 - 1e-5).all()
 
 
 def test_numbers_are_told_by_a_ridge_regression() -> None:
     numbers = FITTED @ np.arange(5) + GENERATOR.normal(size=80)
-    values = fit_and_predict(FITTED, numbers, SCORED, n_values=1)
-    model = Ridge(1 / INVERSE_PENALTY).fit(standardised(FITTED), numbers)
+    values = fit_and_predict(FITTED, numbers, SCORED, n_values=1, inverse_penalty=0.1)
+    model = Ridge(10).fit(standardised(FITTED), numbers)
     assert values[:, 0] == pytest.approx(model.predict(standardised(SCORED)))
 
 
 def test_one_class_alone_is_said_of_every_row() -> None:
-    values = fit_and_predict(FITTED, np.ones(80, int), SCORED, n_values=2)
+    values = fit_and_predict(FITTED, np.ones(80, int), SCORED, n_values=2, inverse_penalty=0.1)
     assert (values[:, 1] > 1 - 1e-5).all()
 
 
@@ -58,3 +65,28 @@ def test_each_layer_is_pooled_by_itself_padding_left_out() -> None:
     states[2][0, 2] = 99.0
     vectors = LayerVectors(MeanPooling())(states, torch.tensor([[1, 1, 0]]))
     assert vectors.tolist() == [[[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]]]
+
+
+def test_the_penalty_is_strong_where_features_say_nothing_and_weak_where_they_say_all() -> None:
+    features, clusters = GENERATOR.normal(size=(60, 40)), np.arange(60)
+    assert best_penalty(features, GENERATOR.integers(0, 2, 60), clusters, n_values=2) == INVERSE_PENALTIES[0]
+    assert (
+        best_penalty(features[:, :2], (features[:, 0] > 0).astype(int), clusters, n_values=2) == INVERSE_PENALTIES[-1]
+    )
+
+
+def test_rows_of_a_cluster_do_not_speak_for_one_another() -> None:
+    """Each text stands five times with a label that means nothing: learnt by heart it looks well told, but for clusters."""
+    texts = np.repeat(GENERATOR.normal(size=(30, 60)), 5, axis=0)
+    labels, clusters = np.repeat(GENERATOR.integers(0, 2, 30), 5), np.repeat(np.arange(30), 5)
+    order = GENERATOR.permutation(150)
+    texts, labels, clusters = texts[order], labels[order], clusters[order]
+    assert best_penalty(texts, labels, np.arange(150), n_values=2) > best_penalty(texts, labels, clusters, n_values=2)
+
+
+def test_one_cluster_alone_cannot_choose() -> None:
+    assert best_penalty(FITTED, np.arange(80) % 2, np.zeros(80), n_values=2) == INVERSE_PENALTIES[0]
+
+
+def test_the_loss_of_numbers_is_that_of_squares() -> None:
+    assert loss(np.array([[1.0], [3.0]]), np.array([1.0, 1.0])) == 2.0
