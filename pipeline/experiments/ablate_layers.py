@@ -61,7 +61,7 @@ def ablate_layers(
     for folder in {plan.features[0].folder for plan in plans}:
         shutil.rmtree(folder, ignore_errors=True)  # what was made of them stays
     note = (
-        f"Linear models of the states of {encoder} before fine-tuning, pooled by {pooling}, the penalty of each chosen on the "
+        f"Linear models of the states of {encoder} before fine-tuning, pooled by {pooling}, each one's penalty chosen on the "
         f"fold's training rows. {ERROR}."
     )
     return {task: _write(task, plans, params, table, folds, note) for task in table.labels}

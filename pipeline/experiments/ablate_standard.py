@@ -52,7 +52,7 @@ def ablate_standard(
         note = (
             f"Curves to read, not honest estimates: scores of {model} after each of {settings.epochs} epochs on the "
             f"{settings.inner_ratio:.0%} of its training rows that a fold spares, means over folds. Mean and variance are "
-            f"over epochs and {n_seeds} seed(s). Epochs of one training hang together, and the best epoch or setting here is "
+            f"over epochs and {'one seed' if n_seeds == 1 else f'{n_seeds} seeds'}. Epochs of one training hang together, and the best epoch or setting here is "
             "flattered by being chosen: whether a setting pays says `stitchfold ablate edits`."
         )
         paths[task] = write_table(

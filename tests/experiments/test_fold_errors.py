@@ -98,3 +98,23 @@ def test_two_folds_have_no_mean_and_one_has_nothing() -> None:
     mean, quantile = best_by_chance(np.array([[0.1, 0.3]]), ratio=1.0, seed=0)
     assert np.isnan(mean) and quantile > 0
     assert np.isnan(best_by_chance(np.array([[0.1]]), ratio=1.0, seed=0)).all()
+
+
+def test_a_setting_that_fails_in_some_folds_hides_no_gain_of_others() -> None:
+    steady = np.array([0.02, 0.03, 0.025, 0.03, 0.02])
+    failing = np.array([-0.9, 0.0, -0.8, 0.0, -0.9])
+    assert best_by_chance(np.stack([steady, failing]), ratio=0.25, seed=0) == best_by_chance(
+        steady[None], ratio=0.25, seed=0
+    )
+    least_bad = best_by_chance(np.stack([failing, failing - 0.1]), ratio=0.25, seed=0)
+    assert np.isfinite(least_bad).all()
+
+
+@pytest.mark.parametrize("n_folds", [3, 5, 15])
+def test_where_none_is_better_chance_beats_the_bound_one_time_in_twenty_at_most(n_folds: int) -> None:
+    """Folds that are independent, as if none of six variants were better: the correction then errs on the safe side."""
+    beyond = 0
+    for _ in range(300):
+        gains = GENERATOR.normal(size=(6, n_folds)) * np.array([[1], [1], [1], [2], [2], [4]])
+        beyond += gains.mean(axis=1).max() > best_by_chance(gains, ratio=0.0, seed=0)[1]
+    assert beyond / 300 < 0.085
