@@ -49,10 +49,11 @@ def ablate_standard(
         }
         rows = curve_rows({name: np.array(curves, float) for name, curves in scores.items()}, sign=metric.sign)
         settings = params.encoders[model]
+        seeds = "one seed" if n_seeds == 1 else f"{n_seeds} seeds"
         note = (
             f"Curves to read, not honest estimates: scores of {model} after each of {settings.epochs} epochs on the "
             f"{settings.inner_ratio:.0%} of its training rows that a fold spares, means over folds. Mean and variance are "
-            f"over epochs and {'one seed' if n_seeds == 1 else f'{n_seeds} seeds'}. Epochs of one training hang together, and the best epoch or setting here is "
+            f"over epochs and {seeds}. Epochs of one training hang together, and the best epoch or setting here is "
             "flattered by being chosen: whether a setting pays says `stitchfold ablate edits`."
         )
         paths[task] = write_table(

@@ -35,7 +35,7 @@ def ablation_plot(table: Mapping[str, Any]) -> str:
         if row["variant"] != reference and None not in (row["difference"], row["difference_low"])
     ]
     length = min(LONGEST_NAME, max((len(estimate.name) for estimate in estimates), default=0))
-    label = f"difference in {metric} from {reference}"
+    label = f"difference in {metric} from '{reference}'"
     return figures.intervals(estimates, label=label, title=title, reference=0.0, name_length=length)
 
 

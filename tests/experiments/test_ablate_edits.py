@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.histories import UnitRecord
 from pipeline.artifacts.paths import ABLATIONS
-from pipeline.artifacts.table import Folds, Table
+from pipeline.artifacts.table import Folds, Table, write_folds, write_table
+from pipeline.cli import app
 from pipeline.experiments.ablate_edits import ablate_edits
 from pipeline.experiments.fold_errors import fold_interval
 from pipeline.experiments.fold_table import costs
@@ -116,6 +118,24 @@ def by_fold(model: str, table: Table, folds: Folds) -> list[float]:
         said = found.logits[oof].argmax(axis=1) == labels.loc[found.rows.loc[oof, "row_id"]].to_numpy()
         right.setdefault(int(found.rows["fold"].iloc[0]), []).append(float(said.mean()))
     return [second - first for first, second in right.values()]
+
+
+def test_rows_of_several_labels_are_compared_with_tuned_thresholds() -> None:
+    table, folds = write_competition(kind="multilabel")
+    values = ablate(["encoders.bert.loss=zlpr"], table, folds)
+    assert values["metric"] == "f1_macro" and all(0 < row["score"] <= 1 for row in values["rows"])
+
+
+def test_the_command_prints_the_table_and_refuses_with_a_reason() -> None:
+    table, folds = write_competition()
+    write_table(table)
+    write_folds(folds.rows)
+    done = CliRunner().invoke(app, ["ablate", "edits", "baselines.tfidf.C=0.001"])
+    assert done.exit_code == 0, done.output
+    assert "intent: accuracy, out-of-fold; difference from 'as it is'" in done.output
+    assert "baselines.tfidf.C=0.001" in done.output and "out/ablate/edits-intent.json" in done.output
+    refused = CliRunner().invoke(app, ["ablate", "edits", "folds.n_splits=5"])
+    assert refused.exit_code == 2 and "cannot be compared out-of-fold" in refused.output
 
 
 def test_edits_of_what_copies_are_made_make_them_anew() -> None:
