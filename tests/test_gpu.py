@@ -1,5 +1,5 @@
-"""What only a CUDA device can show: every precision learns, also with gradient checkpointing, and so does what training offers;
-long rows give the same weights again, also after a kill; memory that really ends."""
+"""What only a CUDA device can show: every precision learns, and so does all that training offers; long rows give the same
+weights again, also after a kill; memory that really ends."""
 
 import os
 import signal
