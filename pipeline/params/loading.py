@@ -48,7 +48,9 @@ def load_params(path: Path = PARAMS_FILE, edits: Iterable[Edit] = ()) -> Params:
     problems += [*check_names(values), *check_files(values), *check_entries(values)]
     problems += check_together(params) if params else ()
     if params is None or problems:
-        lines = [f"{path}:{line_of(raw, location)} {dotted(location)}: {in_a_line(text)}" for location, text, _ in problems]
+        lines = [
+            f"{path}:{line_of(raw, location)} {dotted(location)}: {in_a_line(text)}" for location, text, _ in problems
+        ]
         codes = {code for _, _, code in problems}
         raise ParamsError("\n".join(dict.fromkeys(lines)), code=codes.pop() if len(codes) == 1 else "E200")
     return params
