@@ -148,6 +148,24 @@ def reliability(bins: list[dict[str, Any]], *, title: str) -> str:
         return _inline(figure, title=title)
 
 
+def scatter(points: dict[str, Any], *, title: str) -> str:
+    """Return predicted numbers against true ones, and beside it what is left of the true ones against the predicted."""
+    true, predicted = points["true"], points["predicted"]
+    ends = [min(true + predicted), max(true + predicted)]
+    panels = [
+        (true, predicted, ends, "true", "predicted"),
+        (predicted, [t - p for t, p in zip(true, predicted, strict=True)], [0, 0], "predicted", "true − predicted"),
+    ]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(6.2, 2.9), layout="constrained")
+        for place, (across, up, line, xlabel, ylabel) in enumerate(panels, start=1):
+            axes = figure.add_subplot(1, 2, place)
+            axes.plot(ends, line, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
+            axes.scatter(across, up, s=9, color=ACCENT, linewidths=0, alpha=0.5)
+            axes.set(xlabel=xlabel, ylabel=ylabel)
+        return _inline(figure, title=title)
+
+
 def model_scores(task: str, scores: TaskScores, models: list[ModelScore]) -> str:
     """Return the models' scores with their intervals and their folds' scores; the baseline is the dashed line."""
     estimates = [

@@ -638,7 +638,8 @@ def test_the_competitions_params_are_right_but_for_files_that_are_not_here(path:
 
 def test_what_does_not_fit_several_labels_per_row_is_refused_with_what_does(load) -> None:
     with pytest.raises(ParamsError) as caught:
-        load(PARAMS.replace("kind: multiclass", "kind: multilabel").replace("kaggle_csv", "tianchi_json"))
+        of_classes = PARAMS.replace("epochs: 1,", "epochs: 1, loss: cross_entropy,")
+        load(of_classes.replace("kind: multiclass", "kind: multilabel").replace("kaggle_csv", "tianchi_json"))
     told = str(caught.value)
     assert (
         "accuracy is for targets that are a class, those of task intent are a multilabel. Take auc or f1_macro" in told
@@ -646,6 +647,44 @@ def test_what_does_not_fit_several_labels_per_row_is_refused_with_what_does(load
     assert told.count("cross_entropy is for targets that are a class") == 3, "both encoders and the stitched heads"
     assert "Take bce or zlpr, or correct tasks.intent.kind." in told
     assert "tianchi_json is for targets that are a class" in told and "Take kaggle_csv" in told
+
+
+NUMBERS = PARAMS.replace("kind: multiclass", "kind: regression").replace("metric: accuracy", "metric: rmse")
+NUMBERS = NUMBERS.replace("tfidf_logistic", "tfidf_ridge").replace("ladder: [mean, logistic], ", "")
+
+
+def test_numbers_have_a_loss_and_a_ladder_that_fit_them_by_default(load) -> None:
+    params = load(NUMBERS)
+    sections = [*params.encoders.values(), params.stitch, params.training]
+    assert {section.loss.name for section in sections} == {"mse"}
+    assert [rung.name for rung in params.stack.ladder] == ["mean", "median", "greedy", "ridge", "lightgbm"]
+    several = PARAMS.replace("kind: multiclass", "kind: multilabel").replace("metric: accuracy", "metric: f1_macro")
+    assert load(several.replace("ladder: [mean, logistic], ", "")).encoders["bert"].loss.name == "bce"
+    set_by_hand = load(NUMBERS.replace("epochs: 1,", "epochs: 1, loss: {name: huber, delta: 0.5},"))
+    assert set_by_hand.encoders["bert"].loss.options == {"delta": 0.5}
+    of_classes = load(PARAMS.replace("ladder: [mean, logistic], ", ""))
+    assert [rung.name for rung in of_classes.stack.ladder] == ["mean", "rank_mean", "greedy", "logistic", "lightgbm"]
+    assert of_classes.encoders["bert"].loss.name == "cross_entropy"
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        (NUMBERS.replace("epochs: 1,", "epochs: 1, loss: focal,"), "focal is for targets that are a class, .* are a number"),
+        (PARAMS.replace("epochs: 1,", "epochs: 1, loss: mse,"), "mse is for targets that are a number, .* are a class"),
+        (NUMBERS.replace("stack: {", "stack: {ladder: [logistic], "), r"logistic is .* are a number. Take .*ridge"),
+        (NUMBERS.replace("metric: rmse", "metric: auc"), "auc is for targets that are a class or multilabel"),
+        (NUMBERS.replace("tfidf_ridge", "tfidf_logistic"), "are a number. Take tfidf_ridge"),
+        (NUMBERS.replace("kaggle_csv", "tianchi_json"), "are a number. Take kaggle_csv"),
+        (NUMBERS.replace("epochs: 1,", "epochs: 1, class_weights: inverse,"), "inverse is for targets that are a class"),
+        (NUMBERS.replace("    head: {", "    objective: uda\n    head: {"), "uda is for .* a class"),
+        (NUMBERS.replace("augment: {}", "augment: {quality: {flip_confidence: 0.6}}"), "a number, .* do not flip"),
+        (NUMBERS.replace("epochs: 1,", "epochs: 1, loss: {name: huber, delta: 0},"), "delta: must be greater than 0, got 0"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_numbers_is_refused_with_what_does(load, params: str, message: str) -> None:
+    with pytest.raises(ParamsError, match=message):
+        load(params)
 
 
 def test_several_label_columns_are_for_kinds_that_read_them(load) -> None:
@@ -657,7 +696,7 @@ def test_components_that_do_not_fit_the_form_of_targets_are_refused(load, monkey
     known = components.constant
 
     def constant(kind: str, name: str, constant_name: str):
-        return "number" if constant_name == "FORM" else known(kind, name, constant_name)
+        return "shape" if constant_name == "FORM" else known(kind, name, constant_name)
 
     load(PARAMS)
     monkeypatch.setattr(components, "constant", constant)
@@ -666,7 +705,7 @@ def test_components_that_do_not_fit_the_form_of_targets_are_refused(load, monkey
     told = str(caught.value)
     for key in ("metric", "loss", "baselines.tfidf", "stack.ladder"):
         assert key in told
-    assert "are a number. Take another one, or correct tasks." in told
+    assert "are a shape. Take another one, or correct tasks." in told
     assert "supervised" not in told, "a component without FORMS fits every form"
 
 

@@ -15,14 +15,15 @@ from typing import Literal
 import pandas as pd
 
 from pipeline.artifacts.files import write_atomically
-from pipeline.contracts import DECIDED, PROBABILITY
+from pipeline.contracts import DECIDED, PROBABILITY, VALUE
 from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.ranges import FileName, Name
-from pipeline.submit.format import Format, Sample
+from pipeline.submit.format import Format, Sample, has_numbers
 from pipeline.submit.sample_values import (
     check_sample_decisions,
     check_sample_labels,
     check_sample_names,
+    check_sample_numbers,
     check_sample_probabilities,
 )
 from pipeline.submit.submitting import (
@@ -54,7 +55,7 @@ def build(
 
 @dataclass(frozen=True)
 class KaggleCsv:
-    """One row per test row: id and label, id and one probability, or id and a probability per label.
+    """One row per test row: id and label, id and one probability or number, or id and one of them per label.
 
     Where a row may have several labels, these are their names in one column, or 0 or 1 per label: as the sample has it.
     The id stands where the sample has it; if nowhere, rows are in the order of the test file.
@@ -106,9 +107,9 @@ class KaggleCsv:
         elif len(cells) != len(wanted):
             raise refused(where, f"must have {len(wanted)} rows, got {len(cells)}")
         [frame] = predictions.values()
-        several = has_several(frame)
-        if self.values != "labels":
-            _check_probabilities(cells, wanted, where, first=n_head + 1, exclusive=not several)
+        several, numbers = has_several(frame), has_numbers(frame)
+        if self.values != "labels" or numbers:
+            _check_numbers(cells, wanted, where, first=n_head + 1, probable=not numbers, exclusive=not several)
             return
         allowed = None if several else labels_of(frame) or None
         for place, name in enumerate(layout.values):
@@ -127,6 +128,11 @@ class KaggleCsv:
             )
         task, frame = next(iter(predictions.items()))
         sample, ids = samples.get(task), frame["row_id"].tolist()
+        if self.values != "labels" and has_numbers(frame):
+            text = (
+                f"tasks.{task}.submission.format.values: must be labels where targets are numbers, got {self.values}."
+            )
+            raise ParamsError(f"{text} Remove it.", code="E203")
         layout, labels = self._layout(frame, sample, ids), labels_of(frame)
         sample_ids = None
         if sample is not None and layout.id_place is not None:
@@ -147,6 +153,8 @@ class KaggleCsv:
 
     def _sample_check(self, frame: pd.DataFrame, layout: "_Layout") -> Callable[..., None]:
         """Return what checks the sample's values for what stands in their place."""
+        if has_numbers(frame):
+            return check_sample_numbers
         if self.values != "labels":
             return check_sample_probabilities
         if has_several(frame):
@@ -155,21 +163,22 @@ class KaggleCsv:
 
     def _layout(self, frame: pd.DataFrame, sample: Sample | None, test_ids: list[str]) -> "_Layout":
         """Return what a row holds: what the sample's does, or the id and what was predicted."""
-        labels, several = labels_of(frame), has_several(frame)
-        each = self.values == "probabilities" and (len(labels) > 2 or several)
+        labels, several, numbers = labels_of(frame), has_several(frame), has_numbers(frame)
+        prefix = VALUE if numbers else PROBABILITY if self.values == "probabilities" else DECIDED
+        each = len(labels) > 1 if numbers else self.values == "probabilities" and (len(labels) > 2 or several)
         if sample is None:
             header = [self.id_column, *(labels if each else [self.label_column])]
-            return _Layout(header, 0, [PROBABILITY + label for label in labels] if each else self._only(labels))
+            return _Layout(header, 0, [prefix + label for label in labels] if each else self._only(frame))
         names = sample.names
         is_without_ids = ((each or several) and sorted(names) == sorted(labels)) or (len(names) == 1 and not each)
         place = None if is_without_ids else sample.id_column(test_ids)
         values = [name for position, name in enumerate(names) if position != place]
         where = f"{sample.path}: with {self.values} of {len(labels)} labels"
         if len(values) == 1 and not each:
-            columns = self._only(labels, named=values[0])
+            columns = self._only(frame, named=values[0])
         elif sorted(values) == sorted(labels) and (each or several):
-            columns = [(PROBABILITY if each else DECIDED) + label for label in values]
-        elif self.values == "labels":
+            columns = [prefix + label for label in values]
+        elif self.values == "labels" and not numbers:
             wanted = f"two columns{f', or {labels} beside the id' * several}"
             text = f"{where} must have {wanted}, got {names}. Did you want values: probabilities?"
             raise DataError(text, code="E306")
@@ -181,8 +190,11 @@ class KaggleCsv:
             )
         return _Layout(names, place, columns, sample.separator, sample.header)
 
-    def _only(self, labels: list[str], *, named: str = "") -> list[str]:
+    def _only(self, frame: pd.DataFrame, *, named: str = "") -> list[str]:
         """Return the prediction column of a file with one value per row, which is `named`."""
+        labels = labels_of(frame)
+        if has_numbers(frame):
+            return [VALUE + labels[0]]
         return ["label"] if self.values == "labels" else [PROBABILITY + (named if named in labels else labels[1])]
 
 
@@ -242,18 +254,20 @@ def _refuse_unwritable(ids: Sequence[str], names: Sequence[str], *, task: str) -
                 raise refused("submission", text, remedy)
 
 
-def _check_probabilities(
-    rows: list[list[str]], expected: list[list[str]], where: str, *, first: int, exclusive: bool
+def _check_numbers(
+    rows: list[list[str]], expected: list[list[str]], where: str, *, first: int, probable: bool, exclusive: bool
 ) -> None:
     for line, (cells, wanted) in enumerate(zip(rows, expected, strict=True), start=first):
         try:
             numbers = [float(cell) for cell in cells]
         except ValueError as error:
             raise refused(where, f"line {line} must hold numbers, got {cells}") from error
-        if not all(0 <= number <= 1 for number in numbers):  # NaN is not
+        if probable and not all(0 <= number <= 1 for number in numbers):  # NaN is not
             raise refused(where, f"line {line} must hold probabilities in [0, 1], got {cells}", "Check the model.")
+        if not all(map(math.isfinite, numbers)):
+            raise refused(where, f"line {line} must hold finite numbers, got {cells}", "Check the model.")
         total = math.fsum(numbers)
-        if exclusive and len(numbers) > 1 and abs(total - 1) > TOLERANCE:
+        if probable and exclusive and len(numbers) > 1 and abs(total - 1) > TOLERANCE:
             raise refused(where, f"line {line} must sum to 1 within {TOLERANCE}, got {total}", "Check the model.")
         if numbers != [float(cell) for cell in wanted]:
             raise refused(where, f"line {line} was predicted as {wanted}, got {cells}")
