@@ -126,6 +126,13 @@ def test_rows_of_several_labels_are_compared_with_tuned_thresholds() -> None:
     assert values["metric"] == "f1_macro" and all(0 < row["score"] <= 1 for row in values["rows"])
 
 
+def test_of_numbers_the_smaller_error_comes_first() -> None:
+    table, folds = write_competition(kind="regression")
+    values = ablate(["encoders.bert.epochs=8"], table, folds)
+    scores = [row["score"] for row in values["rows"]]
+    assert values["metric"] == "rmse" and scores == sorted(scores)
+
+
 def test_the_command_prints_the_table_and_refuses_with_a_reason() -> None:
     table, folds = write_competition()
     write_table(table)

@@ -55,6 +55,12 @@ def test_several_labels_of_a_row() -> None:
     assert values["metric"] == "f1_macro" and max(row["score"] for row in values["rows"]) > 0.6
 
 
+def test_numbers_for_targets() -> None:
+    table, folds = write_competition(kind="regression")
+    values = study(table, folds)
+    assert values["metric"] == "rmse" and min(row["score"] for row in values["rows"]) < 0.5  # that of the mean
+
+
 def test_killed_in_the_middle_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     table, folds = write_competition()
     monkeypatch.setenv("STITCHFOLD_FAILPOINT", "computed:5")  # three folds' vectors, then the second fold's models

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.preprocessing import StandardScaler
 
 from pipeline.experiments.layer_features import (
     INVERSE_PENALTIES,
@@ -39,11 +40,18 @@ def test_several_labels_have_a_regression_each_also_where_none_or_all_rows_have_
     assert (values[:, 1] < 1e-5).all() and (values[:, 2] > 1 - 1e-5).all()
 
 
-def test_numbers_are_told_by_a_ridge_regression() -> None:
-    numbers = FITTED @ np.arange(5) + GENERATOR.normal(size=80)
-    values = fit_and_predict(FITTED, numbers, SCORED, n_values=1, inverse_penalty=0.1)
-    model = Ridge(10).fit(standardised(FITTED), numbers)
-    assert values[:, 0] == pytest.approx(model.predict(standardised(SCORED)))
+def test_numbers_are_told_by_a_ridge_regression_each_on_the_rows_that_have_one() -> None:
+    numbers = np.stack([FITTED @ np.arange(5), FITTED[:, 0], np.full(80, np.nan)], axis=1)
+    numbers[::3, 1] = np.nan
+    values = fit_and_predict(FITTED, numbers, SCORED, n_values=3, inverse_penalty=0.1)
+    assert values[:, 0] == pytest.approx(
+        Ridge(40).fit(standardised(FITTED), numbers[:, 0]).predict(standardised(SCORED))
+    )
+    known = ~np.isnan(numbers[:, 1])
+    scaler = StandardScaler().fit(FITTED[known])
+    model = Ridge(40).fit(scaler.transform(FITTED[known]), numbers[known, 1])
+    assert values[:, 1] == pytest.approx(model.predict(scaler.transform(SCORED)))
+    assert (values[:, 2] == 0).all()
 
 
 def test_one_class_alone_is_said_of_every_row() -> None:
@@ -88,5 +96,8 @@ def test_one_cluster_alone_cannot_choose() -> None:
     assert best_penalty(FITTED, np.arange(80) % 2, np.zeros(80), n_values=2) == INVERSE_PENALTIES[0]
 
 
-def test_the_loss_of_numbers_is_that_of_squares() -> None:
-    assert loss(np.array([[1.0], [3.0]]), np.array([1.0, 1.0])) == 2.0
+def test_the_loss_of_numbers_counts_columns_alike_and_skips_what_is_missing() -> None:
+    """Squares 1 and 1 over a variance of 1; 100 over 100 beside a missing one: the mean is 1."""
+    targets = np.array([[0.0, 10.0], [2.0, np.nan], [0.0, -10.0], [2.0, 10.0], [0.0, -10.0]])
+    assert loss(np.where(np.isnan(targets), 0.0, targets), targets) == 0.0
+    assert loss(targets + 1.0, targets) == pytest.approx((5 / np.var(targets[:, 0]) + 4 / 100) / 9)
