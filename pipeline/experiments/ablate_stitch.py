@@ -1,20 +1,19 @@
 """Does stitching pay: what heads learn from, and which heads, on the same folds and seeds."""
 
 import logging
-import shutil
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.artifacts.copies import read_copies
-from pipeline.artifacts.paths import ABLATIONS, OUT
+from pipeline.artifacts.paths import ABLATIONS
 from pipeline.artifacts.predictions import Predictions, probabilities_of
 from pipeline.artifacts.table import Folds, Table
 from pipeline.errors.exceptions import ParamsError, expected
-from pipeline.experiments.paired_table import finetune_aside, read_by_task, scored_ids, write_tables
+from pipeline.experiments.paired_table import scored_ids, write_tables
+from pipeline.experiments.trained import train_aside
+from pipeline.experiments.variants import STITCHED
 from pipeline.params.root import Params
-from pipeline.recipes.stage_recipes import stage_recipe
-from pipeline.stitch.stitching import stitch
 
 log = logging.getLogger(__name__)
 REFERENCE = "train"
@@ -70,17 +69,10 @@ def _predictions_of(
 ) -> tuple[list[dict[str, Predictions]], list[dict[str, Predictions]]]:
     """Return, by task, the predictions of each of a variant's encoders, and of each of its stitched models."""
     tried = params.model_copy(update={"stitch": params.stitch.model_copy(update=HEAD_VARIANTS[variant])})
-    folder, finetuned = ABLATIONS / variant, OUT / "finetune"
     if variant == "held_out":
-        finetuned, anew = folder / "finetune", {"epoch_selection": "inner"}
+        anew = {"epoch_selection": "inner"}
         encoders = {name: settings.model_copy(update=anew) for name, settings in params.encoders.items()}
         tried = tried.model_copy(update={"encoders": encoders})
-        copies = read_copies(manifest=folds.digest) if params.augment.steps else None
-        for name in encoders:
-            finetune_aside(name, tried, table, folds, folder=finetuned, copies=copies)
-    stitched, recipe = folder / "stitch", stage_recipe(tried, "stitch")
-    stitch(tried, table, folds, recipe=recipe, folder=stitched, finetuned=finetuned)
-    alone = [read_by_task(finetuned / name, table, folds) for name in params.encoders]
-    together = [read_by_task(stitched / name, table, folds) for name in params.stitch.models(list(params.encoders))]
-    shutil.rmtree(folder)  # the units keep what was computed
-    return alone, together
+    copies = read_copies(manifest=folds.digest) if params.augment.steps else None
+    trained = train_aside(STITCHED, tried, table, folds, copies=copies, folder=ABLATIONS / variant)
+    return trained.encoders, trained.models

@@ -18,8 +18,7 @@ from pipeline.ensemble.intervals import Comparison, compare, interval
 from pipeline.number_formats import signed
 from pipeline.params.root import Params
 from pipeline.recipes.stage_recipes import encoder_recipe
-from pipeline.report.ablations import ablation_plot
-from pipeline.report.figures import standalone
+from pipeline.report.ablations import ablation_plot, standalone
 from pipeline.reproducibility import derive_seed
 
 

@@ -19,10 +19,11 @@ from pipeline.stitch.stitching import stitch
 
 @dataclass(frozen=True)
 class Trained:
-    """By task the predictions of each of the models whose mean is scored, and what the training of all recorded."""
+    """By task the predictions of each of the models whose mean is scored and of the encoders; the record of all trainings."""
 
     models: list[dict[str, Predictions]]
     units: list[UnitRecord]
+    encoders: list[dict[str, Predictions]]
 
 
 def train_aside(
@@ -38,18 +39,21 @@ def train_aside(
     if model in params.baselines:
         settings, recipe = params.baselines[model], stage_recipe(params, "baseline")
         made = run_baseline(model, table, folds, baseline=settings, recipe=recipe, seed=params.seed, run=params.run)
-        return Trained([made], [])
+        return Trained([made], [], [])
     encoders = list(params.encoders) if model == STITCHED else [model]
     for encoder in encoders:
         finetune_aside(encoder, params, table, folds, folder=folder / "finetune", copies=copies)
     paths = [folder / "finetune" / encoder for encoder in encoders]
-    units = [unit for path in paths for unit in read_history(path)]
+    alone, units = (
+        [read_by_task(path, table, folds) for path in paths],
+        [u for path in paths for u in read_history(path)],
+    )
     if model == STITCHED:
         recipe = stage_recipe(params, "stitch")
         stitch(params, table, folds, recipe=recipe, folder=folder / "stitch", finetuned=folder / "finetune")
         paths = [folder / "stitch" / name for name in params.stitch.models(encoders)]
         units += [unit for path in paths for unit in read_history(path)]
-    trained = Trained([read_by_task(path, table, folds) for path in paths], units)
+    trained = Trained([read_by_task(path, table, folds) for path in paths], units, alone)
     shutil.rmtree(folder)  # the units keep what was computed
     return trained
 

@@ -13,6 +13,8 @@ EXPERIMENTS = {
     "layers": "Layers as features",
 }
 """Tables of the report's section of experiments, with their titles; others stand with what they are about."""
+# What the variables are where there is no page.
+COLOURS = {"--ink": "#1c2126", "--muted": "#5d6771", "--line": "#dde2e6", "--accent": "#4178b0", "--strong": "#b4531b"}
 LONGEST_NAME = 72  # edits of params.yaml that are cut cannot be told apart
 
 
@@ -46,3 +48,11 @@ def experiments(tables: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]
         for kind, title in EXPERIMENTS.items()
         if kind in tables
     ]
+
+
+def standalone(svg: str) -> str:
+    """Return a figure as a file of its own: in the colours of the light page, on white."""
+    for variable, colour in COLOURS.items():
+        svg = svg.replace(f"var({variable})", colour)
+    svg = svg.replace("var(--sans)", "sans-serif")
+    return svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" style="background: white" ', 1)

@@ -24,8 +24,6 @@ from pipeline.artifacts.scores import Gain, ModelScore, TaskScores
 # serves light, dark and paper.
 INK, MUTED, LINE, ACCENT, STRONG = "#010101", "#020202", "#030303", "#040404", "#050505"
 VARIABLES = {INK: "--ink", MUTED: "--muted", LINE: "--line", ACCENT: "--accent", STRONG: "--strong"}
-# What the variables are where there is no page.
-COLOURS = {"--ink": "#1c2126", "--muted": "#5d6771", "--line": "#dde2e6", "--accent": "#4178b0", "--strong": "#b4531b"}
 POINTS_PER_CURVE = 150
 NAME_LENGTH = 32
 STYLE: Any = {  # matplotlib types it by a literal of all its keys
@@ -120,14 +118,6 @@ def epoch_curves(curves: Mapping[str, Sequence[float | None]], *, label: str, ti
         axes.set(xlabel="epoch", ylabel=label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         return _inline(figure, title=title)
-
-
-def standalone(svg: str) -> str:
-    """Return a figure as a file of its own: in the colours of the light page, on white."""
-    for variable, colour in COLOURS.items():
-        svg = svg.replace(f"var({variable})", colour)
-    svg = svg.replace("var(--sans)", "sans-serif")
-    return svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" style="background: white" ', 1)
 
 
 def reliability(bins: list[dict[str, Any]], *, title: str) -> str:

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.report.ablations import ablation_plot
-from pipeline.report.figures import standalone
+from pipeline.report.ablations import ablation_plot, standalone
 from tests.report.test_reporting import page, section, values  # noqa: F401  # a fixture
 
 NAMES = ["as it is", "loss={name: focal, gamma: 2} & adversarial=fgm", "loss={name: focal, gamma: 2} & pooling=max"]
