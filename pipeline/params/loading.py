@@ -3,6 +3,7 @@
 Read as YAML 1.2, as DVC reads it (`1e-5` is a number, `no` is text, a repeated key is an error). Imports no torch.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 from pipeline import components
 from pipeline.errors.exceptions import ParamsError
 from pipeline.params.checks import check_files, check_names, check_together
+from pipeline.params.edits import Edit
 from pipeline.params.encoders import Training
 from pipeline.params.entries import check_entries
 from pipeline.params.problems import Problem, by_location, problem
@@ -20,14 +22,16 @@ from pipeline.params.yaml_source import dotted, line_of, plain, read_yaml
 PARAMS_FILE = Path("params.yaml")
 
 
-def load_params(path: Path = PARAMS_FILE) -> Params:
-    """Read and check params.yaml.
+def load_params(path: Path = PARAMS_FILE, edits: Iterable[Edit] = ()) -> Params:
+    """Read and check params.yaml, as it is or with some edits.
 
     Raises:
         ParamsError: with every problem found, one a line: `file:line key.path: problem`.
     """
     raw = read_yaml(path, sections=list(Params.model_fields))
     values = plain(raw)
+    for edit in edits:
+        edit.apply(values)
     _fit_defaults(values)
     set_keys = _inherit_training(values)
     problems: list[Problem] = []
