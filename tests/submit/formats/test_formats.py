@@ -329,7 +329,7 @@ def test_numbers_stand_in_the_columns_of_the_sample(
         ("id,x", "0", r"must have the labels \['x', 'y'\] beside the id, got \['x'\]"),
     ],
 )
-def test_D16_D18_a_sample_that_holds_no_numbers_or_other_columns_asks(
+def test_a_sample_that_holds_no_numbers_or_other_columns_asks(
     header: str, cells: str, message: str, tmp_path: Path
 ) -> None:
     """A sample of other values or columns than the targets is refused before training."""
