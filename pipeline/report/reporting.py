@@ -20,6 +20,7 @@ from pipeline.number_formats import correlation, count, duration, percent, score
 from pipeline.report import figures, stitch_section
 from pipeline.report.ablations import experiments
 from pipeline.report.cautions import cautions, data_cautions, premise_cautions
+from pipeline.report.confusions import confusion_rows, largest_confusions
 from pipeline.report.leak_signs import Leak
 
 TEMPLATE = Path(__file__).with_name("report.html")
@@ -139,8 +140,8 @@ def _decisions(name: str, scores: TaskScores) -> dict[str, Any]:
             }
             for points in scores.get("scatter", ())
         ],
-        "matrix": figures.confusion_rows(counts, labels) if counts and len(labels) <= MATRIX_LABELS else [],
-        "confusions": figures.largest_confusions(counts, labels, LARGEST_CONFUSIONS),
+        "matrix": confusion_rows(counts, labels) if counts and len(labels) <= MATRIX_LABELS else [],
+        "confusions": largest_confusions(counts, labels, LARGEST_CONFUSIONS),
         "calibration_plot": Markup(figures.reliability(bins, title=f"{name}: reliability")),
         "calibration_error": calibration_error(bins),
     }
