@@ -94,7 +94,7 @@ def _check_task(task: "Task") -> Iterator[Problem]:
         yield Problem(("labels",), text)
     reported = [(("report_metrics", place), metric) for place, metric in enumerate(task.report_metrics)]
     for location, metric in [(("metric",), task.metric), *reported]:
-        if (n_of_metric := metric.constant("N_LABELS")) not in (None, n_labels):
+        if (n_of_metric := metric.by_option("N_LABELS")) not in (None, n_labels):
             kinds = " or ".join(components.having("task_kinds", "N_LABELS", n_of_metric))
             text = f"{metric.name} is for {n_of_metric} labels. Take another metric, or set kind: {kinds}."
             yield Problem(location, text)
