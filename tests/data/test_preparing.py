@@ -378,5 +378,7 @@ def test_D23_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, mon
 def test_a_metric_that_looks_at_more_labels_than_there_are_is_refused_before_training(
     tmp_path: Path, options: dict[str, Any]
 ) -> None:
-    with pytest.raises(ParamsError, match=r"tasks\.t: metric \w+: k must be at most the number of labels, 2, got 3\. Lo"):
+    with pytest.raises(
+        ParamsError, match=r"tasks\.t: metric \w+: k must be at most the number of labels, 2, got 3\. Lo"
+    ):
         prepare(_task(tmp_path, WORDS, **options))

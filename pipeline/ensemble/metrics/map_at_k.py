@@ -24,7 +24,9 @@ def build(*, n_outputs: int, k: PositiveInt = 3) -> ProbabilityMetric:
         ParamsError: if there are fewer than `k` labels.
     """
     check_k(k, n_outputs, name="map_at_k")
-    return ProbabilityMetric(lambda *given: of_rows(average_precisions(*given[:2], k=k), given[2]), higher_is_better=True)
+    return ProbabilityMetric(
+        lambda *given: of_rows(average_precisions(*given[:2], k=k), given[2]), higher_is_better=True
+    )
 
 
 def check_k(k: int, n_outputs: int, *, name: str) -> None:

@@ -9,21 +9,24 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 from pipeline.artifacts.files import write_atomically
 from pipeline.contracts import DECIDED, PROBABILITY
 from pipeline.errors.exceptions import DataError, ParamsError
-from pipeline.ranges import FileName, Name
+from pipeline.ranges import FileName, Name, PositiveInt
 from pipeline.submit.format import Format, Sample
 from pipeline.submit.sample_values import (
     check_sample_decisions,
     check_sample_labels,
     check_sample_names,
     check_sample_probabilities,
+    check_sample_rankings,
 )
 from pipeline.submit.submitting import (
     check_ids,
@@ -38,23 +41,26 @@ from pipeline.submit.submitting import (
 # Boards and spreadsheets cut a row or a field at these, in quotes too.
 UNWRITABLE = {"\r": "a carriage return", "\0": "a zero byte"}
 TOLERANCE = 1e-6
+RANKING = "ranking"  # of k labels: a column beside those that the kind of task shows
 ORDER = {"probabilities": "the one whose probability is submitted last"}
 
 
 def build(
-    *, values: Literal["labels", "probabilities"] = "labels", id_column: Name = "id", label_column: Name = "label",
-    file_name: FileName = "submission.csv", sample_values: Literal["labels", "placeholders"] = "labels",
+    *, values: Literal["labels", "probabilities", "top_k"] = "labels", k: PositiveInt = 3, id_column: Name = "id",
+    label_column: Name = "label", file_name: FileName = "submission.csv",
+    sample_values: Literal["labels", "placeholders"] = "labels",
 ) -> Format:  # fmt: skip
     """Return the format; the column names are used only where there is no sample file.
 
+    With `values: top_k` a row has its `k` likeliest labels, the likeliest first, with blanks between them.
     With `sample_values: placeholders` the sample's values are not compared with what is submitted.
     """
-    return KaggleCsv(values, id_column, label_column, file_name, sample_values)
+    return KaggleCsv(values, id_column, label_column, file_name, sample_values, k)
 
 
 @dataclass(frozen=True)
 class KaggleCsv:
-    """One row per test row: id and label, id and one probability, or id and a probability per label.
+    """One row per test row: id and label, id and the `k` likeliest labels, id and one probability, or one per label.
 
     Where a row may have several labels, these are their names in one column, or 0 or 1 per label: as the sample has it.
     The id stands where the sample has it; if nowhere, rows are in the order of the test file.
@@ -66,6 +72,7 @@ class KaggleCsv:
     label_column: str
     file_name: str
     sample_values: str = "labels"
+    k: int = 1
 
     def write(self, predictions: dict[str, pd.DataFrame], samples: dict[str, Sample | None], folder: Path) -> Path:
         """Write the submission of the only task and return its path.
@@ -107,10 +114,10 @@ class KaggleCsv:
             raise refused(where, f"must have {len(wanted)} rows, got {len(cells)}")
         [frame] = predictions.values()
         several = has_several(frame)
-        if self.values != "labels":
+        if self.values == "probabilities":
             _check_probabilities(cells, wanted, where, first=n_head + 1, exclusive=not several)
             return
-        allowed = None if several else labels_of(frame) or None
+        allowed = None if several or self.values == "top_k" else labels_of(frame) or None
         for place, name in enumerate(layout.values):
             of_column = where if len(layout.values) == 1 else f"{where}, {name.removeprefix(DECIDED)}"
             check_labels([row[place] for row in cells], [row[place] for row in wanted], allowed, where=of_column)
@@ -126,8 +133,10 @@ class KaggleCsv:
                 code="E203",
             )
         task, frame = next(iter(predictions.items()))
-        sample, ids = samples.get(task), frame["row_id"].tolist()
-        layout, labels = self._layout(frame, sample, ids), labels_of(frame)
+        sample, ids, labels = samples.get(task), frame["row_id"].tolist(), labels_of(frame)
+        if self.values == "top_k":
+            frame = frame.assign(**{RANKING: _rankings(frame, labels, k=self.k, task=task)})
+        layout = self._layout(frame, sample, ids)
         sample_ids = None
         if sample is not None and layout.id_place is not None:
             sample_ids = sample.column(layout.id_place)
@@ -136,7 +145,7 @@ class KaggleCsv:
         ids = ordered_ids(ids, sample_ids, task=task, sample=None if sample is None else sample.path)
         if sample is not None and self.sample_values == "labels":
             self._sample_check(frame, layout)(layout.values_of(sample), labels, task=task, sample=sample.path)
-        _refuse_unwritable(ids, labels if self.values == "labels" else layout.header, task=task)
+        _refuse_unwritable(ids, layout.header if self.values == "probabilities" else labels, task=task)
         values = frame.set_index("row_id")[layout.values].loc[ids]
         # repr of a float is the shortest text that reads back as the same number.
         rows = [list(map(_text, row)) for row in values.itertuples(index=False)]
@@ -147,15 +156,17 @@ class KaggleCsv:
 
     def _sample_check(self, frame: pd.DataFrame, layout: "_Layout") -> Callable[..., None]:
         """Return what checks the sample's values for what stands in their place."""
-        if self.values != "labels":
+        if self.values == "probabilities":
             return check_sample_probabilities
+        if self.values == "top_k":
+            return partial(check_sample_rankings, k=self.k)
         if has_several(frame):
             return check_sample_names if layout.values == ["label"] else check_sample_decisions
         return check_sample_labels
 
     def _layout(self, frame: pd.DataFrame, sample: Sample | None, test_ids: list[str]) -> "_Layout":
         """Return what a row holds: what the sample's does, or the id and what was predicted."""
-        labels, several = labels_of(frame), has_several(frame)
+        labels, several = labels_of(frame), has_several(frame) and self.values != "top_k"
         each = self.values == "probabilities" and (len(labels) > 2 or several)
         if sample is None:
             header = [self.id_column, *(labels if each else [self.label_column])]
@@ -169,7 +180,7 @@ class KaggleCsv:
             columns = self._only(labels, named=values[0])
         elif sorted(values) == sorted(labels) and (each or several):
             columns = [(PROBABILITY if each else DECIDED) + label for label in values]
-        elif self.values == "labels":
+        elif self.values != "probabilities":
             wanted = f"two columns{f', or {labels} beside the id' * several}"
             text = f"{where} must have {wanted}, got {names}. Did you want values: probabilities?"
             raise DataError(text, code="E306")
@@ -183,7 +194,9 @@ class KaggleCsv:
 
     def _only(self, labels: list[str], *, named: str = "") -> list[str]:
         """Return the prediction column of a file with one value per row, which is `named`."""
-        return ["label"] if self.values == "labels" else [PROBABILITY + (named if named in labels else labels[1])]
+        if self.values == "probabilities":
+            return [PROBABILITY + (named if named in labels else labels[1])]
+        return [RANKING if self.values == "top_k" else "label"]
 
 
 @dataclass(frozen=True)
@@ -230,6 +243,24 @@ def _check_sample_without_ids(sample: Sample, test_ids: list[str], task: str) ->
 
 def _text(value: str | float) -> str:
     return value if isinstance(value, str) else repr(float(value))
+
+
+def _rankings(frame: pd.DataFrame, labels: list[str], *, k: int, task: str) -> list[str]:
+    """Return each row's k likeliest labels, the likeliest first; of equal ones that which is listed first.
+
+    Raises:
+        ParamsError: if there are fewer labels.
+        DataError: if a label holds what stands between them.
+    """
+    if k > len(labels):
+        text = f"submission.format: k must be at most the number of labels of task {task}, {len(labels)}, got {k}. Lower it."
+        raise ParamsError(text, code="E203")
+    if held := [label for label in labels if label.split() != [label]]:
+        text = f"labels of task {task} must hold no blank, which stands between the {k} of a row, got {held[0]!r}"
+        raise refused("submission", text, f"Rename it in tasks.{task}.rename_labels.")
+    probabilities = frame[[PROBABILITY + label for label in labels]].to_numpy()
+    likeliest = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
+    return [" ".join(row) for row in np.array(labels, object)[likeliest]]
 
 
 def _refuse_unwritable(ids: Sequence[str], names: Sequence[str], *, task: str) -> None:

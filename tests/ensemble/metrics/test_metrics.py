@@ -43,7 +43,10 @@ def expected(name: str, labels, probabilities, weights=None) -> float:
         untied = probabilities - 1e-9 * np.arange(n_outputs)  # of equal ones scikit-learn takes the last first
         return reference.top_k_accuracy_score(labels, untied, k=3, labels=range(n_outputs), sample_weight=weights)
     if name == "map_at_k":  # of one label it is that of the ranking, unless it comes later
-        ranks = [1 + list(np.argsort(-row, kind="stable")).index(label) for label, row in zip(labels, probabilities, strict=True)]
+        ranks = [
+            1 + list(np.argsort(-row, kind="stable")).index(label)
+            for label, row in zip(labels, probabilities, strict=True)
+        ]
         return np.average([1 / rank if rank <= 3 else 0 for rank in ranks], weights=weights)
     scores = probabilities[:, 1] if n_outputs == 2 else probabilities
     options = {} if n_outputs == 2 else {"multi_class": "ovr", "average": "macro", "labels": range(n_outputs)}
@@ -68,7 +71,9 @@ def expected_of_several(name: str, labels, probabilities, weights=None) -> float
         columns = zip(labels.T, probabilities.T, strict=True)
         return np.mean([reference.log_loss(y, p, labels=[0, 1], sample_weight=weights) for y, p in columns])
     if name == "map_at_k":
-        return np.average([average_precision_of(*row, k=3) for row in zip(labels, probabilities, strict=True)], weights=weights)
+        return np.average(
+            [average_precision_of(*row, k=3) for row in zip(labels, probabilities, strict=True)], weights=weights
+        )
     options = {"average": name.removeprefix("f1_"), "zero_division": 0, "sample_weight": weights}
     if name == "fbeta":
         return reference.fbeta_score(labels, probabilities >= 0.5, beta=2, **{**options, "average": "macro"})
@@ -116,7 +121,19 @@ CASES = [(name, n_outputs) for name in NAMES for n_outputs in sizes(name)]
 
 
 def test_all_metrics_of_the_project_are_there():
-    wanted = {"fbeta", "map_at_k", "top_k_accuracy", "accuracy", "f1_binary", "f1_macro", "f1_weighted", "log_loss", "auc", "mcc", "quadratic_kappa"}
+    wanted = {
+        "fbeta",
+        "map_at_k",
+        "top_k_accuracy",
+        "accuracy",
+        "f1_binary",
+        "f1_macro",
+        "f1_weighted",
+        "log_loss",
+        "auc",
+        "mcc",
+        "quadratic_kappa",
+    }
     assert wanted <= set(NAMES)
 
 
@@ -192,7 +209,9 @@ def test_f1_macro_counts_a_label_that_never_occurs_as_zero():
 def test_fbeta_of_every_average_equals_scikit_learn(average, beta):
     labels, probabilities = example(2 if average == "binary" else 5)
     options = {"beta": beta, "average": average}
-    metric = components.build("metrics", "fbeta", options, n_outputs=probabilities.shape[1], decide=ClassTargets().decide)
+    metric = components.build(
+        "metrics", "fbeta", options, n_outputs=probabilities.shape[1], decide=ClassTargets().decide
+    )
     expected = reference.fbeta_score(labels, probabilities.argmax(axis=1), **options)
     assert metric.score(labels, probabilities) == pytest.approx(expected, abs=1e-12)
     with pytest.raises(ParamsError, match=r"average binary needs two labels, got 3\. Use macro"):
@@ -213,7 +232,9 @@ def test_ranking_metrics_of_a_worked_example():
     precision = components.build("metrics", "map_at_k", {"k": 3}, n_outputs=4, decide=np.argmax)
     assert precision.score(several, said) == pytest.approx((1 + 2 / 3) / 3 / 2)
     for name in ("map_at_k", "top_k_accuracy"):
-        with pytest.raises(ParamsError, match=f"metric {name}: k must be at most the number of labels, 4, got 5. Lower"):
+        with pytest.raises(
+            ParamsError, match=f"metric {name}: k must be at most the number of labels, 4, got 5. Lower"
+        ):
             score(name, 5)
 
 
