@@ -223,6 +223,8 @@ def _check_metrics(task: Task, *, n_labels: int, kind: TaskKind, name: str) -> N
 
 def _readers_of_order(task: Task, *, n_labels: int) -> Iterator[tuple[str, str]]:
     """Yield what of a task reads the order of its labels, and the order that it takes them to have."""
+    if order := task.kind.constant("ORDER"):
+        yield f"kind {task.kind.name}", order
     for metric in [task.metric, *task.report_metrics]:
         if order := metric.by_option("ORDER"):
             yield metric.name, order

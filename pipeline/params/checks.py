@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pipeline.params.tasks import FileForm, Task
 
 NAME = re.compile(r"[a-z0-9_-]+")
+READ_LOGITS = ("losses", "objectives", "adversarial")
 RESERVED = {"ensemble", "scores"}
 
 
@@ -98,6 +99,10 @@ def _check_task(task: "Task") -> Iterator[Problem]:
             kinds = " or ".join(components.having("task_kinds", "N_LABELS", n_of_metric))
             text = f"{metric.name} is for {n_of_metric} labels. Take another metric, or set kind: {kinds}."
             yield Problem(location, text)
+        if metric.constant("ORDERED") and not task.kind.constant("ORDER"):
+            kinds = " or ".join(name for name in components.available("task_kinds") if _has_order(name))
+            text = f"{metric.name} is for labels that have an order. Set kind: {kinds}, or take another metric."
+            yield Problem(location, text)
     if len(set(task.labels or ())) < len(task.labels or ()):
         yield Problem(("labels",), f"each label must stand once, got {task.labels}. Remove the copies.")
     columns = task.columns
@@ -113,6 +118,10 @@ def _check_task(task: "Task") -> Iterator[Problem]:
     yield from _check_test_columns(task)
     yield from _check_file_form(task)
     yield from _within(("submission", "sample_form"), _check_file_form(task.submission.sample_form))
+
+
+def _has_order(kind: str) -> bool:
+    return components.constant("task_kinds", kind, "ORDER") is not None
 
 
 def _check_file_form(form: "FileForm") -> Iterator[Problem]:
@@ -154,10 +163,11 @@ def _check_forms(params: "Params", name: str, task: "Task") -> Iterator[Problem]
     used |= {("stack", "ladder", place): rung for place, rung in enumerate(params.stack.ladder)}
     if params.augment.quality.flip_confidence is not None:
         used["augment", "quality", "flip_model"] = params.augment.quality.flip_model
-    form = task.kind.constant("FORM")
+    of_targets = task.kind.constant("FORM")
+    of_outputs = task.kind.by_option("LOGITS") or of_targets
     parts = ((location, part) for location, whole in used.items() if whole is not None for part in whole.parts())
     for location, component in parts:
-        forms = component.constant("FORMS")
+        forms, form = component.constant("FORMS"), of_outputs if component.kind in READ_LOGITS else of_targets
         if not _fits(component.kind, component.name, form):
             text = (
                 f"{component.name} is for targets that are a {' or '.join(forms)}, those of task {name} are a {form}. "

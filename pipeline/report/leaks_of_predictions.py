@@ -82,11 +82,4 @@ def _fitted(build: Callable[[], Stacker], probabilities: np.ndarray, labels: np.
 
 
 def _same(stored: np.ndarray, honest: np.ndarray, kind: TaskKind, *, scaled: bool) -> bool:
-    if np.abs(stored - honest).max() <= SAME:
-        return True
-    if not scaled:
-        return False
-    # Scales of labels and thresholds alike add a constant to each logit, of scales the same to all logits of a row too.
-    plain = kind.logits(honest).astype(np.float64)
-    moved = kind.values(plain + np.median(kind.logits(stored) - plain, axis=0))
-    return bool(np.abs(stored - moved).max() <= SAME)
+    return bool(np.abs(stored - honest).max() <= SAME) or (scaled and kind.is_decision_of(stored, honest, within=SAME))

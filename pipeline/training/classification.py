@@ -72,7 +72,7 @@ def build_objective(
     loss = settings.loss.build(n_outputs=n_outputs, labels=labels, targets=targets)
     several = loss if isinstance(loss, WeightedLoss) else None
     if settings.class_weights is not None:
-        counts = np.bincount(targets, minlength=n_outputs).tolist()
+        counts = np.bincount(targets, minlength=len(labels)).tolist()
         loss = weighed_by_class(loss, settings.class_weights.build(labels=labels, counts=counts))
     return settings.objective.build(loss=loss, n_outputs=n_outputs), several
 

@@ -5,6 +5,7 @@ Source: van Rijsbergen, Information Retrieval, 1979, ch. 7: (1 + b^2) P R / (b^2
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -38,16 +39,16 @@ def build(
     """
     if average == "binary" and n_outputs != N_LABELS["binary"]:
         raise ParamsError(f"metric fbeta: average binary needs two labels, got {n_outputs}. Use macro or weighted.")
-    return LabelMetric(n_outputs, decide, from_counts=lambda *counts: fbeta_of_counts(*counts, beta, average))
+    return LabelMetric(n_outputs, decide, from_counts=partial(fbeta_of_counts, beta=beta, average=average))
 
 
 def fbeta_of_counts(
-    right: np.ndarray, true: np.ndarray, predicted: np.ndarray, beta: float, average: str
+    right: np.ndarray, true: np.ndarray, predicted: np.ndarray, *, beta: float, average: str
 ) -> np.ndarray:
     """Return F-beta (...) of how many rows rightly are given, have, and are given each label (..., C).
 
     >>> counts = np.array([3.0, 1.0]), np.array([4.0, 1.0]), np.array([3.0, 2.0])
-    >>> [round(float(fbeta_of_counts(*counts, 2.0, average)), 4) for average in ("macro", "micro", "binary")]
+    >>> [round(float(fbeta_of_counts(*counts, beta=2.0, average=average)), 4) for average in ("macro", "micro", "binary")]
     [0.8114, 0.8, 0.8333]
     """
     if average == "micro":

@@ -22,6 +22,6 @@ def build(*, n_outputs: int, k: PositiveInt = 3) -> ProbabilityMetric:
     check_k(k, n_outputs, name="top_k_accuracy")
 
     def from_weights(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        return of_rows(hits_among_likeliest(labels, probabilities, k=k).any(axis=1), weights)
+        return of_rows(hits_among_likeliest(labels, probabilities, k=k).sum(axis=1), weights)
 
     return ProbabilityMetric(from_weights, higher_is_better=True)

@@ -34,7 +34,7 @@ def build(value: Any, *, targets: list[Any] | None = None, labels: list[str] | N
 def in_form_of(name: str, labels: list[int]) -> torch.Tensor:
     """Return one label of each row as the loss takes them: as its number, or as 0 and 1 for each label."""
     numbers, forms = torch.tensor(labels), components.constant("losses", name, "FORMS")
-    return numbers if forms is None or "class" in forms else nn.functional.one_hot(numbers, N_OUTPUTS)
+    return numbers if forms is None or {"class", "rank"} & set(forms) else nn.functional.one_hot(numbers, N_OUTPUTS)
 
 
 @every
