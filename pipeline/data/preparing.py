@@ -197,7 +197,9 @@ def _check_labels(train: pd.DataFrame, task: Task, *, name: str) -> list[str]:
             code="E305",
         )
     if fault := kind.check(train["label"], labels):
-        raise DataError(f"{task.train}: a {task.kind.name} task {fault}. Check tasks.{name}.columns.label and kind.")
+        raise DataError(
+            f"{task.train}: a task of kind {task.kind.name} {fault}. Check tasks.{name}.columns.label and kind."
+        )
     _check_metrics(task, n_labels=len(labels), kind=kind, name=name)
     for alike in label_variants(labels):
         logger.warning("%s: labels %s may be one label: see tasks.%s.rename_labels", task.train, alike, name)

@@ -346,7 +346,7 @@ def test_D4_D18_wrong_test_files_are_refused(tmp_path: Path, test: str, message:
 
 def test_a_binary_task_has_two_labels(tmp_path: Path) -> None:
     task = _task(tmp_path, TRAIN + "3,d,z\n")["t"]
-    with pytest.raises(DataError, match=r"a binary task must have 2 labels, got 3"):
+    with pytest.raises(DataError, match=r"a task of kind binary must have 2 labels, got 3"):
         prepare({"t": task.model_copy(update={"kind": Component(kind="task_kinds", name="binary")})})
 
 

@@ -648,6 +648,33 @@ def test_what_does_not_fit_several_labels_per_row_is_refused_with_what_does(load
     assert "tianchi_json is for targets that are a class" in told and "Take kaggle_csv" in told
 
 
+def test_what_does_not_fit_labels_in_order_is_refused_with_what_does(load) -> None:
+    ordinal = PARAMS.replace("kind: multiclass", "kind: ordinal").replace("metric: accuracy", "metric: quadratic_kappa")
+    with pytest.raises(ParamsError) as caught:
+        load(ordinal)
+    told = str(caught.value)
+    assert (
+        told.count("cross_entropy is for targets that are a class, those of task intent are a rank. Take corn, or") == 3
+    )
+    assert len(told.splitlines()) == 3, "values are those of a class: metric, ladder, baseline and format fit"
+    load(PARAMS.replace("kind: multiclass", "kind: {name: ordinal, link: softmax}"))
+    fitting = ordinal.replace("epochs: 1,", "epochs: 1, loss: corn,").replace("stitch: {", "stitch: {loss: corn, ")
+    load(fitting)
+    with pytest.raises(
+        ParamsError, match=r"bert\.objective: r_drop is for .*Take mixup or supervised or supervised_contra"
+    ):
+        load(fitting.replace("  bert:\n", "  bert:\n    objective: r_drop\n"))
+
+
+@pytest.mark.parametrize("key", ["metric: quadratic_kappa", "metric: accuracy\n    report_metrics: [quadratic_kappa]"])
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])
+def test_a_metric_of_labels_in_order_is_for_kinds_that_have_one(load, kind: str, key: str) -> None:
+    with pytest.raises(
+        ParamsError, match=r"quadratic_kappa is for labels that have an order\. Set kind: ordinal, or take"
+    ):
+        load(PARAMS.replace("kind: multiclass", f"kind: {kind}").replace("metric: accuracy", key))
+
+
 def test_several_label_columns_are_for_kinds_that_read_them(load) -> None:
     with pytest.raises(ParamsError, match=r"columns.label: a multiclass task has one label column, got .*multilabel"):
         load(PARAMS.replace("label: label", "label: [label, other]"))
