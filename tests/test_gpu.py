@@ -1,11 +1,12 @@
-"""What only a CUDA device can show: every precision learns, also with gradient checkpointing; long rows give the same weights
-again, also after a kill; memory that really ends."""
+"""What only a CUDA device can show: every precision learns, and so does all that training offers; long rows give the same
+weights again, also after a kill; memory that really ends."""
 
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,13 +66,36 @@ def test_gradient_checkpointing_learns(tmp_path, monkeypatch) -> None:
     assert accuracy_on_gpu(gradient_checkpointing=True) > 0.8
 
 
-def train_long(precision: str) -> bytes:
+@pytest.mark.parametrize(
+    "craft",
+    [
+        {"optimizer": {"name": "lookahead", "optimizer": "radam"}},
+        {"optimizer": "muon"},
+        {"optimizer": "schedule_free", "schedule": "constant"},
+        {"optimizer": "adafactor", "averaging": "ema"},
+        {"adversarial": "fgm", "mixout": 0.1},
+        {"adversarial": "freelb", "dropout_samples": 3},
+        {"adversarial": "awp", "averaging": "swa"},
+        {"adversarial": "smart", "precision": "fp16"},
+        {"objective": "r_drop", "averaging": "greedy_soup", "epoch_selection": "inner"},
+    ],
+    ids=lambda craft: "+".join(str(value) for value in craft.values()),
+)
+def test_what_training_offers_learns(craft: dict[str, Any], tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert accuracy_on_gpu(**craft) > 0.8
+
+
+STATEFUL = {"optimizer": {"name": "lookahead", "optimizer": "adamw"}, "averaging": "ema", "adversarial": "awp"}
+
+
+def train_long(precision: str, **craft: Any) -> bytes:
     """Train two layers of BERT-base's width on rows of 256 tokens and return the bytes of the weights."""
     rows = frame(64).assign(text=lambda rows: [" ".join([text] * 32) for text in rows["text"]])
     training = {"max_length": 256, "batch_size": 32, "epochs": 3, "precision": precision, "checkpoint_seconds": 1e-3}
-    settings = encoder(training, hidden_size=768, n_heads=12, n_layers=2)
+    settings = encoder({**training, **craft}, hidden_size=768, n_heads=12, n_layers=2)
     arguments = {"rows": rows, "n_outputs": 2, "settings": settings, "scorer": None, "seed": 0}
-    unit = Unit("long", {"precision": precision})
+    unit = Unit("long", {"precision": precision, "craft": sorted(craft)})
     run_units([(unit, train_fold, arguments)], run=Run(device="cuda", n_workers=1), stage=Stage("long"))
     return (unit.result / WEIGHTS).read_bytes()
 
@@ -86,17 +110,19 @@ def test_long_rows_give_the_same_weights_again(precision: str, tmp_path, monkeyp
     assert weights[0] == weights[1]
 
 
-def test_killed_on_a_gpu_and_resumed_it_ends_in_the_same_weights(tmp_path, monkeypatch, caplog) -> None:
+@pytest.mark.parametrize("craft", [{}, STATEFUL], ids=["plain", "stateful"])
+def test_killed_on_a_gpu_and_resumed_it_ends_in_the_same_weights(craft, tmp_path, monkeypatch, caplog) -> None:
     (tmp_path / "undisturbed").mkdir()
     monkeypatch.chdir(tmp_path / "undisturbed")
-    expected = train_long("bf16")
+    expected = train_long("bf16", **craft)
     monkeypatch.chdir(tmp_path)
-    program = "from tests.test_gpu import train_long; train_long('bf16')"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "STITCHFOLD_FAILPOINT": "checkpoint:3"}
+    program = f"from tests.test_gpu import train_long; train_long('bf16', **{craft!r})"
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path, "STITCHFOLD_FAILPOINT": "checkpoint:3"}
     killed = subprocess.run([sys.executable, "-c", program], env=environment)
     assert killed.returncode == -signal.SIGKILL
     with caplog.at_level("INFO"):
-        assert train_long("bf16") == expected
+        assert train_long("bf16", **craft) == expected
     assert "resumed at step 2 of 6" in caplog.text
 
 
