@@ -121,11 +121,15 @@ class Ordinal(ClassTargets):
         return values * (1 - share[:, None]) + np.eye(last + 1)[beyond.astype(int)] * share[:, None]
 
     def is_decision_of(self, decided: np.ndarray, values: np.ndarray, *, within: float) -> bool:
-        """Return whether expected labels have kept their order, or scales make the ones of the others."""
+        """Return whether expected labels keep their order and one of each row's takes a share of the others, or scales do."""
         if self.decision == "likeliest":
             return super().is_decision_of(decided, values, within=within)
-        order = np.argsort(_expected(values), kind="stable")
-        return bool((np.diff(_expected(decided)[order]) >= -within).all())
+        order, taking = np.argsort(_expected(values), kind="stable"), (decided - values).argmax(axis=1)[:, None]
+        left, whole = (1 - np.take_along_axis(part, taking, axis=1) for part in (decided, values))
+        kept = np.divide(left, whole, out=np.ones_like(whole), where=whole > within)
+        again = values * kept + np.eye(values.shape[1])[taking[:, 0]] * (1 - kept)
+        is_in_order = (np.diff(_expected(decided)[order]) >= -within).all()
+        return bool(is_in_order and np.abs(decided - again).max() <= within)
 
     def describe(
         self, targets: np.ndarray, values: np.ndarray, *, labels: list[str], row_ids: list[str], decision: Any

@@ -144,6 +144,10 @@ def test_the_leak_check_knows_predictions_that_thresholds_moved_and_no_others() 
         stored = kind.values(kind.logits(kind.apply_decision(plain, decision)))
         assert _same(stored, plain, kind, scaled=True) and not _same(stored, plain, kind, scaled=False)
         assert not _same(stored, plain[::-1], kind, scaled=True)
+        spread = plain @ np.array(
+            [[1, 0, 0, 0], [0.01, 0.98, 0.01, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+        )  # none expects another
+        assert not _same(kind.values(kind.logits(spread)), plain, kind, scaled=True)
         others = 0.98 * plain + 0.02 * np.roll(plain, 1, axis=0)  # of a stacker that saw some more
         assert not _same(stored, others, kind, scaled=True)
 
