@@ -32,8 +32,8 @@ def check_sample_labels(values: Sequence[str], labels: Sequence[str], *, task: s
         text = f"{where}, the same in another form. {_renamed(renames, task)}"
     elif all(set(value.split()) <= set(labels) for value in unknown):
         most = max(len(value.split()) for value in unknown)
-        text = f"{where}. Does the competition want the likeliest of each row? Set tasks.{task}.submission.format: "
-        text += f"{{name: kaggle_csv, values: top_k, k: {most}}}."
+        ask = "Does the competition want the likeliest labels of each row?"
+        text = f"{where}. {ask} Set values: top_k and k: {most} in tasks.{task}.submission.format."
     elif len(unknown) < len(shown):
         text = (
             f"{where} beside others. No model predicts what no training row has: look for it in {rename} and the file."

@@ -675,6 +675,13 @@ def test_a_metric_of_labels_in_order_is_for_kinds_that_have_one(load, kind: str,
         load(PARAMS.replace("kind: multiclass", f"kind: {kind}").replace("metric: accuracy", key))
 
 
+def test_a_metric_with_two_sets_of_options_is_refused_since_scores_go_by_name(load) -> None:
+    load(PARAMS.replace("metric: accuracy", "metric: accuracy\n    report_metrics: [accuracy]"))
+    twice = "metric: {name: map_at_k, k: 2}\n    report_metrics: [auc, {name: map_at_k, k: 3}]"
+    with pytest.raises(ParamsError, match=r"report_metrics\.1: map_at_k stands here with other options already"):
+        load(PARAMS.replace("metric: accuracy", twice))
+
+
 def test_several_label_columns_are_for_kinds_that_read_them(load) -> None:
     with pytest.raises(ParamsError, match=r"columns.label: a multiclass task has one label column, got .*multilabel"):
         load(PARAMS.replace("label: label", "label: [label, other]"))

@@ -319,7 +319,7 @@ def test_the_likeliest_labels_stand_with_blanks_between_them_the_best_first(
         ({"k": 2}, "id,best", "x w", r"must be 2 labels .* of \['x', 'y', 'z'\], got \['w'\]\. Set .*: {<label>"),
         ({"k": 2}, "id,best", "X Z", r"got \['X', 'Z'\]\. Set tasks\.main\.rename_labels: {\"x\": \"X\", \"y\": \"Y\""),
         ({"k": 2}, "id,x,y,z", "0,0,0", r"with top_k of 3 labels must have two columns, got \['id', 'x'"),
-        ({"values": "labels"}, "id,best", "y z", r"likeliest of each row\? Set .*: {name: kaggle_csv, values: top_k, k: 2}"),
+        ({"values": "labels"}, "id,best", "y z", r"likeliest labels of each row\? Set values: top_k and k: 2 in tasks\.main"),
     ],
 )  # fmt: skip
 def test_D16_a_sample_of_the_likeliest_labels_is_known_and_compared(
