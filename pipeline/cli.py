@@ -8,15 +8,14 @@ from typing import Annotated, Literal
 import typer
 from tqdm import tqdm
 
+from pipeline.ablate_commands import ParamsOption, ablate
 from pipeline.artifacts.paths import AUDIT, METRICS, REPORT_PAGE, SUBMISSION
 from pipeline.errors.exceptions import MachineError, ParamsError
 from pipeline.params.loading import load_params
 from pipeline.stage_run import exit_on_error
 
 app = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-ablate = typer.Typer(help="Does a choice pay? Compare on the same folds and seeds.", no_args_is_help=True)
 app.add_typer(ablate, name="ablate")
-ParamsOption = Annotated[Path, typer.Option("--params", help="The params file.")]
 
 
 @app.command()
@@ -145,63 +144,6 @@ def predict(
         )  # fmt: skip
         write_atomically(output, frame.to_csv(index=False).encode("utf-8"))
         typer.echo(f"{output}: {len(frame)} rows")
-
-
-@ablate.command("stitch")
-def ablate_stitching(
-    variants: Annotated[
-        list[str] | None, typer.Argument(help="Of noised, pretrained and held_out; by default all of them.")
-    ] = None,
-    path: ParamsOption = Path("params.yaml"),
-) -> None:
-    """Compare what the heads of stitched models learn from: all pairs anew for each variant, on the same folds."""
-    with exit_on_error():
-        params = load_params(path)
-        from pipeline.artifacts.table import read_folds, read_table
-        from pipeline.experiments.ablate_stitch import ablate_stitch
-
-        _show(ablate_stitch(params, read_table(), read_folds(), variants=variants))
-
-
-@ablate.command("augment")
-def ablate_augmenting(
-    steps: Annotated[list[str] | None, typer.Argument(help="Names of steps; by default each of augment.steps.")] = None,
-    encoder: Annotated[str | None, typer.Option(help="The encoder to train; by default the first one.")] = None,
-    equal_steps: Annotated[
-        bool, typer.Option("--equal-steps/--equal-epochs", help="With copies, train as many steps or as many epochs.")
-    ] = True,
-    path: ParamsOption = Path("params.yaml"),
-) -> None:
-    """Train one encoder without copies, with those of each step of `augment` and with all of them, on the same folds."""
-    with exit_on_error():
-        params = load_params(path)
-        from pipeline.artifacts.table import read_folds, read_table
-        from pipeline.experiments.ablate_augment import ablate_augment
-
-        encoder = encoder or next(iter(params.encoders))
-        table, folds = read_table(), read_folds()
-        _show(ablate_augment(params, table, folds, encoder=encoder, steps=steps, equal_steps=equal_steps))
-
-
-def _show(tables: dict[str, Path]) -> None:
-    """Print the tables of an ablation."""
-    from pipeline.artifacts.files import read_json
-    from pipeline.number_formats import score, signed
-
-    for task, path in tables.items():
-        table = read_json(path)
-        typer.echo(
-            f"\n{task}: {table['metric']}, out-of-fold; difference from {table['reference']!r} with its standard error "
-            "and 95 % interval"
-        )
-        for row in table["rows"]:
-            interval = (
-                f"± {score(row['standard_error'])} [{signed(row['difference_low'])}, {signed(row['difference_high'])}]"
-            )
-            beyond = " *" * row["beyond_chance"]
-            typer.echo(f"  {row['variant']:<30}{score(row['score'])}  {signed(row['difference'])} {interval}{beyond}")
-        typer.echo(f"  {table['note']}")
-        typer.echo(f"{path}: dvc repro --force --single-item report shows it")
 
 
 @app.command()

@@ -141,6 +141,16 @@ def constant(kind: str, name: str, constant_name: str) -> Any:
     return None
 
 
+def fits(kind: str, name: str, form: str | None) -> bool:
+    """Return whether a component is for targets of a form: its `FORMS` name it, or it has none.
+
+    >>> fits("losses", "focal", "class"), fits("losses", "focal", "number"), fits("heads", "linear", "number")
+    (True, False, True)
+    """
+    forms = constant(kind, name, "FORMS")
+    return forms is None or form in forms
+
+
 def wrong_options(kind: str, name: str, given: Mapping[str, Any]) -> Iterator[tuple[bool, str]]:
     """Yield what is wrong with the options given to a component, and whether its option is known at all.
 

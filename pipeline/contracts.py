@@ -20,14 +20,19 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-PROBABILITY, DECIDED = "probability:", "decided:"  # before a label's name: columns of a submission's predictions
+PROBABILITY, DECIDED, VALUE = (
+    "probability:",
+    "decided:",
+    "value:",
+)  # before a label's name: columns of a submission's predictions
 
 
 class TaskKind(Protocol):
     """`task_kinds/`: what a task's targets are, how models learn and predict them, and what is decided and shown of them.
 
     `FORM` names the form of its targets (`FORMS` of others: those they fit), `LOGITS`, by an option's value, that of a
-    model's outputs where it is another; `ORDER`: that of its labels; `SEVERAL_COLUMNS`: a target may span columns.
+    model's outputs where it is another; `ORDER`: that of its labels; `SEVERAL_COLUMNS`: a target may span columns,
+    `LOSS` its losses' default, `BINS = True`: its strata only serve to share rows out, a model may do without any of them.
     """
 
     form: str
@@ -45,7 +50,10 @@ class TaskKind(Protocol):
         """Return of the cells that cannot be read as targets, under their index, what is wrong, as `must …, got …`."""
 
     def read(self, cells: "pd.Series[str]", labels: Sequence[str]) -> np.ndarray:
-        """Return the targets (N, …) of readable cells: numbers, NaN where one is missing."""
+        """Return the targets (N, …) of readable cells: numbers of labels, or floats (N, V), NaN where one is missing.
+
+        Floats are of any size: training standardises them, and its models give them back in their units.
+        """
 
     def outputs(self, labels: Sequence[str]) -> list[str]:
         """Return the names of a model's C outputs."""
@@ -91,7 +99,7 @@ class TaskKind(Protocol):
         """Return what the report shows of out-of-fold predictions, as JSON; `decision`: parameters as tuned, or None."""
 
     def answers(self, values: np.ndarray, labels: Sequence[str]) -> "pd.DataFrame":
-        """Return what a submission may show of N rows: `label`, and `probability:` or `decided:<label>` where there are."""
+        """Return what a submission may show: `label`, and `probability:`, `decided:` or `value:<label>` where there are."""
 
 
 class BuildTaskKind(Protocol):

@@ -49,6 +49,8 @@ class UnitRecord(TypedDict):
     n_tokens: int
     seconds: float
     tokens_per_second: float
+    peak_memory: NotRequired[int]
+    """Bytes: torch's on a GPU, else those of the process, libraries and all."""
     n_rows: int
     n_copies: NotRequired[int]
     n_truncated: NotRequired[int]

@@ -139,6 +139,7 @@ class TaskScores(TypedDict):
     confusion: list[list[int]]
     calibration: list[dict[str, Any]]
     hardest: list[dict[str, Any]]
+    scatter: list[dict[str, Any]]  # `name` of a target, `true` and `predicted` numbers of some rows
     tables: list[dict[str, Any]]  # `title, columns, rows, note`; a row is its name and numbers
     notes: list[str]  # what a reader should know of the decisions
 

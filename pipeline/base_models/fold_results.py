@@ -12,6 +12,7 @@ from pipeline.artifacts.predictions import write_predictions
 from pipeline.artifacts.table import Folds, Table
 from pipeline.data.fold_jobs import FoldJob, gather_predictions
 from pipeline.errors.failpoints import failpoint
+from pipeline.units.notes import read_cost
 from pipeline.units.unit import Unit, link_folder
 
 
@@ -40,6 +41,7 @@ def collect(
         record = json.loads((unit.result / HISTORY).read_text(encoding="utf-8"))
         record["tokens_per_second"] = record["n_tokens"] / max(record["seconds"], 1e-9)
         made = {name: unit.depends_on[name] for name in ("rows", "numerics")} | {"model": model_digest(unit.result)}
+        made |= read_cost(unit.folder)
         fold = {"task": job.task, "repeat": job.repeat, "fold": job.fold, "key": unit.key}
         units.append({**fold, **known, **record, **made})
     write_json(folder / HISTORY, {"units": units})

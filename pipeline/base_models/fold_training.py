@@ -15,6 +15,7 @@ from pipeline.models.batching import Encoded, encode_rows
 from pipeline.models.classifier import build_classifier, load_classifier, save_classifier, special_ids
 from pipeline.params.encoders import Encoder
 from pipeline.reproducibility import derive_seed
+from pipeline.targets.standardising import units_of
 from pipeline.training.classification import Classification, WithUnlabelled, build_objective
 from pipeline.training.epoch_choice import EpochScorer, evaluation, inner_split
 from pipeline.training.fold_trainer import Trainee, predict_and_record, train_and_record
@@ -57,7 +58,7 @@ def build_trainee(
     parts: EncoderParts = settings.source.build(texts=texts, max_length=settings.longest_input, seed=encoder_seed)
     model = build_classifier(
         parts, pooling=settings.pooling, head=settings.head, n_outputs=n_outputs, seed=derive_seed(seed, "readout"),
-        window=settings.window, window_pooling=settings.window_pooling,
+        window=settings.window, window_pooling=settings.window_pooling, units=units_of(targets),
     )  # fmt: skip
     regularise(model, settings, seed=derive_seed(seed, "reinit"))
     read = partial(encode_rows, parts.tokenizer, settings=settings)

@@ -109,7 +109,7 @@ def _cells(columns: pd.DataFrame, task: Task, *, name: str) -> "pd.Series[str]":
     if not task.header and task.labels is not None and len(columns.columns) == len(task.labels):
         columns = columns.set_axis(task.labels, axis=1)
     if task.rename_labels:
-        known = set(kind.list_labels(kind.cells(columns, {}), list(map(str, columns.columns))))
+        known = {*kind.list_labels(kind.cells(columns, {}), list(map(str, columns.columns))), *columns.to_numpy().flat}
         if absent := [label for label in task.rename_labels if label not in known]:
             raise DataError(
                 f"{task.train}: tasks.{name}.rename_labels must name labels of the file, got {absent[0]!r}. Correct it.",

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from pipeline import components
 from pipeline.artifacts.table import FOLDS_COLUMNS, HOLDOUT_FOLD, TRAIN_FOLD, Table
 from pipeline.data.score_where import wanted_rows
 from pipeline.errors.exceptions import ParamsError, shown
@@ -80,11 +81,11 @@ def assign_folds(
         keys = ["task", "split", "row_id"]
         near = rows[keys].merge(clusters, on=keys, how="left", validate="one_to_one")["cluster"].to_numpy()
         cluster = related_rows(rows, near, group_pairs=folds.group_pairs)
-        classes, labels = table.kind(task).strata(table.targets(task, rows), table.labels[task])
-        strata, classes = (
-            classes if folds.stratify else np.zeros(len(rows), np.int64),
-            memberships(classes, len(labels)),
-        )
+        of_rows, labels = table.kind(task).strata(table.targets(task, rows), table.labels[task])
+        strata = of_rows if folds.stratify else np.zeros(len(rows), np.int64)
+        # A model may do without any bin: then all rows are as of two classes that each has.
+        are_bins = components.constant("task_kinds", table.kinds[task][0], "BINS")
+        classes = np.ones((len(rows), 2), bool) if are_bins else memberships(of_rows, len(labels))
         unscored = _lone(classes, cluster, labels, task=task)
         if likeness is not None:
             unscored |= ~np.isin(cluster, cluster[wanted_rows(rows, likeness, score_where=folds.score_where)])

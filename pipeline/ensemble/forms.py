@@ -152,10 +152,20 @@ class Stateful:
 
 @dataclass
 class PerLabel(Stateful):
-    """A stacker of classes that also serves labels of which a row may have several: yes or no of each label by itself."""
+    """A stacker of classes that also serves labels of which a row may have several: yes or no of each label by itself.
+
+    Or one of numbers: each column by itself, on the rows whose target is known.
+    """
 
     def fit(self, probabilities: np.ndarray, labels: np.ndarray) -> None:
-        """Fit on probabilities (N, M, C) and labels, int (N,), or 0 and 1 (N, C)."""
+        """Fit on probabilities (N, M, C) and labels, int (N,), or 0 and 1 (N, C); or on numbers (N, M, V) and (N, V)."""
+        if labels.dtype.kind == "f":
+            columns = zip(np.moveaxis(probabilities, 2, 0), labels.T, ~np.isnan(labels.T), strict=True)
+            states = [
+                self.fit_numbers(of[known], target[known]) if known.any() else None for of, target, known in columns
+            ]
+            self.fitted = {"columns": states}
+            return
         if labels.ndim == 1:
             self.fitted = self.fit_classes(probabilities, labels)
             return
@@ -163,7 +173,12 @@ class PerLabel(Stateful):
         self.fitted = {"labels": [self.fit_label(part, labels[:, number].astype(int)) for number, part in parts]}
 
     def predict(self, probabilities: np.ndarray) -> np.ndarray:
-        """Return probabilities (N, C) for probabilities (N, M, C)."""
+        """Return probabilities (N, C) for probabilities (N, M, C), or numbers (N, V); the mean where no target was known."""
+        if "columns" in self.fitted:
+            columns = zip(self.fitted["columns"], np.moveaxis(probabilities, 2, 0), strict=True)
+            return np.stack(
+                [self.predict_numbers(of, values) if of else values.mean(axis=1) for of, values in columns], 1
+            )
         if "labels" not in self.fitted:
             return self.predict_classes(self.fitted, probabilities)
         pairs = zip(self.fitted["labels"], yes_or_no(probabilities), strict=True)
@@ -171,7 +186,8 @@ class PerLabel(Stateful):
 
     def weights(self) -> list[float] | None:
         """Return each model's share, the mean over the labels that have one, or None."""
-        shares = [share for state in self.fitted.get("labels", [self.fitted]) if (share := self.shares(state))]
+        states = self.fitted.get("labels") or self.fitted.get("columns") or [self.fitted]
+        shares = [share for state in states if state and (share := self.shares(state))]
         return np.mean(shares, axis=0).tolist() if shares else None
 
     def fit_classes(self, probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
@@ -189,6 +205,14 @@ class PerLabel(Stateful):
     def predict_label(self, state: dict[str, Any], probabilities: np.ndarray) -> np.ndarray:
         """Return a label's probability (N,) for probabilities (N, M, 2) of no and yes."""
         return self.predict_classes(state, probabilities)[:, 1]
+
+    def fit_numbers(self, values: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
+        """Return the state of a stacker of one column, fitted on numbers (N, M) and targets (N,)."""
+        raise NotImplementedError
+
+    def predict_numbers(self, state: dict[str, Any], values: np.ndarray) -> np.ndarray:
+        """Return a column's numbers (N,) for numbers (N, M)."""
+        raise NotImplementedError
 
     def shares(self, state: dict[str, Any]) -> list[float] | None:
         """Return the share of each of the M models, or None."""

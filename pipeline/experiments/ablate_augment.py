@@ -1,24 +1,21 @@
 """Do copies pay: each kind of copy and each objective, on the same folds and seeds."""
 
 import logging
-import shutil
 from pathlib import Path
 
 import numpy as np
 
 from pipeline import components
-from pipeline.artifacts.copies import read_copies
 from pipeline.artifacts.paths import ABLATIONS
 from pipeline.artifacts.predictions import Predictions, probabilities_of
 from pipeline.artifacts.table import Folds, Table
-from pipeline.augment.augmenting import augment
 from pipeline.errors.exceptions import ParamsError, expected
-from pipeline.experiments.paired_table import finetune_aside, read_by_task, scored_ids, write_tables
+from pipeline.experiments.paired_table import scored_ids, write_tables
+from pipeline.experiments.trained import augment_aside, train_aside
 from pipeline.params.augment import Step
 from pipeline.params.encoders import Encoder
 from pipeline.params.fields import Component
 from pipeline.params.root import Params
-from pipeline.recipes.stage_recipes import stage_recipe
 
 log = logging.getLogger(__name__)
 NO_COPIES = "no copies"
@@ -96,16 +93,13 @@ def _augmented(
     """Return an encoder's predictions by task when it learns from the copies of some steps; with `n_copies` and `epochs`."""
     augmented = params.augment.model_copy(update={"steps": steps})
     tried = params.model_copy(update={"augment": augmented, "encoders": {encoder: settings}})
-    folder = ABLATIONS / "copies"
-    augment(tried, table, folds, recipe=stage_recipe(tried, "augment"), folder=folder)
-    copies = read_copies(manifest=folds.digest, folder=folder)
+    copies = augment_aside(tried, table, folds, folder=ABLATIONS / "copies")
     n_copies = len(copies.rows) if settings.augment else 0
     if equal_steps:
         settings = settings.model_copy(update={"epochs": epochs_of_equal_steps(settings.epochs, folds, n_copies)})
         tried = tried.model_copy(update={"encoders": {encoder: settings}})
-    finetune_aside(encoder, tried, table, folds, folder=folder, copies=copies)
-    predictions = read_by_task(folder / encoder, table, folds)
-    shutil.rmtree(folder)  # the units keep what was computed
+    trained = train_aside(encoder, tried, table, folds, copies=copies, folder=ABLATIONS / "trained")
+    [predictions] = trained.models
     return predictions, {"n_copies": n_copies, "epochs": settings.epochs}
 
 

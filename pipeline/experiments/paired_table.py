@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 import numpy as np
 
 from pipeline.artifacts.copies import Copies
-from pipeline.artifacts.files import write_json
+from pipeline.artifacts.files import read_json, write_atomically, write_json
 from pipeline.artifacts.paths import ABLATIONS
 from pipeline.artifacts.predictions import Predictions, read_predictions
 from pipeline.artifacts.table import Folds, Table
@@ -18,6 +18,8 @@ from pipeline.ensemble.intervals import Comparison, compare, interval
 from pipeline.number_formats import signed
 from pipeline.params.root import Params
 from pipeline.recipes.stage_recipes import encoder_recipe
+from pipeline.report.ablations import ablation_plot
+from pipeline.report.figures import standalone
 from pipeline.reproducibility import derive_seed
 
 
@@ -55,12 +57,23 @@ def write_tables(
         compared = _compare(params, table, folds, task, tried)
         chance = _chance(compared, reference)
         rows = [row | (facts[row["variant"]] if facts else {}) for row in _records(compared, reference, chance)]
-        paths[task] = ABLATIONS / f"{kind}-{task}.json"
-        write_json(paths[task], {
-            "task": task, "metric": params.tasks[task].metric.name, "reference": reference, "rows": rows, "chance": chance,
-            "note": f"{note}{_chance_text(chance, reference)}", "date": datetime.date.today().isoformat(),
-        })  # fmt: skip
+        paths[task] = write_table(kind, task, rows, params=params, reference=reference, chance=chance, note=note)
     return paths
+
+
+def write_table(
+    kind: str, task: str, rows: list[dict[str, Any]], *, params: Params, reference: str, chance: Chance | None, note: str,
+    **more: Any,
+) -> Path:  # fmt: skip
+    """Write a task's table of what was tried, its note with what chance would show, and its plot; return its path."""
+    path = ABLATIONS / f"{kind}-{task}.json"
+    write_json(path, {
+        "kind": kind, "task": task, "metric": params.tasks[task].metric.name, "reference": reference, "rows": rows,
+        "chance": chance,
+        "note": f"{note}{_chance_text(chance, reference)}", "date": datetime.date.today().isoformat(), **more,
+    })  # fmt: skip
+    write_atomically(path.with_suffix(".svg"), standalone(ablation_plot(read_json(path))).encode())
+    return path
 
 
 def scored_ids(folds: Folds, task: str) -> list[str]:

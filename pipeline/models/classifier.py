@@ -14,6 +14,7 @@ from torch import nn
 from pipeline import components
 from pipeline.contracts import EncoderParts
 from pipeline.models.windows import Windows
+from pipeline.targets.standardising import Units
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -26,11 +27,14 @@ READOUT = "readout.json"
 class Readout(nn.Module):
     """From hidden states to logits: a pooling and a head that reads a vector, or a head that reads tokens.
 
-    In training the logits are the mean of `dropout_samples` passes through the head. Source: Inoue, Multi-Sample Dropout for
-    Accelerated Training and Better Generalization, 2019, https://arxiv.org/abs/1905.09788 (which averages the losses).
+    The logits of numbers are in the `units` of their targets. In training the logits are the mean of `dropout_samples` passes
+    through the head. Source: Inoue, Multi-Sample Dropout for Accelerated Training and Better Generalization, 2019,
+    https://arxiv.org/abs/1905.09788 (which averages the losses).
     """
 
     dropout_samples = 1
+    mean: torch.Tensor
+    deviation: torch.Tensor
 
     def __init__(
         self, pooling: nn.Module | None, head: nn.Module, spec: dict[str, Any], window_pooling: nn.Module | None = None
@@ -42,6 +46,9 @@ class Readout(nn.Module):
         self.spec = spec
         self.window: int | None = (spec.get("window") or {}).get("size")
         self.reads_vector = components.constant("heads", spec["head"][0], "READS") == "vector"
+        self.in_units = "units" in spec
+        for name, numbers in spec.get("units", {}).items():
+            self.register_buffer(name, torch.tensor(numbers, dtype=torch.float32), persistent=False)
 
     def forward(self, hidden_states: tuple[torch.Tensor, ...], attention_mask: torch.Tensor) -> torch.Tensor:
         return self.classify(self.features(hidden_states, attention_mask), attention_mask)  # (B, C)
@@ -67,10 +74,9 @@ class Readout(nn.Module):
     def classify(self, features: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Return logits (B, C) for what the head reads."""
         inputs = (features,) if self.reads_vector else (features, self.feature_mask(attention_mask))
-        if not self.training or self.dropout_samples == 1:
-            logits: torch.Tensor = self.head(*inputs)
-            return logits
-        return torch.stack([self.head(*inputs) for _ in range(self.dropout_samples)]).mean(dim=0)
+        n_samples = self.dropout_samples if self.training else 1
+        logits = torch.stack([self.head(*inputs) for _ in range(n_samples)]).mean(dim=0)
+        return logits * self.deviation + self.mean if self.in_units else logits
 
 
 class TextClassifier(nn.Module):
@@ -129,12 +135,15 @@ def build_classifier(
     seed: int,
     window: int | None = None,
     window_pooling: "Component | None" = None,
+    units: Units | None = None,
 ) -> TextClassifier:
     """Put a new readout, a function of the seed, on an encoder, which reads long rows in windows of so many tokens."""
     torch.manual_seed(seed)
     spec: dict[str, Any] = {"head": [head.name, head.options], "pooling": _described(pooling)}
     if window is not None:
         spec["window"] = {"size": window, "pooling": _described(window_pooling)}
+    if units is not None:
+        spec["units"] = units
     return _classifier(parts.model, spec, n_outputs)
 
 
@@ -171,7 +180,8 @@ def special_ids(tokenizer: "PreTrainedTokenizerFast") -> list[int]:
 def build_readout(spec: dict[str, Any], hidden_size: int, n_layers: int, n_outputs: int) -> Readout:
     """Return a readout with new weights from its description: `pooling` and `head`, each a name and options, or None.
 
-    `window`, where there is one, has its `size` and the `pooling` of windows, which a head that reads tokens does without.
+    `window`, where there is one, has its `size` and the `pooling` of windows, which a head that reads tokens does without;
+    `units`, where there are, the `mean` and `deviation` of each output.
     """
     pooling = _pooling(spec["pooling"], hidden_size, n_layers)
     width = getattr(pooling, "output_size", hidden_size)

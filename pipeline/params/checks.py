@@ -171,20 +171,24 @@ def _check_forms(params: "Params", name: str, task: "Task") -> Iterator[Problem]
         used |= {("encoders", encoder, key): getattr(settings, key) for key in keys}
     used |= {("baselines", baseline): component for baseline, component in params.baselines.items()}
     used |= {("stack", "ladder", place): rung for place, rung in enumerate(params.stack.ladder)}
-    if params.augment.quality.flip_confidence is not None:
-        used["augment", "quality", "flip_model"] = params.augment.quality.flip_model
     of_targets = task.kind.constant("FORM")
     of_outputs = task.kind.by_option("LOGITS") or of_targets
+    if params.augment.quality.flip_confidence is not None and task.kind.constant("BINS"):
+        text = f"targets that are a {of_targets}, as those of task {name}, do not flip."
+        text = f"{text} Remove it, or correct tasks.{name}.kind."
+        yield Problem(("augment", "quality", "flip_confidence"), text)
+    elif params.augment.quality.flip_confidence is not None:
+        used["augment", "quality", "flip_model"] = params.augment.quality.flip_model
     parts = ((location, part) for location, whole in used.items() if whole is not None for part in whole.parts())
     for location, component in parts:
         forms, form = component.constant("FORMS"), of_outputs if component.kind in READ_LOGITS else of_targets
-        if not _fits(component.kind, component.name, form):
+        if not components.fits(component.kind, component.name, form):
             text = (
                 f"{component.name} is for targets that are a {' or '.join(forms)}, those of task {name} are a {form}. "
             )
             fitting = [
                 other for other in components.available(component.kind)
-                if _fits(component.kind, other, form) and not _needs_others(component.kind, other)
+                if components.fits(component.kind, other, form) and not _needs_others(component.kind, other)
             ]  # fmt: skip
             remedy = f"Take {' or '.join(fitting)}" if fitting else "Take another one"
             yield Problem(location, f"{text}{remedy}, or correct tasks.{name}.kind.")
@@ -192,11 +196,6 @@ def _check_forms(params: "Params", name: str, task: "Task") -> Iterator[Problem]
 
 def _needs_others(kind: str, name: str) -> bool:
     return any(components.constant(kind, name, constant) for constant in ("PENALTY", "COMPONENTS"))
-
-
-def _fits(kind: str, name: str, form: str | None) -> bool:
-    forms = components.constant(kind, name, "FORMS")
-    return forms is None or form in forms
 
 
 def _check_encoder(encoder: "Encoder", device: str) -> Iterator[Problem]:

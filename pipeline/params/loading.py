@@ -3,30 +3,37 @@
 Read as YAML 1.2, as DVC reads it (`1e-5` is a number, `no` is text, a repeated key is an error). Imports no torch.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from pipeline import components
 from pipeline.errors.exceptions import ParamsError
 from pipeline.params.checks import check_files, check_names, check_together
+from pipeline.params.edits import Edit
 from pipeline.params.encoders import Training
 from pipeline.params.entries import check_entries
+from pipeline.params.fields import Component
 from pipeline.params.problems import Problem, by_location, problem
-from pipeline.params.root import Params
+from pipeline.params.root import Params, Stack
 from pipeline.params.yaml_source import dotted, line_of, plain, read_yaml
 
 PARAMS_FILE = Path("params.yaml")
 
 
-def load_params(path: Path = PARAMS_FILE) -> Params:
-    """Read and check params.yaml.
+def load_params(path: Path = PARAMS_FILE, edits: Iterable[Edit] = ()) -> Params:
+    """Read and check params.yaml, as it is or with some edits.
 
     Raises:
         ParamsError: with every problem found, one a line: `file:line key.path: problem`.
     """
     raw = read_yaml(path, sections=list(Params.model_fields))
     values = plain(raw)
+    for edit in edits:
+        edit.apply(values)
+    _fit_defaults(values)
     set_keys = _inherit_training(values)
     problems: list[Problem] = []
     params = None
@@ -46,6 +53,26 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
         codes = {code for _, _, code in problems}
         raise ParamsError("\n".join(dict.fromkeys(lines)), code=codes.pop() if len(codes) == 1 else "E200")
     return params
+
+
+def _fit_defaults(values: dict[str, Any]) -> None:
+    """Set the loss and the ladder, where they are not set, to those that fit the targets of all tasks."""
+    tasks = values["tasks"].values() if isinstance(values.get("tasks"), dict) else ()
+    kinds = [task["kind"] for task in tasks if isinstance(task, dict) and "kind" in task]
+    names: list[Any] = [kind.get("name") if isinstance(kind, dict) else kind for kind in kinds]
+    if not names or not all(name in components.available("task_kinds") for name in names):
+        return
+    options: list[Any] = [kind if isinstance(kind, dict) else {} for kind in kinds]
+    pairs = [{"name": name, "options": given} for name, given in zip(names, options, strict=True)]
+    losses = {Component.model_construct(kind="task_kinds", **pair).by_option("LOSS") for pair in pairs}
+    training, stack = values.get("training"), values.get("stack")
+    if isinstance(training, dict) and len(losses) == 1 and None not in losses:
+        training.setdefault("loss", losses.pop())
+    forms = {components.constant("task_kinds", name, "FORM") for name in names}
+    if isinstance(stack, dict):
+        rungs = Stack.model_fields["ladder"].default
+        fitting = [rung for rung in rungs if all(components.fits("stackers", rung, form) for form in forms)]
+        stack.setdefault("ladder", fitting)
 
 
 def _inherit_training(values: dict[str, Any]) -> dict[tuple[Any, ...], set[str]]:

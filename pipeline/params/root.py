@@ -19,9 +19,9 @@ class Stack(Section):
     members: list[str] | None = None
     """Encoders, stitched models and baselines to stack; None takes all of them in the order of params.yaml."""
     ladder: list[component("stackers")] = Field(  # type: ignore[valid-type]
-        default=["mean", "rank_mean", "greedy", "logistic", "lightgbm"], min_length=1
+        default=["mean", "median", "rank_mean", "greedy", "ridge", "logistic", "lightgbm"], min_length=1
     )
-    """Ensembles to try, simplest first."""
+    """Ensembles to try, simplest first; by default those of them that fit the tasks' targets."""
     tune_decision: bool = True
     """Tune thresholds or class scales, cross-fitted; used only where they gain, for accuracy more than a standard error."""
     n_bootstrap: Annotated[int, Field(ge=50)] = 1000

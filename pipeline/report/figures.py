@@ -9,7 +9,7 @@ import itertools
 import re
 import warnings
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,8 @@ from pipeline.artifacts.scores import Gain, ModelScore, TaskScores
 # serves light, dark and paper.
 INK, MUTED, LINE, ACCENT, STRONG = "#010101", "#020202", "#030303", "#040404", "#050505"
 VARIABLES = {INK: "--ink", MUTED: "--muted", LINE: "--line", ACCENT: "--accent", STRONG: "--strong"}
+# What the variables are where there is no page.
+COLOURS = {"--ink": "#1c2126", "--muted": "#5d6771", "--line": "#dde2e6", "--accent": "#4178b0", "--strong": "#b4531b"}
 POINTS_PER_CURVE = 150
 NAME_LENGTH = 32
 STYLE: Any = {  # matplotlib types it by a literal of all its keys
@@ -62,15 +64,18 @@ class Estimate:
     strong: bool = False
 
 
-def intervals(estimates: list[Estimate], *, label: str, title: str, reference: float | None = None) -> str:
+def intervals(
+    estimates: list[Estimate], *, label: str, title: str, reference: float | None = None, name_length: int = NAME_LENGTH
+) -> str:
     """Return a dot-and-interval plot, the first estimate on top; nothing where there is nothing to draw.
 
-    `label` is that of the horizontal axis, `title` for screen readers; a dashed line stands at `reference`.
+    `label` is that of the horizontal axis, `title` for screen readers; a dashed line stands at `reference`. Names longer than
+    `name_length` are cut.
     """
     if not estimates:
         return ""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(6.2, 0.6 + 0.26 * len(estimates)), layout="constrained")
+        figure = Figure(figsize=(6.2 * max(1, name_length / 48), 0.6 + 0.26 * len(estimates)), layout="constrained")
         axes = figure.add_subplot()
         for line, estimate in enumerate(estimates):
             colour = STRONG if estimate.strong else ACCENT
@@ -79,7 +84,7 @@ def intervals(estimates: list[Estimate], *, label: str, title: str, reference: f
             axes.plot([estimate.value], [line], "o", color=colour, markersize=5.5, mew=0)
         if reference is not None:
             axes.axvline(reference, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
-        axes.set_yticks(range(len(estimates)), [short(estimate.name) for estimate in estimates], color=INK)
+        axes.set_yticks(range(len(estimates)), [short(estimate.name, name_length) for estimate in estimates], color=INK)
         axes.set_ylim(len(estimates) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
         axes.spines["left"].set_visible(False)
@@ -101,6 +106,30 @@ def losses(task: str, encoder: str, units: list[UnitRecord]) -> str:
         return _inline(figure, title=f"{task}: training loss of {encoder}")
 
 
+def epoch_curves(curves: Mapping[str, Sequence[float | None]], *, label: str, title: str, strong: str) -> str:
+    """Return scores by epoch, from 1, a line per name, the name at its end; that of `strong` stands out."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(6.2, 3.1), layout="constrained")
+        axes = figure.add_subplot()
+        for name, scores in curves.items():
+            colour, values = STRONG if name == strong else ACCENT, [float("nan") if y is None else y for y in scores]
+            axes.plot(range(1, len(values) + 1), values, "o-", color=colour, linewidth=1.1, markersize=3)
+            axes.annotate(
+                short(name), (len(values), values[-1]), (6, 0), textcoords="offset points", va="center", color=colour
+            )
+        axes.set(xlabel="epoch", ylabel=label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        return _inline(figure, title=title)
+
+
+def standalone(svg: str) -> str:
+    """Return a figure as a file of its own: in the colours of the light page, on white."""
+    for variable, colour in COLOURS.items():
+        svg = svg.replace(f"var({variable})", colour)
+    svg = svg.replace("var(--sans)", "sans-serif")
+    return svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" style="background: white" ', 1)
+
+
 def reliability(bins: list[dict[str, Any]], *, title: str) -> str:
     """Return a reliability diagram, or nothing without rows: a dot's area grows with its bin's share of the rows."""
     filled = [part for part in bins if part["rows"]]
@@ -116,6 +145,24 @@ def reliability(bins: list[dict[str, Any]], *, title: str) -> str:
         sizes = [12 + 180 * part["rows"] / total for part in filled]
         axes.scatter(confidences, accuracies, s=sizes, color=ACCENT, linewidths=0, alpha=0.75)
         axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal", xlabel="confidence", ylabel="accuracy")
+        return _inline(figure, title=title)
+
+
+def scatter(points: dict[str, Any], *, title: str) -> str:
+    """Return predicted numbers against true ones, and beside it what is left of the true ones against the predicted."""
+    true, predicted = points["true"], points["predicted"]
+    ends = [min(true + predicted), max(true + predicted)]
+    panels = [
+        (true, predicted, ends, "true", "predicted"),
+        (predicted, [t - p for t, p in zip(true, predicted, strict=True)], [0, 0], "predicted", "true − predicted"),
+    ]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(6.2, 2.9), layout="constrained")
+        for place, (across, up, line, xlabel, ylabel) in enumerate(panels, start=1):
+            axes = figure.add_subplot(1, 2, place)
+            axes.plot(ends, line, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
+            axes.scatter(across, up, s=9, color=ACCENT, linewidths=0, alpha=0.5)
+            axes.set(xlabel=xlabel, ylabel=ylabel)
         return _inline(figure, title=title)
 
 

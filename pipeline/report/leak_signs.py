@@ -15,6 +15,7 @@ from scipy.stats import binom, hypergeom, mannwhitneyu
 from pipeline.artifacts.predictions import Predictions
 from pipeline.artifacts.table import Table
 from pipeline.contracts import TaskKind
+from pipeline.targets.strata import one_each
 
 SURE = 1e-6  # probability of a sign by chance
 STANDARD_ERRORS = 4.75  # the same, of a normal variable
@@ -117,13 +118,14 @@ def label_in_order(table: Table, clusters: pd.DataFrame) -> Iterator[Leak]:
         rows = table.select(task, "train")
         rows = rows[~rows["row_id"].map(near).duplicated()].reset_index(drop=True)
         ids = rows["row_id"].tolist()
+        labels = one_each(table.kind(task).strata(table.targets(task, rows), table.labels[task])[0])
         orders = {
             "in the order of the file": list(range(len(ids))),
             "in the order of their ids": sorted(range(len(ids)), key=lambda row: _natural(ids[row])),
             "in the order of the ends of their ids": sorted(range(len(ids)), key=lambda row: ids[row][::-1]),
         }
         for what, order in orders.items():
-            share, chance = _neighbours_alike(rows["label"].to_numpy()[order])
+            share, chance = _neighbours_alike(labels[order])
             if share - chance > ORDER_GAIN and binom.sf(share * (len(ids) - 1) - 1, len(ids) - 1, chance) < SURE:
                 yield Leak(
                     "label told by order or id", task,

@@ -82,4 +82,5 @@ def _fitted(build: Callable[[], Stacker], probabilities: np.ndarray, labels: np.
 
 
 def _same(stored: np.ndarray, honest: np.ndarray, kind: TaskKind, *, scaled: bool) -> bool:
-    return bool(np.abs(stored - honest).max() <= SAME) or (scaled and kind.is_decision_of(stored, honest, within=SAME))
+    near = SAME * float(np.abs(honest).max())
+    return bool(np.abs(stored - honest).max() <= near) or (scaled and kind.is_decision_of(stored, honest, within=near))

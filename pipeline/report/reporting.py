@@ -129,6 +129,13 @@ def _decisions(name: str, scores: TaskScores) -> dict[str, Any]:
     labels, counts, bins = scores["labels"], scores.get("confusion", []), scores.get("calibration", [])
     return {
         **{"confusion": counts, "calibration": bins, "tables": scores.get("tables", [])},
+        "scatter": [
+            {
+                "name": points["name"],
+                "svg": Markup(figures.scatter(points, title=f"{name}: {points['name']}, true and predicted")),
+            }
+            for points in scores.get("scatter", ())
+        ],
         "matrix": figures.confusion_rows(counts, labels) if counts and len(labels) <= MATRIX_LABELS else [],
         "confusions": figures.largest_confusions(counts, labels, LARGEST_CONFUSIONS),
         "calibration_plot": Markup(figures.reliability(bins, title=f"{name}: reliability")),

@@ -19,6 +19,7 @@ from pipeline.params.stitch import Stitch as Settings
 from pipeline.reproducibility import derive_seed
 from pipeline.stitch.model import Part, SideBySide, Stitch, StitchedClassifier
 from pipeline.stitch.states import Base, Cached, Online, hidden_size
+from pipeline.targets.standardising import units_of
 from pipeline.training.classification import Classification, build_objective
 from pipeline.training.epoch_choice import EpochScorer, evaluation, inner_split
 from pipeline.training.fold_trainer import Trainee, predict_and_record, train_and_record
@@ -61,6 +62,8 @@ def build_stitched(
     loss, several = build_objective(settings, targets=targets, labels=labels, n_outputs=n_outputs)
     sides, encoders = _sides(bases, features, rows)
     spec = _spec(settings, head, sides, bases, n_outputs)
+    if (units := units_of(targets)) is not None:
+        spec["units"] = units
     model = StitchedClassifier(Stitch(spec, seed=derive_seed(seed, "stitch")), encoders, tuned=settings.unfreeze > 0)
     _unfreeze(model, settings.unfreeze)
     model.stitch.readout.dropout_samples = settings.dropout_samples

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import pandas as pd
 
+from pipeline.contracts import VALUE
 from pipeline.data.reading import LINE, read_columns, separator_of
 from pipeline.params.tasks import FileForm
 
@@ -63,3 +64,8 @@ class BuildFormat(Protocol):
     """`formats/`: the file that a competition accepts; `ORDER`: by an option's value, the order of two labels that counts."""
 
     def __call__(self) -> Format: ...
+
+
+def has_numbers(frame: pd.DataFrame) -> bool:
+    """Return whether a submission frame holds numbers of any size; its labels are then their names."""
+    return any(name.startswith(VALUE) for name in frame.columns)

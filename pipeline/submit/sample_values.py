@@ -1,6 +1,7 @@
 """What the sample submission's values tell: in which form the competition wants labels or probabilities written."""
 
 import json
+import math
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -104,6 +105,18 @@ def check_sample_probabilities(values: Sequence[str], labels: Sequence[str], *, 
     if wrong := [value for value in shown if not 0 <= _number(value) <= 1]:
         text = f"{sample}: its values must be probabilities of task {task}, got {_examples(wrong)}"
         raise _refused(f"{text}. Does the competition want labels? Correct tasks.{task}.submission.format.", task)
+
+
+def check_sample_numbers(values: Sequence[str], labels: Sequence[str], *, task: str, sample: Path) -> None:
+    """Check that what a sample holds in the place of numbers are numbers; blanks say nothing.
+
+    Raises:
+        DataError: if one is none.
+    """
+    shown = list(dict.fromkeys(value for value in values if value.strip()))
+    if wrong := [value for value in shown if not math.isfinite(_number(value))]:
+        text = f"{sample}: its values must be numbers of task {task}, got {_examples(wrong)}."
+        raise _refused(f"{text} Does the competition want labels? Correct tasks.{task}.kind.", task)
 
 
 def _refused(text: str, task: str) -> DataError:

@@ -19,11 +19,11 @@ from pipeline.artifacts.files import read_json, verify, write_bytes
 from pipeline.artifacts.paths import FOLDS, SUBMIT, predictions_path
 from pipeline.artifacts.predictions import Predictions, probabilities_of, read_predictions
 from pipeline.artifacts.table import Table, read_table
-from pipeline.contracts import DECIDED, PROBABILITY, TaskKind
+from pipeline.contracts import DECIDED, PROBABILITY, VALUE, TaskKind
 from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.errors.failpoints import failpoint
 from pipeline.params.root import Params
-from pipeline.submit.format import Format, Sample, read_sample
+from pipeline.submit.format import Format, Sample, has_numbers, read_sample
 
 logger = logging.getLogger(__name__)
 N_EXAMPLES = 3
@@ -113,7 +113,8 @@ def submission_frame(
 
 def labels_of(frame: pd.DataFrame) -> list[str]:
     """Return the labels of a submission frame in order."""
-    return [name.removeprefix(PROBABILITY) for name in frame.columns if name.startswith(PROBABILITY)]
+    prefix = VALUE if has_numbers(frame) else PROBABILITY
+    return [name.removeprefix(prefix) for name in frame.columns if name.startswith(prefix)]
 
 
 def has_several(frame: pd.DataFrame) -> bool:
@@ -124,7 +125,8 @@ def has_several(frame: pd.DataFrame) -> bool:
 def _label_counts(frame: pd.DataFrame) -> dict[str, int]:
     counts, several = Counter(frame["label"]), has_several(frame)
     return {
-        label: int((frame[DECIDED + label] == "1").sum()) if several else counts[label] for label in labels_of(frame)
+        label: int((frame[DECIDED + label] == "1").sum()) if several else counts[label]
+        for label in ([] if has_numbers(frame) else labels_of(frame))
     }
 
 

@@ -13,7 +13,8 @@ from pipeline.models.batching import Encoded, Inputs
 from pipeline.params.encoders import Encoder
 from pipeline.params.stitch import Stitch
 from pipeline.reproducibility import derive_seed
-from pipeline.training.weighted_loss import REST, WeightedLoss, weighed_by_class
+from pipeline.targets.standardising import units_of
+from pipeline.training.weighted_loss import REST, WeightedLoss, standardised, weighed_by_class
 from pipeline.training_contracts import Objective
 
 ORIGINAL, VARIANT = "original_", "variant_"
@@ -62,6 +63,8 @@ def build_objective(
 ) -> tuple[Any, WeightedLoss | None]:
     """Return the objective that settings name, over their loss, and the loss again if it is a sum of several.
 
+    Numbers reach the loss standardised.
+
     Args:
         targets: of the rows that are trained on (N, …).
         labels: their names.
@@ -71,6 +74,8 @@ def build_objective(
     """
     loss = settings.loss.build(n_outputs=n_outputs, labels=labels, targets=targets)
     several = loss if isinstance(loss, WeightedLoss) else None
+    if (units := units_of(targets)) is not None:
+        loss = standardised(loss, units)
     if settings.class_weights is not None:
         counts = np.bincount(targets, minlength=len(labels)).tolist()
         loss = weighed_by_class(loss, settings.class_weights.build(labels=labels, counts=counts))

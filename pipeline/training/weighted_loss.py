@@ -1,10 +1,12 @@
-"""Losses that are made of others: a weighted sum that knows each part's share, and rows that count by their class."""
+"""Losses made of others: a sum that knows each part's share, rows that count by their class, numbers standardised."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 import torch
+
+from pipeline.targets.standardising import Units
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 REST = "objective"  # what an objective adds to its losses, such as a divergence
@@ -70,3 +72,29 @@ def weighed_by_class(loss: Loss, weights: Sequence[float]) -> Loss:
         return losses * factors.to(losses)[labels]
 
     return weighed
+
+
+def of_known(loss: Loss) -> Loss:
+    """Return the mean (B,) of an element-wise loss over those of a row's targets (B, V) that are known, 0 where none is.
+
+    >>> of_known(lambda outputs, targets: (outputs - targets) ** 2)(torch.zeros(1, 2), torch.tensor([[3.0, torch.nan]]))
+    tensor([9.])
+    """
+
+    def masked(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        precise = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
+        known = ~targets.isnan()
+        losses = loss(precise, torch.where(known, targets.to(precise.dtype), precise.detach()))
+        return losses.sum(dim=-1) / known.sum(dim=-1).clamp(min=1)
+
+    return masked
+
+
+def standardised(loss: Loss, units: Units) -> Loss:
+    """Return a loss of outputs and targets (B, V) that are in these units, and reach it standardised."""
+    mean, deviation = (torch.tensor(units[name], dtype=torch.float64) for name in ("mean", "deviation"))
+
+    def of_units(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return loss(*((side - mean.to(side)) / deviation.to(side) for side in (outputs, targets)))
+
+    return of_units

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import joblib
 
@@ -67,3 +68,29 @@ def one_gpu(device: str) -> Iterator[None]:
                     torch.cuda.empty_cache()  # the next unit of this worker may get another GPU
                 return
         time.sleep(0.2)
+
+
+def forget_peak_memory(device: str) -> None:
+    """Begin anew to measure the most memory that is held, on the GPU or by this process."""
+    if gpu_count(device):
+        import torch
+
+        torch.cuda.reset_peak_memory_stats()
+        return
+    with suppress(OSError):  # not Linux, or a sandbox: then it is the most since the process began
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def peak_memory(device: str) -> int | None:
+    """Return the most bytes that were held since: by torch on the GPU, else by this process, libraries and all.
+
+    None where the system does not say.
+    """
+    if gpu_count(device):
+        import torch
+
+        return int(torch.cuda.max_memory_allocated())
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith("VmHWM:")).split()[1])
+    return None

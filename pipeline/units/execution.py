@@ -24,11 +24,11 @@ from pipeline.recipes.stage_inputs import refuse_edited_code
 from pipeline.reproducibility import fixed_numerics
 from pipeline.units.backend import WorkerDied
 from pipeline.units.checkpoints import Checkpoints
-from pipeline.units.devices import gpu_count, one_gpu, worker_count
+from pipeline.units.devices import forget_peak_memory, gpu_count, one_gpu, peak_memory, worker_count
 from pipeline.units.differences import explain
 from pipeline.units.hang_watch import HangWatch
 from pipeline.units.locks import noted_writer, one_writer
-from pipeline.units.notes import FAILURE, PROGRESS, UNIT, Failure
+from pipeline.units.notes import COST, FAILURE, PROGRESS, UNIT, Failure
 from pipeline.units.processes import ProcessIdentity
 from pipeline.units.progress import polling, shown_progress
 from pipeline.units.requests import note_request
@@ -195,9 +195,12 @@ def _compute(unit: Unit, work: Work, arguments: Arguments, device: str) -> None:
     temporary = unit.folder / f".result.{os.getpid()}"
     temporary.mkdir()
     workspace = Workspace(unit, temporary, device, Checkpoints(unit.folder / "checkpoints", name=unit.name))
+    forget_peak_memory(device)
     try:
         work(workspace, **arguments)
         refuse_edited_code()
+        if (most := peak_memory(device)) is not None:
+            write_atomically(unit.folder / COST, json.dumps({"peak_memory": most}).encode())
         failpoint("computed")
         publish_folder(temporary, unit.result)
     except Exception:

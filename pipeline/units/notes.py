@@ -9,7 +9,7 @@ import math
 from pathlib import Path
 from typing import Any, Required, TypedDict, cast, get_type_hints
 
-UNIT, PROGRESS, FAILURE = "unit.json", "progress.json", "failed.json"
+UNIT, PROGRESS, FAILURE, COST = "unit.json", "progress.json", "failed.json", "cost.json"
 
 
 class UnitNote(TypedDict, total=False):
@@ -40,6 +40,12 @@ class Failure(TypedDict, total=False):
     message: str
 
 
+class Cost(TypedDict, total=False):
+    """`cost.json`: the most bytes of memory that its last process held; see `devices.peak_memory`."""
+
+    peak_memory: int
+
+
 def read_unit_note(folder: Path) -> UnitNote:
     """Return what the unit of a folder is, its key for a name where that is not known."""
     return cast(UnitNote, {"name": folder.name, **_read(folder / UNIT, UnitNote)})
@@ -56,6 +62,11 @@ def read_progress(folder: Path) -> Progress:
 def read_failure(folder: Path) -> Failure:
     """Return why the unit of a folder was given up."""
     return cast(Failure, _read(folder / FAILURE, Failure))
+
+
+def read_cost(folder: Path) -> Cost:
+    """Return what the unit of a folder took; nothing where it is not known."""
+    return cast(Cost, _read(folder / COST, Cost))
 
 
 def _read(path: Path, form: type) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """A unit of work, found in the store by a key that says everything its result depends on, and never computed again.
 
 Its folder is `.stitchfold/units/<key>/`: `unit.json` (what it is), `lock` (held while somebody writes), `checkpoints/`,
-`result/` (whole or absent), `progress.json`, and after an error `failed.json`. Where the unit runs is not in the key.
+`result/` (whole or absent), `progress.json`, `cost.json`, and after an error `failed.json`. Where the unit runs is not in
+the key.
 """
 
 import os

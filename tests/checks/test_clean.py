@@ -297,7 +297,7 @@ def test_damaged_folders_that_were_set_aside_can_go_and_their_unit_stays() -> No
     (unit.result / "value.txt").write_text("spoilt", encoding="utf-8")
     run_stage("finetune-bert", "a")
     assert "finetune-bert/a: damaged, set aside as result.corrupt-" in invoke("--yes").output
-    assert sorted(path.name for path in unit.folder.iterdir()) == ["lock", "result", "unit.json"]
+    assert sorted(path.name for path in unit.folder.iterdir()) == ["cost.json", "lock", "result", "unit.json"]
 
 
 def test_translations_go_when_no_params_file_names_their_model() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.ablate_commands import _show
 from pipeline.artifacts.files import read_json
-from pipeline.cli import _show
 from pipeline.experiments.paired_table import scored_ids, write_tables
 from pipeline.params.root import Params
 from tests.small import encoder, table_and_folds

@@ -651,19 +651,17 @@ def test_what_does_not_fit_several_labels_per_row_is_refused_with_what_does(load
 def test_what_does_not_fit_labels_in_order_is_refused_with_what_does(load) -> None:
     ordinal = PARAMS.replace("kind: multiclass", "kind: ordinal").replace("metric: accuracy", "metric: quadratic_kappa")
     with pytest.raises(ParamsError) as caught:
-        load(ordinal)
+        load(ordinal.replace("epochs: 1,", "epochs: 1, loss: focal,"))
     told = str(caught.value)
-    assert (
-        told.count("cross_entropy is for targets that are a class, those of task intent are a rank. Take corn, or") == 3
-    )
+    assert told.count("focal is for targets that are a class, those of task intent are a rank. Take corn, or") == 3
     assert len(told.splitlines()) == 3, "values are those of a class: metric, ladder, baseline and format fit"
-    load(PARAMS.replace("kind: multiclass", "kind: {name: ordinal, link: softmax}"))
-    fitting = ordinal.replace("epochs: 1,", "epochs: 1, loss: corn,").replace("stitch: {", "stitch: {loss: corn, ")
-    load(fitting)
+    assert {encoder.loss.name for encoder in load(ordinal).encoders.values()} == {"corn"}
+    as_classes = load(ordinal.replace("kind: ordinal", "kind: {name: ordinal, link: softmax}"))
+    assert as_classes.stitch.loss.name == as_classes.encoders["bert"].loss.name == "cross_entropy"
     with pytest.raises(
         ParamsError, match=r"bert\.objective: r_drop is for .*Take mixup or supervised or supervised_contra"
     ):
-        load(fitting.replace("  bert:\n", "  bert:\n    objective: r_drop\n"))
+        load(ordinal.replace("  bert:\n", "  bert:\n    objective: r_drop\n"))
 
 
 @pytest.mark.parametrize("key", ["metric: quadratic_kappa", "metric: accuracy\n    report_metrics: [quadratic_kappa]"])
@@ -682,6 +680,42 @@ def test_a_metric_with_two_sets_of_options_is_refused_since_scores_go_by_name(lo
         load(PARAMS.replace("metric: accuracy", twice))
 
 
+NUMBERS = PARAMS.replace("kind: multiclass", "kind: regression").replace("metric: accuracy", "metric: rmse")
+NUMBERS = NUMBERS.replace("tfidf_logistic", "tfidf_ridge").replace("ladder: [mean, logistic], ", "")
+
+
+def test_numbers_have_a_loss_and_a_ladder_that_fit_them_by_default(load) -> None:
+    params = load(NUMBERS)
+    sections = [*params.encoders.values(), params.stitch, params.training]
+    assert {section.loss.name for section in sections} == {"mse"}
+    assert [rung.name for rung in params.stack.ladder] == ["mean", "median", "greedy", "ridge", "lightgbm"]
+    set_by_hand = load(NUMBERS.replace("epochs: 1,", "epochs: 1, loss: {name: huber, delta: 0.5},"))
+    assert set_by_hand.encoders["bert"].loss.options == {"delta": 0.5}
+    of_classes = load(PARAMS.replace("ladder: [mean, logistic], ", ""))
+    assert [rung.name for rung in of_classes.stack.ladder] == ["mean", "rank_mean", "greedy", "logistic", "lightgbm"]
+    assert of_classes.encoders["bert"].loss.name == "cross_entropy"
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        (NUMBERS.replace("epochs: 1,", "epochs: 1, loss: focal,"), "focal is for targets that are a class, .* are a number"),
+        (PARAMS.replace("epochs: 1,", "epochs: 1, loss: mse,"), "mse is for targets that are a number, .* are a class"),
+        (NUMBERS.replace("stack: {", "stack: {ladder: [logistic], "), r"logistic is .* are a number. Take .*ridge"),
+        (NUMBERS.replace("metric: rmse", "metric: auc"), "auc is for targets that are a class or multilabel"),
+        (NUMBERS.replace("tfidf_ridge", "tfidf_logistic"), "are a number. Take tfidf_ridge"),
+        (NUMBERS.replace("kaggle_csv", "tianchi_json"), "are a number. Take kaggle_csv"),
+        (NUMBERS.replace("epochs: 1,", "epochs: 1, class_weights: inverse,"), "inverse is for targets that are a class"),
+        (NUMBERS.replace("    head: {", "    objective: uda\n    head: {"), "uda is for .* a class"),
+        (NUMBERS.replace("augment: {}", "augment: {quality: {flip_confidence: 0.6}}"), "a number, .* do not flip"),
+        (NUMBERS.replace("epochs: 1,", "epochs: 1, loss: {name: huber, delta: 0},"), "delta: must be greater than 0, got 0"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_numbers_is_refused_with_what_does(load, params: str, message: str) -> None:
+    with pytest.raises(ParamsError, match=message):
+        load(params)
+
+
 def test_several_label_columns_are_for_kinds_that_read_them(load) -> None:
     with pytest.raises(ParamsError, match=r"columns.label: a multiclass task has one label column, got .*multilabel"):
         load(PARAMS.replace("label: label", "label: [label, other]"))
@@ -691,7 +725,7 @@ def test_components_that_do_not_fit_the_form_of_targets_are_refused(load, monkey
     known = components.constant
 
     def constant(kind: str, name: str, constant_name: str):
-        return "number" if constant_name == "FORM" else known(kind, name, constant_name)
+        return "shape" if constant_name == "FORM" else known(kind, name, constant_name)
 
     load(PARAMS)
     monkeypatch.setattr(components, "constant", constant)
@@ -700,7 +734,7 @@ def test_components_that_do_not_fit_the_form_of_targets_are_refused(load, monkey
     told = str(caught.value)
     for key in ("metric", "loss", "baselines.tfidf", "stack.ladder"):
         assert key in told
-    assert "are a number. Take another one, or correct tasks." in told
+    assert "are a shape. Take another one, or correct tasks." in told
     assert "supervised" not in told, "a component without FORMS fits every form"
 
 

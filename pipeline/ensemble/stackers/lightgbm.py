@@ -17,7 +17,7 @@ from pipeline.artifacts.predictions import log_columns
 from pipeline.ensemble.forms import PerLabel
 from pipeline.ranges import NotNegativeFloat, PositiveInt, Share
 
-FORMS = ("class", "multilabel")
+FORMS = ("class", "multilabel", "number")
 MOST_LABELS = (
     30  # 25 took 2 s a fit, 100 took 14 s and 31 s (1,000 and 4,000 rows of 3 models); of likeliest labels below 1 s
 )
@@ -28,7 +28,8 @@ N_LIKELIEST = 20
 class LightGbm(PerLabel):
     """One tree per label and round over M * C columns, model by model; all C labels come out, absent ones too.
 
-    Where a row may have several labels, each has trees of its own over its M * 2 columns, with a binary objective.
+    Where a row may have several labels, each has trees of its own over its M * 2 columns, with a binary objective. Of numbers
+    trees say by how much the models' mean is to be corrected.
     """
 
     n_rounds: int
@@ -90,6 +91,18 @@ class LightGbm(PerLabel):
     def predict_label(self, state: dict[str, Any], probabilities: np.ndarray) -> np.ndarray:
         """Return a label's probability (N,) for probabilities (N, M, 2) of no and yes."""
         return self.predict_classes(state, probabilities)
+
+    def fit_numbers(self, values: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
+        """Return what was fitted on numbers (N, M) and targets (N,)."""
+        gains, model = self._trained(values, targets - values.mean(axis=1), {"objective": "regression"})
+        return {"gains": gains.tolist(), "model": model}
+
+    def predict_numbers(self, state: dict[str, Any], values: np.ndarray) -> np.ndarray:
+        """Return numbers (N,) for numbers (N, M)."""
+        import lightgbm
+
+        corrections = lightgbm.Booster(model_str=state["model"]).predict(values, num_threads=1)
+        return values.mean(axis=1) + np.asarray(corrections)
 
     def shares(self, state: dict[str, Any]) -> list[float] | None:
         """Return each model's share of the gain of all splits, or None if there is no split."""

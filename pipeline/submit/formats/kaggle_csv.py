@@ -13,18 +13,19 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import pandas as pd
 
 from pipeline.artifacts.files import write_atomically
-from pipeline.contracts import DECIDED, PROBABILITY
+from pipeline.contracts import DECIDED, PROBABILITY, VALUE
 from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.ranges import FileName, Name, PositiveInt
-from pipeline.submit.format import Format, Sample
+from pipeline.submit.format import Format, Sample, has_numbers
+from pipeline.submit.rankings import RANKING, ranked
 from pipeline.submit.sample_values import (
     check_sample_decisions,
     check_sample_labels,
     check_sample_names,
+    check_sample_numbers,
     check_sample_probabilities,
     check_sample_rankings,
 )
@@ -41,7 +42,6 @@ from pipeline.submit.submitting import (
 # Boards and spreadsheets cut a row or a field at these, in quotes too.
 UNWRITABLE = {"\r": "a carriage return", "\0": "a zero byte"}
 TOLERANCE = 1e-6
-RANKING = "ranking"  # of k labels: a column beside those that the kind of task shows
 ORDER = {"probabilities": "the one whose probability is submitted last"}
 
 
@@ -60,7 +60,7 @@ def build(
 
 @dataclass(frozen=True)
 class KaggleCsv:
-    """One row per test row: id and label, id and the `k` likeliest labels, id and one probability, or one per label.
+    """One row per test row: id and label, id and the `k` likeliest, id and one probability or number, or one per label.
 
     Where a row may have several labels, these are their names in one column, or 0 or 1 per label: as the sample has it.
     The id stands where the sample has it; if nowhere, rows are in the order of the test file.
@@ -113,9 +113,9 @@ class KaggleCsv:
         elif len(cells) != len(wanted):
             raise refused(where, f"must have {len(wanted)} rows, got {len(cells)}")
         [frame] = predictions.values()
-        several = has_several(frame)
-        if self.values == "probabilities":
-            _check_probabilities(cells, wanted, where, first=n_head + 1, exclusive=not several)
+        several, numbers = has_several(frame), has_numbers(frame)
+        if self.values == "probabilities" or numbers:
+            _check_numbers(cells, wanted, where, first=n_head + 1, probable=not numbers, exclusive=not several)
             return
         allowed = None if several or self.values == "top_k" else labels_of(frame) or None
         for place, name in enumerate(layout.values):
@@ -134,8 +134,13 @@ class KaggleCsv:
             )
         task, frame = next(iter(predictions.items()))
         sample, ids, labels = samples.get(task), frame["row_id"].tolist(), labels_of(frame)
+        if self.values != "labels" and has_numbers(frame):
+            text = (
+                f"tasks.{task}.submission.format.values: must be labels where targets are numbers, got {self.values}."
+            )
+            raise ParamsError(f"{text} Remove it.", code="E203")
         if self.values == "top_k":
-            frame = frame.assign(**{RANKING: _rankings(frame, labels, k=self.k, task=task)})
+            frame = frame.assign(**{RANKING: ranked(frame, labels, k=self.k, task=task)})
         layout = self._layout(frame, sample, ids)
         sample_ids = None
         if sample is not None and layout.id_place is not None:
@@ -156,6 +161,8 @@ class KaggleCsv:
 
     def _sample_check(self, frame: pd.DataFrame, layout: "_Layout") -> Callable[..., None]:
         """Return what checks the sample's values for what stands in their place."""
+        if has_numbers(frame):
+            return check_sample_numbers
         if self.values == "probabilities":
             return check_sample_probabilities
         if self.values == "top_k":
@@ -166,21 +173,22 @@ class KaggleCsv:
 
     def _layout(self, frame: pd.DataFrame, sample: Sample | None, test_ids: list[str]) -> "_Layout":
         """Return what a row holds: what the sample's does, or the id and what was predicted."""
-        labels, several = labels_of(frame), has_several(frame) and self.values != "top_k"
-        each = self.values == "probabilities" and (len(labels) > 2 or several)
+        labels, several, numbers = labels_of(frame), has_several(frame) and self.values != "top_k", has_numbers(frame)
+        prefix = VALUE if numbers else PROBABILITY if self.values == "probabilities" else DECIDED
+        each = len(labels) > 1 if numbers else self.values == "probabilities" and (len(labels) > 2 or several)
         if sample is None:
             header = [self.id_column, *(labels if each else [self.label_column])]
-            return _Layout(header, 0, [PROBABILITY + label for label in labels] if each else self._only(labels))
+            return _Layout(header, 0, [prefix + label for label in labels] if each else self._only(frame))
         names = sample.names
         is_without_ids = ((each or several) and sorted(names) == sorted(labels)) or (len(names) == 1 and not each)
         place = None if is_without_ids else sample.id_column(test_ids)
         values = [name for position, name in enumerate(names) if position != place]
         where = f"{sample.path}: with {self.values} of {len(labels)} labels"
         if len(values) == 1 and not each:
-            columns = self._only(labels, named=values[0])
+            columns = self._only(frame, named=values[0])
         elif sorted(values) == sorted(labels) and (each or several):
-            columns = [(PROBABILITY if each else DECIDED) + label for label in values]
-        elif self.values != "probabilities":
+            columns = [prefix + label for label in values]
+        elif self.values != "probabilities" and not numbers:
             wanted = f"two columns{f', or {labels} beside the id' * several}"
             text = f"{where} must have {wanted}, got {names}. Did you want values: probabilities?"
             raise DataError(text, code="E306")
@@ -192,8 +200,11 @@ class KaggleCsv:
             )
         return _Layout(names, place, columns, sample.separator, sample.header)
 
-    def _only(self, labels: list[str], *, named: str = "") -> list[str]:
+    def _only(self, frame: pd.DataFrame, *, named: str = "") -> list[str]:
         """Return the prediction column of a file with one value per row, which is `named`."""
+        labels = labels_of(frame)
+        if has_numbers(frame):
+            return [VALUE + labels[0]]
         if self.values == "probabilities":
             return [PROBABILITY + (named if named in labels else labels[1])]
         return [RANKING if self.values == "top_k" else "label"]
@@ -245,24 +256,6 @@ def _text(value: str | float) -> str:
     return value if isinstance(value, str) else repr(float(value))
 
 
-def _rankings(frame: pd.DataFrame, labels: list[str], *, k: int, task: str) -> list[str]:
-    """Return each row's k likeliest labels, the likeliest first; of equal ones that which is listed first.
-
-    Raises:
-        ParamsError: if there are fewer labels.
-        DataError: if a label holds what stands between them.
-    """
-    if k > len(labels):
-        text = f"submission.format: k must be at most the number of labels of task {task}, {len(labels)}, got {k}. Lower it."
-        raise ParamsError(text, code="E203")
-    if held := [label for label in labels if label.split() != [label]]:
-        text = f"labels of task {task} must hold no blank, which stands between the {k} of a row, got {held[0]!r}"
-        raise refused("submission", text, f"Rename it in tasks.{task}.rename_labels.")
-    probabilities = frame[[PROBABILITY + label for label in labels]].to_numpy()
-    likeliest = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
-    return [" ".join(row) for row in np.array(labels, object)[likeliest]]
-
-
 def _refuse_unwritable(ids: Sequence[str], names: Sequence[str], *, task: str) -> None:
     """Refuse ids, and names of labels, that no file could hold."""
     of_names = f"Rename it in tasks.{task}.rename_labels, or mend the training file."
@@ -273,18 +266,20 @@ def _refuse_unwritable(ids: Sequence[str], names: Sequence[str], *, task: str) -
                 raise refused("submission", text, remedy)
 
 
-def _check_probabilities(
-    rows: list[list[str]], expected: list[list[str]], where: str, *, first: int, exclusive: bool
+def _check_numbers(
+    rows: list[list[str]], expected: list[list[str]], where: str, *, first: int, probable: bool, exclusive: bool
 ) -> None:
     for line, (cells, wanted) in enumerate(zip(rows, expected, strict=True), start=first):
         try:
             numbers = [float(cell) for cell in cells]
         except ValueError as error:
             raise refused(where, f"line {line} must hold numbers, got {cells}") from error
-        if not all(0 <= number <= 1 for number in numbers):  # NaN is not
+        if probable and not all(0 <= number <= 1 for number in numbers):  # NaN is not
             raise refused(where, f"line {line} must hold probabilities in [0, 1], got {cells}", "Check the model.")
+        if not all(map(math.isfinite, numbers)):
+            raise refused(where, f"line {line} must hold finite numbers, got {cells}", "Check the model.")
         total = math.fsum(numbers)
-        if exclusive and len(numbers) > 1 and abs(total - 1) > TOLERANCE:
+        if probable and exclusive and len(numbers) > 1 and abs(total - 1) > TOLERANCE:
             raise refused(where, f"line {line} must sum to 1 within {TOLERANCE}, got {total}", "Check the model.")
         if numbers != [float(cell) for cell in wanted]:
             raise refused(where, f"line {line} was predicted as {wanted}, got {cells}")

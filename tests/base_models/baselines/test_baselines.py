@@ -9,7 +9,8 @@ import pytest
 from pipeline import components
 from pipeline.base_models.baselines import tfidf_logistic
 
-BASELINES = components.available("baselines")
+BASELINES = [name for name in components.available("baselines") if components.fits("baselines", name, "class")]
+OF_NUMBERS = [name for name in components.available("baselines") if components.fits("baselines", name, "number")]
 CHEERFUL, GLOOMY = "what a bright fine sunny day", "such dark cold heavy rain"
 
 
@@ -89,6 +90,29 @@ def test_D11_D12_D14_strange_texts_give_finite_values(name: str, texts: list[str
     assert model.predict(rows_of(texts).iloc[:0]).shape == (0, 2)
 
 
+@pytest.mark.parametrize("name", OF_NUMBERS)
+def test_numbers_of_each_column_are_learned_from_the_rows_in_which_they_are_known(name: str) -> None:
+    rows, labels = small_competition()
+    targets = np.stack([100.0 + 10 * labels, -1.0 * (labels == 2), np.full(60, np.nan)], axis=1)
+    targets[::3, 1] = np.nan
+    model = components.build("baselines", name, {"penalty": 0.1}, n_outputs=3, seed=1)
+    model.fit(rows[:40], targets[:40])
+    values = model.predict(rows[40:])
+    assert values.shape == (20, 3)
+    assert np.abs(values[:, 0] - 100 - 10 * labels[40:]).max() < 2
+    assert np.abs(values[:, 1] + (labels[40:] == 2)).max() < 0.2 and not values[:, 2].any()
+    single = np.vstack([model.predict(rows.iloc[[place]]) for place in range(40, 45)])
+    np.testing.assert_allclose(single, values[:5])
+    again = components.build("baselines", name, {"penalty": 0.1}, n_outputs=3, seed=1)
+    again.fit(rows[:40], targets[:40])
+    assert np.array_equal(again.predict(rows[40:]), values)
+    assert model.predict(rows.iloc[:0]).shape == (0, 3)
+    strange = rows_of(["", "👍", None, "x" * 100_000])
+    assert np.isfinite(model.predict(strange)).all()
+    model.fit(strange, targets[:4])
+    assert np.isfinite(model.predict(rows)).all()
+
+
 @pytest.mark.parametrize("name", BASELINES)
 def test_one_by_one_equals_batched(name: str) -> None:
     rows, labels = small_competition()
@@ -153,5 +177,5 @@ def test_D13_words_with_combining_marks_are_features_as_they_are() -> None:
     """TF-IDF counts words of scripts with combining marks whole."""
     model = components.build("baselines", "tfidf_logistic", n_outputs=2, seed=0)
     model.fit(rows_of(["हिन्दी में", "می\u200cخواهم x²"] * 4), np.array([0, 1] * 4))
-    words = model.vectorizers["text"][0].get_feature_names_out()
+    words = model.features.vectorizers["text"][0].get_feature_names_out()
     assert {"हिन्दी", "में", "می\u200cخواهم", "x²"} == {word for word in words if " " not in word}

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn import metrics as reference
 
 from pipeline import components
@@ -98,6 +99,60 @@ def test_a_metric_of_several_labels_per_row_equals_scikit_learn(name):
     assert metric.score(labels, probabilities) == pytest.approx(expected_of_several(name, labels, probabilities))
     wanted = [expected_of_several(name, labels, probabilities, of_rows) for of_rows in weights]
     assert metric.resampled(labels, probabilities, weights) == pytest.approx(np.array(wanted))
+
+
+NUMBERS = {
+    "rmse": lambda y, p, w: reference.root_mean_squared_error(y, p, sample_weight=w),
+    "mae": lambda y, p, w: reference.mean_absolute_error(y, p, sample_weight=w),
+    "pearson": lambda y, p, w: np.cov(y, p, aweights=w)[0, 1] / np.sqrt(np.prod(np.diag(np.cov(y, p, aweights=w)))),
+    "spearman": lambda y, p, w: stats.spearmanr(np.repeat(y, w.astype(int)), np.repeat(p, w.astype(int))).statistic,
+}
+
+
+def numbers(n_rows: int = 200):
+    """Return targets with ties and missing ones, and values, both (N, 2)."""
+    generator = np.random.default_rng(0)
+    targets = (20 * generator.normal(size=(n_rows, 2)) + 300).round()
+    values = targets + 10 * generator.normal(size=targets.shape).round()
+    targets[generator.random(targets.shape) < 0.1] = np.nan
+    return targets, values
+
+
+def expected_of_numbers(name: str, targets, values, weights) -> float:
+    known = ~np.isnan(targets)
+    columns = [(y[k], p[k], weights[k]) for y, p, k in zip(targets.T, values.T, known.T, strict=True)]
+    if name in ("rmse", "mae"):
+        return NUMBERS[name](*(np.concatenate(part) for part in zip(*columns, strict=True)))
+    return float(np.mean([NUMBERS[name.removeprefix("mc")](*column) for column in columns]))
+
+
+def test_every_metric_of_numbers_is_compared_with_another_implementation():
+    of_numbers = [name for name in components.available("metrics") if components.fits("metrics", name, "number")]
+    assert set(of_numbers) == {*NUMBERS, "mcrmse"}
+
+
+@pytest.mark.parametrize("name", [*NUMBERS, "mcrmse"])
+def test_a_metric_of_numbers_equals_scikit_learn_scipy_or_numpy(name):
+    targets, values = numbers()
+    metric = components.build("metrics", name)
+    ones = np.ones(len(targets))
+    assert metric.score(targets, values) == pytest.approx(expected_of_numbers(name, targets, values, ones))
+    weights = np.random.default_rng(1).integers(0, 4, (5, len(targets))).astype(float)
+    wanted = [expected_of_numbers(name, targets, values, of_rows) for of_rows in weights]
+    assert metric.resampled(targets, values, weights) == pytest.approx(np.array(wanted))
+    better = metric.score(targets, np.where(np.isnan(targets), 0, (targets + values) / 2))
+    assert metric.sign * better > metric.sign * metric.score(targets, values)
+
+
+@pytest.mark.parametrize("name", [*NUMBERS, "mcrmse"])
+def test_a_column_without_targets_counts_for_nothing_and_numbers_that_are_all_the_same_have_no_correlation(name):
+    targets, values = numbers()
+    metric = components.build("metrics", name)
+    alone = metric.score(targets[:, :1], values[:, :1])
+    assert metric.score(np.column_stack([targets[:, :1], np.full(200, np.nan)]), values) == pytest.approx(alone)
+    assert np.isnan(metric.score(np.full((3, 1), np.nan), np.ones((3, 1))))
+    constant = metric.score(targets[:, :1], np.full((200, 1), 0.1))
+    assert np.isnan(constant) == (name in ("pearson", "spearman"))
 
 
 def test_f1_of_a_row_without_labels_is_what_is_said():

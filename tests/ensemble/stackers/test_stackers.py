@@ -10,7 +10,10 @@ from pipeline import components
 from pipeline.data.task_kinds.multilabel import Multilabel
 from tests.small import make_metric
 
-NAMES = components.available("stackers")
+NAMES, SEVERAL, NUMBERS = (
+    [name for name in components.available("stackers") if components.fits("stackers", name, form)]
+    for form in ("class", "multilabel", "number")
+)
 # Trees split columns in order of their place, and so may take another of two equal splits when the labels are permuted.
 LABEL_EQUIVARIANT = [name for name in NAMES if name != "lightgbm"]
 
@@ -42,7 +45,7 @@ def several(n_rows: int = 400, seed: int = 0):
     return 1 / (1 + np.exp(-(noise + 3.0 * labels[:, None] - 1.5))), labels
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SEVERAL)
 def test_a_stacker_serves_several_labels_per_row(name):
     """Its probabilities order rows better than an average member; its state survives JSON; a constant label is no error."""
     probabilities, labels = several()
@@ -59,6 +62,58 @@ def test_a_stacker_serves_several_labels_per_row(name):
     assert weights is None or (len(weights) == 3 and sum(weights) == pytest.approx(1))
     other.load_state(json.loads(json.dumps(stacker.state(), allow_nan=False)))
     assert np.array_equal(other.predict(probabilities[200:]), result)
+
+
+def numbers(n_rows: int = 600, seed: int = 0):
+    """Return numbers (N, 3, 2) of models, the first best, of targets (N, 2) around 50, a fifth of the second missing."""
+    generator = np.random.default_rng(seed)
+    targets = 50 + 10 * generator.normal(size=(n_rows, 2))
+    values = targets[:, None] + generator.normal(size=(n_rows, 3, 2)) * np.array([4.0, 6.0, 8.0])[:, None]
+    targets[generator.random(n_rows) < 0.2, 1] = np.nan
+    return values, targets
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_stacker_serves_numbers(name):
+    """It errs less than an average member; its state survives JSON; neither the order of rows nor missing targets matter."""
+    values, targets = numbers()
+    metric = components.build("metrics", "rmse")
+    stacker, other, shuffled = (components.build("stackers", name, metric=metric, seed=7) for _ in range(3))
+    stacker.fit(values[:400], targets[:400])
+    result = stacker.predict(values[400:])
+    assert result.shape == (200, 2) and np.isfinite(result).all()
+    members = np.mean([metric.score(targets[400:], values[400:, model]) for model in range(3)])
+    assert metric.score(targets[400:], result) < 0.8 * members
+    weights = stacker.weights()
+    assert weights is None or (len(weights) == 3 and sum(weights) == pytest.approx(1))
+    other.load_state(json.loads(json.dumps(stacker.state(), allow_nan=False)))
+    assert np.array_equal(other.predict(values[400:]), result)
+    order = np.random.default_rng(1).permutation(400)
+    shuffled.fit(values[:400][order], targets[:400][order])
+    assert shuffled.predict(values[400:]) == pytest.approx(result)
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_stacker_without_a_known_target_of_a_column_takes_the_mean_or_median(name):
+    values, targets = numbers(n_rows=100)
+    targets[:, 1] = np.nan
+    stacker = components.build("stackers", name, metric=components.build("metrics", "rmse"), seed=7)
+    stacker.fit(values, targets)
+    assert np.isfinite(stacker.predict(values)).all()
+
+
+def test_ridge_finds_the_best_weights_and_mends_slope_and_offset():
+    """Of independent errors with variances v the best weights go as 1 / v; what all models miss is learned too."""
+    values, targets = numbers(n_rows=20_000)
+    stacker = components.build("stackers", "ridge")
+    stacker.fit(2 * values + 7, targets)
+    [state, _] = stacker.state()["columns"]
+    errors = np.array([16.0, 36.0, 64.0])
+    best = (1 / errors) / (1 / errors + 0).sum() / (1 + 1 / (100 * (1 / errors).sum()))
+    found = 2 * (1 / 3 + np.array(state["coefficients"]))
+    assert found == pytest.approx(best, abs=0.02)
+    metric = components.build("metrics", "rmse")
+    assert metric.score(targets, stacker.predict(2 * values + 7)) < metric.score(targets, values.mean(axis=1))
 
 
 def test_all_rungs_of_the_default_ladder_are_there():

@@ -1,0 +1,68 @@
+"""Numbers are learned standardised and come back in their units, whatever these are."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from pipeline.base_models.fold_training import build_trainee
+from pipeline.models.batching import encode_rows
+from pipeline.models.classifier import load_classifier
+from pipeline.models.prediction import predict_logits
+from pipeline.params.encoders import Encoder
+from pipeline.targets.standardising import units_of
+from pipeline.training.loop import train
+from tests.small import encoder, frame
+
+
+def trained(targets: np.ndarray, folder: Path, **training: Any) -> tuple[np.ndarray, list[float]]:
+    """Return what a model trained on numbers (N, V) predicts of its rows once saved and loaded, and its losses."""
+    settings: Encoder = encoder({"loss": "mse", "epochs": 3, "head_learning_rate": 1e-2, **training})
+    rows: pd.DataFrame = frame(len(targets)).assign(label=targets.tolist())
+    trainee = build_trainee(rows=rows, n_outputs=targets.shape[1], settings=settings, scorer=None, seed=0)
+    history = train(trainee.model, trainee.objective, trainee.parameter_groups, settings=settings, seed=1, device="cpu")
+    folder.mkdir()
+    trainee.save(folder)
+    model, tokenizer = load_classifier(folder)
+    return predict_logits(model, encode_rows(tokenizer, rows, settings), 4096), [step["loss"] for step in history.steps]
+
+
+@pytest.mark.parametrize(
+    "training", [{}, {"head": "text_cnn", "pooling": None, "dropout_samples": 2}], ids=["mean", "cnn"]
+)
+def test_other_units_of_the_targets_are_other_units_of_the_predictions_and_nothing_else(tmp_path, training) -> None:
+    weather = frame(24)["label"].to_numpy().astype(float)
+    plain = np.stack([weather, np.arange(24.0)], axis=1)
+    plain[::5, 1] = np.nan
+    moved = plain * [1000.0, 0.01] + [50_000.0, -7.0]
+    predicted, losses = trained(plain, tmp_path / "plain", **training)
+    again, losses_again = trained(moved, tmp_path / "moved", **training)
+    np.testing.assert_allclose(losses_again, losses, rtol=1e-3)
+    np.testing.assert_allclose((again - [50_000.0, -7.0]) / [1000.0, 0.01], predicted, rtol=0.01, atol=0.02)
+    assert losses[-1] < losses[0] and np.abs(losses[0] - 1) < 0.7
+
+
+def test_what_never_differs_or_is_never_known_is_learned_without_a_division_by_zero(tmp_path) -> None:
+    targets = np.stack([np.full(8, 3.0), np.full(8, np.nan)], axis=1)
+    assert units_of(targets) == {"mean": [3.0, 0.0], "deviation": [1.0, 1.0]}
+    predicted, losses = trained(targets, tmp_path / "model")
+    assert np.isfinite(predicted).all() and np.isfinite(losses).all() and np.abs(predicted[:, 0] - 3).max() < 2
+
+
+def test_labels_have_no_units() -> None:
+    assert units_of(np.array([0, 1, 1])) is None and units_of(np.eye(2, dtype=np.int8)) is None
+
+
+def test_units_are_those_of_the_rows_that_are_trained_on_alone(tmp_path) -> None:
+    """Rows that choose the epoch do not count: here half of them, which are all far away."""
+    targets = np.arange(24.0)[:, None]
+    settings = encoder({"loss": "mse", "epoch_selection": "inner", "inner_ratio": 0.4})
+    rows = frame(24).assign(label=targets.tolist())
+    trainee = build_trainee(rows=rows, n_outputs=1, settings=settings, scorer=None, seed=0)
+    fitted = trainee.objective.labels.numpy()
+    assert len(fitted) < 24
+    assert trainee.model.readout.spec["units"] == units_of(fitted)
+    assert torch.equal(trainee.model.readout.mean, torch.tensor(units_of(fitted)["mean"], dtype=torch.float32))
