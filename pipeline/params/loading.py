@@ -18,7 +18,7 @@ from pipeline.params.entries import check_entries
 from pipeline.params.fields import Component
 from pipeline.params.problems import Problem, by_location, problem
 from pipeline.params.root import Params, Stack
-from pipeline.params.yaml_source import dotted, line_of, plain, read_yaml
+from pipeline.params.yaml_source import dotted, in_a_line, line_of, plain, read_yaml
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -49,7 +49,9 @@ def load_params(path: Path = PARAMS_FILE, edits: Iterable[Edit] = ()) -> Params:
     problems += [*check_names(values), *check_files(values), *check_entries(values)]
     problems += check_together(params) if params else ()
     if params is None or problems:
-        lines = [f"{path}:{line_of(raw, location)} {dotted(location)}: {text}" for location, text, _ in problems]
+        lines = [
+            f"{path}:{line_of(raw, location)} {dotted(location)}: {in_a_line(text)}" for location, text, _ in problems
+        ]
         codes = {code for _, _, code in problems}
         raise ParamsError("\n".join(dict.fromkeys(lines)), code=codes.pop() if len(codes) == 1 else "E200")
     return params

@@ -94,6 +94,15 @@ def line_of(raw: Any, location: tuple[Any, ...]) -> int:
     return line
 
 
+def in_a_line(text: str) -> str:
+    """Return a text with what would break its line, or show as nothing, written out.
+
+    >>> in_a_line("data/\\x1e/公园")
+    'data/\\\\x1e/公园'
+    """
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
 def dotted(location: tuple[Any, ...]) -> str:
     """Return a key path as people write it.
 

@@ -638,7 +638,8 @@ def test_the_competitions_params_are_right_but_for_files_that_are_not_here(path:
 
 def test_what_does_not_fit_several_labels_per_row_is_refused_with_what_does(load) -> None:
     with pytest.raises(ParamsError) as caught:
-        load(PARAMS.replace("kind: multiclass", "kind: multilabel").replace("kaggle_csv", "tianchi_json"))
+        of_classes = PARAMS.replace("epochs: 1,", "epochs: 1, loss: cross_entropy,")
+        load(of_classes.replace("kind: multiclass", "kind: multilabel").replace("kaggle_csv", "tianchi_json"))
     told = str(caught.value)
     assert (
         "accuracy is for targets that are a class, those of task intent are a multilabel. Take auc or f1_macro" in told
@@ -689,6 +690,8 @@ def test_numbers_have_a_loss_and_a_ladder_that_fit_them_by_default(load) -> None
     sections = [*params.encoders.values(), params.stitch, params.training]
     assert {section.loss.name for section in sections} == {"mse"}
     assert [rung.name for rung in params.stack.ladder] == ["mean", "median", "greedy", "ridge", "lightgbm"]
+    several = PARAMS.replace("kind: multiclass", "kind: multilabel").replace("metric: accuracy", "metric: f1_macro")
+    assert load(several.replace("ladder: [mean, logistic], ", "")).encoders["bert"].loss.name == "bce"
     set_by_hand = load(NUMBERS.replace("epochs: 1,", "epochs: 1, loss: {name: huber, delta: 0.5},"))
     assert set_by_hand.encoders["bert"].loss.options == {"delta": 0.5}
     of_classes = load(PARAMS.replace("ladder: [mean, logistic], ", ""))

@@ -17,6 +17,7 @@ from pipeline.ranges import Name
 from pipeline.targets.thresholds import best_thresholds
 
 FORM = "multilabel"
+LOSS = "bce"
 SEVERAL_COLUMNS = True
 YES, NO = {"1", "1.0", "true", "yes"}, {"0", "0.0", "false", "no"}
 SMALLEST = 1e-12
