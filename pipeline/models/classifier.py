@@ -47,8 +47,9 @@ class Readout(nn.Module):
         self.window: int | None = (spec.get("window") or {}).get("size")
         self.reads_vector = components.constant("heads", spec["head"][0], "READS") == "vector"
         self.in_units = "units" in spec
-        for name, numbers in spec.get("units", {}).items():
-            self.register_buffer(name, torch.tensor(numbers, dtype=torch.float32), persistent=False)
+        for name in ("mean", "deviation") if self.in_units else ():
+            numbers = torch.tensor(spec["units"][name], dtype=torch.float32).reshape(spec["n_outputs"])
+            self.register_buffer(name, numbers, persistent=False)
 
     def forward(self, hidden_states: tuple[torch.Tensor, ...], attention_mask: torch.Tensor) -> torch.Tensor:
         return self.classify(self.features(hidden_states, attention_mask), attention_mask)  # (B, C)

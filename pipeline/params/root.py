@@ -23,7 +23,8 @@ class Stack(Section):
     )
     """Ensembles to try, simplest first; by default those of them that fit the tasks' targets."""
     tune_decision: bool = True
-    """Tune thresholds or class scales, cross-fitted; used only where they gain, for accuracy more than a standard error."""
+    """Tune thresholds or class scales, or clip numbers, cross-fitted; used only where that gains, for accuracy, thresholds
+    and numbers more than a standard error."""
     n_bootstrap: Annotated[int, Field(ge=50)] = 1000
 
 

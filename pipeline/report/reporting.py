@@ -19,6 +19,7 @@ from pipeline.artifacts.scores import TaskScores, best_first
 from pipeline.number_formats import correlation, count, duration, percent, score, signed
 from pipeline.report import figures, stitch_section
 from pipeline.report.cautions import cautions, data_cautions, premise_cautions
+from pipeline.report.confusions import confusion_rows, largest_confusions
 from pipeline.report.leak_signs import Leak
 
 TEMPLATE = Path(__file__).with_name("report.html")
@@ -136,8 +137,8 @@ def _decisions(name: str, scores: TaskScores) -> dict[str, Any]:
             }
             for points in scores.get("scatter", ())
         ],
-        "matrix": figures.confusion_rows(counts, labels) if counts and len(labels) <= MATRIX_LABELS else [],
-        "confusions": figures.largest_confusions(counts, labels, LARGEST_CONFUSIONS),
+        "matrix": confusion_rows(counts, labels) if counts and len(labels) <= MATRIX_LABELS else [],
+        "confusions": largest_confusions(counts, labels, LARGEST_CONFUSIONS),
         "calibration_plot": Markup(figures.reliability(bins, title=f"{name}: reliability")),
         "calibration_error": calibration_error(bins),
     }

@@ -135,7 +135,7 @@ def test_every_model_leaves_one_form_of_record_of_its_folds(folder: str, more: s
     units = read_history(Path("out") / folder)
     assert [place_of(unit) for unit in units] == [("weather", 0, 0), ("weather", 0, 1)]
     for unit in units:
-        assert set(unit) == UnitRecord.__required_keys__ | more
+        assert set(unit) - {"peak_memory"} == UnitRecord.__required_keys__ | more
         assert unit["model"] == model_digest(Path("out") / folder / "models" / f"weather-r0-f{unit['fold']}")
         assert unit["tokens_per_second"] == pytest.approx(unit["n_tokens"] / unit["seconds"])
 

@@ -19,7 +19,7 @@ from pipeline.targets.thresholds import TIE, best_rounding
 
 FORM = "class"
 LOGITS = {"corn": "rank"}
-LOSS = {"corn": "corn", "softmax": "cross_entropy"}
+LOSS = {"corn": "corn"}
 ORDER = "from the lowest to the highest"
 FEWEST_LABELS = 3
 NEEDED_ERRORS = 1.0

@@ -154,8 +154,8 @@ class Regression:
         """Return what the report shows: a line per column, predicted against true, and the hardest rows."""
         errors = self.errors(targets, values)
         hardest = np.argsort(-errors, kind="stable")[:N_HARDEST]
-        true, said = self.answers(targets[hardest], labels), self.answers(values[hardest], labels)
-        shown = zip(hardest, true["label"], said["label"], errors[hardest].tolist(), strict=True)
+        true, said = (list(map(_shown, numbers[hardest])) for numbers in (targets, values))
+        shown = zip(hardest, true, said, errors[hardest].tolist(), strict=True)
         per_column = list(zip(labels, targets.T, values.T, strict=True))
         note = "Of the out-of-fold predictions, in the targets' units; the rows are those whose target is known."
         return {
@@ -183,6 +183,10 @@ class Regression:
 
 def _number(text: str) -> float:
     return float(text) if NUMBER.fullmatch(text) else np.nan
+
+
+def _shown(numbers: np.ndarray) -> str:
+    return SEPARATOR.join("" if np.isnan(number) else f"{number:.6g}" for number in numbers)
 
 
 def _strange(cell: str, labels: Sequence[str]) -> str | None:

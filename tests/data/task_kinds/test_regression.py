@@ -7,13 +7,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline import components
+from pipeline.artifacts.predictions import Predictions, probabilities_of, read_predictions
 from pipeline.artifacts.table import Table
+from pipeline.bundle.export import export
+from pipeline.bundle.exported_model import load_exported
 from pipeline.data.demo import generate
 from pipeline.data.preparing import prepare
 from pipeline.data.splitting import assign_folds, cluster_rows
 from pipeline.data.task_kinds.regression import Regression
 from pipeline.errors.exceptions import DataError
+from pipeline.params.loading import load_params
 from pipeline.params.tasks import Folds, Task
+from pipeline.report.leak_signs import label_in_order, surer_of_scored_rows
 from pipeline.report.leaks_of_predictions import _same
 from tests.conftest import PARAMS
 from tests.faults import harness
@@ -126,6 +132,81 @@ def test_errors_are_in_deviations_of_each_column_and_missing_ones_do_not_count()
     np.testing.assert_allclose(errors, [(1 / spread + 1) / 2, 0, 2 / spread])
 
 
+@pytest.mark.parametrize(
+    ("shared", "own", "shrunken"), [(0.5, 0.5, 1.0), (0.5, 0.5, 0.6), (1.0, 0.2, 1.0), (0.5, 1.0, 1.3)]
+)
+@pytest.mark.parametrize("name", ["rmse", "mae", "pearson", "spearman"])
+def test_the_gain_of_averaging_is_what_the_test_targets_would_say(
+    name: str, shared: float, own: float, shrunken: float
+) -> None:
+    """Members err by a shared part and one of each fold's model; predictions may vary too little or too much."""
+    kind, metric, said, true = Regression(), components.build("metrics", name), [], []
+    for seed in range(8):
+        generator = np.random.default_rng(seed)
+        (truth, hidden), noise = generator.normal(size=(2, 2000)), shared * generator.normal(size=(2, 2000))
+        signals = truth + noise[0], hidden + noise[1]
+        out_of_fold, *by_fold = (
+            100 + 10 * shrunken * (signal + own * generator.normal(size=2000))
+            for signal in (signals[0], *[signals[1]] * 5)
+        )
+        test = np.stack(by_fold)[:, :, None]
+        possible, weights = kind.plausible_targets(
+            100 + 10 * truth[:, None], out_of_fold[:, None], test, twins=np.full(2000, -1), agreement=0.9
+        )
+        gains = []
+        for targets, of_rows in (
+            (possible.reshape(-1, 1), weights.reshape(1, -1)),
+            (100 + 10 * hidden[:, None], np.ones((1, 2000))),
+        ):
+            scores = [
+                metric.resampled(targets, np.tile(values, (len(targets) // 2000, 1)), of_rows)[0]
+                for values in (test.mean(axis=0), *test)
+            ]
+            gains.append(scores[0] - np.mean(scores[1:]))
+        said.append(gains[0])
+        true.append(gains[1])
+    assert np.mean(said) == pytest.approx(np.mean(true), rel=0.05) and np.mean(said) * metric.sign > 0
+
+
+def test_possible_numbers_lie_around_the_mean_prediction_and_twins_have_their_twin_s() -> None:
+    generator = np.random.default_rng(0)
+    targets = generator.normal(size=(500, 2))
+    targets[::5, 1] = np.nan
+    values = np.nan_to_num(targets) + 0.5 * generator.normal(size=targets.shape)
+    test = generator.normal(size=(1, 50, 2)) + 0.1 * generator.normal(size=(3, 50, 2))
+    twins = np.where(np.arange(50) < 10, 7, -1)
+    possible, weights = Regression().plausible_targets(targets, values, test, twins=twins, agreement=0.9)
+    assert np.isfinite(possible[:-1]).all()
+    np.testing.assert_allclose(weights.sum(axis=0), 1)
+    assert (possible[-1, :10] == targets[7]).all() and (weights[-1, :10] == 0.9).all() and not weights[-1, 10:].any()
+    drawn = possible[:-1].mean(axis=0)
+    assert np.corrcoef(drawn[:, 0], test.mean(axis=0)[:, 0])[0, 1] > 0.98
+    again, _ = Regression().plausible_targets(targets, values, test, twins=twins, agreement=0.9)
+    np.testing.assert_array_equal(again, possible)
+
+
+@pytest.mark.parametrize("knows", [False, True])
+def test_a_member_that_knows_the_rows_it_is_scored_on_is_found(knows: bool) -> None:
+    """Who learned rows by heart predicts them further from the middle than test rows."""
+    generator = np.random.default_rng(0)
+    rows = pd.DataFrame({"row_id": range(3000), "task": "t", "repeat": 0, "fold": np.arange(3000) % 3})
+    rows = rows.assign(split=np.where(np.arange(3000) < 1500, "oof", "test"))
+    logits = 100 + 5 * generator.normal(size=(3000, 1))
+    logits[:1500] += 10 * knows * generator.normal(size=(1500, 1))
+    member = Predictions("m", "t", ["y"], rows, logits.astype(np.float32), "", "", 0)
+    leaks = list(surer_of_scored_rows({"m": member}, kind=Regression(), alike=True))
+    assert [leak.kind for leak in leaks] == ["knows the rows it is scored on"] * knows
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_a_file_that_is_in_the_order_of_its_targets_is_a_sign_of_a_leak(ordered: bool) -> None:
+    targets = np.random.default_rng(0).normal(size=(400, 1))
+    table = table_of(np.sort(targets, axis=0) if ordered else targets, ["y"])
+    table.rows["text"] = table.rows["row_id"]
+    leaks = list(label_in_order(table, cluster_rows(table, similarity=None)))
+    assert [leak.kind for leak in leaks] == ["label told by order or id"] * ordered
+
+
 def made_competition(folder: Path, labels: list[str]) -> Path:
     """Lay out a competition of numbers around 100 that the words tell."""
     data = folder / "data/tiny"
@@ -185,3 +266,17 @@ def test_the_whole_graph_ends_in_a_submission_a_report_and_scores(finished_regre
     )
     audit = json.loads((finished_regression / "out/prepare/audit.json").read_text(encoding="utf-8"))["intent"]
     assert audit["classes"]["grade missing"] == 14
+
+
+def test_an_exported_model_predicts_in_the_targets_units_as_the_graph_did(
+    finished_regression: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(finished_regression)
+    model = load_exported(export("bert+electra+cnn", "intent", params=load_params(), folder=tmp_path / "model"))
+    rows = pd.read_csv("data/tiny/test.csv", dtype=str, keep_default_na=False)
+    frame = model.predict_frame(rows["synthetic_text"].tolist())
+    assert list(frame) == ["label", "value:grade", "value:level"]
+    stored = read_predictions(Path("out/stitch/bert+electra+cnn/intent.parquet"), manifest=None)
+    wanted = probabilities_of(stored, "test", rows["id"].tolist(), kind=Regression())
+    np.testing.assert_allclose(frame[["value:grade", "value:level"]].to_numpy(), wanted, rtol=1e-4)
+    assert frame["label"][0] == "|".join(repr(float(value)) for value in frame.iloc[0, 1:])

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from pipeline.data.class_targets import ClassTargets
 from pipeline.data.task_kinds.multilabel import Multilabel
+from pipeline.data.task_kinds.regression import Regression
 from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.params.tasks import FileForm
 from pipeline.submit.format import Format, Sample, read_sample
@@ -348,6 +349,60 @@ def test_several_labels_without_ids_stand_in_the_order_of_the_test_file(tmp_path
     path = form.write({"main": SEVERAL}, {"main": sample}, tmp_path)
     form.check(path, {"main": SEVERAL}, {"main": sample})
     assert path.read_text() == "z,x,y\n1,1,0\n0,0,0\n"
+
+
+NUMBERS = submission_frame(["a", "b"], np.array([[1.5, -2e-7], [-30.25, 0.1]]), ["x", "y"], kind=Regression())
+NUMBER = submission_frame(["a", "b"], np.array([[1.5], [-30.25]]), ["target"], kind=Regression())
+
+
+@pytest.mark.parametrize(
+    ("frame", "header", "sample", "lines"),
+    [
+        (NUMBERS, "id,y,x", "0,0", ["a,-2e-07,1.5", "b,0.1,-30.25"]),
+        (NUMBERS, "id,x,y", None, ["a,1.5,-2e-07", "b,-30.25,0.1"]),
+        (NUMBER, "id,score", "0.5", ["a,1.5", "b,-30.25"]),
+        (NUMBER, "id,label", None, ["a,1.5", "b,-30.25"]),
+    ],
+)
+def test_numbers_stand_in_the_columns_of_the_sample(
+    frame: pd.DataFrame, header: str, sample: str | None, lines: list[str], tmp_path: Path
+) -> None:
+    given = None if sample is None else sample_file(tmp_path, header, [f"{row},{sample}" for row in "ab"])
+    form = kaggle_csv.build()
+    path = form.write({"main": frame}, {"main": given}, tmp_path)
+    form.check(path, {"main": frame}, {"main": given})
+    assert path.read_text().splitlines() == [header, *lines]
+    text = path.read_text()
+    for old, new, message in (
+        ("1.5", "1.25", "was predicted as"), ("1.5", "high", "must hold numbers"), ("1.5", "nan", "must hold finite numbers"),
+    ):  # fmt: skip
+        path.write_text(text.replace(old, new))
+        with pytest.raises(DataError, match=message):
+            form.check(path, {"main": frame}, {"main": given})
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "message"),
+    [
+        ("id,x,y", "0,high", r"its values must be numbers of task main, got \['high'\].*sample_values: placeholders"),
+        ("id,x,z", "0,0", r"must have the labels \['x', 'y'\] beside the id, got \['x', 'z'\]"),
+        ("id,x", "0", r"must have the labels \['x', 'y'\] beside the id, got \['x'\]"),
+    ],
+)
+def test_a_sample_that_holds_no_numbers_or_other_columns_asks(
+    header: str, cells: str, message: str, tmp_path: Path
+) -> None:
+    """A sample of other values or columns than the targets is refused before training."""
+    sample = sample_file(tmp_path, header, [f"{row},{cells}" for row in "ab"])
+    with pytest.raises(DataError, match=message):
+        kaggle_csv.build().write({"main": NUMBERS}, {"main": sample}, tmp_path)
+
+
+def test_probabilities_of_numbers_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        ParamsError, match=r"tasks.main.submission.format.values: must be labels where targets are numbers"
+    ):
+        kaggle_csv.build(values="probabilities").write({"main": NUMBERS}, {"main": None}, tmp_path)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -0.1, 1.1])
