@@ -30,7 +30,8 @@ PROBABILITY, DECIDED, VALUE = (
 class TaskKind(Protocol):
     """`task_kinds/`: what a task's targets are, how models learn and predict them, and what is decided and shown of them.
 
-    `FORM` names the form of its targets (`FORMS` of others: those they fit), `SEVERAL_COLUMNS`: a target may span columns,
+    `FORM` names the form of its targets (`FORMS` of others: those they fit), `LOGITS`, by an option's value, that of a
+    model's outputs where it is another; `ORDER`: that of its labels; `SEVERAL_COLUMNS`: a target may span columns,
     `LOSS` its losses' default, `BINS = True`: its strata only serve to share rows out, a model may do without any of them.
     """
 
@@ -83,6 +84,9 @@ class TaskKind(Protocol):
 
     def apply_decision(self, values: np.ndarray, parameters: Sequence[float]) -> np.ndarray:
         """Return values (N, V) from which `decide` decides as the parameters say."""
+
+    def is_decision_of(self, decided: np.ndarray, values: np.ndarray, *, within: float) -> bool:
+        """Return whether the first values (N, V) are what `apply_decision` makes of the second, by whatever parameters."""
 
     def plausible_targets(
         self, targets: np.ndarray, values: np.ndarray, by_fold: np.ndarray, *, twins: np.ndarray, agreement: float
@@ -280,6 +284,9 @@ class Metric(Protocol):
 
 
 class BuildMetric(Protocol):
-    """`metrics/`; `BOUNDS`: least, most; `NEEDED_ERRORS`: of a decision; `ORDERS_ROWS`: compares rows; `ORDER`: of labels."""
+    """`metrics/`; `BOUNDS`: least, most; `NEEDED_ERRORS`: of a decision; `ORDERS_ROWS`: compares rows; `ORDER`: of labels.
+
+    `ORDERED = True`: only for kinds of task that have an `ORDER` too. Of what depends on an option: a dict, by its value.
+    """
 
     def __call__(self, *, n_outputs: int, decide: Callable[[np.ndarray], np.ndarray]) -> Metric: ...

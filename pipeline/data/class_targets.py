@@ -15,6 +15,7 @@ from scipy.special import log_softmax, softmax
 from pipeline.contracts import PROBABILITY, Metric
 from pipeline.data.plausible_targets import plausible_labels
 from pipeline.number_formats import number_in
+from pipeline.targets.thresholds import scores_of_confusions
 
 LARGEST_TUNED = 30  # more labels than this have too few rows each to tune a scale on
 SMALLEST = 1e-12
@@ -114,6 +115,11 @@ class ClassTargets:
         scaled = values * np.asarray(parameters)
         return scaled / scaled.sum(axis=1, keepdims=True)
 
+    def is_decision_of(self, decided: np.ndarray, values: np.ndarray, *, within: float) -> bool:
+        """Return whether scales make the first probabilities (N, C) of the second: constants added to their logarithms."""
+        logs, scaled = (np.log(part.clip(SMALLEST, 1)) for part in (values, decided))
+        return bool(np.abs(decided - softmax(logs + np.median(scaled - logs, axis=0), axis=1)).max() <= within)
+
     def plausible_targets(
         self, targets: np.ndarray, values: np.ndarray, by_fold: np.ndarray, *, twins: np.ndarray, agreement: float
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -125,10 +131,11 @@ class ClassTargets:
         self, targets: np.ndarray, values: np.ndarray, *, labels: list[str], row_ids: list[str], decision: Any
     ) -> dict[str, Any]:
         """Return what the report shows of predictions: confusion counts, calibration bins, and the hardest rows."""
+        decided = self.decide(values)
         return {
-            "confusion": confusion(targets, self.decide(values), n_outputs=len(labels)).tolist(),
+            "confusion": confusion(targets, decided, n_outputs=len(labels)).tolist(),
             "calibration": calibration_bins(targets, values),
-            "hardest": hardest_rows(targets, values, row_ids=row_ids, names=labels),
+            "hardest": hardest_rows(targets, values, decided=decided, row_ids=row_ids, names=labels),
         }
 
     def answers(self, values: np.ndarray, labels: Sequence[str]) -> pd.DataFrame:
@@ -179,10 +186,7 @@ def _best_scale(labels: np.ndarray, probabilities: np.ndarray, label: int, *, me
     over = rows.cumsum(axis=2)[:, :, :-1]  # (true, rival, factor): rows that have gone over
     counts = rows.sum(axis=2, keepdims=True) - over
     counts[:, label] += over.sum(axis=1)
-    # Every cell of a confusion as one weighted row: any metric of labels can score it.
-    true, predicted = np.divmod(np.arange(n_outputs**2), n_outputs)
-    weights = counts.reshape(n_outputs**2, -1).T.astype(np.float64)
-    scores = np.nan_to_num(metric.sign * metric.resampled(true, np.eye(n_outputs)[predicted], weights), nan=-np.inf)
+    scores = scores_of_confusions(np.moveaxis(counts, -1, 0), metric)
     best = np.flatnonzero(scores >= scores.max() - 1e-12)
     return float(SCALES[best[np.argmin(np.abs(np.log(SCALES[best])))]])
 
@@ -216,19 +220,21 @@ def calibration_bins(labels: np.ndarray, probabilities: np.ndarray, *, n_bins: i
 
 
 def hardest_rows(
-    labels: np.ndarray, probabilities: np.ndarray, *, row_ids: list[str], names: list[str], n_rows: int = 20
-) -> list[dict[str, Any]]:
-    """Return the rows whose true label got the lowest probability, the hardest first, with what was predicted.
+    labels: np.ndarray, probabilities: np.ndarray, *, decided: np.ndarray, row_ids: list[str], names: list[str],
+    n_rows: int = 20,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Return the rows whose true label got the lowest probability, the hardest first, with what was decided.
 
-    >>> hardest_rows(np.array([0, 1]), np.array([[0.9, 0.1], [0.75, 0.25]]), row_ids=["x", "y"], names=["a", "b"])[0]
+    >>> values, decided = np.array([[0.9, 0.1], [0.75, 0.25]]), np.array([0, 0])
+    >>> hardest_rows(np.array([0, 1]), values, decided=decided, row_ids=["x", "y"], names=["a", "b"])[0]
     {'row_id': 'y', 'label': 'b', 'predicted': 'a', 'probability': 0.25}
     """
-    predicted, of_true = probabilities.argmax(axis=1), probabilities[np.arange(len(labels)), labels]
+    of_true = probabilities[np.arange(len(labels)), labels]
     return [
         {
             "row_id": row_ids[n],
             "label": names[labels[n]],
-            "predicted": names[predicted[n]],
+            "predicted": names[decided[n]],
             "probability": float(of_true[n]),
         }
         for n in np.argsort(of_true, kind="stable")[:n_rows]

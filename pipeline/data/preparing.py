@@ -15,7 +15,7 @@ from pipeline.artifacts.table import TABLE_COLUMNS, Table
 from pipeline.contracts import TaskKind
 from pipeline.data.class_targets import are_ordered, order_labels
 from pipeline.data.reading import LINE, Column, read_columns
-from pipeline.errors.exceptions import DataError
+from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.number_formats import number_in
 from pipeline.params.tasks import Columns, Task
 from pipeline.text.normalising import clean, normalise
@@ -197,7 +197,10 @@ def _check_labels(train: pd.DataFrame, task: Task, *, name: str) -> list[str]:
             code="E305",
         )
     if fault := kind.check(train["label"], labels):
-        raise DataError(f"{task.train}: a {task.kind.name} task {fault}. Check tasks.{name}.columns.label and kind.")
+        raise DataError(
+            f"{task.train}: a task of kind {task.kind.name} {fault}. Check tasks.{name}.columns.label and kind."
+        )
+    _check_metrics(task, n_labels=len(labels), kind=kind, name=name)
     for alike in label_variants(labels):
         logger.warning("%s: labels %s may be one label: see tasks.%s.rename_labels", task.train, alike, name)
     for reader, order in _readers_of_order(task, n_labels=len(labels)):
@@ -211,10 +214,21 @@ def _check_labels(train: pd.DataFrame, task: Task, *, name: str) -> list[str]:
     return labels
 
 
+def _check_metrics(task: Task, *, n_labels: int, kind: TaskKind, name: str) -> None:
+    """Build the metrics: what is not for so many labels is refused before anything is trained."""
+    try:
+        for metric in [task.metric, *task.report_metrics]:
+            metric.build(n_outputs=n_labels, decide=kind.decide)
+    except ParamsError as error:
+        raise ParamsError(f"tasks.{name}: {error}", code=error.code) from error
+
+
 def _readers_of_order(task: Task, *, n_labels: int) -> Iterator[tuple[str, str]]:
     """Yield what of a task reads the order of its labels, and the order that it takes them to have."""
+    if order := task.kind.constant("ORDER"):
+        yield f"kind {task.kind.name}", order
     for metric in [task.metric, *task.report_metrics]:
-        if order := metric.constant("ORDER"):
+        if order := metric.by_option("ORDER"):
             yield metric.name, order
     form = task.submission.format
     is_one_of_two = n_labels == 2 and not task.kind.constant("SEVERAL_COLUMNS")

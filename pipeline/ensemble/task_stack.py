@@ -4,7 +4,6 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline import components
 from pipeline.artifacts.files import write_json
 from pipeline.artifacts.histories import read_parents
 from pipeline.artifacts.likeness import Likeness
@@ -43,7 +42,7 @@ def stack(
     }
     metric = metrics[task.metric.name]
     ladder = build_ladder(params.stack.ladder, metric=metric, seed=seed)
-    needed = components.constant("metrics", task.metric.name, "NEEDED_ERRORS") or 0.0
+    needed = task.metric.by_option("NEEDED_ERRORS") or 0.0
     options: dict[str, Any] = {"tune_above": needed if params.stack.tune_decision else None}
     options |= {"ladder": ladder, "metric": metric, "seed": seed}
     ensemble = build_ensemble(members, **options)

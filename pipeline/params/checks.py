@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pipeline.params.tasks import FileForm, Task
 
 NAME = re.compile(r"[a-z0-9_-]+")
+READ_LOGITS = ("losses", "objectives", "adversarial")
 RESERVED = {"ensemble", "scores"}
 
 
@@ -92,12 +93,7 @@ def _check_task(task: "Task") -> Iterator[Problem]:
     if n_labels is not None and task.labels is not None and len(task.labels) != n_labels:
         text = f"a {task.kind.name} task has {n_labels} labels, got {len(task.labels)}. Set another kind."
         yield Problem(("labels",), text)
-    reported = [(("report_metrics", place), metric) for place, metric in enumerate(task.report_metrics)]
-    for location, metric in [(("metric",), task.metric), *reported]:
-        if (n_of_metric := metric.constant("N_LABELS")) not in (None, n_labels):
-            kinds = " or ".join(components.having("task_kinds", "N_LABELS", n_of_metric))
-            text = f"{metric.name} is for {n_of_metric} labels. Take another metric, or set kind: {kinds}."
-            yield Problem(location, text)
+    yield from _check_task_metrics(task)
     if len(set(task.labels or ())) < len(task.labels or ()):
         yield Problem(("labels",), f"each label must stand once, got {task.labels}. Remove the copies.")
     columns = task.columns
@@ -113,6 +109,29 @@ def _check_task(task: "Task") -> Iterator[Problem]:
     yield from _check_test_columns(task)
     yield from _check_file_form(task)
     yield from _within(("submission", "sample_form"), _check_file_form(task.submission.sample_form))
+
+
+def _check_task_metrics(task: "Task") -> Iterator[Problem]:
+    """Yield the metrics that are not for such labels, and one that is named with different options."""
+    n_labels = task.kind.constant("N_LABELS")
+    metrics: dict[str, Any] = {}
+    reported = [(("report_metrics", place), metric) for place, metric in enumerate(task.report_metrics)]
+    for location, metric in [(("metric",), task.metric), *reported]:
+        if (n_of_metric := metric.by_option("N_LABELS")) not in (None, n_labels):
+            kinds = " or ".join(components.having("task_kinds", "N_LABELS", n_of_metric))
+            text = f"{metric.name} is for {n_of_metric} labels. Take another metric, or set kind: {kinds}."
+            yield Problem(location, text)
+        if metric.constant("ORDERED") and not task.kind.constant("ORDER"):
+            kinds = " or ".join(name for name in components.available("task_kinds") if _has_order(name))
+            text = f"{metric.name} is for labels that have an order. Set kind: {kinds}, or take another metric."
+            yield Problem(location, text)
+        if metrics.setdefault(metric.name, metric) != metric:
+            text = f"{metric.name} stands here with other options already, and scores go by name. Keep one of them."
+            yield Problem(location, text)
+
+
+def _has_order(kind: str) -> bool:
+    return components.constant("task_kinds", kind, "ORDER") is not None
 
 
 def _check_file_form(form: "FileForm") -> Iterator[Problem]:
@@ -152,17 +171,17 @@ def _check_forms(params: "Params", name: str, task: "Task") -> Iterator[Problem]
         used |= {("encoders", encoder, key): getattr(settings, key) for key in keys}
     used |= {("baselines", baseline): component for baseline, component in params.baselines.items()}
     used |= {("stack", "ladder", place): rung for place, rung in enumerate(params.stack.ladder)}
-    form = task.kind.constant("FORM")
+    of_targets = task.kind.constant("FORM")
+    of_outputs = task.kind.by_option("LOGITS") or of_targets
     if params.augment.quality.flip_confidence is not None and task.kind.constant("BINS"):
-        text = (
-            f"targets that are a {form}, as those of task {name}, do not flip. Remove it, or correct tasks.{name}.kind."
-        )
+        text = f"targets that are a {of_targets}, as those of task {name}, do not flip."
+        text = f"{text} Remove it, or correct tasks.{name}.kind."
         yield Problem(("augment", "quality", "flip_confidence"), text)
     elif params.augment.quality.flip_confidence is not None:
         used["augment", "quality", "flip_model"] = params.augment.quality.flip_model
     parts = ((location, part) for location, whole in used.items() if whole is not None for part in whole.parts())
     for location, component in parts:
-        forms = component.constant("FORMS")
+        forms, form = component.constant("FORMS"), of_outputs if component.kind in READ_LOGITS else of_targets
         if not components.fits(component.kind, component.name, form):
             text = (
                 f"{component.name} is for targets that are a {' or '.join(forms)}, those of task {name} are a {form}. "

@@ -45,6 +45,14 @@ class Component(Section):
         """Return the value of a constant of the component's file, such as a head's `READS`, or None."""
         return components.constant(self.kind, self.name, name)
 
+    def by_option(self, name: str) -> Any:
+        """Return such a constant or, where it is a dict, what stands there under the value of an option, set or default."""
+        value = self.constant(name)
+        if not isinstance(value, dict):
+            return value
+        options = {**components.defaults(self.kind, self.name), **self.options}.values()
+        return next((value[option] for option in options if isinstance(option, str) and option in value), None)
+
     def build(self, **offered: Any) -> Any:
         """Build the component from its options and, of what the code offers, the arguments that it names."""
         return components.build(self.kind, self.name, self.options, **offered)

@@ -15,6 +15,7 @@ from pipeline.params.checks import check_files, check_names, check_together
 from pipeline.params.edits import Edit
 from pipeline.params.encoders import Training
 from pipeline.params.entries import check_entries
+from pipeline.params.fields import Component
 from pipeline.params.problems import Problem, by_location, problem
 from pipeline.params.root import Params, Stack
 from pipeline.params.yaml_source import dotted, in_a_line, line_of, plain, read_yaml
@@ -63,7 +64,9 @@ def _fit_defaults(values: dict[str, Any]) -> None:
     names: list[Any] = [kind.get("name") if isinstance(kind, dict) else kind for kind in kinds]
     if not names or not all(name in components.available("task_kinds") for name in names):
         return
-    losses = {components.constant("task_kinds", name, "LOSS") for name in names}
+    options: list[Any] = [kind if isinstance(kind, dict) else {} for kind in kinds]
+    pairs = [{"name": name, "options": given} for name, given in zip(names, options, strict=True)]
+    losses = {Component.model_construct(kind="task_kinds", **pair).by_option("LOSS") for pair in pairs}
     training, stack = values.get("training"), values.get("stack")
     if isinstance(training, dict) and len(losses) == 1 and None not in losses:
         training.setdefault("loss", losses.pop())

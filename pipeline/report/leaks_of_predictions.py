@@ -82,15 +82,5 @@ def _fitted(build: Callable[[], Stacker], probabilities: np.ndarray, labels: np.
 
 
 def _same(stored: np.ndarray, honest: np.ndarray, kind: TaskKind, *, scaled: bool) -> bool:
-    are_numbers = np.array_equal(kind.decide(honest), honest)
-    near = SAME * np.abs(honest).max() if are_numbers else SAME
-    if np.abs(stored - honest).max() <= near:
-        return True
-    if not scaled:
-        return False
-    if are_numbers:  # clipped at either end of each column
-        return bool(np.abs(stored - honest.clip(stored.min(axis=0), stored.max(axis=0))).max() <= near)
-    # Scales of labels and thresholds alike add a constant to each logit, of scales the same to all logits of a row too.
-    plain = kind.logits(honest).astype(np.float64)
-    moved = kind.values(plain + np.median(kind.logits(stored) - plain, axis=0))
-    return bool(np.abs(stored - moved).max() <= SAME)
+    near = SAME * float(np.abs(honest).max())
+    return bool(np.abs(stored - honest).max() <= near) or (scaled and kind.is_decision_of(stored, honest, within=near))

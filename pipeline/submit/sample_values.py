@@ -30,8 +30,11 @@ def check_sample_labels(values: Sequence[str], labels: Sequence[str], *, task: s
     where = f"{sample}: its values must be labels of task {task}, {_examples(labels)}, got {_examples(unknown)}"
     rename = f"tasks.{task}.rename_labels"
     if renames := _renames(shown, labels):
-        written = json.dumps(renames, ensure_ascii=False)
-        text = f"{where}, the same in another form. Set {rename}: {written} (and so in `labels`, if that is set)."
+        text = f"{where}, the same in another form. {_renamed(renames, task)}"
+    elif all(set(value.split()) <= set(labels) for value in unknown):
+        most = max(len(value.split()) for value in unknown)
+        ask = "Does the competition want the likeliest labels of each row?"
+        text = f"{where}. {ask} Set values: top_k and k: {most} in tasks.{task}.submission.format."
     elif len(unknown) < len(shown):
         text = (
             f"{where} beside others. No model predicts what no training row has: look for it in {rename} and the file."
@@ -57,6 +60,26 @@ def check_sample_names(values: Sequence[str], labels: Sequence[str], *, task: st
         raise _refused(
             f"{sample}: {must}. Set tasks.{task}.rename_labels: {{<label>: <the sample's name for it>}}.", task
         )
+
+
+def check_sample_rankings(values: Sequence[str], labels: Sequence[str], *, k: int, task: str, sample: Path) -> None:
+    """Check that what a sample holds in the place of the `k` likeliest labels are so many, with blanks between them.
+
+    Raises:
+        DataError: if one is no label, or no cell has `k`, or one has more.
+    """
+    shown = [value.split() for value in dict.fromkeys(values) if value.strip()]
+    named = list(dict.fromkeys(name for names in shown for name in names))
+    if unknown := [name for name in named if name not in labels]:
+        must = f"its values must be {k} labels of task {task} each, of {_examples(labels)}, got {_examples(unknown)}"
+        remedy = (
+            _renamed(_renames(named, labels), task)
+            or f"Set tasks.{task}.rename_labels: {{<label>: <the sample's name>}}."
+        )
+        raise _refused(f"{sample}: {must}. {remedy}", task)
+    if shown and (most := max(map(len, shown))) != k:
+        text = f"{sample}: its values must be {k} labels of task {task} each, got {most}"
+        raise _refused(f"{text}. Set k: {most} in tasks.{task}.submission.format.", task)
 
 
 def check_sample_decisions(values: Sequence[str], labels: Sequence[str], *, task: str, sample: Path) -> None:
@@ -101,6 +124,11 @@ def _refused(text: str, task: str) -> DataError:
         f"Or, if the sample's values mean nothing, add sample_values: placeholders to tasks.{task}.submission.format."
     )
     return DataError(f"{text} {blank}", code="E305")
+
+
+def _renamed(renames: dict[str, str], task: str) -> str:
+    written = json.dumps(renames, ensure_ascii=False)
+    return f"Set tasks.{task}.rename_labels: {written} (and so in `labels`, if that is set)." if renames else ""
 
 
 def _renames(shown: Sequence[str], labels: Sequence[str]) -> dict[str, str]:

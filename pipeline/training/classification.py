@@ -77,7 +77,7 @@ def build_objective(
     if (units := units_of(targets)) is not None:
         loss = standardised(loss, units)
     if settings.class_weights is not None:
-        counts = np.bincount(targets, minlength=n_outputs).tolist()
+        counts = np.bincount(targets, minlength=len(labels)).tolist()
         loss = weighed_by_class(loss, settings.class_weights.build(labels=labels, counts=counts))
     return settings.objective.build(loss=loss, n_outputs=n_outputs), several
 

@@ -16,7 +16,7 @@ from pipeline.artifacts.table import TABLE_COLUMNS
 from pipeline.data import preparing
 from pipeline.data.class_targets import order_labels
 from pipeline.data.preparing import prepare
-from pipeline.errors.exceptions import DataError
+from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.params.fields import Component
 from pipeline.params.tasks import Columns, Submission, Task, TextColumns
 from pipeline.text.normalising import clean, normalise
@@ -346,7 +346,7 @@ def test_D4_D18_wrong_test_files_are_refused(tmp_path: Path, test: str, message:
 
 def test_a_binary_task_has_two_labels(tmp_path: Path) -> None:
     task = _task(tmp_path, TRAIN + "3,d,z\n")["t"]
-    with pytest.raises(DataError, match=r"a binary task must have 2 labels, got 3"):
+    with pytest.raises(DataError, match=r"a task of kind binary must have 2 labels, got 3"):
         prepare({"t": task.model_copy(update={"kind": Component(kind="task_kinds", name="binary")})})
 
 
@@ -372,3 +372,13 @@ def test_D23_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, mon
     monkeypatch.setattr(preparing, "read_columns", read_and_append)
     with pytest.raises(DataError, match=r"train\.csv: must stay as it is while it is read, but it changed"):
         prepare(tasks)
+
+
+@pytest.mark.parametrize("options", [{"metric": "map_at_k"}, {"report_metrics": [{"name": "top_k_accuracy", "k": 3}]}])
+def test_a_metric_that_looks_at_more_labels_than_there_are_is_refused_before_training(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    with pytest.raises(
+        ParamsError, match=r"tasks\.t: metric \w+: k must be at most the number of labels, 2, got 3\. Lo"
+    ):
+        prepare(_task(tmp_path, WORDS, **options))

@@ -649,6 +649,38 @@ def test_what_does_not_fit_several_labels_per_row_is_refused_with_what_does(load
     assert "tianchi_json is for targets that are a class" in told and "Take kaggle_csv" in told
 
 
+def test_what_does_not_fit_labels_in_order_is_refused_with_what_does(load) -> None:
+    ordinal = PARAMS.replace("kind: multiclass", "kind: ordinal").replace("metric: accuracy", "metric: quadratic_kappa")
+    with pytest.raises(ParamsError) as caught:
+        load(ordinal.replace("epochs: 1,", "epochs: 1, loss: focal,"))
+    told = str(caught.value)
+    assert told.count("focal is for targets that are a class, those of task intent are a rank. Take corn, or") == 3
+    assert len(told.splitlines()) == 3, "values are those of a class: metric, ladder, baseline and format fit"
+    assert {encoder.loss.name for encoder in load(ordinal).encoders.values()} == {"corn"}
+    as_classes = load(ordinal.replace("kind: ordinal", "kind: {name: ordinal, link: softmax}"))
+    assert as_classes.stitch.loss.name == as_classes.encoders["bert"].loss.name == "cross_entropy"
+    with pytest.raises(
+        ParamsError, match=r"bert\.objective: r_drop is for .*Take mixup or supervised or supervised_contra"
+    ):
+        load(ordinal.replace("  bert:\n", "  bert:\n    objective: r_drop\n"))
+
+
+@pytest.mark.parametrize("key", ["metric: quadratic_kappa", "metric: accuracy\n    report_metrics: [quadratic_kappa]"])
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])
+def test_a_metric_of_labels_in_order_is_for_kinds_that_have_one(load, kind: str, key: str) -> None:
+    with pytest.raises(
+        ParamsError, match=r"quadratic_kappa is for labels that have an order\. Set kind: ordinal, or take"
+    ):
+        load(PARAMS.replace("kind: multiclass", f"kind: {kind}").replace("metric: accuracy", key))
+
+
+def test_a_metric_with_two_sets_of_options_is_refused_since_scores_go_by_name(load) -> None:
+    load(PARAMS.replace("metric: accuracy", "metric: accuracy\n    report_metrics: [accuracy]"))
+    twice = "metric: {name: map_at_k, k: 2}\n    report_metrics: [auc, {name: map_at_k, k: 3}]"
+    with pytest.raises(ParamsError, match=r"report_metrics\.1: map_at_k stands here with other options already"):
+        load(PARAMS.replace("metric: accuracy", twice))
+
+
 NUMBERS = PARAMS.replace("kind: multiclass", "kind: regression").replace("metric: accuracy", "metric: rmse")
 NUMBERS = NUMBERS.replace("tfidf_logistic", "tfidf_ridge").replace("ladder: [mean, logistic], ", "")
 

@@ -171,6 +171,11 @@ class Multilabel:
         moved: np.ndarray = expit(logit(values.clip(SMALLEST, 1 - SMALLEST)) - logit(np.asarray(parameters)))
         return moved
 
+    def is_decision_of(self, decided: np.ndarray, values: np.ndarray, *, within: float) -> bool:
+        """Return whether thresholds make the first probabilities (N, C) of the second: constants added to their log-odds."""
+        plain, moved = (logit(part.clip(SMALLEST, 1 - SMALLEST)) for part in (values, decided))
+        return bool(np.abs(decided - expit(plain + np.median(moved - plain, axis=0))).max() <= within)
+
     def plausible_targets(
         self, targets: np.ndarray, values: np.ndarray, by_fold: np.ndarray, *, twins: np.ndarray, agreement: float
     ) -> tuple[np.ndarray, np.ndarray]:

@@ -132,6 +132,10 @@ class Regression:
         low, high = np.asarray(parameters).reshape(2, -1)
         return values.clip(low, high)
 
+    def is_decision_of(self, decided: np.ndarray, values: np.ndarray, *, within: float) -> bool:
+        """Return whether the first numbers (N, V) are the second ones, clipped at either end of each column."""
+        return bool(np.abs(decided - values.clip(decided.min(axis=0), decided.max(axis=0))).max() <= within)
+
     def plausible_targets(
         self, targets: np.ndarray, values: np.ndarray, by_fold: np.ndarray, *, twins: np.ndarray, agreement: float
     ) -> tuple[np.ndarray, np.ndarray]:

@@ -11,6 +11,7 @@ from pipeline.ensemble.forms import ConfusionMetric, ratio
 
 FORMS = ("class",)
 BOUNDS = (-1, 1)
+ORDERED = True
 ORDER = "from the lowest to the highest"
 
 

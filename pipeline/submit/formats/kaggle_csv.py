@@ -9,6 +9,7 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -17,14 +18,16 @@ import pandas as pd
 from pipeline.artifacts.files import write_atomically
 from pipeline.contracts import DECIDED, PROBABILITY, VALUE
 from pipeline.errors.exceptions import DataError, ParamsError
-from pipeline.ranges import FileName, Name
+from pipeline.ranges import FileName, Name, PositiveInt
 from pipeline.submit.format import Format, Sample, has_numbers
+from pipeline.submit.rankings import RANKING, ranked
 from pipeline.submit.sample_values import (
     check_sample_decisions,
     check_sample_labels,
     check_sample_names,
     check_sample_numbers,
     check_sample_probabilities,
+    check_sample_rankings,
 )
 from pipeline.submit.submitting import (
     check_ids,
@@ -43,19 +46,21 @@ ORDER = {"probabilities": "the one whose probability is submitted last"}
 
 
 def build(
-    *, values: Literal["labels", "probabilities"] = "labels", id_column: Name = "id", label_column: Name = "label",
-    file_name: FileName = "submission.csv", sample_values: Literal["labels", "placeholders"] = "labels",
+    *, values: Literal["labels", "probabilities", "top_k"] = "labels", k: PositiveInt = 3, id_column: Name = "id",
+    label_column: Name = "label", file_name: FileName = "submission.csv",
+    sample_values: Literal["labels", "placeholders"] = "labels",
 ) -> Format:  # fmt: skip
     """Return the format; the column names are used only where there is no sample file.
 
+    With `values: top_k` a row has its `k` likeliest labels, the likeliest first, with blanks between them.
     With `sample_values: placeholders` the sample's values are not compared with what is submitted.
     """
-    return KaggleCsv(values, id_column, label_column, file_name, sample_values)
+    return KaggleCsv(values, id_column, label_column, file_name, sample_values, k)
 
 
 @dataclass(frozen=True)
 class KaggleCsv:
-    """One row per test row: id and label, id and one probability or number, or id and one of them per label.
+    """One row per test row: id and label, id and the `k` likeliest, id and one probability or number, or one per label.
 
     Where a row may have several labels, these are their names in one column, or 0 or 1 per label: as the sample has it.
     The id stands where the sample has it; if nowhere, rows are in the order of the test file.
@@ -67,6 +72,7 @@ class KaggleCsv:
     label_column: str
     file_name: str
     sample_values: str = "labels"
+    k: int = 1
 
     def write(self, predictions: dict[str, pd.DataFrame], samples: dict[str, Sample | None], folder: Path) -> Path:
         """Write the submission of the only task and return its path.
@@ -108,10 +114,10 @@ class KaggleCsv:
             raise refused(where, f"must have {len(wanted)} rows, got {len(cells)}")
         [frame] = predictions.values()
         several, numbers = has_several(frame), has_numbers(frame)
-        if self.values != "labels" or numbers:
+        if self.values == "probabilities" or numbers:
             _check_numbers(cells, wanted, where, first=n_head + 1, probable=not numbers, exclusive=not several)
             return
-        allowed = None if several else labels_of(frame) or None
+        allowed = None if several or self.values == "top_k" else labels_of(frame) or None
         for place, name in enumerate(layout.values):
             of_column = where if len(layout.values) == 1 else f"{where}, {name.removeprefix(DECIDED)}"
             check_labels([row[place] for row in cells], [row[place] for row in wanted], allowed, where=of_column)
@@ -127,13 +133,15 @@ class KaggleCsv:
                 code="E203",
             )
         task, frame = next(iter(predictions.items()))
-        sample, ids = samples.get(task), frame["row_id"].tolist()
+        sample, ids, labels = samples.get(task), frame["row_id"].tolist(), labels_of(frame)
         if self.values != "labels" and has_numbers(frame):
             text = (
                 f"tasks.{task}.submission.format.values: must be labels where targets are numbers, got {self.values}."
             )
             raise ParamsError(f"{text} Remove it.", code="E203")
-        layout, labels = self._layout(frame, sample, ids), labels_of(frame)
+        if self.values == "top_k":
+            frame = frame.assign(**{RANKING: ranked(frame, labels, k=self.k, task=task)})
+        layout = self._layout(frame, sample, ids)
         sample_ids = None
         if sample is not None and layout.id_place is not None:
             sample_ids = sample.column(layout.id_place)
@@ -142,7 +150,7 @@ class KaggleCsv:
         ids = ordered_ids(ids, sample_ids, task=task, sample=None if sample is None else sample.path)
         if sample is not None and self.sample_values == "labels":
             self._sample_check(frame, layout)(layout.values_of(sample), labels, task=task, sample=sample.path)
-        _refuse_unwritable(ids, labels if self.values == "labels" else layout.header, task=task)
+        _refuse_unwritable(ids, layout.header if self.values == "probabilities" else labels, task=task)
         values = frame.set_index("row_id")[layout.values].loc[ids]
         # repr of a float is the shortest text that reads back as the same number.
         rows = [list(map(_text, row)) for row in values.itertuples(index=False)]
@@ -155,15 +163,17 @@ class KaggleCsv:
         """Return what checks the sample's values for what stands in their place."""
         if has_numbers(frame):
             return check_sample_numbers
-        if self.values != "labels":
+        if self.values == "probabilities":
             return check_sample_probabilities
+        if self.values == "top_k":
+            return partial(check_sample_rankings, k=self.k)
         if has_several(frame):
             return check_sample_names if layout.values == ["label"] else check_sample_decisions
         return check_sample_labels
 
     def _layout(self, frame: pd.DataFrame, sample: Sample | None, test_ids: list[str]) -> "_Layout":
         """Return what a row holds: what the sample's does, or the id and what was predicted."""
-        labels, several, numbers = labels_of(frame), has_several(frame), has_numbers(frame)
+        labels, several, numbers = labels_of(frame), has_several(frame) and self.values != "top_k", has_numbers(frame)
         prefix = VALUE if numbers else PROBABILITY if self.values == "probabilities" else DECIDED
         each = len(labels) > 1 if numbers else self.values == "probabilities" and (len(labels) > 2 or several)
         if sample is None:
@@ -178,7 +188,7 @@ class KaggleCsv:
             columns = self._only(frame, named=values[0])
         elif sorted(values) == sorted(labels) and (each or several):
             columns = [prefix + label for label in values]
-        elif self.values == "labels" and not numbers:
+        elif self.values != "probabilities" and not numbers:
             wanted = f"two columns{f', or {labels} beside the id' * several}"
             text = f"{where} must have {wanted}, got {names}. Did you want values: probabilities?"
             raise DataError(text, code="E306")
@@ -195,7 +205,9 @@ class KaggleCsv:
         labels = labels_of(frame)
         if has_numbers(frame):
             return [VALUE + labels[0]]
-        return ["label"] if self.values == "labels" else [PROBABILITY + (named if named in labels else labels[1])]
+        if self.values == "probabilities":
+            return [PROBABILITY + (named if named in labels else labels[1])]
+        return [RANKING if self.values == "top_k" else "label"]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch.nn import functional
 
-FORMS = ("class",)
+FORMS = ("class", "rank")
 
 
 def build(

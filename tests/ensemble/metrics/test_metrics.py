@@ -6,6 +6,7 @@ from scipy import stats
 from sklearn import metrics as reference
 
 from pipeline import components
+from pipeline.data.class_targets import ClassTargets
 from pipeline.data.task_kinds.multilabel import Multilabel
 from pipeline.errors.exceptions import ParamsError
 from tests.small import make_metric
@@ -23,6 +24,9 @@ LABELS = {
     "f1_weighted": lambda y, p, c, w: reference.f1_score(
         y, p, labels=range(c), average="weighted", zero_division=0, sample_weight=w
     ),
+    "fbeta": lambda y, p, c, w: reference.fbeta_score(
+        y, p, beta=2, labels=range(c), average="macro", zero_division=0, sample_weight=w
+    ),
     "mcc": lambda y, p, c, w: reference.matthews_corrcoef(y, p, sample_weight=w),
     "quadratic_kappa": lambda y, p, c, w: reference.cohen_kappa_score(
         y, p, labels=range(c), weights="quadratic", sample_weight=w
@@ -36,6 +40,15 @@ def expected(name: str, labels, probabilities, weights=None) -> float:
         return LABELS[name](labels, probabilities.argmax(axis=1), n_outputs, weights)
     if name == "log_loss":
         return reference.log_loss(labels, probabilities, labels=range(n_outputs), sample_weight=weights)
+    if name == "top_k_accuracy":
+        untied = probabilities - 1e-9 * np.arange(n_outputs)  # of equal ones scikit-learn takes the last first
+        return reference.top_k_accuracy_score(labels, untied, k=3, labels=range(n_outputs), sample_weight=weights)
+    if name == "map_at_k":  # of one label it is that of the ranking, unless it comes later
+        ranks = [
+            1 + list(np.argsort(-row, kind="stable")).index(label)
+            for label, row in zip(labels, probabilities, strict=True)
+        ]
+        return np.average([1 / rank if rank <= 3 else 0 for rank in ranks], weights=weights)
     scores = probabilities[:, 1] if n_outputs == 2 else probabilities
     options = {} if n_outputs == 2 else {"multi_class": "ovr", "average": "macro", "labels": range(n_outputs)}
     return reference.roc_auc_score(labels, scores, sample_weight=weights, **options)
@@ -45,7 +58,7 @@ def example(n_outputs: int, seed: int = 0, n_rows: int = 400):
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, n_outputs, n_rows)
     probabilities = generator.dirichlet(np.ones(n_outputs), n_rows)
-    probabilities[np.arange(n_rows), labels] += 0.3
+    probabilities[np.arange(n_rows), labels] += 0.1
     # Rounding makes ties, which the area under the curve must count half.
     probabilities = probabilities.round(2) + 1e-3
     return labels, probabilities / probabilities.sum(axis=1, keepdims=True)
@@ -58,8 +71,22 @@ def expected_of_several(name: str, labels, probabilities, weights=None) -> float
     if name == "log_loss":
         columns = zip(labels.T, probabilities.T, strict=True)
         return np.mean([reference.log_loss(y, p, labels=[0, 1], sample_weight=weights) for y, p in columns])
+    if name == "map_at_k":
+        return np.average(
+            [average_precision_of(*row, k=3) for row in zip(labels, probabilities, strict=True)], weights=weights
+        )
     options = {"average": name.removeprefix("f1_"), "zero_division": 0, "sample_weight": weights}
+    if name == "fbeta":
+        return reference.fbeta_score(labels, probabilities >= 0.5, beta=2, **{**options, "average": "macro"})
     return reference.f1_score(labels, probabilities >= 0.5, **options)
+
+
+def average_precision_of(labels, probabilities, *, k: int) -> float:
+    """Return that of one row, as Kaggle's formula has it: sum of P(i) rel(i) up to k, over min(k, number of labels)."""
+    said = sorted(range(len(probabilities)), key=lambda label: -probabilities[label])[:k]  # stable, as the metric is
+    right = [labels[label] for label in said]
+    found = sum(sum(right[: place + 1]) / (place + 1) for place in range(k) if right[place])
+    return found / min(k, labels.sum()) if labels.sum() else 0.0
 
 
 @pytest.mark.parametrize("name", SEVERAL)
@@ -142,14 +169,26 @@ def test_f1_of_a_row_without_labels_is_what_is_said():
 
 
 def sizes(name: str) -> list[int]:
-    return [2] if name == "f1_binary" else [2, 5]
+    return {"f1_binary": [2], "map_at_k": [5], "top_k_accuracy": [5]}.get(name, [2, 5])
 
 
 CASES = [(name, n_outputs) for name in NAMES for n_outputs in sizes(name)]
 
 
 def test_all_metrics_of_the_project_are_there():
-    wanted = {"accuracy", "f1_binary", "f1_macro", "f1_weighted", "log_loss", "auc", "mcc", "quadratic_kappa"}
+    wanted = {
+        "fbeta",
+        "map_at_k",
+        "top_k_accuracy",
+        "accuracy",
+        "f1_binary",
+        "f1_macro",
+        "f1_weighted",
+        "log_loss",
+        "auc",
+        "mcc",
+        "quadratic_kappa",
+    }
     assert wanted <= set(NAMES)
 
 
@@ -218,6 +257,40 @@ def test_f1_macro_counts_a_label_that_never_occurs_as_zero():
     metric = make_metric("f1_macro", 3)
     labels = np.array([0, 0, 1, 1])
     assert metric.score(labels, np.eye(3)[labels]) == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("beta", [0.5, 3.0])
+@pytest.mark.parametrize("average", ["macro", "micro", "weighted", "binary"])
+def test_fbeta_of_every_average_equals_scikit_learn(average, beta):
+    labels, probabilities = example(2 if average == "binary" else 5)
+    options = {"beta": beta, "average": average}
+    metric = components.build(
+        "metrics", "fbeta", options, n_outputs=probabilities.shape[1], decide=ClassTargets().decide
+    )
+    expected = reference.fbeta_score(labels, probabilities.argmax(axis=1), **options)
+    assert metric.score(labels, probabilities) == pytest.approx(expected, abs=1e-12)
+    with pytest.raises(ParamsError, match=r"average binary needs two labels, got 3\. Use macro"):
+        components.build("metrics", "fbeta", {"average": "binary"}, n_outputs=3, decide=ClassTargets().decide)
+
+
+def test_ranking_metrics_of_a_worked_example():
+    # Ranks 1, 2 and 4 of the true label; of equal probabilities the label listed first comes first.
+    labels = np.array([0, 2, 3])
+    probabilities = np.array([[0.7, 0.1, 0.1, 0.1], [0.4, 0.1, 0.4, 0.1], [0.4, 0.3, 0.2, 0.1]])
+
+    def score(name, k):
+        return components.build("metrics", name, {"k": k}, n_outputs=4, decide=np.argmax).score(labels, probabilities)
+
+    assert [score("map_at_k", k) for k in (1, 2, 3, 4)] == pytest.approx([1 / 3, 1.5 / 3, 1.5 / 3, 1.75 / 3])
+    assert [score("top_k_accuracy", k) for k in (1, 2, 3, 4)] == pytest.approx([1 / 3, 2 / 3, 2 / 3, 1.0])
+    several, said = np.array([[1, 0, 1, 1], [0, 0, 0, 0]], np.int8), np.array([[0.9, 0.8, 0.7, 0.1]] * 2)
+    precision = components.build("metrics", "map_at_k", {"k": 3}, n_outputs=4, decide=np.argmax)
+    assert precision.score(several, said) == pytest.approx((1 + 2 / 3) / 3 / 2)
+    for name in ("map_at_k", "top_k_accuracy"):
+        with pytest.raises(
+            ParamsError, match=f"metric {name}: k must be at most the number of labels, 4, got 5. Lower"
+        ):
+            score(name, 5)
 
 
 def test_quadratic_kappa_of_a_worked_example():

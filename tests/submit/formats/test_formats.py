@@ -283,6 +283,66 @@ def test_D16_a_sample_that_has_several_labels_in_another_form_asks(
     assert kaggle_csv.build(sample_values="placeholders").write({"main": SEVERAL}, {"main": sample}, tmp_path).exists()
 
 
+RANKED = submission_frame(
+    ["a", "b"], np.array([[0.2, 0.5, 0.3], [0.25, 0.25, 0.5]]), ["x", "y", "z"], kind=ClassTargets()
+)
+
+
+@pytest.mark.parametrize(
+    ("frame", "k", "lines"),
+    [
+        (RANKED, 2, ["a,y z", "b,z x"]),  # of equal ones the one that is listed first
+        (RANKED, 3, ["a,y z x", "b,z x y"]),
+        (SEVERAL, 2, ["a,x z", "b,x y"]),
+    ],
+)
+def test_the_likeliest_labels_stand_with_blanks_between_them_the_best_first(
+    frame: pd.DataFrame, k: int, lines: list[str], tmp_path: Path
+) -> None:
+    sample = sample_file(tmp_path, "id,best", [f"a,{' '.join('xyz'[:k])}", "b,"])
+    for samples in ({"main": sample}, {}):
+        form = kaggle_csv.build(values="top_k", k=k, label_column="best")
+        path = form.write({"main": frame}, samples, tmp_path)
+        form.check(path, {"main": frame}, samples)
+        assert path.read_text().splitlines() == ["id,best", *lines]
+    for row in (lines[0][:-2], "a,z y", f"{lines[0]} q"):  # one too few, another order, one too many
+        path.write_text(path.read_text().replace(lines[0], row))
+        with pytest.raises(DataError, match=rf"row 1 was predicted as '{lines[0][2:]}'"):
+            form.check(path, {"main": frame}, {})
+        path.write_text(path.read_text().replace(row, lines[0]))
+
+
+@pytest.mark.parametrize(
+    ("options", "header", "cells", "message"),
+    [
+        ({"k": 2}, "id,best", "x y z", r"must be 2 labels of task main each, got 3\. Set k: 3 in tasks\.main\.submission"),
+        ({"k": 2}, "id,best", "x", r"must be 2 labels of task main each, got 1\. Set k: 1"),
+        ({"k": 2}, "id,best", "x w", r"must be 2 labels .* of \['x', 'y', 'z'\], got \['w'\]\. Set .*: {<label>"),
+        ({"k": 2}, "id,best", "X Z", r"got \['X', 'Z'\]\. Set tasks\.main\.rename_labels: {\"x\": \"X\", \"y\": \"Y\""),
+        ({"k": 2}, "id,x,y,z", "0,0,0", r"with top_k of 3 labels must have two columns, got \['id', 'x'"),
+        ({"values": "labels"}, "id,best", "y z", r"likeliest labels of each row\? Set values: top_k and k: 2 in tasks\.main"),
+    ],
+)  # fmt: skip
+def test_D16_a_sample_of_the_likeliest_labels_is_known_and_compared(
+    options: dict[str, Any], header: str, cells: str, message: str, tmp_path: Path
+) -> None:
+    """Another number of labels per row than `k`, or names that are no labels, are refused before training."""
+    sample = sample_file(tmp_path, header, [f"{row},{cells}" for row in "ab"])
+    with pytest.raises(DataError, match=message):
+        kaggle_csv.build(**{"values": "top_k", **options}).write({"main": RANKED}, {"main": sample}, tmp_path)
+
+
+def test_more_labels_than_there_are_and_labels_with_blanks_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        ParamsError, match=r"format: k must be at most the number of labels of task main, 3, got 4\. Lower"
+    ):
+        kaggle_csv.build(values="top_k", k=4).write({"main": RANKED}, {}, tmp_path)
+    with pytest.raises(
+        DataError, match=r"hold no blank, .* got 'bad, really'\. Rename it in tasks\.main\.rename_labels"
+    ):
+        kaggle_csv.build(values="top_k").write({"main": FRAME}, {}, tmp_path)
+
+
 def test_several_labels_without_ids_stand_in_the_order_of_the_test_file(tmp_path: Path) -> None:
     sample = sample_file(tmp_path, "z,x,y", ["0,0,0", "0,1,0"])
     form = kaggle_csv.build()

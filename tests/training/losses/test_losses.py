@@ -34,7 +34,7 @@ def build(value: Any, *, targets: list[Any] | None = None, labels: list[str] | N
 def in_form_of(name: str, labels: list[int]) -> torch.Tensor:
     """Return one label of each row as the loss takes them: as its number, or as 0 and 1 for each label."""
     numbers, forms = torch.tensor(labels), components.constant("losses", name, "FORMS")
-    return numbers if forms is None or "class" in forms else nn.functional.one_hot(numbers, N_OUTPUTS)
+    return numbers if forms is None or {"class", "rank"} & set(forms) else nn.functional.one_hot(numbers, N_OUTPUTS)
 
 
 @every
@@ -68,6 +68,27 @@ def test_logits_that_leave_no_doubt_give_finite_gradients(name: str, sure_of: in
     losses = build({"name": name, **options})(logits, in_form_of(name, [0, 0]))
     losses.sum().backward()
     assert torch.isfinite(losses).all() and torch.isfinite(logits.grad).all()
+
+
+def test_corn_is_the_paper_s_sum_over_conditional_subsets_and_a_log_likelihood() -> None:
+    """Shi, Cao & Raschka, 2021: each step's cross-entropy over the rows whose label is at least that of the step."""
+    logits = torch.randn(50, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(50) % 4
+    total = 0.0
+    for step in range(3):
+        subset = labels > step - 1
+        log_sigmoid, goes_on = nn.functional.logsigmoid(logits[subset, step]), (labels[subset] > step).double()
+        total -= (log_sigmoid * goes_on + (log_sigmoid - logits[subset, step]) * (1 - goes_on)).sum()
+    losses = build("corn", labels=LABELS[:3])(logits, labels)
+    torch.testing.assert_close(losses.sum(), total)
+    values = components.build("task_kinds", "ordinal").values(logits.numpy())
+    np.testing.assert_allclose(losses.numpy(), -np.log(values[np.arange(50), labels]), rtol=1e-12)
+
+
+def test_corn_of_a_worked_row() -> None:
+    """At logits 0 and ln 3 the middle label has 1/2 * (1 - 3/4)."""
+    loss = build("corn", labels=LABELS[:2])(torch.tensor([[0.0, math.log(3)]] * 3), torch.tensor([0, 1, 2]))
+    torch.testing.assert_close(loss, -torch.tensor([1 / 2, 1 / 8, 3 / 8]).log())
 
 
 def test_cross_entropy_equals_torch_and_others_where_they_are_it() -> None:
