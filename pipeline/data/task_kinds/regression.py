@@ -172,8 +172,8 @@ class Regression:
     def answers(self, values: np.ndarray, labels: Sequence[str]) -> pd.DataFrame:
         """Return what a submission may show: `label`, the numbers as text, and `value:<label>` of each.
 
-        >>> Regression().answers(np.array([[0.5, 2.0]]), ["a", "b"]).iloc[0].tolist()
-        ['0.5|2.0', 0.5, 2.0]
+        >>> Regression().answers(np.array([[0.5, 2.0]]), ["a", "b"]).to_dict("list")
+        {'label': ['0.5|2.0'], 'value:a': [0.5], 'value:b': [2.0]}
         """
         frame = pd.DataFrame(values, columns=[VALUE + label for label in labels])
         texts = [SEPARATOR.join("" if value != value else repr(value) for value in row) for row in values.tolist()]
