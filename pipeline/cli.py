@@ -11,6 +11,7 @@ from tqdm import tqdm
 from pipeline.ablate_commands import ParamsOption, ablate
 from pipeline.artifacts.paths import AUDIT, METRICS, REPORT_PAGE, SUBMISSION
 from pipeline.errors.exceptions import MachineError, ParamsError
+from pipeline.init_command import init_params
 from pipeline.params.loading import load_params
 from pipeline.stage_run import exit_on_error
 
@@ -42,6 +43,9 @@ def check(
 
             for line in dry_run(params, n_steps=dry_steps):
                 typer.echo(line)
+
+
+app.command("init")(init_params)
 
 
 @app.command()

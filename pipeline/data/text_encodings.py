@@ -162,7 +162,7 @@ def _refusal(content: bytes, decoded: _Decoded | None, encoding: str, position: 
         but = f"{name}:{line}: is {encoding.upper()} but for {decoded.damage()}"
         return f"{but}. Fetch the file again, mend them, or {mend}."
     where = f"{name}:{line}: must be {encoding.upper()}, got other bytes at byte {position}"
-    readings = _readings(content, position)
+    readings = likely_encodings(content, position)
     if not readings:
         advice = f"Set {setting(key, 'encoding', '<its name>')}, or fetch the file again"
     else:
@@ -182,7 +182,7 @@ def _wide(content: bytes) -> str | None:
     return {content[:1]: "utf-16-be", content[1:2]: "utf-16-le"}.get(b"\0")
 
 
-def _readings(content: bytes, position: int) -> dict[str, str]:
+def likely_encodings(content: bytes, position: int) -> dict[str, str]:
     """Return what the words around a byte would read in the encodings that they may be in, likeliest first."""
     if known := next((encoding for mark, encoding in BOMS.items() if content.startswith(mark)), _wide(content)):
         return {known: ""}
