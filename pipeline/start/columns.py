@@ -185,7 +185,8 @@ def _find_texts(found: Columns, files: TaskFiles, place: Mapping[Column, Column]
     )
     if not texts:
         raise DataError(
-            f"{train.path}: must have a column of texts that the test file has too, got {rest}.", code="E303"
+            f"{train.path}: must have a column of texts that {files.test.path.name} has too, got {rest}. Name --test.",
+            code="E303",
         )
     lengths = [_length(train, column) for column in texts]
     if len(texts) == 2 and max(lengths) <= ALIKE * min(lengths) and not any(HEADLINE.search(str(c)) for c in texts):

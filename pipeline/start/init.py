@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -99,7 +100,7 @@ def _competition(folder: Path) -> str:
         raise DataError(f"{folder}: no such folder. Put the competition's files into data/<competition>/.")
     name = re.sub("[^a-z0-9_-]+", "-", Path(os.path.abspath(folder)).name.lower())
     if place != DATA / name:
-        link = f"mkdir -p data && ln -s {os.path.abspath(folder)} data/{name}"
+        link = f"mkdir -p data && ln -s {shlex.quote(os.path.abspath(folder))} data/{name}"
         raise ParamsError(
             f"{folder}: must be data/{name}, in small letters, where DVC watches it. Link it: {link}; then: "
             f"stitchfold init data/{name}.",
