@@ -33,7 +33,7 @@ TOO_LARGE = 0.3  # of the rows in one cluster: folds could not be even
 
 @dataclass
 class Columns:
-    """Which column is what; `place` gives that of the test file where it has another position."""
+    """Which column of the training file is what; `test` what is otherwise in the test file, `spare` what is not read."""
 
     id: Column | None = None
     text: list[Column] = field(default_factory=list)
@@ -42,7 +42,6 @@ class Columns:
     group: Column | None = None
     test: dict[str, Any] = field(default_factory=dict)
     spare: list[Column] = field(default_factory=list)
-    in_sample: bool = False
     wants_probabilities: bool = False
 
 
@@ -88,12 +87,12 @@ def _find_labels(found: Columns, files: TaskFiles, *, given: Sequence[str], ask:
     answers = [column for column in sample.columns if not ids or column != ids[0]] if sample else []
     only = [column for column in train.columns if column not in test.columns]
     if named := [column for column in answers if column in only]:
-        found.label, found.in_sample = named, True
+        found.label = named
         return
     if len(answers) > 1 and (
         of_names := [c for c in train.columns if train.values(c) - {""} == set(map(str, answers))]
     ):
-        found.label, found.in_sample, found.wants_probabilities = of_names[:1], True, True
+        found.label, found.wants_probabilities = of_names[:1], True
         return
     candidates = only or [column for column in train.columns if LABEL.search(column)]
     candidates = [column for column in candidates if LABEL.search(column)] or candidates

@@ -41,11 +41,6 @@ class RawFile:
     rows: pd.DataFrame
     is_whole: bool
 
-    @property
-    def stem(self) -> str:
-        """The file's name in small letters, without what says how it is written."""
-        return self.path.name.partition(".")[0].lower()
-
     @cached_property
     def columns(self) -> list[Any]:
         """The names of the columns, or their positions."""
@@ -77,8 +72,8 @@ def read_head(path: Path, form: FileForm | None = None) -> RawFile:
     except (*DAMAGED_ARCHIVE, pa.ArrowException) as error:
         raise DataError(f"{path}: cannot be read: {error}. Fetch the file again.") from error
     if _suffix(path) != ".parquet":
-        said = {"encoding": form.encoding, "encoding_errors": "replace"} if form else _encoding(path, head, is_whole)
-        head = head.decode(said.get("encoding", "utf-8"), "replace").removeprefix("\ufeff").encode()
+        said = form.model_dump(exclude_unset=True) if form else _encoding(path, head, is_whole)
+        head = _as_utf8(path, head, is_whole, **said)
         form = form or FileForm.model_validate(said | _layout(path, head, is_whole))
     form = form or FileForm()
     plain = form.model_copy(update={"encoding": "utf-8", "header": False})
@@ -155,6 +150,18 @@ def _encoding(path: Path, head: bytes, is_whole: bool) -> dict[str, Any]:
             f"{path}: must be text, got other bytes at byte {error.start}. Remove it, or convert it."
         ) from error
     return {}
+
+
+def _as_utf8(
+    path: Path, head: bytes, is_whole: bool, *, encoding: str = "utf-8", encoding_errors: str = "", **_: Any
+) -> bytes:
+    """Return the head of a file, whose last character may be cut, as UTF-8 without its byte order mark."""
+    errors = "replace" if encoding_errors or not is_whole else "strict"
+    try:
+        return head.decode(encoding, errors).removeprefix("\ufeff").encode("utf-8", "replace")
+    except UnicodeDecodeError as error:
+        text = f"{path}: must be {encoding.upper()}, got other bytes at byte {error.start}. Convert it."
+        raise DataError(text, code="E304") from error
 
 
 def _layout(path: Path, text: bytes, is_whole: bool) -> dict[str, Any]:

@@ -124,15 +124,18 @@ def _plan(files: TaskFiles, label: list[str], ask: Ask) -> TaskPlan:
 
 
 def _metric(metric: str | None, kinds: list[str], ask: Ask) -> str | None:
-    forms = {components.constant("task_kinds", kind, "FORM") for kind in kinds}
-    known = [
-        name
-        for name in components.available("metrics")
-        if all(components.fits("metrics", name, form) for form in forms)
-    ]
+    known = [name for name in components.available("metrics") if all(_scores(name, kind) for kind in kinds)]
     if metric is not None and metric not in known:
         raise ParamsError(f"--metric: {expected(metric, known)}", code="E202")
     return metric or ask("Which metric decides? The competition's page says it (empty: a usual one)", known)
+
+
+def _scores(metric: str, kind: str) -> bool:
+    """Return whether a metric is for the labels of a kind of task, under its default options."""
+    form, n_labels, order = (components.constant("task_kinds", kind, name) for name in ("FORM", "N_LABELS", "ORDER"))
+    of_metric, ordered = (components.constant("metrics", metric, name) for name in ("N_LABELS", "ORDERED"))
+    is_so_many = not isinstance(of_metric, int) or of_metric == n_labels
+    return components.fits("metrics", metric, form) and is_so_many and (order is not None or not ordered)
 
 
 def _render(competition: str, tasks: list[TaskPlan], kinds: list[str], metric: str | None) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline import components
+from pipeline.errors.exceptions import shown
 from pipeline.start.files import RawFile, is_number
 
 SEPARATORS = (" ", ",", "|", ";")
@@ -48,7 +49,8 @@ def look_at_labels(train: RawFile, columns: Sequence[str | int]) -> Labels:
         return _numbers(str(columns[0]), given, distinct, n_missing)
     if (names := _names(given)) is not None:
         separator, pieces = names
-        why = f"cells such as {next(cell for cell in distinct if separator in cell)!r} name several of {len(pieces)} labels"
+        several = shown(next(cell for cell in distinct if separator in cell))
+        why = f"cells such as {several} name several of {len(pieces)} labels"
         return Labels("names", why, pieces, separator, n_missing)
     return Labels(*_classes(distinct), distinct, n_missing=n_missing)
 
@@ -75,7 +77,7 @@ def _numbers(name: str, given: pd.Series, distinct: dict[str, int], n_missing: i
 
 def _classes(distinct: dict[str, int]) -> tuple[str, str]:
     (most, n_most), *_, (rarest, n_rarest) = [*distinct.items(), *distinct.items()]
-    why = f"{len(distinct)} labels, from {rarest!r} ({n_rarest} rows) to {most!r} ({n_most})"
+    why = f"{len(distinct)} labels, from {shown(rarest)} ({n_rarest} rows) to {shown(most)} ({n_most})"
     return "two" if len(distinct) == 2 else "several", why
 
 
@@ -106,17 +108,17 @@ def kind_for(shape: str) -> str:
 
 def sample_values(labels: Labels, cells: pd.DataFrame) -> dict[str, Any]:
     """Return the options of a submission that a sample's values ask for: probabilities, several labels a row, or none."""
-    shown = {cell for column in cells for cell in cells[column] if cell.strip()}
-    if labels.shape in ("number", "numbers") or not shown:
+    said = {cell for column in cells for cell in cells[column] if cell.strip()}
+    if labels.shape in ("number", "numbers") or not said:
         return {}
     known = {"0", "1"} if labels.shape == "columns" else set(labels.counts)
     if labels.shape == "names":
-        pieces = {piece for cell in shown for piece in re.split(r"\W+", cell)}
+        pieces = {piece for cell in said for piece in re.split(r"\W+", cell)}
         return {} if pieces & {word for name in known for word in re.split(r"\W+", name)} else PLACEHOLDERS
-    if shown <= known:
+    if said <= known:
         return {}
-    if all(is_number(cell) and 0 <= float(cell) <= 1 for cell in shown) and any("." in cell for cell in shown):
+    if all(is_number(cell) and 0 <= float(cell) <= 1 for cell in said) and any("." in cell for cell in said):
         return {"values": "probabilities"}
-    if all(set(cell.split()) <= known for cell in shown):
-        return {"values": "top_k", "k": max(len(cell.split()) for cell in shown)}
+    if all(set(cell.split()) <= known for cell in said):
+        return {"values": "top_k", "k": max(len(cell.split()) for cell in said)}
     return PLACEHOLDERS

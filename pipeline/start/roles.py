@@ -8,7 +8,8 @@ from pathlib import Path
 from pipeline.errors.exceptions import DataError
 from pipeline.start.files import RawFile, find_files, has_header, is_number, read_head, with_names
 
-TRAIN, TEST, SPARE = {"train", "training"}, {"test", "testing"}, {"dev", "val", "valid", "validation", "unlabelled"}
+TRAIN, TEST = {"train", "training"}, {"test", "testing"}
+SPARE = {"dev", "val", "valid", "validation", "unlabelled", "readme", "license", "description"}
 SAMPLE = re.compile("sample|submi")
 SAME = 0.5  # share of a sample's ids that the test file's first rows must have
 # A question and its possible answers -> the answer, or None where nobody can be asked.
@@ -42,15 +43,9 @@ def find_tasks(
     rows = [path for path in files if path not in samples and not _words(path) & SPARE]
     trains = [train] if train else [path for path in rows if _words(path) & TRAIN]
     others = [path for path in rows if path not in trains]
-    by_prefix = {_prefix(path): [o for o in others if _prefix(o).startswith(_prefix(path))] for path in trains}
-    if (
-        train is None
-        and len(trains) > 1
-        and len(by_prefix) == len(trains)
-        and all(by_prefix)
-        and all(by_prefix.values())
-    ):
-        return [_task(name, path, by_prefix[name], []) for path, name in zip(trains, by_prefix, strict=True)]
+    pairs = {_prefix(path): [o for o in others if _prefix(o).startswith(_prefix(path))] for path in trains}
+    if train is None and len(trains) > 1 and len(pairs) == len(trains) and all(pairs) and all(pairs.values()):
+        return [_task(name, path, pairs[name], []) for path, name in zip(trains, pairs, strict=True)]
     if not trains:
         trains, others = _by_columns(folder, others if test is None else [*others, test])
     if len(trains) > 1:
@@ -115,7 +110,7 @@ def _task(name: str, train_path: Path, test_paths: Sequence[Path], sample_paths:
             code="E306",
         )
     spare = [str(path) for path in test_paths if path != test.path]
-    notes = [f"{', '.join(spare)} could be the test file too: put another one there for another phase"] if spare else []
+    notes = [f"{', '.join(spare)} could be the test file too, of another phase perhaps"] if spare else []
     return TaskFiles(name, train, test, sample, notes)
 
 

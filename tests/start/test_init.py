@@ -144,6 +144,22 @@ def test_parquet_with_a_column_per_label_whose_probabilities_are_wanted(folder: 
     assert task["submission"]["format"] == {"name": "kaggle_csv", "values": "probabilities"}
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "gb18030", "utf-16"])
+def test_encodings_that_only_the_test_file_shows(folder: Path, encoding: str) -> None:
+    of_train = "utf-16" if encoding == "utf-16" else "ascii"
+    rows(
+        folder / "train.csv",
+        [["id", "text", "label"]] + [[n, f"row {n} of it", n % 2] for n in range(N)],
+        encoding=of_train,
+    )
+    rows(
+        folder / "test.csv",
+        [["id", "text"]] + [[n, "今天天气很好，我们去公园散步吧"] for n in range(90, 99)],
+        encoding=encoding,
+    )
+    assert run()["tasks"]["main"].get("encoding", "utf-8-sig") == encoding
+
+
 def plain(folder: Path, *, train: str = "train.csv", test: str = "test.csv", first: int = 0) -> None:
     """Write a competition as most are: id, text, label, and a sample."""
     rows(folder / train, [["id", "text", "label"]] + [[n, text(n), "ab"[n % 2]] for n in range(first, first + N)])
@@ -214,6 +230,8 @@ def test_a_metric_that_does_not_fit_the_labels(folder: Path) -> None:
     assert run(metric="f1_macro")["tasks"]["main"]["metric"] == "f1_macro"
     with pytest.raises(ParamsError, match="--metric: got 'rmse', expected one of .*'accuracy'"):
         run(metric="rmse")
+    with pytest.raises(ParamsError, match="--metric: got 'quadratic_kappa'"):
+        run(metric="quadratic_kappa")
 
 
 def test_params_are_not_overwritten_unless_told(folder: Path) -> None:
