@@ -26,12 +26,12 @@ def init_params(
 
     with exit_on_error():
         lines = init(
-            folder, path, ask=_ask, force=force, metric=metric, train=train, test=test, sample=sample, label=label
+            folder, path, ask=ask, force=force, metric=metric, train=train, test=test, sample=sample, label=label
         )
         typer.echo("\n".join(lines))
 
 
-def _ask(question: str, answers: Sequence[str]) -> str | None:
+def ask(question: str, answers: Sequence[str]) -> str | None:
     """Return an answer, or None where there is no terminal or nothing was typed."""
     if not sys.stdin.isatty():
         return None

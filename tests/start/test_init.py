@@ -13,8 +13,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import typer
 from ruamel.yaml import YAML
+from typer.testing import CliRunner
 
+from pipeline import init_command
+from pipeline.cli import app
 from pipeline.data.preparing import prepare
 from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.params.loading import load_params
@@ -337,3 +341,19 @@ def test_real_competitions(name: str) -> None:
     assert (task["kind"] if isinstance(task["kind"], str) else task["kind"]["name"]) == kind
     assert task["columns"] == columns and values["folds"]["group_pairs"] is group_pairs
     assert len(values["tasks"]) == (3 if name == "tianchi_generalization" else 1)
+
+
+def test_the_command_tells_what_it_found_and_overwrites_nothing(folder: Path) -> None:
+    plain(folder)
+    first, second = (CliRunner().invoke(app, ["init", "data/own", "--metric", "auc"]) for _ in range(2))
+    assert first.exit_code == 0 and "main: binary, 2 labels" in first.stdout
+    assert second.exit_code == ParamsError.exit_code
+
+
+def test_questions_are_put_to_a_terminal_alone_until_an_answer_fits(monkeypatch) -> None:
+    answers = iter(["c", "b", ""])
+    monkeypatch.setattr(typer, "prompt", lambda *_, **__: next(answers))
+    assert init_command.ask("Which?", ["a", "b"]) is None  # pytest's stdin is none
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    assert init_command.ask("Which?", ["a", "b"]) == "b"
+    assert init_command.ask("Which?", ["a", "b"]) is None
