@@ -19,6 +19,7 @@ Column = str | int
 LABEL = re.compile(
     r"(^|_)(labels?|targets?|class|category|sentiment|emotions?|score|rating|stars|y)($|_)", re.IGNORECASE
 )
+ID = re.compile(r"(^|_)(id|index)$", re.IGNORECASE)
 GROUP = re.compile(
     r"(^|_)(id|group|user|author|topic|prompt|document|essay|thread|session|conversation)($|_)", re.IGNORECASE
 )
@@ -74,7 +75,7 @@ def _moved(columns: Any, place: Mapping[Column, Column]) -> Any:
 def _find_labels(found: Columns, files: TaskFiles, *, given: Sequence[str], ask: Ask) -> None:
     train, test, sample = files.train, files.test, files.sample
     if given:
-        found.label = [int(name) if not train.form.header else name for name in given]
+        found.label = [next((column for column in train.columns if str(column) == name), name) for name in given]
         if unknown := [name for name in found.label if name not in train.columns]:
             raise DataError(
                 f"{train.path}: --label: {expected(unknown[0], list(map(str, train.columns)))}", code="E303"
@@ -96,6 +97,7 @@ def _find_labels(found: Columns, files: TaskFiles, *, given: Sequence[str], ask:
         return
     candidates = only or [column for column in train.columns if LABEL.search(column)]
     candidates = [column for column in candidates if LABEL.search(column)] or candidates
+    candidates = [column for column in candidates if not ID.search(column)] or candidates
     if len(candidates) > 1 and not all(train.values(column) <= {"0", "1"} for column in candidates):
         answer = ask("Which column is the label?", [str(column) for column in candidates])
         if answer is None:
@@ -144,7 +146,7 @@ def _places(found: Columns, files: TaskFiles) -> dict[Column, Column]:
 def _find_ids(found: Columns, files: TaskFiles, place: Mapping[Column, Column]) -> None:
     train, test, sample = files.train, files.test, files.sample
     ids = id_places(sample, test) if sample else None
-    of_test = ids[1] if ids else next((column for column in test.columns if _is_id(test, column)), None)
+    of_test = ids[1] if ids else next((c for c in test.columns if len(test.columns) > 1 and _is_id(test, c)), None)
     back = {there: here for here, there in place.items()}
     own = back.get(of_test) if of_test is not None else None
     if own is None or not _is_id(train, own):

@@ -84,7 +84,11 @@ def init(
     with tempfile.TemporaryDirectory() as temporary:
         draft = Path(temporary) / output.name
         draft.write_text(text, encoding="utf-8")
-        load_params(draft)
+        try:
+            load_params(draft)
+        except ParamsError as error:
+            problems = str(error).replace(f"{draft}:", "line ")
+            raise ParamsError(f"{output}: not written, as it would be wrong: {problems}", code=error.code) from error
     write_atomically(output, text.encode("utf-8"))
     lines = [
         f"{task.files.name}: {kind}, {task.labels.why}; train {task.files.train.path.name}, test {task.files.test.path.name}"

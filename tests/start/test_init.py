@@ -229,6 +229,27 @@ def test_two_columns_that_could_be_the_label_are_named(folder: Path) -> None:
         run(label=["plase"])
 
 
+def test_ids_that_each_file_names_in_its_own_way_are_no_labels(folder: Path) -> None:
+    plain(folder)
+    rows(folder / "train.csv", [["row_id", "text", "mood"]] + [[n, text(n), "ab"[n % 2]] for n in range(N)])
+    task = run()["tasks"]["main"]
+    assert task["columns"] == {"id": "row_id", "text": "text", "label": "mood"} and task["test_columns"] == {"id": "id"}
+
+
+def test_without_a_header_a_label_is_named_by_its_position(folder: Path) -> None:
+    rows(folder / "train.csv", [[n, "ab"[n % 2], text(n), "xyz"[n % 3]] for n in range(N)])
+    rows(folder / "test.csv", [[n, "ab"[n % 2], text(n)] for n in range(90, 99)])
+    assert run(label=["3"])["tasks"]["main"]["columns"] == {"id": 0, "text": 2, "label": 3}
+    with pytest.raises(DataError, match="--label: got '7', expected one of"):
+        run(label=["7"])
+
+
+def test_single_words_are_texts_where_nothing_else_is(folder: Path) -> None:
+    rows(folder / "train.csv", [["name", "label"]] + [[f"w{n}", "ab"[n % 2]] for n in range(N)])
+    rows(folder / "test.csv", [["name"]] + [[f"v{n}"] for n in range(9)])
+    assert run()["tasks"]["main"]["columns"] == {"text": "name", "label": "label"}
+
+
 def test_a_metric_that_does_not_fit_the_labels(folder: Path) -> None:
     plain(folder)
     assert run(metric="f1_macro")["tasks"]["main"]["metric"] == "f1_macro"
