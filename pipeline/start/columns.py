@@ -13,7 +13,7 @@ from pipeline.data.auditing import count_tokens
 from pipeline.data.splitting import related_rows
 from pipeline.errors.exceptions import DataError, expected
 from pipeline.start.files import RawFile, is_number
-from pipeline.start.roles import Ask, TaskFiles, counts_from, id_places
+from pipeline.start.roles import Ask, TaskFiles, answer_columns, counts_from, id_places
 
 Column = str | int
 LABEL = re.compile(
@@ -77,42 +77,39 @@ def _find_labels(found: Columns, files: TaskFiles, *, given: Sequence[str], ask:
     if given:
         found.label = [next((column for column in train.columns if str(column) == name), name) for name in given]
         if unknown := [name for name in found.label if name not in train.columns]:
-            raise DataError(
-                f"{train.path}: --label: {expected(unknown[0], list(map(str, train.columns)))}", code="E303"
-            )
+            known = [str(column) for column in train.columns]
+            raise DataError(f"{train.path}: --label: {expected(unknown[0], known)}", code="E303")
         return
     if not train.form.header:
         found.label = [_label_position(train, test)]
         return
-    ids = id_places(sample, test) if sample else None
-    answers = [column for column in sample.columns if not ids or column != ids[0]] if sample else []
+    answers = answer_columns(sample, test) if sample else []
     only = [column for column in train.columns if column not in test.columns]
     if named := [column for column in answers if column in only]:
         found.label = named
         return
-    if len(answers) > 1 and (
-        of_names := [c for c in train.columns if train.values(c) - {""} == set(map(str, answers))]
-    ):
-        found.label, found.wants_probabilities = of_names[:1], True
+    classes = set(map(str, answers))
+    if len(answers) > 1 and (columns := [c for c in train.columns if train.values(c) - {""} == classes]):
+        found.label, found.wants_probabilities = columns[:1], True
         return
-    candidates = only or [column for column in train.columns if LABEL.search(column)]
-    candidates = [column for column in candidates if LABEL.search(column)] or candidates
-    candidates = [column for column in candidates if not ID.search(column)] or candidates
-    if len(candidates) > 1 and not all(train.values(column) <= {"0", "1"} for column in candidates):
-        answer = ask("Which column is the label?", [str(column) for column in candidates])
-        if answer is None:
-            named_all = " or ".join(map(repr, candidates))
-            raise DataError(
-                f"{train.path}: which column is the label, {named_all}? Name it: --label <column>.", code="E303"
-            )
-        candidates = [answer]
-    if not candidates:
-        raise DataError(
-            f"{train.path}: must have a column that {test.path.name} lacks, the label, got {train.columns} in both. "
-            "Name it: --label <column>.",
-            code="E303",
-        )
-    found.label = candidates
+    found.label = _likely_labels(train, test, only, ask)
+
+
+def _likely_labels(train: RawFile, test: RawFile, only: list[Column], ask: Ask) -> list[Column]:
+    """Return the label columns by their names, of those that the test file lacks: one, or several of 0 and 1."""
+    likely = only or [column for column in train.columns if LABEL.search(column)]
+    likely = [column for column in likely if LABEL.search(str(column))] or likely
+    likely = [column for column in likely if not ID.search(str(column))] or likely
+    if not likely:
+        must = f"must have a column that {test.path.name} lacks, the label, got {train.columns} in both"
+        raise DataError(f"{train.path}: {must}. Name it: --label <column>.", code="E303")
+    if len(likely) == 1 or all(train.values(column) <= {"0", "1"} for column in likely):
+        return likely
+    answer = ask("Which column is the label?", [str(column) for column in likely])
+    if answer is None:
+        named = " or ".join(map(repr, likely))
+        raise DataError(f"{train.path}: which column is the label, {named}? Name it: --label <column>.", code="E303")
+    return [answer]
 
 
 def _label_position(train: RawFile, test: RawFile) -> int:

@@ -197,6 +197,11 @@ def with_names(file: RawFile, header: bool) -> RawFile:
     """Return a file with its first row as the names of its columns, if it has a header."""
     if not isinstance(file.columns[0], int):
         return file
+    if header and len(file.rows) < 2:
+        text = (
+            f"{file.path}: must hold rows below the names of its columns, got none. Put the competition's file there."
+        )
+        raise DataError(text)
     if not header:
         return replace(file, form=file.form.model_copy(update={"header": False}))
     return replace(file, rows=file.rows[1:].set_axis(file.rows.iloc[0].tolist(), axis=1).reset_index(drop=True))

@@ -21,7 +21,7 @@ from pipeline.params.loading import load_params
 from pipeline.start.columns import Columns, find_columns, relate_pairs
 from pipeline.start.labels import Labels, kind_for, look_at_labels, sample_values
 from pipeline.start.machine import find_checkpoints, this_machine
-from pipeline.start.roles import Ask, TaskFiles, find_tasks, id_places
+from pipeline.start.roles import Ask, TaskFiles, answer_columns, find_tasks
 
 TEMPLATE = Path(__file__).with_name("params.yaml.jinja")
 DATA = Path("data")
@@ -116,11 +116,6 @@ def _competition(folder: Path) -> str:
 def _plan(files: TaskFiles, label: list[str], ask: Ask) -> TaskPlan:
     columns = find_columns(files, labels=label, ask=ask)
     labels = look_at_labels(files.train, columns.label)
-    if labels.shape == "several" and len(labels.counts) > len(files.train.rows) / 2:
-        raise DataError(
-            f"{files.train.path}: {columns.label[0]!r} must hold labels that recur, got {labels.why}. Name it: "
-            "--label <column>."
-        )
     shares = relate_pairs(columns, files.train)
     read = [*columns.text, *([] if columns.text_pair is None else [columns.text_pair])]
     n_tokens = sum(count_tokens(pa.array(files.train.rows[column], pa.large_string())) for column in read)
@@ -187,8 +182,7 @@ def _submission(files: TaskFiles, columns: Columns, labels: Labels) -> dict[str,
         return {key: value for key, value in named.items() if isinstance(value, str) and value != key.partition("_")[0]}
     if columns.wants_probabilities:
         return {"values": "probabilities"}
-    ids = id_places(sample, files.test)
-    return sample_values(labels, sample.rows.drop(columns=[ids[0]] if ids else []))
+    return sample_values(labels, sample.rows[answer_columns(sample, files.test)])
 
 
 def flow(value: Any) -> str:

@@ -4,18 +4,19 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import pandas as pd
 
 from pipeline import components
-from pipeline.errors.exceptions import shown
+from pipeline.errors.exceptions import DataError, shown
 from pipeline.start.files import RawFile, is_number
 
 SEPARATORS = (" ", ",", "|", ";")
 ALONE = 0.8  # share of the names in cells of several that also stand alone: else the blanks are part of the names
 MOST_NUMBERS = 60  # distinct whole numbers; more are values, not classes
 MOST_GRADES = 12
+MOST_DISTINCT = 0.5  # labels per row
 ORDERED = {"score", "scores", "rating", "ratings", "star", "stars", "grade", "grades", "level", "levels"}
 PLACEHOLDERS = {"sample_values": "placeholders"}
 BALANCED = 3.0  # times the rarest class's rows
@@ -38,13 +39,19 @@ class Labels:
 
 
 def look_at_labels(train: RawFile, columns: Sequence[str | int]) -> Labels:
-    """Return what the label columns of a training file hold."""
+    """Return what the label columns of a training file hold.
+
+    Raises:
+        DataError: if one column holds fewer than two values, or hardly any twice that are no numbers.
+    """
     if len(columns) > 1:
         return _several_columns(train, columns)
     cells = train.rows[columns[0]]
     given = cells[cells != ""]
     n_missing, counts = int((cells == "").sum()), Counter(given)
     distinct = dict(counts.most_common())
+    if len(distinct) < 2:
+        _refuse(train, columns[0], f"two labels or more, got {list(distinct) or 'none'}")
     if given.map(is_number).all():
         return _numbers(str(columns[0]), given, distinct, n_missing)
     if (names := _names(given)) is not None:
@@ -52,7 +59,13 @@ def look_at_labels(train: RawFile, columns: Sequence[str | int]) -> Labels:
         several = shown(next(cell for cell in distinct if separator in cell))
         why = f"cells such as {several} name several of {len(pieces)} labels"
         return Labels("names", why, pieces, separator, n_missing)
+    if len(distinct) > MOST_DISTINCT * len(given):
+        _refuse(train, columns[0], f"labels that recur, got {len(distinct)} in {len(given)} rows")
     return Labels(*_classes(distinct), distinct, n_missing=n_missing)
+
+
+def _refuse(train: RawFile, column: str | int, must: str) -> NoReturn:
+    raise DataError(f"{train.path}: the label {column!r} must hold {must}. Name another one: --label <column>.")
 
 
 def _several_columns(train: RawFile, columns: Sequence[str | int]) -> Labels:

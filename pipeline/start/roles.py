@@ -161,6 +161,14 @@ def fits(sample: RawFile, train: RawFile, test: RawFile) -> bool:
     return is_counted and not (sample.is_whole and test.is_whole and len(sample.rows) != len(test.rows))
 
 
+def answer_columns(sample: RawFile, test: RawFile) -> list[str | int]:
+    """Return the columns of a sample beside its ids, or beside the numbers of its rows."""
+    ids = id_places(sample, test)
+    is_counted = ids is None and len(sample.columns) > 1 and counts_from(sample) is not None
+    place = ids[0] if ids else sample.columns[0] if is_counted else None
+    return [column for column in sample.columns if column != place]
+
+
 def counts_from(sample: RawFile) -> int | None:
     """Return the number from which a sample's first column counts the rows, or None if it does not."""
     first = sample.rows.iloc[:, 0]

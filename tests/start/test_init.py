@@ -277,6 +277,42 @@ def test_a_folder_elsewhere_is_to_be_linked(folder: Path, tmp_path: Path) -> Non
     assert run(Path("data/my-files"))["competition"] == "my-files"
 
 
+@pytest.mark.parametrize(
+    "labels, told",
+    [
+        ([f"only {n}" for n in range(N)], "'label' must hold labels that recur, got 60 in 60 rows"),
+        (["one"] * N, r"'label' must hold two labels or more, got \['one'\]"),
+        ([""] * N, "'label' must hold two labels or more, got none"),
+        ([], "must hold rows below the names of its columns, got none"),
+    ],
+)
+def test_labels_that_can_be_none(folder: Path, labels: list[str], told: str) -> None:
+    plain(folder)
+    rows(folder / "train.csv", [["id", "text", "label"]] + [[n, text(n), label] for n, label in enumerate(labels)])
+    with pytest.raises(DataError, match=rf"data/own/train.csv: (the label )?{told}.*[.] "):
+        run()
+
+
+@pytest.mark.parametrize(
+    "values, wanted",
+    [
+        (["a", "b"], "kaggle_csv"),
+        (["0.5", "0.5"], {"name": "kaggle_csv", "values": "probabilities"}),
+        (["b a", "a b"], {"name": "kaggle_csv", "values": "top_k", "k": 2}),
+        (["?", "?"], {"name": "kaggle_csv", "sample_values": "placeholders"}),
+    ],
+)
+def test_a_samples_values_tell_what_is_wanted_of_rows_that_it_counts(
+    folder: Path, values: list[str], wanted: Any
+) -> None:
+    plain(folder)
+    rows(folder / "test.csv", [["text"], [text(1)], [text(2)]])
+    rows(folder / "sample.csv", [["id", "label"]] + [[n, value] for n, value in enumerate(values, start=1)])
+    task = run()["tasks"]["main"]
+    assert task["submission"]["format"] == wanted
+    assert task["test_columns"] == {"id": None, "first_id": 1}
+
+
 def test_bytes_that_are_no_text_are_named(folder: Path) -> None:
     plain(folder)
     (folder / "train.csv").write_bytes(bytes(range(256)) * 20)
