@@ -113,8 +113,10 @@ def _head(path: Path) -> tuple[bytes, bool]:
 
 
 def _parquet_head(path: Path) -> tuple[bytes, bool]:
-    file, buffer = pq.ParquetFile(path), io.BytesIO()
-    batch = next(file.iter_batches(batch_size=MOST_ROWS), None)
+    buffer = io.BytesIO()
+    with path.open("rb") as opened:
+        file = pq.ParquetFile(opened)
+        batch = next(file.iter_batches(batch_size=MOST_ROWS), None)
     if batch is None:
         raise DataError(f"{path}: must hold at least one row, got none. Put the competition's file there.")
     pq.write_table(pa.Table.from_batches([batch]), buffer)
