@@ -71,7 +71,8 @@ def test_P7_I17_a_hidden_read_in_a_worker_is_noticed_and_a_file_of_the_recipe_is
 
 
 # What opens a file in C++ or Rust, unseen by Python, and the functions that call it: on files that were hashed, by Python,
-# before (artifacts, units, checkpoints), on bytes or what Python opened (parquet of the organiser), or on models whose digests the recipe holds.
+# before (artifacts, units, checkpoints), on bytes or what Python opened (parquet of the organiser), or on models whose
+# digests the recipe holds.
 UNSEEN = ("safetensors", "pyarrow", "tokenizers")
 READERS = {"read_table", "ParquetFile", "memory_map", "safe_open", "load_file", "load_model", "from_file"}
 AFTER_HASHING = {
