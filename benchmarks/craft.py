@@ -23,16 +23,11 @@ DEVICE = os.environ.get("BENCHMARK_DEVICE", "cpu")
 SETTINGS: dict[str, dict[str, Any]] = {
     PLAIN: {},
     "ema": {"averaging": "ema"},
-    "swa": {"averaging": "swa"},
     "fgm": {"adversarial": "fgm"},
     "awp": {"adversarial": "awp"},
     "r_drop": {"objective": "r_drop"},
     "lookahead": {"optimizer": "lookahead"},
-    "lamb": {"optimizer": "lamb"},
-    "muon": {"optimizer": "muon"},
     "dropout_samples": {"dropout_samples": 5},
-    "mixout": {"mixout": 0.1},
-    "frozen_layers": {"frozen_layers": 2},
 }
 TARGETS = {"over_before_at_most": 1.03, "fgm_at_most": 2.1, "r_drop_at_most": 2.1, "ema_at_most": 1.03}
 
