@@ -77,3 +77,19 @@ def test_units_are_those_of_the_rows_that_are_trained_on_alone(tmp_path) -> None
     assert len(fitted) < 24
     assert trainee.model.readout.spec["units"] == units_of(fitted)
     assert torch.equal(trainee.model.readout.mean, torch.tensor(units_of(fitted)["mean"], dtype=torch.float32))
+
+
+def test_in_half_precision_units_far_from_zero_lose_nothing_but_the_precision_of_the_head() -> None:
+    rows = frame(8).assign(label=[[1000.0 + i] for i in range(8)])
+    trainee = build_trainee(rows=rows, n_outputs=1, settings=encoder({"loss": "mse"}), scorer=None, seed=0)
+    trainee.model.eval()
+    batch = trainee.objective.batch(np.arange(8), 0)
+    with torch.no_grad():
+        exact = trainee.model(batch)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = trainee.model(batch)
+    assert half.dtype == torch.float32
+    deviation = rows["label"].map(lambda cell: cell[0]).std(ddof=0)
+    torch.testing.assert_close(
+        half, exact, rtol=0, atol=0.02 * deviation
+    )  # bf16 itself tells 1000 from 1004 and no nearer
