@@ -83,6 +83,8 @@ def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         text = f"{path}: {member.filename!r} must be stored or deflated, got zip's method {member.compress_type}"
         raise DataError(f"{text}. Unpack it and name the file.", code="E308")
+    # What is claimed may be less than what comes, never a reason to unpack more; later Pythons open no archive that lies.
+    check_unpacked(member.file_size, compressed=path.stat().st_size, name=str(path))
     with archive.open(member) as file:
         return _read_capped(file, path)
 
