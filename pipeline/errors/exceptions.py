@@ -47,6 +47,8 @@ CODES: dict[str, tuple[str, str]] = {
     "E406": ("no lock", "Two processes that write one unit would mix their files."),
     "E407": ("too little space", "The run would stop in the middle of a checkpoint, hours from now."),
     "E408": ("another machine class", "The result would not be bit-equal to that of the interrupted run."),
+    "E409": ("board not reached", "Without its answer nobody knows whether it has the submission."),
+    "E410": ("refused by the board", "What the board does not take it does not score."),
     "E500": ("not finite", "A loss or prediction that is not a number spreads to everything computed from it."),
     "E501": ("training diverged", "After a step with this gradient the weights would be lost."),
     "E130": ("interrupted", "Somebody pressed Ctrl-C."),
