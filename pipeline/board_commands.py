@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pipeline.ablate_commands import ParamsOption
+from pipeline.artifacts.boards import Board
 from pipeline.errors.exceptions import ParamsError
 from pipeline.params.loading import load_params
 from pipeline.params.root import Params
@@ -38,7 +39,6 @@ def submit(
         name = _name_on_kaggle(params, competition)
         if (kernel is None) != (version is None) or (kernel or "/").count("/") != 1:
             raise ParamsError("--kernel: must be <owner>/<notebook> and have a --version, got one alone. Give both.")
-        from pipeline.artifacts.boards import Board
         from pipeline.artifacts.files import read_json
         from pipeline.artifacts.paths import SUBMISSION
         from pipeline.submit import uploading
@@ -49,13 +49,12 @@ def submit(
         what, board = notebook or Path(read_json(SUBMISSION)["path"]), Board(params.competition)
         seconds = 60 * wait_minutes
         uploading.submit(new, board, Kaggle(name), what, again=again, wait_seconds=seconds, say=typer.echo)
-        show_board(params.competition)
+        _show(board)
 
 
 def board(
     score: Annotated[float | None, ScoreOption] = None,
     private: Annotated[float | None, ScoreOption] = None,
-    message: MessageOption = None,
     fetch: Annotated[bool, typer.Option("--fetch", help="Ask Kaggle for the scores that are still missing.")] = False,
     competition: CompetitionOption = None,
     path: ParamsOption = Path("params.yaml"),
@@ -63,25 +62,22 @@ def board(
     """Show what the board said beside what was expected; enter its score of the submission in out/ by hand."""
     with exit_on_error():
         params = load_params(path)
-        from pipeline.artifacts.boards import Board
-
         known = Board(params.competition)
         if score is not None or private is not None:
-            from pipeline.submit import uploading
-
-            new = uploading.describe(params, message=message)
-            old = known.last(new.file)
-            row = old or new
             if not all(math.isfinite(given) for given in (score, private) if given is not None):
                 raise ParamsError(f"--score: must be a number, got {score}, --private {private}. Give the board's.")
-            public, private = (row.public if score is None else score), (row.private if private is None else private)
-            known.note(replace(row, public=public, private=private), instead_of=old)
-        if fetch:
-            from pipeline.submit import uploading
-            from pipeline.submit.kaggle import Kaggle
+            from pipeline.submit.uploading import describe
 
-            uploading.fetch(known, Kaggle(_name_on_kaggle(params, competition)))
-        show_board(params.competition)
+            new = describe(params)
+            row = known.last(new.file) or new
+            public, private = (row.public if score is None else score), (row.private if private is None else private)
+            known.note(replace(row, public=public, private=private), instead_of=row)
+        if fetch:
+            from pipeline.submit.kaggle import Kaggle
+            from pipeline.submit.uploading import fetch as fetch_scores
+
+            fetch_scores(known, Kaggle(_name_on_kaggle(params, competition)))
+        _show(known)
 
 
 def _name_on_kaggle(params: Params, competition: str | None) -> str:
@@ -90,11 +86,9 @@ def _name_on_kaggle(params: Params, competition: str | None) -> str:
     return name
 
 
-def show_board(competition: str) -> None:
-    """Print the submissions of a competition, where there are some."""
-    from pipeline.artifacts.boards import Board
+def _show(board: Board) -> None:
+    """Print the submissions, where there are some."""
     from pipeline.report.boards import lines
 
-    known = Board(competition)
-    if rows := known.read():
-        typer.echo("\n".join(["", *lines(rows), f"{known.path}: commit it; dvc repro shows it in the report"]))
+    if rows := board.read():
+        typer.echo("\n".join([*lines(rows), f"{board.path}: commit it; dvc repro shows it in the report"]))

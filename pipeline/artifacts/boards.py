@@ -2,30 +2,29 @@
 
 import csv
 import io
-import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+import pydantic
+from pydantic.dataclasses import dataclass as checked
+
 from pipeline.artifacts.files import write_atomically
 from pipeline.artifacts.paths import BOARDS
-from pipeline.errors.exceptions import DataError, shown
-from pipeline.number_formats import number_in
-
-NUMBERS = ("estimate", "low", "high", "public", "private")
+from pipeline.errors.exceptions import DataError
 
 
-@dataclass(frozen=True)
+@checked(frozen=True, config={"extra": "forbid", "allow_inf_nan": False})
 class Submitted:
-    """One submission. `estimate`, `low` and `high` are what was expected on the test rows before the board was seen."""
+    """One submission; `estimate`, `low` and `high` are what was expected on the test rows before the board was seen."""
 
     date: str
     file: str
     """`sha256:<digest>`, or `<owner>/<notebook>/<version>/<file>` for what a notebook writes where it is scored."""
     model: str
     message: str
-    estimate: float | None
-    low: float | None
-    high: float | None
+    estimate: float | None = None
+    low: float | None = None
+    high: float | None = None
     public: float | None = None
     private: float | None = None
     ref: str = ""
@@ -34,12 +33,8 @@ class Submitted:
     @property
     def inside(self) -> bool | None:
         """Whether the public score lies in the interval; None where one of them is not known."""
-        if self.public is None or self.low is None or self.high is None:
-            return None
-        return self.low <= self.public <= self.high
-
-
-COLUMNS = [field.name for field in fields(Submitted)]
+        known = self.public is not None and self.low is not None and self.high is not None
+        return self.low <= self.public <= self.high if known else None  # type: ignore[operator]
 
 
 @dataclass(frozen=True)
@@ -57,51 +52,30 @@ class Board:
         """Return the submissions, oldest first; none where there is no file.
 
         Raises:
-            DataError: if a line is not one of them.
+            DataError: if a line is none of them.
         """
         if not self.path.exists():
             return []
-        with self.path.open(encoding="utf-8", newline="") as file:
-            rows = csv.DictReader(file)
-            if rows.fieldnames != COLUMNS:
-                must = f"must have the columns {','.join(COLUMNS)}, got {shown(','.join(rows.fieldnames or []))}"
-                raise DataError(f"{self.path}:1: {must}. Bring it back from git, or name them so.", code="E303")
-            return [self._parse(row, rows.line_num) for row in rows]
+        rows, submissions = csv.DictReader(self.path.open(encoding="utf-8", newline=""), restkey="too many fields"), []
+        for row in rows:
+            try:
+                submissions.append(Submitted(**{name: value for name, value in row.items() if value}))  # type: ignore[arg-type]
+            except pydantic.ValidationError as error:
+                wrong = error.errors()[0]
+                text = f"{wrong['loc'][0]}: {wrong['msg']}, got {wrong['input']!r}. Mend the line."
+                raise DataError(f"{self.path}:{rows.line_num}: {text}", code="E307") from error
+        return submissions
 
     def last(self, file: str) -> Submitted | None:
         """Return the last submission of a file, or None."""
         return next((row for row in reversed(self.read()) if row.file == file), None)
 
-    def note(self, new: Submitted, *, instead_of: Submitted | None = None) -> Submitted:
-        """Write a submission down, in the place of another or at the end, and return it."""
+    def note(self, *new: Submitted, instead_of: Submitted | None = None) -> None:
+        """Write a submission down, or none, in the place of another or at the end."""
         rows = self.read()
-        self._write([new if row == instead_of else row for row in rows] + [new] * (instead_of not in rows))
-        return new
-
-    def drop(self, submitted: Submitted) -> None:
-        """Forget a submission that the board did not take."""
-        self._write([row for row in self.read() if row != submitted])
-
-    def _write(self, rows: list[Submitted]) -> None:
+        at = rows.index(instead_of) if instead_of in rows else len(rows)
         text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(text, [field.name for field in fields(Submitted)], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
+        writer.writerows(asdict(row) for row in [*rows[:at], *new, *rows[at + 1 :]])
         write_atomically(self.path, text.getvalue().encode())
-
-    def _parse(self, row: dict[str, str | None], line: int) -> Submitted:
-        texts = {key: value for key, value in row.items() if isinstance(key, str) and isinstance(value, str)}
-        if len(texts) < len(COLUMNS) or len(row) > len(COLUMNS):
-            text = f"{self.path}:{line}: must have {len(COLUMNS)} fields, got more or fewer. Mend the line."
-            raise DataError(text, code="E307")
-        numbers = {name: _number(texts.pop(name)) for name in NUMBERS}
-        if wrong := [name for name, number in numbers.items() if number is not None and not math.isfinite(number)]:
-            text = f"{self.path}:{line}: {wrong[0]} must be a number or empty, got {row[wrong[0]]!r}. Mend the line."
-            raise DataError(text, code="E307")
-        return Submitted(**texts, **numbers)  # type: ignore[arg-type]
-
-
-def _number(text: str) -> float | None:
-    """Return a field's number, None where it is empty, one that is not finite where it is no number."""
-    number = number_in(text) if text else None
-    return float("nan") if text and number is None else None if number is None else float(number)
