@@ -108,8 +108,8 @@ class DivergedError(PipelineError, ArithmeticError):
 class InterruptedRun(PipelineError, RuntimeError):
     """A signal asked the run to stop; its work is kept and `dvc repro` goes on from there."""
 
-    def __init__(self, message: str = "", exit_code: int = 143) -> None:
-        super().__init__(message, code=f"E{exit_code}")
+    def __init__(self, message: str = "", exit_code: int = 143, *, kept: str | None = None) -> None:
+        super().__init__(message, code=f"E{exit_code}", kept=kept)
         self.exit_code = exit_code
 
 

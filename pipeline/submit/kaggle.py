@@ -117,7 +117,8 @@ class Kaggle:
                 got = type(error).__name__ if status is None else error
                 text = f"kaggle.com: must answer, got {got}. Look at the network, and run it again."
                 raise MachineError(text, code="E409", kept=KEPT) from error
-            raise self._refused(str(error), MEND.get(status, "Look at {page}").format(page=self.page)) from error
+            mend = MEND.get(status, "Look at {page}").format(page=self.page)
+            raise self._refused(f"{error} (HTTP {status})", mend) from error
         for line in said.getvalue().splitlines():
             log.info("kaggle: %s", line)
 

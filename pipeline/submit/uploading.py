@@ -66,7 +66,7 @@ def submit(
             _wait(known, board, kaggle, seconds=wait_seconds, say=say)
     except KeyboardInterrupt as error:
         text = "interrupted. Run stitchfold submit again, which uploads nothing twice and waits on."
-        raise InterruptedRun(text, 130) from error
+        raise InterruptedRun(text, 130, kept=KEPT) from error
 
 
 def fetch(board: Board, kaggle: Kaggle) -> None:
