@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from pipeline.ablate_commands import ParamsOption, ablate
 from pipeline.artifacts.paths import AUDIT, METRICS, REPORT_PAGE, SUBMISSION
+from pipeline.board_commands import board, submit
 from pipeline.errors.exceptions import MachineError, ParamsError
 from pipeline.init_command import init_params
 from pipeline.params.loading import load_params
@@ -158,6 +159,10 @@ def validate() -> None:
     with exit_on_error():
         path = validate_submission(load_params())
         typer.echo(f"{path}: accepted")
+
+
+app.command("submit")(submit)
+app.command("board")(board)
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """Write the report, one self-contained page, and the learning curves for `dvc plots`."""
 
+from pipeline.artifacts.boards import Board
 from pipeline.artifacts.copies import SUMMARY
 from pipeline.artifacts.files import read_json, write_atomically, write_bytes
 from pipeline.artifacts.paths import AUDIT, LEARNING_CURVES, REPORT_PAGE, SUBMISSION
@@ -28,6 +29,7 @@ def main() -> None:
             stitched=read_histories("stitch", params.stitch.models(list(params.encoders))),
             augmentation=read_json(SUMMARY),
             ablations=read_ablations(params.tasks),
+            board=Board(params.competition).read(),
             last_runs=read_last_runs(params.members, folds),
             submission=read_json(SUBMISSION),
             params=params.model_dump(exclude={"run"}),  # where it ran changes nothing on the page

@@ -117,8 +117,9 @@ def make_project(folder: Path) -> Project:
     """Lay out the repository's code and a generated competition of 100 rows in a folder."""
     for name in ("pipeline", "stages"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "models").mkdir()
-    (folder / "models" / "README.md").touch()
+    for name in ("models", "boards"):
+        (folder / name).mkdir()
+        (folder / name / "README.md").touch()
     for name in ("dvc.yaml", ".dvcignore"):
         shutil.copyfile(ROOT / name, folder / name)
     make_competition(folder)

@@ -1,4 +1,4 @@
-"""README and CONTRIBUTING say what is there: rooms, folders of components, paths, and a component that works."""
+"""The pages say what is there: rooms, folders of components, paths, links, and a component that works."""
 
 import re
 from pathlib import Path
@@ -7,8 +7,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-TREE = README.split("\npipeline/ ")[1].split("\ntests/")[0]
+TREE = (ROOT / "docs/repository.md").read_text(encoding="utf-8").split("\npipeline/ ")[1].split("\ntests/")[0]
 ROOMS = [path.parent for path in (ROOT / "pipeline").glob("*/__init__.py")]
 PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
 
@@ -22,7 +21,7 @@ def component_folders(room: Path) -> set[str]:
     }
 
 
-def test_the_readmes_tree_has_a_line_for_every_room_with_its_folders_of_components() -> None:
+def test_the_tree_of_the_repository_has_a_line_for_every_room_with_its_folders_of_components() -> None:
     lines = dict(re.findall(r"^  (\w+)/ (.*)$", TREE, re.MULTILINE))
     named = {room: set(re.findall(r"\w+", line.partition("[")[2])) for room, line in lines.items()}
     assert named == {room.name: component_folders(room) for room in ROOMS}
@@ -35,6 +34,21 @@ def test_every_path_that_a_page_names_is_there(page: str) -> None:
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
-def test_the_readmes_component_is_that_of_the_project() -> None:
-    [code] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_to_a_page_and_a_heading_that_are_there(page: str) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", (ROOT / page).read_text(encoding="utf-8"))
+    targets = [((ROOT / page).parent / path if path else ROOT / page, heading) for path, heading in links]
+    assert [
+        str(path) for path, heading in targets if not path.exists() or (heading and heading not in headings(path))
+    ] == []
+
+
+def headings(path: Path) -> set[str]:
+    """Return the names by which links reach the headings of a page."""
+    titles = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_the_component_of_the_docs_is_that_of_the_project() -> None:
+    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "docs/components.md").read_text(encoding="utf-8"), re.DOTALL)
     assert code == (ROOT / "pipeline/training/losses/poly.py").read_text(encoding="utf-8")

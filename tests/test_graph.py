@@ -41,6 +41,13 @@ def test_what_reaches_no_result_runs_only_the_recipes(editable: Project) -> None
     assert editable.repro() == ["recipes"]
 
 
+def test_what_a_board_said_runs_the_report_alone_which_declares_it(editable: Project) -> None:
+    scored = "date,file,model,message,estimate,public\n2026-11-27,sha256:ab,bert,first,0.5,0.4\n"
+    (editable.folder / "boards" / "tiny.csv").write_text(scored, encoding="utf-8")
+    assert editable.repro(STITCHFOLD_AUDIT="1") == ["report"]
+    assert 'id="board"' in (editable.folder / "out" / "report" / "report.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [

@@ -27,7 +27,7 @@ FLOORS = [
     {"checks"},
     {"stage_run"},
     {"ablate_commands"},
-    {"init_command"},
+    {"init_command", "board_commands"},
     {"cli"},
 ]
 MOST_MODULES, MOST_LINES, MOST_LINES_OF_A_FUNCTION = 15, 300, 40

@@ -1,4 +1,4 @@
-"""Where every artifact lies under `out/`."""
+"""Where every artifact lies under `out/`, and beside it what DVC must never remove: the boards."""
 
 from pathlib import Path
 
@@ -20,6 +20,7 @@ LEARNING_CURVES = PLOTS / "learning_curves.csv"
 INPUTS = OUT / "inputs"
 ABLATIONS = OUT / "ablate"
 LAST_ERROR = OUT / "last_error.json"
+BOARDS = Path("boards")
 UNIT_PREDICTIONS = "predictions.parquet"
 STITCHED = "stitch.json"  # beside a stitched model's weights: how it is built, and over which encoders
 

@@ -47,6 +47,8 @@ CODES: dict[str, tuple[str, str]] = {
     "E406": ("no lock", "Two processes that write one unit would mix their files."),
     "E407": ("too little space", "The run would stop in the middle of a checkpoint, hours from now."),
     "E408": ("another machine class", "The result would not be bit-equal to that of the interrupted run."),
+    "E409": ("board not reached", "Without its answer nobody knows whether it has the submission."),
+    "E410": ("refused by the board", "What the board does not take it does not score."),
     "E500": ("not finite", "A loss or prediction that is not a number spreads to everything computed from it."),
     "E501": ("training diverged", "After a step with this gradient the weights would be lost."),
     "E130": ("interrupted", "Somebody pressed Ctrl-C."),
@@ -106,8 +108,8 @@ class DivergedError(PipelineError, ArithmeticError):
 class InterruptedRun(PipelineError, RuntimeError):
     """A signal asked the run to stop; its work is kept and `dvc repro` goes on from there."""
 
-    def __init__(self, message: str = "", exit_code: int = 143) -> None:
-        super().__init__(message, code=f"E{exit_code}")
+    def __init__(self, message: str = "", exit_code: int = 143, *, kept: str | None = None) -> None:
+        super().__init__(message, code=f"E{exit_code}", kept=kept)
         self.exit_code = exit_code
 
 

@@ -26,7 +26,7 @@ AT_HOME = (
     ".netrc", "_netrc", ".git-credentials", ".config/git/credentials", ".pypirc", ".npmrc", ".my.cnf", ".aws/credentials",
     ".config/gh/hosts.yml", ".config/dvc/config", ".docker/config.json", ".config/pip/pip.conf", ".pip/pip.conf",
     ".config/gcloud/application_default_credentials.json", ".kaggle/kaggle.json", ".kaggle/access_token",
-    ".config/kaggle/kaggle.json", ".config/kaggle/access_token", ".cache/huggingface/token",
+    ".kaggle/credentials.json", ".config/kaggle/kaggle.json", ".config/kaggle/access_token", ".cache/huggingface/token",
     ".cache/huggingface/stored_tokens", ".huggingface/token",
 )  # fmt: skip
 AT_VARIABLE = {

@@ -33,6 +33,8 @@ class Submit(Section):
 
     model: str = "ensemble"
     """`ensemble`, or the name of one member."""
+    kaggle: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")] | None = None
+    """Where `stitchfold submit` uploads to: the competition's name in its address, kaggle.com/competitions/<name>."""
 
 
 class Run(Section):

@@ -14,10 +14,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from ruamel.yaml import YAML
 
+from pipeline.artifacts.boards import Submitted
 from pipeline.artifacts.histories import ModelHistory, UnitRecord
 from pipeline.artifacts.scores import TaskScores, best_first
 from pipeline.number_formats import correlation, count, duration, percent, score, signed
-from pipeline.report import figures, stitch_section
+from pipeline.report import boards, figures, stitch_section
 from pipeline.report.ablations import experiments
 from pipeline.report.cautions import cautions, data_cautions, premise_cautions
 from pipeline.report.confusions import confusion_rows, largest_confusions
@@ -38,6 +39,7 @@ class PageInputs(TypedDict):
     stitched: dict[str, ModelHistory]  # the same per stitched model
     augmentation: dict[str, Any]  # what became of the steps that make copies
     ablations: dict[str, dict[str, Any]]  # task -> kind -> table of `stitchfold ablate`; may be empty
+    board: list[Submitted]  # what was submitted and what the board said; may be empty
     last_runs: list[dict[str, Any]]  # per stage how many units were computed and reused; may be empty
     submission: dict[str, Any]  # path, sha256, model, and per task the rows and the counts of the labels
     params: dict[str, Any]  # params.yaml with every default filled in
@@ -56,6 +58,7 @@ def render(scores: Mapping[str, TaskScores], **inputs: Unpack[PageInputs]) -> st
         "any_stitched": any(task["stitching"] or task["ablations"].get("stitch") for task in tasks),
         "any_experiments": any(task["experiments"] for task in tasks),
         "any_augmented": any(task["ablations"].get("augment") for task in tasks),
+        "board": boards.describe(inputs["board"], [task_scores["metric"] for task_scores in scores.values()]),
         "params_text": as_yaml(inputs["params"]),
     }
     return _environment().get_template(TEMPLATE.name).render(shown)

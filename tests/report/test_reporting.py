@@ -136,6 +136,7 @@ def everything() -> dict[str, Any]:
         "stitched": {},
         "augmentation": {"steps": [], "barred": {}, "n_unlabelled": 0},
         "ablations": {},
+        "board": [],
         "last_runs": [{"stage": "finetune-roberta", "computed": 1, "reused": 4, "seconds": 3725.0}],
         "submission": {
             "path": "out/submit/submission.csv",
