@@ -10,7 +10,8 @@ import pandas as pd
 import torch
 
 from pipeline.artifacts.copies import normalised
-from pipeline.contracts import EncoderParts
+from pipeline.contracts import EncoderParts, TaskKind
+from pipeline.data.fold_jobs import in_both_orders, raw_texts
 from pipeline.models.batching import Encoded, encode_rows
 from pipeline.models.classifier import build_classifier, load_classifier, save_classifier, special_ids
 from pipeline.params.encoders import Encoder
@@ -36,6 +37,7 @@ def build_trainee(
     labels: Sequence[str] = (),
     copies: pd.DataFrame | None = None,
     unlabelled: pd.DataFrame | None = None,
+    swap: bool = False,
 ) -> Trainee:
     """Build one fold's model and encode its rows.
 
@@ -45,7 +47,11 @@ def build_trainee(
         labels: their names, for what params name by them.
         copies: of these rows: `parent` (position in rows), `text`, `text_pair` and `label`.
         unlabelled: `text, text_pair, variant, variant_pair` for objectives that read them.
+        swap: whether rows and copies are learnt, and an epoch is chosen, in both orders of their pairs.
     """
+    texts = raw_texts(rows)
+    if swap:  # a cluster holds both orders of its rows
+        rows, copies = in_both_orders(rows), None if copies is None else in_both_orders(copies)
     fitted, inner = inner_split(rows.assign(position=np.arange(len(rows))), settings, seed)
     n_rows = len(fitted)
     if copies is not None:
@@ -53,7 +59,6 @@ def build_trainee(
     check_schedule(settings, len(fitted))
     targets = np.array(fitted["label"].tolist())
     loss, several = build_objective(settings, targets=targets, labels=labels, n_outputs=n_outputs)
-    texts = [*rows["text"], *rows["text_pair"].dropna()]
     encoder_seed = derive_seed(seed, "encoder")
     parts: EncoderParts = settings.source.build(texts=texts, max_length=settings.longest_input, seed=encoder_seed)
     model = build_classifier(
@@ -92,11 +97,14 @@ def _with_unlabelled(
 
 
 def predict_fold(
-    workspace: Workspace, *, model: Path, rows: pd.DataFrame, settings: Encoder, predictions: dict[str, Any]
-) -> None:
+    workspace: Workspace, *, model: Path, rows: pd.DataFrame, settings: Encoder, predictions: dict[str, Any],
+    swapped: TaskKind | None = None,
+) -> None:  # fmt: skip
     """Predict rows with one fold's model and write `predictions.parquet` into the workspace's result.
 
     `rows` have `row_id, task, split, repeat, fold, text, text_pair`; `predictions` are the other fields of `Predictions`.
+    `swapped`: see `predict_and_record`.
     """
     classifier, tokenizer = load_classifier(model)
-    predict_and_record(workspace, classifier, encode_rows(tokenizer, rows, settings), rows, settings, predictions)
+    inputs = encode_rows(tokenizer, rows, settings)
+    predict_and_record(workspace, classifier, inputs, rows, settings, predictions, swapped=swapped)

@@ -151,7 +151,8 @@ def measure(
     """
     with fixed_numerics(run.threads_per_worker, on_gpu=gpu_count(run.device) > 0):
         started = time.monotonic()
-        options: dict[str, Any] = {"n_outputs": n_outputs, "settings": settings, "scorer": None, "seed": job.seed}
+        options: dict[str, Any] = {"n_outputs": n_outputs, "scorer": None, "seed": job.seed, "swap": job.reading.swap}
+        options["settings"] = settings.reading(job.reading.fields)
         trainee = build_trainee(rows=job.fitted, **{**options, **more})
         build_seconds = time.monotonic() - started
         budget = _try_longest(trainee, settings, run)
