@@ -87,10 +87,12 @@ def encode(
     """
     rows: list[Tokens] = []
     n_truncated = 0
+    has_maxima = any(isinstance(budget, int) for budget in (budgets or {}).values())
     for row in tokenize(tokenizer, texts, text_pairs, chat=chat):
-        kept = kept_tokens(row.fields, max_length, truncation, budgets)
-        n_truncated += len(kept) < len(row.ids)
-        cut = row.take(kept) if len(kept) < len(row.ids) else row
+        cut = row
+        if len(row.ids) > max_length or has_maxima:
+            cut = row.take(kept_tokens(row.fields, max_length, truncation, budgets))
+            n_truncated += len(cut.ids) < len(row.ids)
         if window is not None and len(cut.ids) > window:
             cut = cut.take(window_tokens(cut.sequences, window, overlap=overlap))
         rows.append(cut)
