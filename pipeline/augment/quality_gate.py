@@ -12,7 +12,7 @@ import pandas as pd
 
 from pipeline.augment.rewriting.spans import count_terms
 from pipeline.contracts import Corpus
-from pipeline.text.templates import plain, shown
+from pipeline.text.templates import plain, readable
 
 if TYPE_CHECKING:
     from pipeline.params.augment import Quality
@@ -68,7 +68,7 @@ def _fault(source: str, variant: str, reserved: frozenset[str]) -> str | None:
 
 def example_of(row: Mapping[Any, Any]) -> dict[str, Any]:
     """Return what the record keeps of a copy, as JSON."""
-    texts = {name: shown(row[name]) for name in ("source", "variant")}
+    texts = {name: readable(row[name]) for name in ("source", "variant")}
     return {name: row[name] for name in ("row_id", "augmenter", "edit_distance")} | {
         **texts, "similarity": None if np.isnan(row["similarity"]) else row["similarity"],
     }  # fmt: skip

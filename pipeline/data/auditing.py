@@ -13,7 +13,7 @@ from pipeline.artifacts.table import Table
 from pipeline.data.preparing import label_variants
 from pipeline.targets.strata import memberships
 from pipeline.text.near_duplicates import encode, row_texts
-from pipeline.text.templates import shown
+from pipeline.text.templates import readable
 
 QUANTILES = {"50": 0.5, "90": 0.9, "99": 0.99, "max": 1.0}
 CJK = r"[\p{Han}\p{Hiragana}\p{Katakana}]"
@@ -106,13 +106,13 @@ def _conflicts(codes: np.ndarray, labels: np.ndarray, distinct: pa.Array) -> dic
     """Count training texts that stand with different labels."""
     pairs = pd.DataFrame({"code": codes, "label": labels}).drop_duplicates()
     torn = pairs[pairs.duplicated("code", keep=False)].sort_values(["code", "label"])
-    shown = torn["code"].unique()[:N_EXAMPLES]
+    readable = torn["code"].unique()[:N_EXAMPLES]
     return {
         "texts": int(torn["code"].nunique()),
         "rows": int(np.isin(codes, torn["code"]).sum()),
         "examples": [
             {"text": _examples([code], distinct)[0], "labels": torn.loc[torn["code"] == code, "label"].tolist()}
-            for code in shown
+            for code in readable
         ],
     }
 
@@ -127,5 +127,5 @@ def _overlap(row_ids: pd.Series, codes: np.ndarray, cluster: np.ndarray, is_trai
 
 
 def _examples(codes: Any, distinct: pa.Array) -> list[str]:
-    texts = [shown(distinct[int(code)].as_py()) for code in codes]
+    texts = [readable(distinct[int(code)].as_py()) for code in codes]
     return [text if len(text) <= EXAMPLE_CHARACTERS else text[: EXAMPLE_CHARACTERS - 1] + "…" for text in texts]

@@ -137,7 +137,7 @@ def fields_of(text: str) -> list[str]:
 def with_fields(text: str, fields: Sequence[str]) -> str:
     """Return a text with other fields in the places of its own; what would be a mark in them is a blank.
 
-    >>> shown(with_fields(render("{a} [SEP] {b}", {"a": ["x"], "b": ["y"]})[0], ["u", "v"]))
+    >>> readable(with_fields(render("{a} [SEP] {b}", {"a": ["x"], "b": ["y"]})[0], ["u", "v"]))
     'u [SEP] v'
     """
     parts = text.split(FIELD)
@@ -153,6 +153,6 @@ def plain(text: str) -> str:
     return text.translate(BLANKS)
 
 
-def shown(text: str) -> str:
+def readable(text: str) -> str:
     """Return a text as people read it."""
     return text.replace(SEPARATOR, f" {SAID} ").replace(FIELD, "")

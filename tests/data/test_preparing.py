@@ -20,7 +20,7 @@ from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.params.fields import Component
 from pipeline.params.tasks import Columns, Submission, Task, TextColumns
 from pipeline.text.normalising import clean, normalise
-from pipeline.text.templates import fields_of, shown
+from pipeline.text.templates import fields_of, readable
 
 TRAIN = "id,text,label\n0,a,x\n1,b,y\n2,c,x\n"
 TEST = "id,text\n0,d\n1,e\n"
@@ -395,9 +395,9 @@ def test_a_template_makes_one_text_of_the_cleaned_fields_of_a_row(tmp_path: Path
     tasks = _task(tmp_path, train, test, columns=columns, test_columns=TextColumns(text="{head} [SEP] {body}"))
     table = prepare(tasks)
     texts = table.select("t", "train")["text"]
-    assert texts.map(shown).tolist() == ["ab [SEP] c", "d", "e", ""] and texts.str.strip().iloc[3] == ""
+    assert texts.map(readable).tolist() == ["ab [SEP] c", "d", "e", ""] and texts.str.strip().iloc[3] == ""
     assert [fields_of(text) for text in texts] == [["ab", "c"], ["", "d"], ["e", ""], ["", ""]]
-    assert table.select("t", "test")["text"].map(shown).tolist() == ["f [SEP] g"]
+    assert table.select("t", "test")["text"].map(readable).tolist() == ["f [SEP] g"]
     assert table.select("t", "train")["text_pair"].tolist() == ["c", "d", "", ""]
     write_table(table, tmp_path / "table.parquet")
     assert read_table(tmp_path / "table.parquet").reading == {"t": Reading(["title", "body", "body"], swap=True)}
@@ -406,7 +406,7 @@ def test_a_template_makes_one_text_of_the_cleaned_fields_of_a_row(tmp_path: Path
 def test_a_template_addresses_columns_without_a_header_by_position(tmp_path: Path) -> None:
     columns = Columns(id=0, text="{1}: {2}", label=3)
     table = prepare(_task(tmp_path, "0,a,b,x\n1,c,d,y\n", "5,e,f\n", columns=columns, header=False))
-    assert table.rows["text"].map(shown).tolist() == ["a: b", "c: d", "e: f"]
+    assert table.rows["text"].map(readable).tolist() == ["a: b", "c: d", "e: f"]
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from pipeline.text.templates import (
     parse,
     pieces_of,
     plain,
+    readable,
     render,
-    shown,
     with_fields,
 )
 
@@ -25,7 +25,7 @@ TEMPLATES = ["{a} [SEP] {b}", "{a}{b}", "A: {a}, b: {b}!", "{b} - {a} [SEP] end"
 
 
 def read(template: str, **values: str) -> str:
-    return shown(render(template, {name: [value] for name, value in values.items()})[0])
+    return readable(render(template, {name: [value] for name, value in values.items()})[0])
 
 
 @pytest.mark.parametrize(
