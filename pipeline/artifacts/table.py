@@ -27,11 +27,6 @@ class Reading:
     fields: list[str] = field(default_factory=list)
     swap: bool = False
 
-    @property
-    def tells(self) -> bool:
-        """Return whether there is more to know than that texts are read as they are, whatever the column is called."""
-        return self.swap or len(self.fields) > 1
-
 
 @dataclass(frozen=True)
 class Table:
@@ -39,7 +34,7 @@ class Table:
 
     `row_id` is unique within a task and split. Missing values (test labels, no pair, no group) are null. `labels` holds each
     task's labels in fixed order, `kinds` the name and options of its component of `task_kinds/`, `reading` how its texts
-    are read where there is more to know than that they are read as they are.
+    are read.
     """
 
     rows: pd.DataFrame

@@ -124,8 +124,7 @@ def _check_names(model: str, task: str, params: Params) -> None:
     }
     if carried := [key for key, is_used in read.items() if is_used]:
         raise ParamsError(
-            f"{carried[0]}: an export reads plain texts and pairs in one order, and cannot carry this. Predict by the "
-            "pipeline: put the rows into the test file."
+            f"{carried[0]}: an export reads plain texts, and pairs in one order. Put the rows into the test file instead."
         )
 
 

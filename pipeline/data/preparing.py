@@ -70,7 +70,7 @@ def prepare(tasks: Mapping[str, Task]) -> Table:
         name: Reading([field for fields in task.columns.fields.values() for field in fields], task.columns.swap)
         for name, task in tasks.items()
     }
-    return Table(rows, labels, kinds, {name: of_task for name, of_task in reading.items() if of_task.tells})
+    return Table(rows, labels, kinds, reading)
 
 
 def _read_split(task: Task, *, name: str, split: str) -> pd.DataFrame:

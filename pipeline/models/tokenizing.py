@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +19,7 @@ TOKENIZE = {
     "return_token_type_ids": True, "return_special_tokens_mask": True, "split_special_tokens": True, "verbose": False,
 }  # fmt: skip
 CONTENTS = ("\ue000", "\ue001")  # stand for the texts while a chat template is applied
+_Token = tuple[int, int, int, int, int, int]  # id, type, sequence, field, where it begins and ends in its text
 
 
 class Tokens(NamedTuple):
@@ -65,15 +65,12 @@ def _plain_rows(tokenizer: "PreTrainedTokenizerFast", rows: list[list[str]]) -> 
         types = np.array(batch["token_type_ids"][row], dtype=np.int8)
         sequences, spans = _sequences(tokenizer, batch, row, texts[0]), None
         if len(ids) == 0:  # an empty text, and a tokenizer that adds nothing of its own
-            ids, types, sequences = _nothing(tokenizer)
+            ids = np.array([tokenizer.pad_token_id or 0], dtype=np.int32)
+            types, sequences = np.zeros(1, np.int8), np.full(1, -1, np.int8)
         if tokenizer.is_fast:
             offsets = np.array(batch["offset_mapping"][row] or [(0, 0)], dtype=np.int32)
             spans = row_spans(offsets, sequences, len(texts[0]), len("".join(texts[1:])))
         yield Tokens(ids, types, sequences, sequences, spans)
-
-
-def _nothing(tokenizer: "PreTrainedTokenizerFast") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return np.array([tokenizer.pad_token_id or 0], np.int32), np.zeros(1, np.int8), np.array([-1], np.int8)
 
 
 def _sequences(tokenizer: "PreTrainedTokenizerFast", batch: "BatchEncoding", row: int, text: str) -> np.ndarray:
@@ -97,32 +94,31 @@ def row_spans(offsets: np.ndarray, sequences: np.ndarray, n_first: int, n_second
     return np.where((sequences == -1)[:, None], places[:, None] + [0, 1], spans).astype(np.int32)
 
 
-@dataclass(frozen=True)
-class _Frame:
-    """What stands around the texts of a row: ids and types before the first, after it, and after the second."""
+class _Frame(NamedTuple):
+    """What stands around texts: special tokens before the first, after it and after the second; the texts' types."""
 
-    ids: list[list[int]]
-    types: list[list[int]]
-    types_of_texts: list[int]
+    special: list[list[_Token]]
+    types: list[int]
+
+
+def _special(ids: Sequence[int], types: Sequence[int]) -> list[_Token]:
+    return [(token, kind, -1, -1, 0, 0) for token, kind in zip(ids, types, strict=True)]
 
 
 def _own_frame(tokenizer: "PreTrainedTokenizerFast", paired: bool) -> _Frame:
     """Return the special tokens that a tokenizer puts around texts, and the types that it gives them."""
     batch = tokenizer(*[["a"]] * (1 + paired), **TOKENIZE)
     sequences = _sequences(tokenizer, batch, 0, "a")
+    ids, types = batch["input_ids"][0], batch["token_type_ids"][0]
     bodies = [np.flatnonzero(sequences == number) for number in range(1 + paired)]
     begins, ends = [0, *(body[-1] + 1 for body in bodies)], [*(body[0] for body in bodies), len(sequences)]
-    ids, types = (
-        [batch[name][0][begin:end] for begin, end in zip(begins, ends, strict=True)]
-        for name in ("input_ids", "token_type_ids")
-    )
-    return _Frame(ids, types, [batch["token_type_ids"][0][body[0]] for body in bodies])
+    special = [_special(ids[begin:end], types[begin:end]) for begin, end in zip(begins, ends, strict=True)]
+    return _Frame(special, [types[body[0]] for body in bodies])
 
 
 def _chat_frame(tokenizer: "PreTrainedTokenizerFast", paired: bool) -> _Frame:
     """Return the tokens of the chat template before and after what a user says, which is the texts, line by line."""
-    contents = CONTENTS[: 1 + paired]
-    parts = [""]
+    contents, parts = CONTENTS[: 1 + paired], [""]
     if getattr(tokenizer, "chat_template", None):
         messages = [{"role": "user", "content": "\n".join(contents)}]
         said = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
@@ -132,49 +128,39 @@ def _chat_frame(tokenizer: "PreTrainedTokenizerFast", paired: bool) -> _Frame:
             f"chat_template: the tokenizer {type(tokenizer).__name__} must have a chat template that repeats what a user "
             f"says once, got {'none' if parts == [''] else 'another one'}. Remove chat_template, or take another encoder."
         )
-    options = {"add_special_tokens": False, "verbose": False}
-    ids = [list(tokenizer(part, **options)["input_ids"]) if part else [] for part in parts]
-    return _Frame(ids, [[0] * len(of_part) for of_part in ids], [0] * len(contents))
+    ids = [list(tokenizer(part, add_special_tokens=False)["input_ids"]) if part else [] for part in parts]
+    return _Frame([_special(of_part, [0] * len(of_part)) for of_part in ids], [0] * len(contents))
 
 
 def _rows_in_pieces(tokenizer: "PreTrainedTokenizerFast", rows: list[list[str]], frame: _Frame) -> Iterator[Tokens]:
     """Yield rows whose fields, and what stands between them, are tokenized each by itself, with a frame around the texts."""
     pieces = [[list(pieces_of(text)) for text in texts] for texts in rows]
-    distinct = dict.fromkeys(piece for texts in pieces for text in texts for _, piece, _ in text if piece)
-    tokens_of = _tokens_of(tokenizer, [piece for piece in distinct if piece != SEPARATOR])
-    separators = (getattr(tokenizer, name, None) for name in ("sep_token_id", "eos_token_id"))
-    separator = next((token for token in separators if token is not None), None)
-    tokens_of[SEPARATOR] = ([] if separator is None else [separator], [(0, 1)])
+    tokens_of = _tokens_of(tokenizer, {piece for texts in pieces for text in texts for _, piece, _ in text})
     for row, texts in enumerate(zip(*rows, strict=True)):
-        # One column per token: id, type, sequence, field, where it begins and ends in its text.
-        columns = [(i, t, -1, -1, 0, 0) for i, t in zip(frame.ids[0], frame.types[0], strict=True)]
+        tokens = [*frame.special[0]]
         for number in range(len(texts)):
-            before = n_fields(texts[0]) if number else 0
+            n_before = n_fields(texts[0]) if number else 0
             for start, piece, field in pieces[number][row]:
-                ids, offsets = tokens_of.get(piece, ([], []))
-                of_piece = (frame.types_of_texts[number], number, -1 if field < 0 else before + field)
-                columns += [
-                    (i, *of_piece, start + begin, start + end) for i, (begin, end) in zip(ids, offsets, strict=False)
-                ]
-            after = zip(frame.ids[number + 1], frame.types[number + 1], strict=True)
-            columns += [(i, t, -1, -1, 0, 0) for i, t in after]
-        if not columns:
-            columns = [(tokenizer.pad_token_id or 0, 0, -1, -1, 0, 0)]
-        table = np.array(columns, dtype=np.int32)
-        all_ids, types, sequences, fields = (table[:, place] for place in range(4))
+                of_piece = (frame.types[number], number, -1 if field < 0 else n_before + field)
+                tokens += [(token, *of_piece, start + begin, start + end) for token, (begin, end) in tokens_of[piece]]
+            tokens += frame.special[number + 1]
+        table = np.array(tokens or _special([tokenizer.pad_token_id or 0], [0]), dtype=np.int32)
+        ids, types, sequences, fields = (table[:, column] for column in range(4))
         spans = (
             row_spans(table[:, 4:], sequences, len(texts[0]), len("".join(texts[1:]))) if tokenizer.is_fast else None
         )
-        yield Tokens(all_ids, types.astype(np.int8), sequences.astype(np.int8), fields, spans)
+        yield Tokens(ids, types.astype(np.int8), sequences.astype(np.int8), fields, spans)
 
 
-def _tokens_of(
-    tokenizer: "PreTrainedTokenizerFast", pieces: list[str]
-) -> dict[str, tuple[list[int], list[tuple[int, int]]]]:
-    """Return the ids of each piece without special tokens, and where they stand in it, (0, 0) where nothing says so."""
-    if not pieces:
-        return {}
-    batch = tokenizer(pieces, add_special_tokens=False, return_offsets_mapping=tokenizer.is_fast, **TOKENIZE)
+def _tokens_of(tokenizer: "PreTrainedTokenizerFast", pieces: set[str]) -> dict[str, list[tuple[int, tuple[int, int]]]]:
+    """Return the ids of each piece, and where they stand in it; a separator is the tokenizer's, else its end token."""
+    texts = sorted(pieces - {SEPARATOR, ""})
+    options = {**TOKENIZE, "add_special_tokens": False, "return_offsets_mapping": tokenizer.is_fast}
+    batch: Any = tokenizer(texts, **options) if texts else {"input_ids": []}
     ids = batch["input_ids"]
-    offsets = batch["offset_mapping"] if tokenizer.is_fast else [[(0, 0)] * len(of_piece) for of_piece in ids]
-    return dict(zip(pieces, zip(ids, offsets, strict=True), strict=True))
+    offsets = batch.get("offset_mapping") or [[(0, 0)] * len(of_text) for of_text in ids]
+    of_texts = zip(texts, ids, offsets, strict=True)
+    tokens = {text: list(zip(of_text, places, strict=True)) for text, of_text, places in of_texts}
+    separators = (getattr(tokenizer, name, None) for name in ("sep_token_id", "eos_token_id"))
+    separator = next((token for token in separators if token is not None), None)
+    return {**tokens, SEPARATOR: [] if separator is None else [(separator, (0, 1))], "": []}

@@ -202,7 +202,7 @@ def test_what_cannot_be_exported_is_said_with_what_can(
 def test_what_an_export_does_not_carry_is_refused(finished: Project, tmp_path, monkeypatch, old, new, key: str) -> None:
     monkeypatch.chdir(finished.folder)
     (tmp_path / "params.yaml").write_text(Path("params.yaml").read_text().replace(old, new))
-    with pytest.raises(ParamsError, match=f"{key}: an export reads plain texts and pairs in one order"):
+    with pytest.raises(ParamsError, match=f"{key}: an export reads plain texts, and pairs in one order"):
         export(MODEL, TASK, params=load_params(tmp_path / "params.yaml"), folder=tmp_path / "model")
 
 
