@@ -79,8 +79,6 @@ class _Plan:
             "metric": metric.model_dump() if settings.epoch_selection == "inner" else None,
             "seed": job.seed, "numerics": numerics(self.run.device, self.run.threads_per_worker),
         }  # fmt: skip
-        if job.reading.swap:
-            depends_on["swap"] = True
         settings = settings.reading(job.reading.fields)
         if settings.field_budgets:
             depends_on["field_budgets"] = settings.field_budgets
@@ -88,11 +86,10 @@ class _Plan:
         depends_on |= {name: rows_digest(rows) for name, rows in more.items()}
         described: dict[str, Any] = {name: recipe[name] for name in ("settings", "source", "code") if name in recipe}
         arguments: dict[str, Any] = {
-            "rows": job.fitted,
+            "rows": job.to_fit,
             "settings": settings,
             "seed": job.seed,
             "labels": labels,
-            "swap": job.reading.swap,
             **more,
         }
         arguments["n_outputs"] = depends_on["n_outputs"]

@@ -11,7 +11,7 @@ import torch
 
 from pipeline.artifacts.copies import normalised
 from pipeline.contracts import EncoderParts, TaskKind
-from pipeline.data.fold_jobs import in_both_orders, raw_texts
+from pipeline.data.fold_jobs import raw_texts
 from pipeline.models.batching import Encoded, encode_rows
 from pipeline.models.classifier import build_classifier, load_classifier, save_classifier, special_ids
 from pipeline.params.encoders import Encoder
@@ -37,7 +37,6 @@ def build_trainee(
     labels: Sequence[str] = (),
     copies: pd.DataFrame | None = None,
     unlabelled: pd.DataFrame | None = None,
-    swap: bool = False,
 ) -> Trainee:
     """Build one fold's model and encode its rows.
 
@@ -47,11 +46,7 @@ def build_trainee(
         labels: their names, for what params name by them.
         copies: of these rows: `parent` (position in rows), `text`, `text_pair` and `label`.
         unlabelled: `text, text_pair, variant, variant_pair` for objectives that read them.
-        swap: whether rows and copies are learnt, and an epoch is chosen, in both orders of their pairs.
     """
-    texts = raw_texts(rows)
-    if swap:  # a cluster holds both orders of its rows
-        rows, copies = in_both_orders(rows), None if copies is None else in_both_orders(copies)
     fitted, inner = inner_split(rows.assign(position=np.arange(len(rows))), settings, seed)
     n_rows = len(fitted)
     if copies is not None:
@@ -60,7 +55,9 @@ def build_trainee(
     targets = np.array(fitted["label"].tolist())
     loss, several = build_objective(settings, targets=targets, labels=labels, n_outputs=n_outputs)
     encoder_seed = derive_seed(seed, "encoder")
-    parts: EncoderParts = settings.source.build(texts=texts, max_length=settings.longest_input, seed=encoder_seed)
+    parts: EncoderParts = settings.source.build(
+        texts=raw_texts(rows), max_length=settings.longest_input, seed=encoder_seed
+    )
     model = build_classifier(
         parts, pooling=settings.pooling, head=settings.head, n_outputs=n_outputs, seed=derive_seed(seed, "readout"),
         window=settings.window, window_pooling=settings.window_pooling, units=units_of(targets),

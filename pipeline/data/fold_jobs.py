@@ -42,6 +42,11 @@ class FoldJob:
         return f"{self.task}-r{self.repeat}-f{self.fold}"
 
     @property
+    def to_fit(self) -> pd.DataFrame:
+        """Return `fitted`, in both orders where the order of a pair says nothing: a cluster then holds both of a row."""
+        return in_both_orders(self.fitted) if self.reading.swap else self.fitted
+
+    @property
     def to_predict(self) -> pd.DataFrame:
         """Return `predicted`, in both orders where the order of a pair says nothing."""
         return in_both_orders(self.predicted) if self.reading.swap else self.predicted
@@ -152,7 +157,8 @@ def augmented_rows(job: FoldJob, settings: "Encoder", copies: Copies | None) -> 
     """Return what a fold trains on beside its rows: its `copies`, and `unlabelled` for objectives that read them."""
     more = {}
     if len(job.copies):
-        more["copies"] = job.copies.drop(columns="copy_id")
+        of_job = job.copies.drop(columns="copy_id")
+        more["copies"] = in_both_orders(of_job) if job.reading.swap else of_job
     if components.constant("objectives", settings.objective.name, "READS") == "unlabelled":
         more["unlabelled"] = unlabelled_of(copies or no_copies(), job)
     return more
@@ -160,4 +166,4 @@ def augmented_rows(job: FoldJob, settings: "Encoder", copies: Copies | None) -> 
 
 def trained_rows_digest(job: FoldJob, settings: "Training") -> str:
     """Return the digest of the rows that a fold's model trains on; clusters matter only where some rows are spared."""
-    return rows_digest(job.fitted if settings.epoch_selection == "inner" else job.fitted.drop(columns="cluster"))
+    return rows_digest(job.to_fit if settings.epoch_selection == "inner" else job.to_fit.drop(columns="cluster"))

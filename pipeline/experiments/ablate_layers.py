@@ -125,7 +125,7 @@ def _plan(params: Params, table: Table, job: FoldJob, encoder: str, pooling: Com
 def _base(encoder: str, settings: Encoder, job: FoldJob, pooling: Component) -> Base:
     """Return the encoder as a fold builds it, of its own training texts where it is made of texts: others share it."""
     needed = components.needed(settings.source.kind, settings.source.name)
-    texts: Sequence[str] = raw_texts(job.fitted) if "texts" in needed else []
+    texts: Sequence[str] = raw_texts(job.to_fit) if "texts" in needed else []
     seed = job.seed if "seed" in needed else 0
     reads = {"window": None, "window_pooling": None, "max_length": settings.longest_input}
     code = digest(
