@@ -206,7 +206,11 @@ def _needs_others(kind: str, name: str) -> bool:
 def _check_encoder(encoder: "Encoder", device: str) -> Iterator[Problem]:
     if encoder.precision in ("bf16", "fp16") and device == "cpu":
         yield Problem(("precision",), f"{encoder.precision} needs a GPU, but run.device is cpu. Use auto or fp32.")
-    yield from encoder.source.call("check", max_length=encoder.longest_input)
+    yield from encoder.source.call("check", max_length=encoder.longest_input, chat_template=encoder.chat_template)
+    if encoder.chat_template and not encoder.source.constant("CHATS"):
+        sources = " or ".join(components.having("encoders", "CHATS"))
+        text = f"needs a tokenizer that comes with one, got source {encoder.source.name}. Take {sources}, or remove it."
+        yield Problem(("chat_template",), text)
     if encoder.window is not None and encoder.window >= encoder.max_length:
         text = (
             f"must be below max_length, {encoder.max_length}, which is what all windows read of a text, got "

@@ -193,9 +193,9 @@ def test_what_cannot_be_exported_is_said_with_what_can(
         ("text: synthetic_text", 'text: "{synthetic_text}"', r"tasks\.intent\.columns\.text"),
         ("text: synthetic_text", "text: synthetic_text, text_pair: id, swap: true", r"tasks\.intent\.columns\.swap"),
         (
-            "max_length: 24\n  electra",
-            "max_length: 24\n    chat_template: true\n  electra",
-            r"encoders\.\*\.chat_template",
+            "head: {name: text",
+            "field_budgets: {synthetic_text: 5}\n    head: {name: text",
+            r"encoders\.\*\.field_budgets",
         ),
     ],
 )

@@ -163,6 +163,11 @@ def test_good_params_load_and_encoders_inherit_training(load) -> None:
         ),
         (
             "max_length: 24\n  electra",
+            "max_length: 24\n    chat_template: true\n  electra",
+            r"bert.chat_template: needs a tokenizer that comes with one, got source from_config. Take pretrained, or remove",
+        ),
+        (
+            "max_length: 24\n  electra",
             "max_length: 24\n    field_budgets: {synthetic_txt: 0.2}\n  electra",
             r"bert.field_budgets.synthetic_txt: got 'synthetic_txt', expected one of .*Did you mean 'synthetic_text'",
         ),
