@@ -41,7 +41,8 @@ def test_encoders_are_checked_and_measured_without_torch() -> None:
         "import sys; from pipeline import components; from pipeline.params.fields import Component\n"
         "for name in components.available('encoders'):\n"
         "    source = Component(kind='encoders', name=name, options={})\n"
-        "    list(source.call('check', max_length=8, chat_template=False)), components.load('encoders', name, 'n_parameters')\n"
+        "    list(source.call('check', max_length=8, chat_template=False))\n"
+        "    components.load('encoders', name, 'n_parameters')\n"
         "print(*(name for name in ('torch', 'transformers', 'tokenizers') if name in sys.modules), 'loaded')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
