@@ -106,13 +106,13 @@ def _conflicts(codes: np.ndarray, labels: np.ndarray, distinct: pa.Array) -> dic
     """Count training texts that stand with different labels."""
     pairs = pd.DataFrame({"code": codes, "label": labels}).drop_duplicates()
     torn = pairs[pairs.duplicated("code", keep=False)].sort_values(["code", "label"])
-    readable = torn["code"].unique()[:N_EXAMPLES]
+    shown = torn["code"].unique()[:N_EXAMPLES]
     return {
         "texts": int(torn["code"].nunique()),
         "rows": int(np.isin(codes, torn["code"]).sum()),
         "examples": [
             {"text": _examples([code], distinct)[0], "labels": torn.loc[torn["code"] == code, "label"].tolist()}
-            for code in readable
+            for code in shown
         ],
     }
 
