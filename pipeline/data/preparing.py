@@ -95,7 +95,7 @@ def _read_split(task: Task, *, name: str, split: str) -> pd.DataFrame:
             raise
         remedy = f"What only the test file has, or names in another way, goes into tasks.{name}.test_columns."
         if templates := [f"tasks.{name}.columns.{key}" for key in TEXTS if is_template(getattr(columns, key))]:
-            remedy = f"{remedy} {' and '.join(templates)} may be a template that needs it."
+            remedy = f"{remedy} {' and '.join(templates)}: a template needs all of its columns."
         raise DataError(f"{error} {remedy}", code="E303") from error
     frame = pd.DataFrame({"line": raw[LINE], "text": texts_of(raw, columns.text)})
     frame["row_id"] = row_ids(raw, columns)
