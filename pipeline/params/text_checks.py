@@ -44,7 +44,7 @@ def _check_templates(task: "Task") -> Iterator[Problem]:
             try:
                 names = [field.column for field in parse(text)]
             except ValueError as error:
-                yield Problem((section, key), str(error))
+                yield Problem((section, key), str(error), "E202")
                 continue
             if not task.header and (wrong := [name for name in names if not (name.isascii() and name.isdecimal())]):
                 text = (

@@ -418,7 +418,7 @@ def test_a_column_that_a_template_needs_and_a_file_lacks_is_named_with_the_templ
 ) -> None:
     tasks = _task(tmp_path, train, test, columns=Columns(id="id", text=TEMPLATE))
     message = (
-        rf"{file}\.csv:1: has no column 'title', got .*tasks\.t\.test_columns.*tasks\.t\.columns\.text may be a temp"
+        rf"{file}\.csv:1: has no column 'title', got .*tasks\.t\.test_columns.*tasks\.t\.columns\.text: a template"
     )
     with pytest.raises(DataError, match=message) as caught:
         prepare(tasks)
