@@ -1,11 +1,14 @@
 """What is wrong with the templates of texts, and with what encoders know of their fields."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from pipeline.errors.exceptions import expected
 from pipeline.params.problems import Problem
 from pipeline.text.templates import is_template, parse
+
+POSITION = re.compile("0|[1-9][0-9]*")
 
 if TYPE_CHECKING:
     from pipeline.params.encoders import Encoder
@@ -46,7 +49,7 @@ def _check_templates(task: "Task") -> Iterator[Problem]:
             except ValueError as error:
                 yield Problem((section, key), str(error), "E202")
                 continue
-            if not task.header and (wrong := [name for name in names if not (name.isascii() and name.isdecimal())]):
+            if not task.header and (wrong := [name for name in names if not POSITION.fullmatch(name)]):
                 text = (
                     f"without a header columns are positions from 0, got {wrong[0]!r}. Give their numbers, as in {{0}}."
                 )
