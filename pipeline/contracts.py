@@ -128,8 +128,13 @@ class Encoder(Protocol):
     def restore(self, *, folder: Path) -> EncoderParts:
         """Make both again from the folder to which configuration and tokenizer were saved; weights are loaded afterwards."""
 
-    def check(self, *, options: dict[str, Any], max_length: int) -> Iterable[tuple[tuple[str, ...], str, str]]:
-        """Yield what can be seen to be wrong without loading anything, as `Problem`s located within the encoder's section."""
+    def check(
+        self, *, options: dict[str, Any], max_length: int, chat_template: bool
+    ) -> Iterable[tuple[tuple[str, ...], str, str]]:
+        """Yield what can be seen to be wrong without loading anything, as `Problem`s located within the encoder's section.
+
+        `CHATS = True`: its tokenizers may have a chat template.
+        """
 
     def n_parameters(self, *, options: dict[str, Any], max_length: int) -> int | None:
         """Return about how many parameters it has, or None where nothing on this machine says so."""

@@ -1,7 +1,7 @@
 """The table of all rows, and the fold manifest: in which fold each row is scored, made once; its digest names it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +21,26 @@ FOLDS_COLUMNS = ["row_id", "task", "repeat", "fold", "cluster"]
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How models read a task's texts: the columns of their fields, the second text's after the first's; in both orders?"""
+
+    fields: list[str] = field(default_factory=list)
+    swap: bool = False
+
+
+@dataclass(frozen=True)
 class Table:
     """All rows of all tasks: `row_id, task, split (train|test|unlabelled), text, text_pair, label, group`.
 
     `row_id` is unique within a task and split. Missing values (test labels, no pair, no group) are null. `labels` holds each
-    task's labels in fixed order, `kinds` the name and options of its component of `task_kinds/`.
+    task's labels in fixed order, `kinds` the name and options of its component of `task_kinds/`, `reading` how its texts
+    are read.
     """
 
     rows: pd.DataFrame
     labels: dict[str, list[str]]
     kinds: Mapping[str, tuple[str, dict[str, Any]]]
+    reading: Mapping[str, Reading] = field(default_factory=dict)
 
     def select(self, task: str, split: str) -> pd.DataFrame:
         """Return one task's rows of one split, in file order, with a fresh index."""
@@ -64,13 +74,16 @@ class Table:
 
 def write_table(table: Table, path: Path = TABLE) -> None:
     """Write the table with its labels and kinds of tasks in the file's metadata."""
-    write_frame(path, table.rows[TABLE_COLUMNS], {"labels": table.labels, "kinds": table.kinds})
+    reading = {task: asdict(of_task) for task, of_task in table.reading.items()}
+    metadata = {"labels": table.labels, "kinds": table.kinds, "reading": reading}
+    write_frame(path, table.rows[TABLE_COLUMNS], metadata)
 
 
 def read_table(path: Path = TABLE) -> Table:
     """Read the table."""
     rows, metadata, _ = read_frame(path)
-    return Table(rows, metadata["labels"], metadata["kinds"])
+    reading = {task: Reading(**of_task) for task, of_task in metadata.get("reading", {}).items()}
+    return Table(rows, metadata["labels"], metadata["kinds"], reading)
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,8 @@ def gradient_guide(folder: Path, *, share: float, device: str, max_length: int =
         raise ParamsError(f"guide.model: {folder} holds no {READOUT}. Give the folder of a model of a fold.")
     model, tokenizer = load_classifier(folder)
     model.to("cuda" if gpu_count(device) else "cpu")
-    positions = getattr(model.backbone.config, "max_position_embeddings", None) or math.inf
+    positions = getattr(model.backbone.config, "max_position_embeddings", None) or 0
+    positions = positions if positions > 0 else math.inf  # xlnet's -1 is none
     # roberta's positions start after the padding id
     n_tokens = int(min(max_length, positions - (tokenizer.pad_token_id or 0) - 1))
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from pipeline.augment.rewriting.spans import count_terms
 from pipeline.contracts import Corpus
+from pipeline.text.templates import plain, readable
 
 if TYPE_CHECKING:
     from pipeline.params.augment import Quality
@@ -45,7 +46,8 @@ def drop_faulty(
     reasons = pd.Series(faults, dtype=object)
     if quality.similarity is not None and len(copies):
         similarity = quality.similarity.build(corpus=corpus, device=device)
-        copies = copies.assign(similarity=similarity(copies["source"].tolist(), copies["variant"].tolist()))
+        sides = (copies[side].map(plain).tolist() for side in ("source", "variant"))
+        copies = copies.assign(similarity=similarity(*sides))
         reasons[reasons.isna() & (copies["similarity"] < quality.min_similarity)] = "too little like its row"
         reasons[reasons.isna() & (copies["similarity"] > quality.max_similarity)] = "too much like its row"
     for reason in reasons.dropna().unique():
@@ -66,6 +68,7 @@ def _fault(source: str, variant: str, reserved: frozenset[str]) -> str | None:
 
 def example_of(row: Mapping[Any, Any]) -> dict[str, Any]:
     """Return what the record keeps of a copy, as JSON."""
-    return {name: row[name] for name in ("row_id", "augmenter", "source", "variant", "edit_distance")} | {
-        "similarity": None if np.isnan(row["similarity"]) else row["similarity"]
-    }
+    texts = {name: readable(row[name]) for name in ("source", "variant")}
+    return {name: row[name] for name in ("row_id", "augmenter", "edit_distance")} | {
+        **texts, "similarity": None if np.isnan(row["similarity"]) else row["similarity"],
+    }  # fmt: skip

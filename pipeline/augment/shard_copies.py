@@ -19,6 +19,7 @@ from pipeline.errors.exceptions import InterruptedRun, PipelineError
 from pipeline.errors.failpoints import failpoint
 from pipeline.params.augment import flow_name
 from pipeline.reproducibility import derive_seed
+from pipeline.text.templates import FIELD, fields_of, plain, with_fields
 
 if TYPE_CHECKING:
     from pipeline.params.augment import Guide, Quality, Step
@@ -129,7 +130,11 @@ def _augmented(
     try:
         made = augmenter.augment(texts, **arguments)
         if len(made) == len(texts) and all(isinstance(variant, str) for variants in made for variant in variants):
-            return made
+            # A mark that an augmenter writes would make a field of what is none.
+            return [
+                variants if FIELD in text else [*map(plain, variants)]
+                for text, variants in zip(texts, made, strict=True)
+            ]
         problem: Exception = ValueError(
             f"must return a list of texts for each of {len(texts)} texts, got {made!r:.100}"
         )
@@ -201,11 +206,42 @@ class Sequential:
         ]
 
 
+@dataclass(frozen=True)
+class FieldByField:
+    """An augmenter of what texts are made of, field by field, so that a copy has the fields of its row."""
+
+    augmenter: Augmenter
+
+    def augment(
+        self, texts: Sequence[str], *, n_variants: int, seeds: Sequence[int], reserved: Sequence[frozenset[str]]
+    ) -> list[list[str]]:
+        """Return at most `n_variants` variants per text (see `contracts.Augmenter`); a field that has none stays."""
+        if not any(FIELD in text for text in texts):
+            return self.augmenter.augment(texts, n_variants=n_variants, seeds=seeds, reserved=reserved)
+        fields = [fields_of(text) for text in texts]
+        places = [
+            (row, number) for row, of_row in enumerate(fields) for number, field in enumerate(of_row) if field.strip()
+        ]
+        made = self.augmenter.augment(
+            [fields[row][number] for row, number in places], n_variants=n_variants,
+            seeds=[derive_seed(seeds[row], "field", number) for row, number in places],
+            reserved=[reserved[row] for row, _ in places],
+        )  # fmt: skip
+        changed = [[list(of_row) for _ in range(n_variants)] for of_row in fields]
+        for (row, number), variants in zip(places, made, strict=True):
+            for of_copy, variant in zip(changed[row], variants, strict=False):
+                of_copy[number] = variant if variant.strip() else of_copy[number]
+        made = [[with_fields(text, of_copy) for of_copy in copies] for text, copies in zip(texts, changed, strict=True)]
+        return [
+            [copy for copy in dict.fromkeys(copies) if copy != text] for text, copies in zip(texts, made, strict=True)
+        ]
+
+
 def build_flow(flow: list["Component"], corpus: Corpus, *, device: str, key: str) -> Augmenter:
     """Return a flow's augmenter; the last one built in this process is kept under its key."""
     key = f"{key} {[component.model_dump() for component in flow]}"
     if key not in _built:
         _built.clear()
         augmenters = [component.build(corpus=corpus, device=device) for component in flow]
-        _built[key] = augmenters[0] if len(augmenters) == 1 else Sequential(augmenters)
+        _built[key] = FieldByField(augmenters[0] if len(augmenters) == 1 else Sequential(augmenters))
     return _built[key]

@@ -15,6 +15,7 @@ from pipeline.data.fold_jobs import rows_digest
 from pipeline.reproducibility import derive_seed, digest, numerics
 from pipeline.targets.strata import memberships, one_each, rarest
 from pipeline.text.near_duplicates import near_pairs, row_texts
+from pipeline.text.templates import plain
 from pipeline.units.unit import Unit
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Source:
         """Return the texts, of pairs both, and labels that augmenters may learn from."""
         rows = self.rows.loc[self.learned]
         paired = rows["text_pair"].fillna("").str.strip() != ""
-        texts = [*rows["text"], *rows["text_pair"][paired]]
+        texts = [plain(text) for text in [*rows["text"], *rows["text_pair"][paired]]]
         if self.fold is None:
             return Corpus(texts)
         strata = one_each(self.strata(rows)[0]).tolist()

@@ -79,11 +79,14 @@ class _Plan:
             "metric": metric.model_dump() if settings.epoch_selection == "inner" else None,
             "seed": job.seed, "numerics": numerics(self.run.device, self.run.threads_per_worker),
         }  # fmt: skip
+        settings = settings.reading(job.reading.fields)
+        if settings.field_budgets:
+            depends_on["field_budgets"] = settings.field_budgets
         more = augmented_rows(job, settings, self.copies)
         depends_on |= {name: rows_digest(rows) for name, rows in more.items()}
         described: dict[str, Any] = {name: recipe[name] for name in ("settings", "source", "code") if name in recipe}
         arguments: dict[str, Any] = {
-            "rows": job.fitted,
+            "rows": job.to_fit,
             "settings": settings,
             "seed": job.seed,
             "labels": labels,
@@ -95,10 +98,12 @@ class _Plan:
 
     def predicting(self, job: FoldJob, trained: Unit) -> Job:
         """Return the unit that predicts with the model that a unit trained."""
-        code, rows = self.recipe["predict"], rows_digest(job.predicted)
+        code, rows = self.recipe["predict"], rows_digest(job.to_predict)
         depends_on = {"step": "predict", "model": trained.key, "code": code, "rows": rows}
         fields = {"model": self.encoder, "task": job.task, "manifest": self.manifest, "recipe": self.recipe["train"]}
         outputs = self.table.kind(job.task).outputs(self.table.labels[job.task])
         fields |= {"labels": outputs, "seed": self.seed}
-        arguments = {"rows": job.predicted, "settings": self.settings, "predictions": fields, "model": trained.result}
+        settings = self.settings.reading(job.reading.fields)
+        arguments = {"rows": job.to_predict, "settings": settings, "predictions": fields, "model": trained.result}
+        arguments["swapped"] = self.table.kind(job.task) if job.reading.swap else None
         return Unit(f"{self.encoder}/{job.name}/predict", depends_on), predict_fold, arguments

@@ -10,7 +10,8 @@ import pandas as pd
 import torch
 
 from pipeline.artifacts.copies import normalised
-from pipeline.contracts import EncoderParts
+from pipeline.contracts import EncoderParts, TaskKind
+from pipeline.data.fold_jobs import raw_texts
 from pipeline.models.batching import Encoded, encode_rows
 from pipeline.models.classifier import build_classifier, load_classifier, save_classifier, special_ids
 from pipeline.params.encoders import Encoder
@@ -53,9 +54,10 @@ def build_trainee(
     check_schedule(settings, len(fitted))
     targets = np.array(fitted["label"].tolist())
     loss, several = build_objective(settings, targets=targets, labels=labels, n_outputs=n_outputs)
-    texts = [*rows["text"], *rows["text_pair"].dropna()]
     encoder_seed = derive_seed(seed, "encoder")
-    parts: EncoderParts = settings.source.build(texts=texts, max_length=settings.longest_input, seed=encoder_seed)
+    parts: EncoderParts = settings.source.build(
+        texts=raw_texts(rows), max_length=settings.longest_input, seed=encoder_seed
+    )
     model = build_classifier(
         parts, pooling=settings.pooling, head=settings.head, n_outputs=n_outputs, seed=derive_seed(seed, "readout"),
         window=settings.window, window_pooling=settings.window_pooling, units=units_of(targets),
@@ -92,11 +94,14 @@ def _with_unlabelled(
 
 
 def predict_fold(
-    workspace: Workspace, *, model: Path, rows: pd.DataFrame, settings: Encoder, predictions: dict[str, Any]
-) -> None:
+    workspace: Workspace, *, model: Path, rows: pd.DataFrame, settings: Encoder, predictions: dict[str, Any],
+    swapped: TaskKind | None = None,
+) -> None:  # fmt: skip
     """Predict rows with one fold's model and write `predictions.parquet` into the workspace's result.
 
     `rows` have `row_id, task, split, repeat, fold, text, text_pair`; `predictions` are the other fields of `Predictions`.
+    `swapped`: see `predict_and_record`.
     """
     classifier, tokenizer = load_classifier(model)
-    predict_and_record(workspace, classifier, encode_rows(tokenizer, rows, settings), rows, settings, predictions)
+    inputs = encode_rows(tokenizer, rows, settings)
+    predict_and_record(workspace, classifier, inputs, rows, settings, predictions, swapped=swapped)

@@ -31,6 +31,7 @@ from pipeline.stitch.fold_encoders import fold_base, head_rows
 from pipeline.stitch.fold_training import SPEC, load_stitched
 from pipeline.stitch.plan import Context, plan_model
 from pipeline.stitch.states import Base
+from pipeline.text.templates import is_template
 
 IDENTITY = ("model", "task", "fold")
 NOT_FOR_READING = (WEIGHTS, HISTORY)
@@ -113,6 +114,18 @@ def _check_names(model: str, task: str, params: Params) -> None:
         raise ParamsError(f"--model: {expected(model, stitched)}")
     if task not in params.tasks:
         raise ParamsError(f"--task: {expected(task, params.tasks)}")
+    columns, groups = params.tasks[task].columns, params.stitch.groups(list(params.encoders))
+    encoders = [params.encoders[name] for name in groups[stitched[model][0]] or params.encoders]
+    read = {f"tasks.{task}.columns.{key}": is_template(getattr(columns, key)) for key in ("text", "text_pair")}
+    read[f"tasks.{task}.columns.swap"] = columns.swap
+    read |= {
+        f"encoders.*.{key}": any(getattr(encoder, key) for encoder in encoders)
+        for key in ("field_budgets", "chat_template")
+    }
+    if carried := [key for key, is_used in read.items() if is_used]:
+        raise ParamsError(
+            f"{carried[0]}: an export reads plain texts, and pairs in one order. Put the rows into the test file instead."
+        )
 
 
 def _check_target(folder: Path, identity: dict[str, Any]) -> None:

@@ -128,7 +128,7 @@ def dry_run(params: Params, *, n_steps: int) -> Iterator[str]:
         for job in [job for job in jobs if job.repeat == job.fold == 0]:
             n_outputs = len(table.kind(job.task).outputs(table.labels[job.task]))
             measured = _try(name, job, settings, params, n_outputs=n_outputs, n_steps=n_steps, copies=copies)
-            per_fold = measured.fold_seconds(len(job.predicted) / len(job.fitted))
+            per_fold = measured.fold_seconds(len(job.to_predict) / len(job.to_fit))
             in_all = per_fold * math.ceil(n_folds / n_workers)
             total += in_all
             yield measured.line(name if len(table.labels) == 1 else f"{name} {job.task}", per_fold, in_all)
@@ -151,8 +151,9 @@ def measure(
     """
     with fixed_numerics(run.threads_per_worker, on_gpu=gpu_count(run.device) > 0):
         started = time.monotonic()
-        options: dict[str, Any] = {"n_outputs": n_outputs, "settings": settings, "scorer": None, "seed": job.seed}
-        trainee = build_trainee(rows=job.fitted, **{**options, **more})
+        options: dict[str, Any] = {"n_outputs": n_outputs, "scorer": None, "seed": job.seed}
+        options["settings"] = settings.reading(job.reading.fields)
+        trainee = build_trainee(rows=job.to_fit, **{**options, **more})
         build_seconds = time.monotonic() - started
         budget = _try_longest(trainee, settings, run)
         fitting = settings.model_copy(update={"tokens_per_micro_batch": budget})

@@ -13,6 +13,7 @@ from pipeline.artifacts.table import Table
 from pipeline.data.preparing import label_variants
 from pipeline.targets.strata import memberships
 from pipeline.text.near_duplicates import encode, row_texts
+from pipeline.text.templates import readable
 
 QUANTILES = {"50": 0.5, "90": 0.9, "99": 0.99, "max": 1.0}
 CJK = r"[\p{Han}\p{Hiragana}\p{Katakana}]"
@@ -126,5 +127,5 @@ def _overlap(row_ids: pd.Series, codes: np.ndarray, cluster: np.ndarray, is_trai
 
 
 def _examples(codes: Any, distinct: pa.Array) -> list[str]:
-    texts = [distinct[int(code)].as_py() for code in codes]
+    texts = [readable(distinct[int(code)].as_py()) for code in codes]
     return [text if len(text) <= EXAMPLE_CHARACTERS else text[: EXAMPLE_CHARACTERS - 1] + "…" for text in texts]

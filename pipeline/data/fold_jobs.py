@@ -1,7 +1,7 @@
 """The folds of a table as jobs: what each one trains on, what it predicts, and how the parts become one prediction table."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +12,11 @@ from pipeline import components
 from pipeline.artifacts.copies import UNLABELLED, Copies, check_leaks, no_copies, normalised
 from pipeline.artifacts.paths import FOLDS, TABLE
 from pipeline.artifacts.predictions import PREDICTION_COLUMNS, Predictions, read_predictions
-from pipeline.artifacts.table import HOLDOUT_FOLD, Folds, Table
+from pipeline.artifacts.table import HOLDOUT_FOLD, Folds, Reading, Table
 from pipeline.errors.exceptions import DataError
 from pipeline.errors.failpoints import failpoint
 from pipeline.reproducibility import digest, fold_seed
+from pipeline.text.templates import plain
 
 if TYPE_CHECKING:
     from pipeline.params.encoders import Encoder, Training
@@ -33,11 +34,22 @@ class FoldJob:
     predicted: pd.DataFrame
     fitted_ids: "pd.Series[str]"
     copies: pd.DataFrame
+    reading: Reading = field(default_factory=Reading)
 
     @property
     def name(self) -> str:
         """Return a name for folders and messages."""
         return f"{self.task}-r{self.repeat}-f{self.fold}"
+
+    @property
+    def to_fit(self) -> pd.DataFrame:
+        """Return `fitted`, in both orders where the order of a pair says nothing: a cluster then holds both of a row."""
+        return in_both_orders(self.fitted) if self.reading.swap else self.fitted
+
+    @property
+    def to_predict(self) -> pd.DataFrame:
+        """Return `predicted`, in both orders where the order of a pair says nothing."""
+        return in_both_orders(self.predicted) if self.reading.swap else self.predicted
 
     @property
     def seed(self) -> int:
@@ -79,7 +91,8 @@ def fold_jobs(table: Table, folds: Folds, copies: Copies | None = None, *, seed:
                 columns = [*PREDICTION_COLUMNS, "text", "text_pair"]
                 ids, fitted = fitted["row_id"].reset_index(drop=True), fitted.reset_index(drop=True)
                 fitted = fitted[["text", "text_pair", "label", "cluster"]]
-                job = FoldJob(task, int(repeat), int(fold), seed, fitted, predicted[columns], ids, pd.DataFrame())
+                reading, none = table.reading.get(task, Reading()), pd.DataFrame()
+                job = FoldJob(task, int(repeat), int(fold), seed, fitted, predicted[columns], ids, none, reading)
                 of_fold = copies.of_fold(task, int(repeat), int(fold))
                 unseen = predicted[predicted["split"] != "test"]
                 check_leaks(of_fold, fitted_ids=ids, unseen=unseen, fold=job.name)
@@ -105,6 +118,17 @@ def unlabelled_of(copies: Copies, job: FoldJob) -> pd.DataFrame:
             f"{UNLABELLED}: there is no variant of a text without a label for {job.name}. Add texts or steps to augment."
         )
     return texts
+
+
+def raw_texts(rows: pd.DataFrame) -> list[str]:
+    """Return the texts of rows, of pairs both, for what learns words of them."""
+    return [plain(text) for text in [*rows["text"], *rows["text_pair"].dropna()]]
+
+
+def in_both_orders(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of pairs, and after all of them the same rows with their texts the other way round."""
+    swapped = rows.rename(columns={"text": "text_pair", "text_pair": "text"})
+    return pd.concat([rows, swapped[rows.columns]], ignore_index=True)
 
 
 def targets_of(rows: pd.DataFrame) -> np.ndarray:
@@ -133,7 +157,8 @@ def augmented_rows(job: FoldJob, settings: "Encoder", copies: Copies | None) -> 
     """Return what a fold trains on beside its rows: its `copies`, and `unlabelled` for objectives that read them."""
     more = {}
     if len(job.copies):
-        more["copies"] = job.copies.drop(columns="copy_id")
+        of_job = job.copies.drop(columns="copy_id")
+        more["copies"] = in_both_orders(of_job) if job.reading.swap else of_job
     if components.constant("objectives", settings.objective.name, "READS") == "unlabelled":
         more["unlabelled"] = unlabelled_of(copies or no_copies(), job)
     return more
@@ -141,4 +166,4 @@ def augmented_rows(job: FoldJob, settings: "Encoder", copies: Copies | None) -> 
 
 def trained_rows_digest(job: FoldJob, settings: "Training") -> str:
     """Return the digest of the rows that a fold's model trains on; clusters matter only where some rows are spared."""
-    return rows_digest(job.fitted if settings.epoch_selection == "inner" else job.fitted.drop(columns="cluster"))
+    return rows_digest(job.to_fit if settings.epoch_selection == "inner" else job.to_fit.drop(columns="cluster"))

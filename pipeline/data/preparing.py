@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.artifacts.files import sha256_of
-from pipeline.artifacts.table import TABLE_COLUMNS, Table
+from pipeline.artifacts.table import TABLE_COLUMNS, Reading, Table
 from pipeline.contracts import TaskKind
 from pipeline.data.class_targets import are_ordered, order_labels
 from pipeline.data.reading import LINE, Column, read_columns
@@ -19,7 +19,9 @@ from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.number_formats import number_in
 from pipeline.params.tasks import Columns, Task
 from pipeline.text.normalising import clean, normalise
+from pipeline.text.templates import is_template, parse, render
 
+TEXTS = ("text", "text_pair")
 _NOTHING = pa.scalar("", pa.large_string())
 logger = logging.getLogger(__name__)
 
@@ -64,22 +66,24 @@ def prepare(tasks: Mapping[str, Task]) -> Table:
             raise DataError(
                 f"{file}: must stay as it is while it is read, but it changed. Run dvc repro again once it is whole."
             )
-    return Table(rows, labels, kinds)
+    reading = {
+        name: Reading([field for fields in task.columns.fields.values() for field in fields], task.columns.swap)
+        for name, task in tasks.items()
+    }
+    return Table(rows, labels, kinds, reading)
 
 
 def _read_split(task: Task, *, name: str, split: str) -> pd.DataFrame:
     """Return one file's rows in the table's columns, with `line`."""
     path = Path({"train": task.train, "test": task.test, "unlabelled": task.unlabelled or ""}[split])
     columns = task.columns_of_test if split == "test" else task.columns
-    texts = columns.text if isinstance(columns.text, list) else [columns.text]
+    texts, pairs = (text_columns(text, header=task.header) for text in (columns.text, columns.text_pair))
     given = columns.label if isinstance(columns.label, list) else [columns.label]
-    single = [columns.id, columns.text_pair, *(given if split == "train" else ()), columns.group]
-    wanted: list[Column] = list(dict.fromkeys([*texts, *(column for column in single if column is not None)]))
+    single = [columns.id, *(given if split == "train" else ()), columns.group]
+    wanted: list[Column] = list(dict.fromkeys([*texts, *pairs, *(column for column in single if column is not None)]))
     # Groups serve the split of training rows only; many test files do not have them.
     optional = (
-        {columns.group} - {None, *texts, columns.text_pair, columns.id}
-        if split != "train" and columns.group is not None
-        else ()
+        {columns.group} - {None, *texts, *pairs, columns.id} if split != "train" and columns.group is not None else ()
     )
     # Every row of the test file must be predicted.
     kept = split == "test" and task.encoding_errors == "drop_row"
@@ -90,12 +94,14 @@ def _read_split(task: Task, *, name: str, split: str) -> pd.DataFrame:
         if error.code != "E303" or split == "unlabelled":
             raise
         remedy = f"What only the test file has, or names in another way, goes into tasks.{name}.test_columns."
+        if templates := [f"tasks.{name}.columns.{key}" for key in TEXTS if is_template(getattr(columns, key))]:
+            remedy = f"{remedy} {' and '.join(templates)}: a template needs all of its columns."
         raise DataError(f"{error} {remedy}", code="E303") from error
-    frame = pd.DataFrame({"line": raw[LINE], "text": joined_texts(raw, texts)})
+    frame = pd.DataFrame({"line": raw[LINE], "text": texts_of(raw, columns.text)})
     frame["row_id"] = row_ids(raw, columns)
     frame["task"] = pd.Series(name, index=frame.index, dtype="str")
     frame["split"] = pd.Series(split, index=frame.index, dtype="str")
-    frame["text_pair"] = _empty(frame) if columns.text_pair is None else joined_texts(raw, [columns.text_pair])
+    frame["text_pair"] = _empty(frame) if columns.text_pair is None else texts_of(raw, columns.text_pair)
     frame["label"] = _cells(raw[given], task, name=name) if split == "train" else _empty(frame)
     grouped = columns.group is not None and columns.group in raw
     frame["group"] = raw[columns.group].replace("", None) if grouped else _empty(frame)
@@ -132,6 +138,23 @@ def _arrow(texts: pd.Series) -> pa.Array:
 
 def _empty(frame: pd.DataFrame) -> pd.Series:
     return pd.Series(None, index=frame.index, dtype="str")
+
+
+def text_columns(text: Column | Sequence[Column] | None, *, header: bool) -> list[Column]:
+    """Return the columns that params name as a text: one, several, or those of a template."""
+    if is_template(text):
+        columns = dict.fromkeys(field.column for field in parse(str(text)))
+        return [column if header else int(column) for column in columns]
+    return [] if text is None else [text] if isinstance(text, str | int) else list(text)
+
+
+def texts_of(raw: pd.DataFrame, text: Column | Sequence[Column]) -> pd.Series:
+    """Return the cleaned texts of rows: of a column, of several joined by a blank, or of a template, with its marks."""
+    if not is_template(text):
+        return joined_texts(raw, text_columns(text, header=True))
+    named = {field.column for field in parse(str(text))}
+    columns = {str(column): joined_texts(raw, [column]).tolist() for column in raw.columns if str(column) in named}
+    return pd.Series(render(str(text), columns), dtype="str")
 
 
 def joined_texts(raw: pd.DataFrame, columns: Sequence[Column]) -> pd.Series:

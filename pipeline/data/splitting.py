@@ -21,6 +21,7 @@ from pipeline.params import tasks
 from pipeline.reproducibility import derive_seed
 from pipeline.targets.strata import memberships, split_iteratively
 from pipeline.text.near_duplicates import cluster_texts, connect, row_texts
+from pipeline.text.templates import readable
 
 logger = logging.getLogger(__name__)
 N_EXAMPLES = 5
@@ -148,7 +149,7 @@ def _ties(rows: pd.DataFrame, near: np.ndarray, folds: tasks.Folds) -> Iterator[
         counts = np.bincount(numbers[numbers >= 0])
         for number in np.argsort(-counts, kind="stable")[:N_TIES]:
             if counts[number] > 1:
-                yield kind, int(counts[number]), texts.iloc[int(np.argmax(numbers == number))]
+                yield kind, int(counts[number]), readable(texts.iloc[int(np.argmax(numbers == number))])
 
 
 def _pair_limit(rows: pd.DataFrame, near: np.ndarray, largest: np.ndarray, *, most: float) -> int | None:

@@ -12,7 +12,7 @@ import pandas as pd
 from pipeline import components
 from pipeline.artifacts.predictions import read_predictions
 from pipeline.artifacts.table import Folds, Table
-from pipeline.data.fold_jobs import FoldJob, fold_jobs, gather_predictions, rows_digest, targets_of
+from pipeline.data.fold_jobs import FoldJob, fold_jobs, gather_predictions, raw_texts, rows_digest, targets_of
 from pipeline.errors.exceptions import ParamsError, expected
 from pipeline.experiments.fold_table import ERROR, FoldScorer, fold_rows
 from pipeline.experiments.layer_features import candidates, extract_layers, layer_name, score_layers
@@ -125,14 +125,15 @@ def _plan(params: Params, table: Table, job: FoldJob, encoder: str, pooling: Com
 def _base(encoder: str, settings: Encoder, job: FoldJob, pooling: Component) -> Base:
     """Return the encoder as a fold builds it, of its own training texts where it is made of texts: others share it."""
     needed = components.needed(settings.source.kind, settings.source.name)
-    texts: Sequence[str] = [*job.fitted["text"], *job.fitted["text_pair"].dropna()] if "texts" in needed else []
+    texts: Sequence[str] = raw_texts(job.to_fit) if "texts" in needed else []
     seed = job.seed if "seed" in needed else 0
     reads = {"window": None, "window_pooling": None, "max_length": settings.longest_input}
     code = digest(
         [unit_code(FEATURES_START, [*named_components(settings.source), pooling]), source_digest(settings.source)]
     )
     built = digest({"source": settings.source.model_dump(), "texts": texts, "seed": seed})
-    return Base(encoder, settings.model_copy(update=reads), Path(), built, code, "last", "refuse", fresh=(texts, seed))
+    settings = settings.reading(job.reading.fields).model_copy(update=reads)
+    return Base(encoder, settings, Path(), built, code, "last", "refuse", fresh=(texts, seed))
 
 
 def _write(task: str, plans: list[_Plan], params: Params, table: Table, folds: Folds, note: str) -> Path:

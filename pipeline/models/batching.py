@@ -1,6 +1,6 @@
 """Texts to token ids without padding, and rows to batches of like length: all functions of the seed and the epoch only."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -8,19 +8,16 @@ import numpy as np
 import pandas as pd
 import torch
 
+from pipeline.errors.exceptions import ParamsError
+from pipeline.models.tokenizing import Tokens, tokenize
 from pipeline.models.windows import window_tokens
 from pipeline.reproducibility import derive_seed
 
 if TYPE_CHECKING:
-    from transformers import BatchEncoding, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
     from pipeline.params.encoders import Encoder
 
-TOKENIZE_ROWS = 1000
-# Special tokens written out in a text, such as "[SEP]", are split like any other characters.
-TOKENIZE = {
-    "return_token_type_ids": True, "return_special_tokens_mask": True, "split_special_tokens": True, "verbose": False,
-}  # fmt: skip
 WINDOW_BATCHES = 50
 Truncation = Literal["head", "tail", "head_tail"] | float
 
@@ -75,94 +72,88 @@ def encode(
     truncation: Truncation,
     window: int | None = None,
     overlap: float = 0.0,
+    budgets: Mapping[int, int | float] | None = None,
+    chat: bool = False,
 ) -> Encoded:
     """Tokenize texts, or pairs of texts, to at most `max_length` tokens, special tokens included.
 
-    `truncation` says which body tokens a too long row keeps: the first, the last, half from each end, or, as a number, that
-    share from the beginning and the rest from the end. Of a pair the longer text is cut first. What is kept and longer than
-    a `window` becomes windows, one after another (see `windows`).
+    `truncation` says which tokens of a body, or of a field of it, a too long row keeps: the first, the last, half from each
+    end, or, as a number, that share from the beginning and the rest from the end; `budgets` how many, by the number of the
+    field (see `divide`), otherwise the longest is cut first. What is kept and longer than a `window` becomes windows, one
+    after another (see `windows`). With `chat` the tokenizer's chat template stands around the texts.
+
+    Raises:
+        ParamsError: if what is never cut is longer than `max_length` by itself.
     """
-    pad = int(tokenizer.pad_token_id or 0)
-    rows: list[tuple[np.ndarray, np.ndarray, np.ndarray | None]] = []
+    rows: list[Tokens] = []
     n_truncated = 0
-    for ids, types, spans, sequences in _tokenized(tokenizer, texts, text_pairs, pad):
-        if len(ids) > max_length:
-            kept = kept_tokens(sequences, max_length, truncation)
-            ids, types, spans = ids[kept], types[kept], None if spans is None else spans[kept]
-            sequences = sequences[kept]
-            n_truncated += 1
-        if window is not None and len(ids) > window:
-            kept = window_tokens(sequences, window, overlap=overlap)
-            ids, types, spans = ids[kept], types[kept], None if spans is None else spans[kept]
-        rows.append((ids, types, spans))
-    starts = np.concatenate([[0], np.cumsum([len(ids) for ids, *_ in rows], dtype=np.int64)])
-    known = [spans for *_, spans in rows if spans is not None]
-    all_ids, all_types = np.concatenate([ids for ids, *_ in rows]), np.concatenate([types for _, types, _ in rows])
-    return Encoded(all_ids, all_types, starts, pad, n_truncated, np.concatenate(known) if known else None)
+    has_maxima = any(isinstance(budget, int) for budget in (budgets or {}).values())
+    for row in tokenize(tokenizer, texts, text_pairs, chat=chat):
+        cut = row
+        if len(row.ids) > max_length or has_maxima:
+            cut = row.take(kept_tokens(row.fields, max_length, truncation, budgets))
+            n_truncated += len(cut.ids) < len(row.ids)
+        if window is not None and len(cut.ids) > window:
+            cut = cut.take(window_tokens(cut.sequences, window, overlap=overlap))
+        rows.append(cut)
+    starts = np.concatenate([[0], np.cumsum([len(row.ids) for row in rows], dtype=np.int64)])
+    known = [row.spans for row in rows if row.spans is not None]
+    ids, types = np.concatenate([row.ids for row in rows]), np.concatenate([row.types for row in rows])
+    pad = int(tokenizer.pad_token_id or 0)
+    return Encoded(ids, types, starts, pad, n_truncated, np.concatenate(known) if known else None)
 
 
-def _tokenized(
-    tokenizer: "PreTrainedTokenizerFast", texts: Sequence[str], text_pairs: Sequence[str] | None, pad: int
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]]:
-    """Yield each row whole: its ids, its types, its spans where the tokenizer gives offsets, and its tokens' sequences."""
-    for start in range(0, len(texts), TOKENIZE_ROWS):
-        chunk = slice(start, start + TOKENIZE_ROWS)
-        pairs = None if text_pairs is None else list(text_pairs[chunk])
-        batch = tokenizer(list(texts[chunk]), pairs, return_offsets_mapping=tokenizer.is_fast, **TOKENIZE)
-        for row, text in enumerate(texts[chunk]):
-            ids = np.array(batch["input_ids"][row], dtype=np.int32)
-            types = np.array(batch["token_type_ids"][row], dtype=np.int8)
-            sequences, spans = _sequences(tokenizer, batch, row, text), None
-            if len(ids) == 0:  # an empty text, and a tokenizer that adds nothing of its own
-                ids, types, sequences = np.array([pad], np.int32), np.zeros(1, np.int8), np.array([-1])
-            if tokenizer.is_fast:
-                offsets = np.array(batch["offset_mapping"][row] or [(0, 0)], dtype=np.int32)
-                spans = row_spans(offsets, sequences, len(text), len(pairs[row]) if pairs else 0)
-            yield ids, types, spans, sequences
+def kept_tokens(
+    fields: np.ndarray, max_length: int, truncation: Truncation, budgets: Mapping[int, int | float] | None = None
+) -> np.ndarray:
+    """Return the positions of a row's tokens that stay: all that belong to no field, -1, and of each what the policy keeps.
 
-
-def _sequences(tokenizer: "PreTrainedTokenizerFast", batch: "BatchEncoding", row: int, text: str) -> np.ndarray:
-    """Return for each token 0 or 1, the text it comes from, or -1 for a special token."""
-    if tokenizer.is_fast:
-        return np.array([-1 if sequence is None else sequence for sequence in batch.sequence_ids(row)], dtype=np.int8)
-    body = np.array(batch["special_tokens_mask"][row], dtype=np.int8) == 0
-    n_first = len(tokenizer.tokenize(text, split_special_tokens=True))
-    return np.where(body, np.cumsum(body) > n_first, -1).astype(np.int8)
-
-
-def row_spans(offsets: np.ndarray, sequences: np.ndarray, n_first: int, n_second: int) -> np.ndarray:
-    """Return offsets (tokens, 2) within each text as spans on the row's axis (see `Encoded`).
-
-    >>> row_spans(np.array([[0, 0], [0, 2], [0, 0], [0, 1], [0, 0]]), np.array([-1, 0, -1, 1, -1]), 2, 1).tolist()
-    [[0, 1], [1, 3], [3, 4], [4, 5], [5, 6]]
+    Raises:
+        ParamsError: if those of no field are more than `max_length`.
     """
-    spans = offsets + 1 + (sequences == 1)[:, None] * (1 + n_first)
-    # A special token stands before the first text, after the first or after the second.
-    places = np.array([0, 1 + n_first, 2 + n_first + n_second])[np.maximum.accumulate(sequences) + 1]
-    return np.where((sequences == -1)[:, None], places[:, None] + [0, 1], spans).astype(np.int32)
-
-
-def kept_tokens(sequences: np.ndarray, max_length: int, truncation: Truncation) -> np.ndarray:
-    """Return the positions of a too long row that stay: all special tokens, and of each body what the policy keeps."""
-    kept = sequences == -1
-    bodies = [np.flatnonzero(sequences == sequence) for sequence in (0, 1)]
-    budgets = _budgets(len(bodies[0]), len(bodies[1]), max_length - int(kept.sum()))
+    kept = fields == -1
+    if (room := max_length - int(kept.sum())) < 0:
+        raise ParamsError(
+            f"max_length: must hold the {kept.sum()} tokens of the template that are never cut, got {max_length}. Raise it."
+        )
+    bodies = [np.flatnonzero(fields == number) for number in range(int(fields.max(initial=-1)) + 1)]
     head_ratio = {"head": 1.0, "tail": 0.0, "head_tail": 0.5}.get(str(truncation), truncation)
-    for body, budget in zip(bodies, budgets, strict=True):
+    for body, budget in zip(bodies, divide([len(body) for body in bodies], room, budgets or {}), strict=True):
         n_tail = int(budget * (1 - float(head_ratio)))
         kept[body[: budget - n_tail]] = True
         kept[body[len(body) - n_tail :]] = True
     return np.flatnonzero(kept)
 
 
-def _budgets(first: int, second: int, budget: int) -> tuple[int, int]:
-    """Return how many body tokens of each text fit, cutting the longer one first.
+def divide(lengths: Sequence[int], room: int, budgets: Mapping[int, int | float]) -> list[int]:
+    """Return how many tokens of each field stay, of which together `room` fit.
 
-    >>> _budgets(10, 0, 6), _budgets(10, 2, 6), _budgets(10, 9, 7)
-    ((6, 0), (4, 2), (4, 3))
+    A budget is a share of the room that a field gets if it is that long, or as an int the most that it ever gets. Fields
+    without a share have equal parts of what the shares leave. What a field does not need goes to the others by their shares.
+
+    >>> divide([10, 2], 6, {}), divide([10, 9], 7, {}), divide([9, 9], 10, {0: 0.2}), divide([9, 1], 8, {0: 3})
+    ([4, 2], [4, 3], [2, 8], [3, 1])
     """
-    shorter = min(first, second, budget // 2)
-    return (min(first, budget - shorter), shorter) if first >= second else (shorter, min(second, budget - shorter))
+    needed = [min(n, b) if isinstance(b := budgets.get(i, n), int) else n for i, n in enumerate(lengths)]
+    if sum(needed) <= room:
+        return needed
+    shares = {i: b for i, b in budgets.items() if isinstance(b, float)}
+    n_others = max(len(lengths) - len(shares), 1)
+    waiting = {i: shares.get(i, max(0.0, 1 - sum(shares.values())) / n_others) for i, n in enumerate(needed) if n}
+    given = [0] * len(lengths)
+    while waiting:
+        total = sum(waiting.values())
+        parts = {i: int(room * (w / total if total else 1 / len(waiting)) + 1e-9) for i, w in waiting.items()}
+        filled = [i for i, part in parts.items() if needed[i] <= part]
+        for i in filled or waiting:
+            given[i] = min(needed[i], parts[i])
+        room -= sum(given[i] for i in filled or waiting)
+        if not filled:
+            break
+        waiting = {i: w for i, w in waiting.items() if i not in filled}
+    for i in sorted(waiting, key=lambda i: -needed[i])[:room]:
+        given[i] += 1
+    return given
 
 
 def epoch_batches(lengths: np.ndarray, *, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
@@ -201,5 +192,6 @@ def encode_rows(tokenizer: Any, rows: pd.DataFrame, settings: "Encoder") -> Enco
     """Tokenize the texts, or pairs, of rows as the encoder's settings say."""
     pairs = None if rows["text_pair"].isna().all() else rows["text_pair"].fillna("").tolist()
     cut: dict[str, Any] = {"max_length": settings.max_length, "truncation": settings.truncation}
-    cut |= {"window": settings.window, "overlap": settings.window_overlap}
-    return encode(tokenizer, rows["text"].tolist(), pairs, **cut)
+    cut |= {"window": settings.window, "overlap": settings.window_overlap, "chat": settings.chat_template}
+    budgets = {int(number): budget for number, budget in settings.field_budgets.items()}
+    return encode(tokenizer, rows["text"].tolist(), pairs, **cut, budgets=budgets)

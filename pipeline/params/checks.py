@@ -10,6 +10,7 @@ from pipeline.errors.exceptions import ParamsError, expected
 from pipeline.model_sources import locate, misplaced
 from pipeline.params.problems import Problem
 from pipeline.params.stitch_checks import check_stitch
+from pipeline.params.text_checks import check_budgets, check_texts
 from pipeline.params.training_checks import check_training
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def check_together(params: "Params") -> Iterator[Problem]:
     for name, encoder in params.encoders.items():
         yield from _within(("encoders", name), _check_encoder(encoder, params.run.device))
         yield from _within(("encoders", name), check_training(encoder, params.tasks))
+        yield from _within(("encoders", name), check_budgets(encoder, params.tasks))
         if components.constant("objectives", encoder.objective.name, "READS") == "unlabelled":
             yield from (Problem(("encoders", name, "objective"), text) for text in check_unlabelled(params))
 
@@ -98,14 +100,17 @@ def _check_task(task: "Task") -> Iterator[Problem]:
         yield Problem(("labels",), f"each label must stand once, got {task.labels}. Remove the copies.")
     columns = task.columns
     read = [*(columns.text if isinstance(columns.text, list) else [columns.text]), columns.text_pair]
+    texts = list(check_texts(task))
+    read += [] if texts else [name for fields in columns.fields.values() for name in fields]
     given = columns.label if isinstance(columns.label, list) else [columns.label]
-    if double := [column for column in given if column in read]:
+    if double := [column for column in given if str(column) in map(str, read)]:
         text = f"a text must not be the label, got {double[0]!r} for both. Correct one."
         yield Problem(("columns", "label"), text)
     if len(given) != 1 and not task.kind.constant("SEVERAL_COLUMNS"):
         kinds = " or ".join(components.having("task_kinds", "SEVERAL_COLUMNS")) or "another one"
         text = f"a {task.kind.name} task has one label column, got {given}. Name one, or set kind: {kinds}."
         yield Problem(("columns", "label"), text)
+    yield from texts
     yield from _check_test_columns(task)
     yield from _check_file_form(task)
     yield from _within(("submission", "sample_form"), _check_file_form(task.submission.sample_form))
@@ -201,7 +206,11 @@ def _needs_others(kind: str, name: str) -> bool:
 def _check_encoder(encoder: "Encoder", device: str) -> Iterator[Problem]:
     if encoder.precision in ("bf16", "fp16") and device == "cpu":
         yield Problem(("precision",), f"{encoder.precision} needs a GPU, but run.device is cpu. Use auto or fp32.")
-    yield from encoder.source.call("check", max_length=encoder.longest_input)
+    yield from encoder.source.call("check", max_length=encoder.longest_input, chat_template=encoder.chat_template)
+    if encoder.chat_template and not encoder.source.constant("CHATS"):
+        sources = " or ".join(components.having("encoders", "CHATS"))
+        text = f"needs a tokenizer that comes with one, got source {encoder.source.name}. Take {sources}, or remove it."
+        yield Problem(("chat_template",), text)
     if encoder.window is not None and encoder.window >= encoder.max_length:
         text = (
             f"must be below max_length, {encoder.max_length}, which is what all windows read of a text, got "

@@ -1,5 +1,6 @@
 """The sections `training` and `encoders` of params.yaml."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -67,6 +68,11 @@ class Encoder(Training):
     """Tokens per text or pair, special tokens included."""
     truncation: Literal["head", "tail", "head_tail"] | Annotated[float, Field(gt=0, lt=1)] = "head"
     """What is kept of a longer text: its beginning, its end, half of each, or as a number the share of its beginning."""
+    field_budgets: dict[str, PositiveInt | Annotated[float, Field(gt=0, le=1)]] = Field(default={})
+    """For columns of the texts' template: the share of a too long row's tokens that each may take, or as a whole number the
+    most tokens that it ever takes. What one leaves goes to the others."""
+    chat_template: bool = False
+    """Whether the tokenizer's chat template stands around the texts, in the place of its special tokens; it is never cut."""
     window: Annotated[int, Field(ge=16)] | None = None
     """Texts are read in windows of so many tokens; `max_length` is then what all windows together read of a text."""
     window_overlap: Ratio = 0.25
@@ -83,6 +89,11 @@ class Encoder(Training):
     """Share of the weights of linear layers that are the pre-trained ones in a training step, drawn anew in each."""
     reinit_layers: Annotated[int, Field(ge=0)] = 0
     """So many layers from the top forget what they learnt in pre-training."""
+
+    def reading(self, fields: Sequence[str]) -> "Encoder":
+        """Return the settings for texts of these fields: their budgets by the fields' numbers, under which tokens stand."""
+        budgets = {str(n): self.field_budgets[name] for n, name in enumerate(fields) if name in self.field_budgets}
+        return self.model_copy(update={"field_budgets": budgets})
 
     @property
     def longest_input(self) -> int:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from pipeline.params.fields import PositiveInt, Ratio, Section, component
+from pipeline.text.templates import is_template, parse
 
 TEST_LIKE = "test_like"
 
@@ -17,9 +18,24 @@ class TextColumns(Section):
     first_id: Annotated[int, Field(ge=0)] = 0
     """The number of the first row where there are no ids."""
     text: str | int | Annotated[list[str | int], Field(min_length=1)] = "text"
-    """The text; several columns are joined by a blank."""
+    """The text: a column, a template over columns such as `"{title} [SEP] {body}"`, or several columns to join by a blank."""
     text_pair: str | int | None = None
-    """The second text of a pair."""
+    """The second text of a pair: a column or a template."""
+
+    @property
+    def fields(self) -> dict[str, list[str]]:
+        """Return the columns that each of the texts is made of, as the numbers of their fields go.
+
+        Raises:
+            ValueError: if a template is none.
+        """
+        texts = {key: getattr(self, key) for key in ("text", "text_pair") if getattr(self, key) is not None}
+        return {
+            key: [field.column for field in parse(text)]
+            if is_template(text)
+            else ["" if isinstance(text, list) else str(text)]
+            for key, text in texts.items()
+        }
 
 
 class Columns(TextColumns):
@@ -29,6 +45,8 @@ class Columns(TextColumns):
     """The label; several columns where a row has several targets."""
     group: str | int | None = None
     """Rows that share a value share a fold."""
+    swap: bool = False
+    """Whether the order of a pair says nothing: encoders and stitched heads learn both orders and predict their mean."""
 
 
 # One byte that can stand between fields, or before a character that is to be an ordinary one.

@@ -11,6 +11,7 @@ from pipeline.artifacts.scores import TaskScores
 from pipeline.artifacts.table import Folds, Table
 from pipeline.report.ablations import EXPERIMENTS
 from pipeline.report.reporting import Texts
+from pipeline.text.templates import readable
 from pipeline.units.stage import LAST_RUN, LastRun, recorded_runs
 
 
@@ -52,6 +53,6 @@ def texts_of_hardest(table: Table, scores: Mapping[str, TaskScores]) -> Texts:
     for task, task_scores in scores.items():
         rows = table.select(task, "train")
         rows = rows[rows["row_id"].isin([row["row_id"] for row in task_scores.get("hardest", ())])]
-        pairs = [pair if isinstance(pair, str) else None for pair in rows["text_pair"]]
-        texts[task] = dict(zip(rows["row_id"], zip(rows["text"], pairs, strict=True), strict=True))
+        pairs = [readable(pair) if isinstance(pair, str) else None for pair in rows["text_pair"]]
+        texts[task] = dict(zip(rows["row_id"], zip(rows["text"].map(readable), pairs, strict=True), strict=True))
     return texts

@@ -125,7 +125,7 @@ def leaking_copies(copies: Copies, table: Table, folds: Folds, *, similarity: fl
 
 def _leaks_of_units(params: Params, table: Table, folds: Folds) -> Iterator[Leak]:
     jobs = {(job.task, job.repeat, job.fold): job for job in fold_jobs(table, folds, seed=params.seed)}
-    fitted = {key: job.fitted for key, job in jobs.items()}
+    fitted = {key: job.to_fit for key, job in jobs.items()}
     ways = {settings.epoch_selection for settings in params.encoders.values()}
     allowed = {way: allowed_rows(fitted, way) for way in ways}
     models: dict[str, dict[Place, str]] = {}

@@ -14,6 +14,7 @@ from pipeline.report.leak_signs import SURE, Leak
 from pipeline.reproducibility import derive_seed
 from pipeline.targets.strata import memberships
 from pipeline.text.normalising import normalise
+from pipeline.text.templates import readable
 from pipeline.text.words import word_spans
 
 # Of training rows nearer to another fold than test rows are: of authors and twins .2 to .9, of clean files up to .14.
@@ -163,7 +164,7 @@ def _telling(stands: Any, in_test: Any, of_label: np.ndarray) -> list[tuple[int,
 
 
 def _texts(rows: pd.DataFrame) -> "pd.Series[str]":
-    return rows["text"].str.cat(rows["text_pair"].fillna(""), sep=" ")
+    return rows["text"].str.cat(rows["text_pair"].fillna(""), sep=" ").map(readable)
 
 
 def _words(text: str) -> list[str]:

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from pipeline.models.batching import Encoded, Truncation, kept_tokens, padded_positions, row_spans
+from pipeline.models.batching import Encoded, Truncation, kept_tokens, padded_positions
+from pipeline.models.tokenizing import row_spans
 from pipeline.text.words import HAN
 
 # How a text is cut, finest first: characters, words with each Chinese character by itself, words. Blanks are pieces too,

@@ -8,7 +8,7 @@ import pandas as pd
 
 from pipeline.artifacts.files import MEND, is_whole
 from pipeline.artifacts.histories import UnitRecord, model_digest, place_of
-from pipeline.data.fold_jobs import FoldJob, trained_rows_digest
+from pipeline.data.fold_jobs import FoldJob, raw_texts, trained_rows_digest
 from pipeline.errors.exceptions import DataError, MachineError
 from pipeline.params.encoders import Encoder
 from pipeline.params.stitch import Stitch as Settings
@@ -42,11 +42,12 @@ def fold_base(
             "manifest: its heads would be scored on rows it knows. "
             f"Run dvc repro --force --single-item finetune@{encoder.name}"
         )
-    base = Base(encoder.name, encoder_settings, folder, built, code, settings.layers, settings.without_offsets)
+    reading = encoder_settings.reading(job.reading.fields)
+    base = Base(encoder.name, reading, folder, built, code, settings.layers, settings.without_offsets)
     if settings.base == "finetuned":
         return base
     # What fine-tuning made of it does not matter then.
-    texts = [*job.fitted["text"], *job.fitted["text_pair"].dropna()]
+    texts = raw_texts(job.to_fit)
     built = digest({"source": encoder_settings.source.model_dump(), "texts": texts, "seed": job.seed})
     return replace(base, digest=built, fresh=(texts, job.seed))
 
@@ -63,8 +64,8 @@ def states_bytes(base: Base, history: list[UnitRecord], n_rows: int) -> int:
 def head_rows(job: FoldJob, settings: Settings, encoder_settings: Encoder) -> pd.DataFrame:
     """Return what a fold's heads learn from: its training rows, or those that its encoders spared (`held_out`)."""
     if settings.head_rows != "held_out":
-        return job.fitted
-    spared = inner_split(job.fitted, encoder_settings, job.seed)[1]
+        return job.to_fit
+    spared = inner_split(job.to_fit, encoder_settings, job.seed)[1]
     if spared is None:
         raise ValueError("head_rows: held_out needs encoders with epoch_selection: inner.")
     return spared

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_model, save_model
 
 from pipeline.artifacts.paths import STITCHED
+from pipeline.contracts import TaskKind
 from pipeline.errors.exceptions import DataError
 from pipeline.models.classifier import WEIGHTS, TextClassifier
 from pipeline.params.fields import Component
@@ -92,16 +93,17 @@ def predict_stitched(
     rows: pd.DataFrame,
     settings: Settings,
     predictions: dict[str, Any],
+    swapped: TaskKind | None = None,
 ) -> None:
     """Predict rows with one fold's stitched model and write `predictions.parquet` into the workspace's result.
 
     `bases` and `features` are as to `build_stitched`; `rows` have `row_id, task, split, repeat, fold, text, text_pair`;
-    `predictions` are the other fields of `Predictions`.
+    `predictions` are the other fields of `Predictions`; `swapped`: see `predict_and_record`.
     """
     tuned = settings.unfreeze > 0
     sides, encoders = _sides(bases, None if tuned else features, rows)
     classifier = load_stitched(model, encoders, bases, tuned=tuned)
-    predict_and_record(workspace, classifier, SideBySide.of(sides), rows, settings, predictions)
+    predict_and_record(workspace, classifier, SideBySide.of(sides), rows, settings, predictions, swapped=swapped)
 
 
 def load_stitched(

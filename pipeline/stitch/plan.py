@@ -70,7 +70,7 @@ def plan_model(
     train["labels"] = labels
     train["scorer"] = epoch_scorer(settings, metric=metric, kind=kind, labels=labels)
     depends_on = {"step": "predict-stitched", "model": training.key, "code": context.recipe["predict"][head]}
-    predicting = Unit(f"{name}/{job.name}/predict", {**depends_on, "rows": rows_digest(job.predicted)})
+    predicting = Unit(f"{name}/{job.name}/predict", {**depends_on, "rows": rows_digest(job.to_predict)})
     fields: dict[str, Any] = {
         "model": name,
         "task": job.task,
@@ -78,5 +78,6 @@ def plan_model(
         "manifest": context.folds.digest,
     }
     fields |= {"seed": seed, "recipe": context.recipe["train"][head]}
-    predict = {**common, "rows": job.predicted, "model": training.result, "predictions": fields}
+    predict = {**common, "rows": job.to_predict, "model": training.result, "predictions": fields}
+    predict["swapped"] = kind if job.reading.swap else None
     return Model(name, bases, (training, train), (predicting, predict))

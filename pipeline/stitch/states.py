@@ -23,6 +23,7 @@ from pipeline.models.prediction import outputs_of
 from pipeline.params.encoders import Encoder
 from pipeline.reproducibility import derive_seed
 from pipeline.stitch.alignment import word_spans
+from pipeline.text.templates import FIELD
 from pipeline.units.execution import Workspace
 
 STATES = "states.npy"
@@ -51,7 +52,9 @@ class Base:
 
     def depends_on(self) -> dict[str, Any]:
         """Return what the states of given rows depend on besides code and machine, as JSON."""
-        reading = {"max_length": self.settings.max_length, "truncation": self.settings.truncation}
+        reading: dict[str, Any] = {"max_length": self.settings.max_length, "truncation": self.settings.truncation}
+        if self.settings.field_budgets or self.settings.chat_template:
+            reading |= self.settings.model_dump(include={"field_budgets", "chat_template"})
         taken = {"layers": self.layers, "without_offsets": self.without_offsets, "fresh": self.fresh is not None}
         return {"model": self.digest, "code": self.code, "precision": self.settings.precision, **reading, **taken}
 
@@ -70,7 +73,7 @@ class Base:
         """Tokenize `text` and `text_pair` of rows as the encoder was trained, with the tokens' spans in the text.
 
         Raises:
-            ParamsError: if the tokenizer gives no spans and `without_offsets` is refuse.
+            ParamsError: if the tokenizer gives no spans, and `without_offsets` is refuse or the texts are more than plain.
         """
         encoded = encode_rows(tokenizer, rows, self.settings)
         if encoded.spans is not None:
@@ -79,6 +82,13 @@ class Base:
             raise ParamsError(
                 f"encoders.{self.encoder}: its tokenizer {type(tokenizer).__name__} does not say where a token stands in "
                 "the text, so it cannot be stitched token by token. Set stitch.without_offsets: words, or leave it out of "
+                "stitch.pairs."
+            )
+        in_pieces = any(FIELD in text for text in [*rows["text"], *rows["text_pair"].dropna()])
+        if in_pieces or self.settings.chat_template or self.settings.field_budgets:
+            raise ParamsError(
+                f"encoders.{self.encoder}: a tokenizer that does not say where a token stands, {type(tokenizer).__name__}, "
+                "must be stitched over plain texts, got a template of texts, field_budgets or chat_template. Leave it out of "
                 "stitch.pairs."
             )
         pairs = None if rows["text_pair"].isna().all() else rows["text_pair"].fillna("").tolist()

@@ -101,10 +101,10 @@ def _stitch_fold(context: Context, job: FoldJob) -> list[Model]:
     }  # fmt: skip
     rows = head_rows(job, params.stitch, params.encoders[context.encoders[0]])
     models = _plan(context, job, bases, rows)
-    cached = _fits(context, job, bases, len(rows) + len(job.predicted))
+    cached = _fits(context, job, bases, len(rows) + len(job.to_predict))
     parts = [
         Part("heads", rows, train_stitched, [model.training for model in models]),
-        Part("predict", job.predicted, predict_stitched, [model.predicting for model in models]),
+        Part("predict", job.to_predict, predict_stitched, [model.predicting for model in models]),
     ]
     states = {part.name: _states(context, part) if cached else {} for part in parts}
     # By key: encoders that came out the same to the last bit have the same states.

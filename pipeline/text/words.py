@@ -161,6 +161,7 @@ class WordTokenizer:
 
     is_fast = True
     pad_token_id = PAD
+    sep_token_id = SEPARATOR
 
     def __init__(self, vocabulary: Sequence[str], kind: Kind) -> None:
         """Take the words, after the special tokens in the order of their ids."""

@@ -6,12 +6,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from torch import nn
 
 from pipeline.artifacts.histories import HISTORY
 from pipeline.artifacts.paths import UNIT_PREDICTIONS
 from pipeline.artifacts.predictions import Predictions, write_predictions
+from pipeline.contracts import TaskKind
 from pipeline.models.accelerators import accelerator_for
 from pipeline.models.batching import Inputs
 from pipeline.models.prediction import predict_logits
@@ -60,13 +62,24 @@ def predict_and_record(
     rows: pd.DataFrame,
     settings: Training,
     fields: dict[str, Any],
+    *,
+    swapped: TaskKind | None = None,
 ) -> None:
     """Predict rows, as the model reads them, and write `predictions.parquet` into the workspace's result.
 
-    `rows` have `row_id, task, split, repeat, fold`; `fields` are the other ones of `Predictions`.
+    `rows` have `row_id, task, split, repeat, fold`; `fields` are the other ones of `Predictions`. With `swapped`, the kind of
+    task, all rows stand there in both orders (see `in_both_orders`): predicted is the mean of their values.
     """
     accelerator = accelerator_for(settings.precision, workspace.device)
     model.to(accelerator.device)
     with accelerator.autocast():
         logits = predict_logits(model, inputs, settings.tokens_per_micro_batch, monitor=workspace)
+    if swapped is not None:
+        rows, logits = rows.iloc[: len(rows) // 2], mean_of_orders(logits, swapped)
     write_predictions(Predictions(rows=rows, logits=logits, **fields), workspace.result / UNIT_PREDICTIONS)
+
+
+def mean_of_orders(logits: np.ndarray, kind: TaskKind) -> np.ndarray:
+    """Return outputs (N, C) whose values are the mean of those of N rows and, after them, of the same rows swapped."""
+    first, second = np.split(kind.values(logits), 2)
+    return kind.logits((first + second) / 2)

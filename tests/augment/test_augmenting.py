@@ -18,6 +18,7 @@ from pipeline.params.augment import Augment
 from pipeline.params.fields import Component
 from pipeline.params.root import Params
 from pipeline.recipes.stage_recipes import stage_recipe
+from pipeline.text.templates import fields_of, render, with_fields
 from tests.small import encoder, make_table, table_and_folds
 
 SWAP = {"name": "random_words", "action": "swap"}
@@ -443,3 +444,20 @@ def test_texts_written_without_blanks_are_told_before_words_are_taken_for_phrase
     caplog.clear()
     run([{"augmenter": SWAP}])
     assert "without blanks" not in caplog.text
+
+
+def test_copies_of_a_templates_texts_have_the_fields_of_their_rows() -> None:
+    texts = TABLE.rows["text"].tolist()
+    fields = {"a": ["" if number % 3 == 0 else text for number, text in enumerate(texts)], "b": texts[::-1]}
+    rows = TABLE.rows.assign(text=render("say {a} [SEP] {b}", fields))
+    table = make_table(rows, TABLE.labels)
+    copies = run([{"augmenter": SWAP, "n_copies": 2}, {"augmenter": DELETE}], table).rows
+    parents = rows.set_index("row_id")["text"].loc[copies["row_id"]]
+    for text, parent in zip(copies["text"], parents, strict=True):
+        assert with_fields(text, fields_of(parent)) == parent
+        assert [bool(field) for field in fields_of(text)] == [bool(field) for field in fields_of(parent)]
+        fields = zip(fields_of(text), fields_of(parent), strict=True)
+        assert all(set(new.casefold()) <= set(old.casefold()) for new, old in fields)
+    assert len(copies) > len(TABLE.select("weather", "train"))
+    shown = [step["examples"] for step in summary()["steps"]]
+    assert all("[SEP]" in example["variant"] or "say" not in example["variant"] for step in shown for example in step)

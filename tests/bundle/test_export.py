@@ -187,6 +187,25 @@ def test_what_cannot_be_exported_is_said_with_what_can(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ("text: synthetic_text", 'text: "{synthetic_text}"', r"tasks\.intent\.columns\.text"),
+        ("text: synthetic_text", "text: synthetic_text, text_pair: id, swap: true", r"tasks\.intent\.columns\.swap"),
+        (
+            "head: {name: text",
+            "field_budgets: {synthetic_text: 5}\n    head: {name: text",
+            r"encoders\.\*\.field_budgets",
+        ),
+    ],
+)
+def test_what_an_export_does_not_carry_is_refused(finished: Project, tmp_path, monkeypatch, old, new, key: str) -> None:
+    monkeypatch.chdir(finished.folder)
+    (tmp_path / "params.yaml").write_text(Path("params.yaml").read_text().replace(old, new))
+    with pytest.raises(ParamsError, match=f"{key}: an export reads plain texts, and pairs in one order"):
+        export(MODEL, TASK, params=load_params(tmp_path / "params.yaml"), folder=tmp_path / "model")
+
+
 def test_the_command_exports_the_best_model_and_ends_with_2_on_an_unknown_one(in_copy: Project) -> None:
     run = CliRunner().invoke
     wrong = run(app, ["export", "--model", "bert+elektra+cnn"])

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.artifacts.table import TABLE_COLUMNS
+from pipeline.artifacts.table import TABLE_COLUMNS, Reading, read_table, write_table
 from pipeline.data import preparing
 from pipeline.data.class_targets import order_labels
 from pipeline.data.preparing import prepare
@@ -20,6 +20,7 @@ from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.params.fields import Component
 from pipeline.params.tasks import Columns, Submission, Task, TextColumns
 from pipeline.text.normalising import clean, normalise
+from pipeline.text.templates import fields_of, readable
 
 TRAIN = "id,text,label\n0,a,x\n1,b,y\n2,c,x\n"
 TEST = "id,text\n0,d\n1,e\n"
@@ -382,3 +383,43 @@ def test_a_metric_that_looks_at_more_labels_than_there_are_is_refused_before_tra
         ParamsError, match=r"tasks\.t: metric \w+: k must be at most the number of labels, 2, got 3\. Lo"
     ):
         prepare(_task(tmp_path, WORDS, **options))
+
+
+TEMPLATE = "{title} [SEP] {body}"
+
+
+def test_a_template_makes_one_text_of_the_cleaned_fields_of_a_row(tmp_path: Path) -> None:
+    train = "id,title,body,label\n0,a\x0cb,c,x\n1,,d\x0b,y\n2,e,,x\n3,,,y\n"
+    test = "id,head,body\n0,f,g\n"
+    columns = Columns(id="id", text=TEMPLATE, text_pair="body", swap=True)
+    tasks = _task(tmp_path, train, test, columns=columns, test_columns=TextColumns(text="{head} [SEP] {body}"))
+    table = prepare(tasks)
+    texts = table.select("t", "train")["text"]
+    assert texts.map(readable).tolist() == ["ab [SEP] c", "d", "e", ""] and texts.str.strip().iloc[3] == ""
+    assert [fields_of(text) for text in texts] == [["ab", "c"], ["", "d"], ["e", ""], ["", ""]]
+    assert table.select("t", "test")["text"].map(readable).tolist() == ["f [SEP] g"]
+    assert table.select("t", "train")["text_pair"].tolist() == ["c", "d", "", ""]
+    write_table(table, tmp_path / "table.parquet")
+    assert read_table(tmp_path / "table.parquet").reading == {"t": Reading(["title", "body", "body"], swap=True)}
+
+
+def test_a_template_addresses_columns_without_a_header_by_position(tmp_path: Path) -> None:
+    columns = Columns(id=0, text="{1}: {2}", label=3)
+    table = prepare(_task(tmp_path, "0,a,b,x\n1,c,d,y\n", "5,e,f\n", columns=columns, header=False))
+    assert table.rows["text"].map(readable).tolist() == ["a: b", "c: d", "e: f"]
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "file"),
+    [("id,titel,body,label\n0,a,b,x\n", TEST, "train"), ("id,title,body,label\n0,a,b,x\n1,a,b,y\n", TEST, "test")],
+)  # fmt: skip
+def test_a_column_that_a_template_needs_and_a_file_lacks_is_named_with_the_template(
+    tmp_path: Path, train: str, test: str, file: str
+) -> None:
+    tasks = _task(tmp_path, train, test, columns=Columns(id="id", text=TEMPLATE))
+    message = (
+        rf"{file}\.csv:1: has no column 'title', got .*tasks\.t\.test_columns.*tasks\.t\.columns\.text: a template"
+    )
+    with pytest.raises(DataError, match=message) as caught:
+        prepare(tasks)
+    assert caught.value.code == "E303"

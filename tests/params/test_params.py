@@ -127,6 +127,56 @@ def test_good_params_load_and_encoders_inherit_training(load) -> None:
             r"columns.label: a text must not be the label, got 'a'",
         ),
         (
+            "text: synthetic_text",
+            'text: "{title [SEP] {body}"',
+            r"params.yaml:9 tasks.intent.columns.text: every brace must be closed, got '\{title \[SEP\] \{body\}'. Close it",
+        ),
+        (
+            "text: synthetic_text",
+            'text: "title [SEP] body"',
+            r"columns.text: a template must name columns in braces, got only constants: 'title \[SEP\] body'. Name them",
+        ),
+        (
+            "text: synthetic_text",
+            'text: a, text_pair: "{b} {b}"',
+            r"text_pair: must name each column once, got 'b' again",
+        ),
+        (
+            "text: synthetic_text",
+            'text: "{a} [SEP] {label}"',
+            r"columns.label: a text must not be the label, got 'label' for both. Correct one",
+        ),
+        (
+            "label: label}",
+            'label: label}\n    test_columns: {text: "{a} [SEP] {b}"}',
+            r"tasks.intent.test_columns.text: must have the fields of columns.text, 1, got 2. Name as many columns",
+        ),
+        (
+            "label: label}",
+            "label: label, swap: true}",
+            r"params.yaml:9 tasks.intent.columns.swap: needs pairs, got no text_pair. Name the second text's",
+        ),
+        (
+            "text: synthetic_text",
+            'text: "{a} [SEP] {b}", text_pair: c, swap: true',
+            r"columns.swap: needs two texts of as many fields each, got \[\['a', 'b'\], \['c'\]\]. Correct a template, or",
+        ),
+        (
+            "max_length: 24\n  electra",
+            "max_length: 24\n    chat_template: true\n  electra",
+            r"bert.chat_template: needs a tokenizer that comes with one, got source from_config. Take pretrained, or remove",
+        ),
+        (
+            "max_length: 24\n  electra",
+            "max_length: 24\n    field_budgets: {synthetic_txt: 0.2}\n  electra",
+            r"bert.field_budgets.synthetic_txt: got 'synthetic_txt', expected one of .*Did you mean 'synthetic_text'",
+        ),
+        (
+            "max_length: 24\n  electra",
+            "max_length: 24\n    field_budgets: {synthetic_text: 1.5}\n  electra",
+            r"bert.field_budgets.synthetic_text: .* got 1.5",
+        ),
+        (
             "kind: multiclass",
             "kind: multiclass\n    encoding: utf9",
             r"encoding: must be a name of .*codecs.*, got 'utf9'",
@@ -748,3 +798,25 @@ def test_a_class_weight_of_a_label_that_a_task_lacks_is_named() -> None:
     [problem] = check_training(training, tasks)
     assert problem.location == ("class_weights",)
     assert re.search("got 'angri', expected .*Did you mean 'angry'.* These are the labels of task mood", problem.text)
+
+
+def test_shares_over_one_and_positions_that_are_names_are_refused(load) -> None:
+    template = PARAMS.replace("text: synthetic_text", 'text: "{a} [SEP] {b}"')
+    assert load(template).tasks["intent"].columns.fields == {"text": ["a", "b"]}
+    budgets = "max_length: 24\n    field_budgets: {a: 0.6, b: SHARE}\n  electra"
+    with pytest.raises(
+        ParamsError, match=r"bert.field_budgets: shares must together be at most 1, got 1.1 for .*intent"
+    ):
+        load(template.replace("max_length: 24\n  electra", budgets.replace("SHARE", "0.5")))
+    assert (
+        load(template.replace("max_length: 24\n  electra", budgets.replace("SHARE", "5")))
+        .encoders["bert"]
+        .field_budgets
+    )
+    headless = template.replace("submission: {", "header: false\n    submission: {").replace("{id: id,", "{id: 2,")
+    with pytest.raises(
+        ParamsError, match=r"columns.text: without a header columns are positions from 0, got 'a'. Give their"
+    ):
+        load(headless.replace("label: label", "label: 3"))
+    with pytest.raises(ParamsError, match=r"columns.label: a text must not be the label, got 1 for both"):
+        load(headless.replace("{a} [SEP] {b}", "{0} [SEP] {1}").replace("label: label", "label: 1"))

@@ -1,14 +1,16 @@
 """What the report reads: today's records, one line for all of stitching, ablations where there are some."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from pipeline.artifacts.files import write_json
 from pipeline.artifacts.paths import OUT
-from pipeline.artifacts.table import Folds
-from pipeline.report.inputs import read_ablations, read_histories, read_last_runs
+from pipeline.artifacts.table import Folds, Table
+from pipeline.report.inputs import read_ablations, read_histories, read_last_runs, texts_of_hardest
+from pipeline.text.templates import render
 from pipeline.units.stage import LAST_RUN, LastRun, Stage
 
 FOLDS = Folds(pd.DataFrame({"task": ["a-b", "a-b"], "repeat": [0, 0], "fold": [0, 1]}), "f" * 64)
@@ -54,3 +56,11 @@ def test_histories_are_read_by_stage_and_model(tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     write_json(OUT / "stitch" / "a+b+cnn" / "history.json", {"units": [1]})
     assert read_histories("stitch", ["a+b+cnn"]) == {"a+b+cnn": {"units": [1]}}
+
+
+def test_the_hardest_rows_show_a_templates_separator_and_no_mark() -> None:
+    first, second = render("{a} [SEP] by {b}", {"a": ["x", "y"], "b": ["u", ""]})
+    rows = pd.DataFrame({"row_id": ["0", "1"], "text": [first, second], "text_pair": [second, None]})
+    table = Table(rows.assign(task="t", split="train", label="0", group=None), {"t": ["0", "1"]}, {})
+    scores: Any = {"t": {"hardest": [{"row_id": "0"}, {"row_id": "1"}]}}
+    assert texts_of_hardest(table, scores) == {"t": {"0": ("x [SEP] by u", "y"), "1": ("y", None)}}

@@ -12,10 +12,10 @@ import pytest
 from pipeline.artifacts.copies import Copies, no_copies
 from pipeline.artifacts.frames import read_frame, write_frame
 from pipeline.artifacts.predictions import Predictions, read_predictions, write_predictions
-from pipeline.artifacts.table import Folds, Table
+from pipeline.artifacts.table import Folds, Reading, Table
 from pipeline.base_models.baselines import tfidf_logistic
 from pipeline.data.class_targets import ClassTargets
-from pipeline.data.fold_jobs import fold_jobs, rows_digest
+from pipeline.data.fold_jobs import fold_jobs, rows_digest, trained_rows_digest
 from pipeline.data.likeness import measure_likeness
 from pipeline.ensemble.members import gather_members
 from pipeline.ensemble.stackers import logistic, mean
@@ -37,7 +37,7 @@ from pipeline.report.leaks_of_predictions import made_over_other_folds, not_cros
 from pipeline.report.leaks_of_texts import label_in_text, rows_near_other_folds
 from tests.competition import SIMILARITY, competition, demo_competition, forest
 from tests.conftest import Project
-from tests.small import make_metric, make_table
+from tests.small import make_metric, make_table, table_and_folds
 
 N_SEEDS = 20
 
@@ -337,3 +337,12 @@ def test_L7_nothing_is_fitted_on_the_rows_that_are_scored(clean) -> None:
         model.fit(job.fitted, job.fitted["label"].to_numpy(np.int64))
         results.append(model.predict(job.predicted[job.predicted["split"] == "test"]))
     np.testing.assert_array_equal(*results)
+
+
+def test_rows_learnt_in_both_orders_are_no_leak() -> None:
+    table, folds = table_and_folds()
+    table = replace(table, rows=table.rows.assign(text_pair="a second text"), reading={"weather": Reading(swap=True)})
+    jobs = fold_jobs(table, folds, seed=0)
+    allowed = allowed_rows({(job.task, job.repeat, job.fold): job.to_fit for job in jobs}, "last")
+    assert {n_rows for n_rows, _ in allowed.values()} == {32}
+    assert {digest for _, digest in allowed.values()} == {trained_rows_digest(job, Training()) for job in jobs}

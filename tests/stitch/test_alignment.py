@@ -13,6 +13,7 @@ from transformers import BertweetTokenizer, ByT5Tokenizer, PreTrainedTokenizer, 
 
 from pipeline.models.batching import Encoded, encode
 from pipeline.stitch.alignment import Alignment, align, batch_index, gather_states, word_spans
+from pipeline.text.templates import FIELD, SEPARATOR
 from tests.small import TEXTS, encoder
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -37,9 +38,12 @@ ODD = [
     "\u200b",
     "\x00",
 ]
+CLEAN = st.characters(
+    exclude_categories=["Cs"], exclude_characters=[FIELD, SEPARATOR]
+)  # `clean` leaves no mark of a template in a text
 BLANKS = [" ", "  ", "\n", "\t", "\u3000", "\u00a0", ""]
 TEXT = st.lists(
-    st.sampled_from([*WORDS, "Unbelievable", "cats", *HAN, *ODD, *BLANKS]) | st.text(max_size=4), max_size=9
+    st.sampled_from([*WORDS, "Unbelievable", "cats", *HAN, *ODD, *BLANKS]) | st.text(CLEAN, max_size=4), max_size=9
 )
 ROWS = st.lists(st.tuples(TEXT.map("".join), TEXT.map("".join)), min_size=1, max_size=4)
 PLAIN = TEXT.map(lambda pieces: "".join(pieces).replace("</s>", "")).filter(len)

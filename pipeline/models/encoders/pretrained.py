@@ -18,6 +18,8 @@ MODELS = ("path",)
 PACKAGES = ("package",)
 ORIGINS = ("path", "hub_id", "package")
 WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")  # as families call it in config.json
+CHATS = True  # its tokenizer may have a chat template, in one of these files
+CHAT_FILES = ("chat_template.jinja", "tokenizer_config.json")
 DEPTHS = ("num_hidden_layers", "num_layers", "n_layers", "n_layer")
 
 
@@ -56,7 +58,7 @@ def restore(*, folder: Path) -> EncoderParts:
     return restore_checkpoint(folder)
 
 
-def check(*, options: dict[str, Any], max_length: int) -> Iterator[Problem]:
+def check(*, options: dict[str, Any], max_length: int, chat_template: bool) -> Iterator[Problem]:
     """Yield why there is no such checkpoint, or what its configuration and file names show to be wrong."""
     origins = [key for key in ORIGINS if options[key]]
     path, hub_id, revision = (options[key] for key in ("path", "hub_id", "revision"))
@@ -74,9 +76,18 @@ def check(*, options: dict[str, Any], max_length: int) -> Iterator[Problem]:
         try:
             if (folder := checkpoint_folder(**options)) is not None:
                 check_checkpoint(folder, max_length=max_length)
+                if chat_template and not _has_chat_template(folder):
+                    text = f"needs a chat template, got none in {folder}/{' nor '.join(CHAT_FILES)}. Remove it, or add one."
+                    yield Problem(("chat_template",), text, "E204")
         except ParamsError as error:
             key, _, text = str(error).partition(": ")
             yield Problem(tuple(key.split(".")), text, error.code)
+
+
+def _has_chat_template(folder: Path) -> bool:
+    template, config = (folder / name for name in CHAT_FILES)
+    known = config.read_text(encoding="utf-8", errors="replace") if config.is_file() else ""
+    return template.is_file() or '"chat_template"' in known
 
 
 def n_parameters(*, options: dict[str, Any]) -> int | None:

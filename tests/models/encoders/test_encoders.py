@@ -13,7 +13,9 @@ from transformers import AutoConfig, AutoModel
 
 from pipeline import components, contracts
 from pipeline.errors.exceptions import MachineError
+from pipeline.models.batching import encode
 from pipeline.models.encoders import from_config
+from pipeline.params.encoders import Encoder
 from pipeline.params.fields import Component
 from tests.small import TEXTS, encoder
 
@@ -39,7 +41,8 @@ def test_encoders_are_checked_and_measured_without_torch() -> None:
         "import sys; from pipeline import components; from pipeline.params.fields import Component\n"
         "for name in components.available('encoders'):\n"
         "    source = Component(kind='encoders', name=name, options={})\n"
-        "    list(source.call('check', max_length=8)), components.load('encoders', name, 'n_parameters')\n"
+        "    list(source.call('check', max_length=8, chat_template=False))\n"
+        "    components.load('encoders', name, 'n_parameters')\n"
         "print(*(name for name in ('torch', 'transformers', 'tokenizers') if name in sys.modules), 'loaded')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -105,3 +108,20 @@ def test_D12_a_row_without_blanks_does_not_make_training_a_tokenizer_quadratic(k
         for more in ([], [run])
     )
     assert len(long) > len(plain) and long.tokenize("the cat") and len(long(run)["input_ids"]) > 1000
+
+
+def test_a_checkpoint_without_a_chat_template_is_told_before_anything_loads(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    parts = encoder(tokenizer="byte_bpe").source.build(texts=TEXTS, max_length=16, seed=0)
+    folder = Path("models/small")
+    for part in (parts.model, parts.tokenizer):
+        part.save_pretrained(folder)
+    source = Encoder.model_validate({"source": {"name": "pretrained", "path": str(folder)}}).source
+    [problem] = source.call("check", max_length=16, chat_template=True)
+    assert problem.location == ("chat_template",) and "got none in models/small/chat_template.jinja nor" in problem.text
+    parts.tokenizer.chat_template = "<user>{{ messages[0].content }}<answer>"
+    parts.tokenizer.save_pretrained(folder)
+    assert not list(source.call("check", max_length=16, chat_template=True))
+    tokenizer = source.build(max_length=16).tokenizer
+    encoded = encode(tokenizer, ["the cat"], None, max_length=64, truncation="head", chat=True)
+    assert "".join(tokenizer.decode(encoded.input_ids).split()) == "<user>thecat<answer>"
