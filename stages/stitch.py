@@ -22,9 +22,11 @@ def main() -> None:
         budget = budget_for(recipe.get("budget_hours"), table, n_stages=0)
         with leaving_out(groups, left_out_path("stitch"), budget):
             budget.refuse_late(need.n_open)
-            from pipeline.stitch.stitching import stitch  # imports torch: only once params are known to be right
+            (OUT / "stitch").mkdir(parents=True, exist_ok=True)
+            if groups:
+                from pipeline.stitch.stitching import stitch  # imports torch: only once params are known to be right
 
-            stitch(params, table, folds, recipe=recipe, folder=OUT / "stitch", budget=budget)
+                stitch(params, table, folds, recipe=recipe, folder=OUT / "stitch", budget=budget)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,15 @@ from pipeline.artifacts.paths import left_out_path
 class LeftOut(TypedDict):
     """An encoder, or a stitched pair or triple, without predictions, and what of it lies in the unit store.
 
-    `hours_needed` is the budget in which it would about have come to its end, None where no step told how long it takes.
+    `hours_needed` is the budget in which it would about have come to its end; where no step told how long it takes, so that
+    this is not known, the least in which it would have begun.
     """
 
     model: str
     kept: str
     budget_hours: float
-    hours_needed: float | None
+    hours_needed: float
+    is_known: bool
 
 
 def read_left_out(encoders: Iterable[str], *, stitched: bool = True) -> list[LeftOut]:
@@ -29,11 +31,11 @@ def read_left_out(encoders: Iterable[str], *, stitched: bool = True) -> list[Lef
 def left_out_text(note: LeftOut) -> str:
     """Return in a sentence what was left out, and the budget in which it would not have been.
 
-    >>> left_out_text({"model": "bert", "kept": "2 of 4 ended", "budget_hours": 0.5, "hours_needed": 0.8412})
-    'bert was left out (2 of 4 ended): run.budget_hours: 0.5 does not suffice for it, about 0.84 would'
+    >>> left_out_text({"model": "a", "kept": "2 of 4 ended", "budget_hours": 0.5, "hours_needed": 0.841, "is_known": True})
+    'a, and what is stitched from it, was left out (2 of 4 ended): run.budget_hours: 0.5 does not suffice for it, about 0.841 would.'
     """
-    needed = note["hours_needed"]
-    known = "how much would is not known before its first steps (stitchfold check --dry-steps 20 takes some)"
-    enough = known if needed is None else f"about {needed:.2g} would"
-    given = f"run.budget_hours: {note['budget_hours']:g} does not suffice for it"
-    return f"{note['model']} was left out ({note['kept']}): {given}, {enough}"
+    given, needed = (f"{note[key]:.3g}" for key in ("budget_hours", "hours_needed"))
+    enough = (
+        f"about {needed} would" if note["is_known"] else f"more than {needed} would; its first steps will tell how much"
+    )
+    return f"{note['model']}, and what is stitched from it, was left out ({note['kept']}): run.budget_hours: {given} does not suffice for it, {enough}."

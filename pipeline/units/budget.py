@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -73,11 +73,10 @@ class Budget:
         return float("inf") if self.hours is None else self.started + 3600 * self.hours - self.reserve - self.clock()
 
     @property
-    def hours_needed(self) -> float | None:
-        """Return the budget in which the units would about have ended, None where no step told how long they take."""
-        if self.needed is None:
-            return None
-        return (self.clock() - self.started + (1 + self.more) * self.needed + self.reserve) / 3600
+    def hours_needed(self) -> float:
+        """Return the budget in which the units would about have ended, or at least begun where no step told how long they take."""
+        needed = (1 + self.more) * (self.needed or 0.0)
+        return (self.clock() - self.started + needed + self.reserve) / 3600
 
     def look(self, units: Sequence[Unit], run: Run) -> None:
         """Ask this process to stop if the time is over, or if for a while the forecast says that it will be."""
@@ -169,7 +168,10 @@ def leaving_out(models: Sequence[str], note: Path, budget: Budget) -> Iterator[N
     except OutOfTime as error:
         kept, left_out = str(error), list(models)
     if left_out and budget.hours is not None:
-        why: Any = {"kept": kept, "budget_hours": budget.hours, "hours_needed": budget.hours_needed}
-        notes: list[LeftOut] = [{"model": model, **why} for model in left_out]
+        known, hours = budget.needed is not None, (budget.hours, budget.hours_needed)
+        notes = [
+            LeftOut(model=model, kept=kept, budget_hours=hours[0], hours_needed=hours[1], is_known=known)
+            for model in left_out
+        ]
         write_json(note, notes)
         log.warning("%s", "\n".join(map(left_out_text, notes)))
