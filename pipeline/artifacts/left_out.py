@@ -32,10 +32,9 @@ def left_out_text(note: LeftOut) -> str:
     """Return in a sentence what was left out, and the budget in which it would not have been.
 
     >>> left_out_text({"model": "a", "kept": "2 of 4 ended", "budget_hours": 0.5, "hours_needed": 0.841, "is_known": True})
-    'a, and what is stitched from it, was left out (2 of 4 ended): run.budget_hours: 0.5 does not suffice for it, about 0.841 would.'
+    'a, and what is stitched from it, was left out (2 of 4 ended): run.budget_hours is 0.5, it takes about 0.841.'
     """
-    given, needed = (f"{note[key]:.3g}" for key in ("budget_hours", "hours_needed"))
-    enough = (
-        f"about {needed} would" if note["is_known"] else f"more than {needed} would; its first steps will tell how much"
-    )
-    return f"{note['model']}, and what is stitched from it, was left out ({note['kept']}): run.budget_hours: {given} does not suffice for it, {enough}."
+    given, needed = (f"{hours:.3g}" for hours in (note["budget_hours"], note["hours_needed"]))
+    takes = f"about {needed}" if note["is_known"] else f"more than {needed}, its first steps will tell how much"
+    who = f"{note['model']}, and what is stitched from it, was left out ({note['kept']})"
+    return f"{who}: run.budget_hours is {given}, it takes {takes}."

@@ -64,7 +64,7 @@ class Budget:
     clock: Callable[[], float] = time.time
     needed: float | None = None
     dropped: list[str] = field(default_factory=list)
-    _hopeless_since: float | None = None
+    _hopeful_at: float | None = None
     _stopped: bool = False
 
     @property
@@ -74,7 +74,7 @@ class Budget:
 
     @property
     def hours_needed(self) -> float:
-        """Return the budget in which the units would about have ended, or at least begun where no step told how long they take."""
+        """Return the budget in which the units would about have ended, or at least begun where no step told more."""
         needed = (1 + self.more) * (self.needed or 0.0)
         return (self.clock() - self.started + needed + self.reserve) / 3600
 
@@ -82,13 +82,12 @@ class Budget:
         """Ask this process to stop if the time is over, or if for a while the forecast says that it will be."""
         if self.hours is None or self._stopped:
             return
-        self.needed, now = forecast(units, worker_count(run)), self.clock()
-        if self.needed is None or (1 + self.more) * self.needed <= self.left:
-            self._hopeless_since = None
-        elif self._hopeless_since is None:
-            self._hopeless_since = now
+        needed, now = forecast(units, worker_count(run)), self.clock()
+        self.needed = self.needed if needed is None else needed
+        if self._hopeful_at is None or (1 + self.more) * (needed or 0.0) <= self.left:
+            self._hopeful_at = now
         patience = max(LEAST_PATIENCE, PATIENCE_RATIO * 3600 * self.hours)
-        if self.left <= 0 or now - (self._hopeless_since or now) >= patience:
+        if self.left <= 0 or now - self._hopeful_at >= patience:
             self._stopped = True
             request_stop()
 
