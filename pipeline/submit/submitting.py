@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.artifacts.files import read_json, verify, write_bytes
-from pipeline.artifacts.paths import FIRST_SUBMISSION, FOLDS, SUBMIT, predictions_path
+from pipeline.artifacts.paths import FOLDS, SUBMIT, predictions_path
 from pipeline.artifacts.predictions import Predictions, probabilities_of, read_predictions
 from pipeline.artifacts.table import Table, read_table
 from pipeline.contracts import DECIDED, PROBABILITY, VALUE, TaskKind
@@ -24,7 +24,6 @@ from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.errors.failpoints import failpoint
 from pipeline.params.root import Params
 from pipeline.submit.format import Format, Sample, has_numbers, read_sample
-from pipeline.units.budget import without_left_out
 
 logger = logging.getLogger(__name__)
 N_EXAMPLES = 3
@@ -53,17 +52,8 @@ def common_format(params: Params) -> Format:
 def frames_and_samples(
     params: Params, table: Table, manifest: str
 ) -> tuple[dict[str, pd.DataFrame], dict[str, Sample | None]]:
-    """Return per task the submission frame of the model that params choose, and the sample submission.
-
-    Raises:
-        DataError: if that model was left out.
-    """
+    """Return per task the submission frame of the model that params choose, and the sample submission."""
     model = params.submit.model
-    if model not in ("ensemble", *without_left_out(params).stages):
-        raise DataError(
-            f"submit.model: must be a model that was made, got {model!r}, for which run.budget_hours left no time. "
-            f"Raise it, or set submit.model: ensemble. {FIRST_SUBMISSION} holds that of the best baseline."
-        )
     stage = "stack" if model == "ensemble" else params.stages[model]
     paths = {name: predictions_path(stage, model, name) for name in params.tasks}
     frames = {name: frame_of_tests(read_predictions(path, manifest=manifest), table) for name, path in paths.items()}

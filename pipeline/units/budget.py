@@ -15,7 +15,8 @@ import psutil
 
 from pipeline.artifacts.files import write_json
 from pipeline.artifacts.left_out import LeftOut, left_out_text, read_left_out
-from pipeline.errors.exceptions import InterruptedRun
+from pipeline.artifacts.paths import FIRST_SUBMISSION
+from pipeline.errors.exceptions import DataError, InterruptedRun
 from pipeline.params.root import Params, Run
 from pipeline.units.devices import worker_count
 from pipeline.units.notes import read_progress
@@ -155,6 +156,19 @@ def budget_for(hours: float | None, table: "Table", *, n_stages: int) -> Budget:
 def without_left_out(params: Params, *, stitched: bool = True) -> Params:
     """Return the params of what was made: without encoders, and what is `stitched` from them, that stages left out."""
     return params.without([note["model"] for note in read_left_out(params.encoders, stitched=stitched)])
+
+
+def refuse_left_out(params: Params) -> None:
+    """Refuse to submit the predictions of a model that was left out.
+
+    Raises:
+        DataError: if params choose one.
+    """
+    if params.submit.model not in ("ensemble", *without_left_out(params).stages):
+        raise DataError(
+            f"submit.model: must be a model that was made, got {params.submit.model!r}, for which run.budget_hours left no "
+            f"time. Raise it, or set submit.model: ensemble. {FIRST_SUBMISSION} holds the submission of the best baseline."
+        )
 
 
 @contextmanager

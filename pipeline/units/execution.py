@@ -32,8 +32,7 @@ from pipeline.units.locks import noted_writer, one_writer
 from pipeline.units.notes import COST, FAILURE, PROGRESS, UNIT, Failure
 from pipeline.units.processes import ProcessIdentity
 from pipeline.units.progress import polling, shown_progress
-from pipeline.units.requests import note_request
-from pipeline.units.stage import LastRun, Stage
+from pipeline.units.stage import LastRun, Stage, note_request
 from pipeline.units.stop_signals import stop_on_signals, stop_requested
 from pipeline.units.store import STORE
 from pipeline.units.unit import Unit
