@@ -1,4 +1,4 @@
-"""A run cut short by its time budget, through all stages: a valid submission, what is missing is said, a later run goes on."""
+"""A run cut short by its time budget, through all stages: a valid submission, what is missing is said, the next goes on."""
 
 import importlib
 import shutil

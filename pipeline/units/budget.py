@@ -131,7 +131,7 @@ class Budget:
 def forecast(units: Sequence[Unit], n_workers: int) -> float | None:
     """Return in how many seconds units will end, so many at once, by the steps of those begun; None before the first."""
     waiting = [read_progress(unit.folder) for unit in units if not unit.result.exists()]
-    begun = [progress for progress in waiting if progress.get("seconds_per_step")]
+    begun = [progress for progress in waiting if "step" in progress and progress.get("seconds_per_step")]
     if waiting and not begun:
         return None
     left = [(progress["n_steps"] - progress["step"]) * progress["seconds_per_step"] for progress in begun]
