@@ -72,7 +72,8 @@ def demo(folder: Annotated[Path, typer.Argument()] = Path("data/demo")) -> None:
 def show() -> None:
     """Print the scores, and where the submission and the report lie."""
     from pipeline.artifacts.files import read_json
-    from pipeline.artifacts.scores import read_scores
+    from pipeline.artifacts.left_out import left_out_text
+    from pipeline.artifacts.scores import read_left_out_of_scores, read_scores
     from pipeline.number_formats import score
     from pipeline.report.terminal import scores_text
 
@@ -84,6 +85,8 @@ def show() -> None:
         if len(scores) > 1:
             expected = f"{score(metrics['estimate'])}, {score(metrics['low'])} to {score(metrics['high'])}"
             typer.echo(f"\nmean over tasks: {score(metrics['out_of_fold'])}, expected on the test rows {expected}")
+        for note in read_left_out_of_scores():
+            typer.echo(f"\n{left_out_text(note)}")
         submission = read_json(SUBMISSION)
         typer.echo(f"\nsubmission  {submission['path']} (predictions of {submission['model']})")
         typer.echo(f"report      {REPORT_PAGE}")

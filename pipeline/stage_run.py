@@ -15,6 +15,8 @@ from pipeline.params.loading import load_params
 from pipeline.params.root import Params
 from pipeline.recipes.declared_inputs import declared_inputs, watched
 from pipeline.recipes.stage_inputs import steady_inputs
+from pipeline.units.budget import LAST_STAGES, own_seconds
+from pipeline.units.stage import LastRun, Stage
 from pipeline.units.stop_signals import refuse_orphan, watch_dvc
 
 
@@ -28,6 +30,8 @@ def stage_run() -> Iterator[Params]:
         refuse_orphan()
         with declared_inputs(), steady_inputs():
             yield watched(load_params())
+        if (stage := os.environ.get("DVC_STAGE", "")) in LAST_STAGES:
+            LastRun(Stage(stage), computed=1, reused=0, seconds=own_seconds()).write()
 
 
 @contextmanager

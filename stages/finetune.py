@@ -1,16 +1,18 @@
 """Stage `finetune@<encoder>`: table, folds and the encoder's recipe -> out/finetune/<encoder>."""
 
 import sys
+from typing import Any
 
 from pipeline.artifacts.copies import read_copies
 from pipeline.artifacts.files import read_json
-from pipeline.artifacts.paths import OUT, encoder_recipe_path
+from pipeline.artifacts.paths import OUT, encoder_recipe_path, left_out_path
 from pipeline.artifacts.table import read_folds, read_table
 from pipeline.checks.preflight import check_stage
 from pipeline.checks.unit_needs import encoder_need, places_of
 from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.recipes.stage_recipes import settings_of
 from pipeline.stage_run import stage_run
+from pipeline.units.budget import budget_for, leaving_out
 
 
 def main() -> None:
@@ -26,22 +28,27 @@ def main() -> None:
         if recipe["settings"] != settings_of(settings):
             raise DataError(f"{encoder_recipe_path(encoder)}: is older than params.yaml. Run dvc repro recipes.")
         folds = read_folds()
-        places = places_of(folds)
-        check_stage(encoder_need(encoder, settings, places, run=params.run, seed=params.seed, recipe=recipe["train"]))
-        from pipeline.base_models.finetuning import finetune  # imports torch: only once params are known to be right
+        common: Any = {"run": params.run, "seed": params.seed}
+        need = encoder_need(encoder, settings, places_of(folds), **common, recipe=recipe["train"])
+        check_stage(need)
+        table, n_later = read_table(), len(params.encoders) - list(params.encoders).index(encoder)
+        budget = budget_for(recipe.get("budget_hours"), table, n_stages=n_later)
+        with leaving_out([encoder], left_out_path("finetune", encoder), budget):
+            budget.refuse_late(need.n_open)
+            from pipeline.base_models.finetuning import finetune  # imports torch: only once all is known to be right
 
-        finetune(
-            encoder,
-            read_table(),
-            folds,
-            settings=settings,
-            recipe=recipe,
-            metrics={name: task.metric for name, task in params.tasks.items()},
-            seed=params.seed,
-            run=params.run,
-            folder=OUT / "finetune" / encoder,
-            copies=read_copies(manifest=folds.digest),
-        )
+            finetune(
+                encoder,
+                table,
+                folds,
+                settings=settings,
+                recipe=recipe,
+                metrics={name: task.metric for name, task in params.tasks.items()},
+                folder=OUT / "finetune" / encoder,
+                copies=read_copies(manifest=folds.digest),
+                budget=budget,
+                **common,
+            )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from pipeline.artifacts.boards import Board
 from pipeline.artifacts.copies import SUMMARY
 from pipeline.artifacts.files import read_json, write_atomically, write_bytes
 from pipeline.artifacts.paths import AUDIT, LEARNING_CURVES, REPORT_PAGE, SUBMISSION
-from pipeline.artifacts.scores import read_scores
+from pipeline.artifacts.scores import read_left_out_of_scores, read_scores
 from pipeline.artifacts.table import read_folds, read_table
 from pipeline.errors.failpoints import failpoint
 from pipeline.report.figures import learning_curves_csv
@@ -13,11 +13,13 @@ from pipeline.report.leaks import find_leaks, refuse_leaks
 from pipeline.report.reporting import render
 from pipeline.reproducibility import versions
 from pipeline.stage_run import stage_run
+from pipeline.units.budget import without_left_out
 
 
 def main() -> None:
     """Run the stage."""
     with stage_run() as params:
+        asked, params = params, without_left_out(params)
         scores, folds = read_scores(), read_folds()
         histories = read_histories("finetune", params.encoders)
         leaks = find_leaks(params)
@@ -32,7 +34,8 @@ def main() -> None:
             board=Board(params.competition).read(),
             last_runs=read_last_runs(params.members, folds),
             submission=read_json(SUBMISSION),
-            params=params.model_dump(exclude={"run"}),  # where it ran changes nothing on the page
+            params=asked.model_dump(exclude={"run"}),  # where it ran changes nothing on the page
+            left_out=read_left_out_of_scores(),
             texts=texts_of_hardest(read_table(), scores),
             versions=versions(),
             manifest=folds.digest,

@@ -51,7 +51,7 @@ def test_what_a_board_said_runs_the_report_alone_which_declares_it(editable: Pro
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("device: cpu}", "device: cpu, n_workers: 1}", set()),
+        ("device: cpu}", "device: cpu, n_workers: 1}", {"recipes"}),
         ("[mean, logistic]", "[rank_mean, logistic]", {"recipes", *AFTER_STITCH}),
         ("n_filters: 4}", "n_filters: 5}", {"recipes", *AFTER_FINETUNE}),
         pytest.param(
@@ -60,19 +60,38 @@ def test_what_a_board_said_runs_the_report_alone_which_declares_it(editable: Pro
             {"recipes", "augment", "finetune@bert", "finetune@electra", *AFTER_FINETUNE},
             marks=pytest.mark.slow,
         ),
+        pytest.param(
+            "n_workers: 1}",
+            "n_workers: 1, budget_hours: 9}",
+            {"recipes", "baseline", "finetune@bert", "finetune@electra", *AFTER_FINETUNE},
+            marks=pytest.mark.slow,
+        ),
         (
             "    max_length: 24\n    head",
             "    learning_rate: 2e-3\n    max_length: 24\n    head",
             {"recipes", "finetune@electra", *AFTER_FINETUNE},
         ),
     ],
-    ids=["run-section", "stacker", "head", "copies", "one-encoders-rate"],
+    ids=["run-section", "stacker", "head", "copies", "budget", "one-encoders-rate"],
 )
 def test_an_edit_of_params_reruns_exactly_what_it_reaches(
     editable: Project, old: str, new: str, expected: set[str]
 ) -> None:
     editable.edit("params.yaml", old, new)
     assert set(editable.repro()) == expected
+
+
+def test_baselines_come_before_encoders_and_these_in_the_order_of_params(editable: Project) -> None:
+    """What a time budget leaves out are the last ones."""
+    names = [("  bert:", "  zebra:"), ("  electra:", "  ape:")]
+    for old, new in names:
+        editable.edit("params.yaml", old, new)
+    stages = re.findall(r"Running stage '([\w@]+)'", editable.run("dvc", "repro", "--dry", "--force").stdout)
+    for old, new in names:
+        editable.edit("params.yaml", new, old)
+    assert [stages.index(name) for name in ("baseline", "finetune@zebra", "finetune@ape", "stitch")] == list(
+        range(stages.index("baseline"), stages.index("baseline") + 4)
+    )
 
 
 def test_a_new_encoder_trains_only_itself(editable: Project) -> None:

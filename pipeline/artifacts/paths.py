@@ -18,6 +18,9 @@ REPORT_PAGE = REPORT / "report.html"
 PLOTS = OUT / "plots"
 LEARNING_CURVES = PLOTS / "learning_curves.csv"
 INPUTS = OUT / "inputs"
+FIRST_SUBMISSION = (
+    OUT / "baseline" / "submission"
+)  # under a time budget: of the best baseline, before anything is trained
 ABLATIONS = OUT / "ablate"
 LAST_ERROR = OUT / "last_error.json"
 BOARDS = Path("boards")
@@ -43,6 +46,11 @@ def inputs_path(stage: str) -> Path:
 def predictions_path(stage: str, model: str, task: str) -> Path:
     """Return where a model's predictions for a task lie: `out/<stage>/<model>/<task>.parquet`."""
     return OUT / stage / model / f"{task}.parquet"
+
+
+def left_out_path(stage: str, model: str = "") -> Path:
+    """Return where a stage says of itself, or of a model, what its time budget left out."""
+    return OUT / stage / model / "left_out.json"
 
 
 def ensemble_path(task: str) -> Path:

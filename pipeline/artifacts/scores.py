@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any, TypedDict, TypeVar
 
 from pipeline.artifacts.files import read_json
+from pipeline.artifacts.left_out import LeftOut
 from pipeline.artifacts.paths import SCORES
 
 Number = Any  # float | None: mypy does not follow `None not in (low, high)`
@@ -151,6 +152,12 @@ def read_scores() -> dict[str, TaskScores]:
     """Return what stacking says of each task."""
     tasks: dict[str, TaskScores] = read_json(SCORES)["tasks"]
     return tasks
+
+
+def read_left_out_of_scores() -> list[LeftOut]:
+    """Return what a time budget left out of the scores: it is missing, not bad."""
+    left_out: list[LeftOut] = read_json(SCORES).get("left_out", [])
+    return left_out
 
 
 def sign_of(scores: TaskScores) -> int:

@@ -18,9 +18,12 @@ from pipeline.params.fields import Component
 from pipeline.params.root import Run
 from pipeline.reproducibility import numerics
 from pipeline.training.epoch_choice import epoch_scorer
+from pipeline.units.budget import Budget
 from pipeline.units.execution import Job, run_units
 from pipeline.units.stage import Stage
 from pipeline.units.unit import Unit
+
+FORWARD_SHARE = 1 / 3  # of a step's time: the backward pass takes about twice the forward one
 
 
 def finetune(
@@ -35,6 +38,7 @@ def finetune(
     run: Run,
     folder: Path,
     copies: Copies | None = None,
+    budget: Budget | None = None,
 ) -> None:
     """Fine-tune an encoder over all folds of all tasks; write `<task>.parquet`, `history.json` and `models/` into a folder.
 
@@ -44,14 +48,18 @@ def finetune(
         metrics: per task the metric.
         seed: of the whole run.
         copies: augmented copies of the training rows, for encoders that take them.
+        budget: the time that there is for it.
     """
     jobs = fold_jobs(table, folds, copies if settings.augment else None, seed=seed)
     plan = _Plan(encoder, settings, recipe, metrics, run, copies, seed, table, folds.digest)
     training = [plan.training(job) for job in jobs]
     trained = [unit for unit, *_ in training]
     predicting = [plan.predicting(job, unit) for job, unit in zip(jobs, trained, strict=True)]
-    run_units(training, run=run, stage=Stage("finetune", model=encoder))
-    run_units(predicting, run=run, stage=Stage("predict", model=encoder))
+    budget = budget or Budget()
+    budget.more = FORWARD_SHARE / settings.epochs * max(len(job.predicted) / len(job.fitted) for job in jobs)
+    run_units(training, run=run, stage=Stage("finetune", model=encoder), budget=budget)
+    budget.more = 0.0
+    run_units(predicting, run=run, stage=Stage("predict", model=encoder), budget=budget)
     collect(folder, jobs, trained=trained, predicted=[unit for unit, *_ in predicting], table=table, folds=folds)
 
 

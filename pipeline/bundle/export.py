@@ -144,7 +144,7 @@ def _plan(model: str, task: str, fold: int | None, *, params: Params, table: Tab
     """Return the folds to export after checking all of them; nothing large is read yet."""
     home = OUT / "stitch" / model
     if not (home / HISTORY).is_file():
-        raise DataError(f"{home}: the model is not computed yet. Run dvc repro.")
+        raise DataError(f"{home}: the model is not computed yet, or was left out for want of time. Run dvc repro.")
     records = {place_of(unit): unit for unit in read_history(home)}
     jobs = [job for job in fold_jobs(table, folds, seed=params.seed) if job.task == task]
     if fold is not None:

@@ -13,7 +13,7 @@ from pipeline.errors.exceptions import ParamsError
 from pipeline.model_sources import locate
 from pipeline.number_formats import size_text
 from pipeline.units.differences import differences, shown_changes
-from pipeline.units.requests import PARAMS, Request, read_requests
+from pipeline.units.stage import PARAMS, Request, read_requests
 from pipeline.units.store import REMOVED, STORE, StoredUnit, disk_usage, if_free, set_aside_folders, stored_units
 
 COMPETITIONS = Path("competitions")

@@ -24,6 +24,7 @@ from pipeline import components
 from pipeline.artifacts.copies import COPIES, Copies, read_copies
 from pipeline.artifacts.paths import FOLDS, TABLE
 from pipeline.artifacts.table import Folds, Table, read_folds, read_table
+from pipeline.base_models.finetuning import FORWARD_SHARE
 from pipeline.base_models.fold_training import build_trainee
 from pipeline.data.fold_jobs import FoldJob, augmented_rows, fold_jobs
 from pipeline.data.preparing import prepare
@@ -45,7 +46,6 @@ from pipeline.training.plug_ins import plug_ins
 from pipeline.training_contracts import Objective
 from pipeline.units.devices import gpu_count, worker_count
 
-FORWARD_SHARE = 1 / 3  # of a step's time: the backward pass takes about twice the forward one
 HEAD = (
     f"{'':<20}{'tokens/step':>12}{'steps/fold':>12}{'s/step':>10}{'a fold':>14}{'all folds':>14}"
     f"{'peak memory':>13}{'cut off':>9}"

@@ -8,8 +8,7 @@ from typing import Any
 from pipeline.artifacts.histories import HISTORY, read_history
 from pipeline.artifacts.paths import OUT
 from pipeline.params.yaml_source import plain, read_yaml
-from pipeline.units.requests import PARAMS, Request
-from pipeline.units.stage import Stage
+from pipeline.units.stage import PARAMS, Request, Stage
 from pipeline.units.store import StoredUnit
 
 # What decides which units a stage needs; for stages that are not named here it is everything.

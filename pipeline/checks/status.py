@@ -8,8 +8,7 @@ from typing import Any
 from pipeline.checks.needs import part_of, read_files
 from pipeline.checks.torn_files import torn_lines
 from pipeline.number_formats import duration, size_text
-from pipeline.units.requests import PARAMS, Request, read_requests
-from pipeline.units.stage import Stage
+from pipeline.units.stage import PARAMS, Request, Stage, read_requests
 from pipeline.units.store import StoredUnit, disk_usage, stored_units
 
 PASSING = {"stitch-states"}  # they live only while their heads are trained

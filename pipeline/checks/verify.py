@@ -26,6 +26,7 @@ from pipeline.recipes.stage_inputs import N_SHOWN, declared_by, noted_inputs
 from pipeline.recipes.stage_recipes import encoder_recipe, stage_recipe
 from pipeline.report.leaks import find_leaks
 from pipeline.submit.submitting import validate_submission
+from pipeline.units.budget import without_left_out
 from pipeline.units.store import StoredUnit, checkpoints, stored_units
 
 
@@ -198,7 +199,8 @@ def check_leaks() -> Iterator[Checked]:
     if not SUBMISSION.exists():
         return
     try:
-        problems: list[str | None] = [leak.text for leak in find_leaks(load_params()) if leak.certain]
+        leaks = find_leaks(without_left_out(load_params()))
+        problems: list[str | None] = [leak.text for leak in leaks if leak.certain]
     except PipelineError as error:
         problems = [f"leaks cannot be looked for: {error}"]
     yield from (Checked(OUT, problem) for problem in problems or [None])

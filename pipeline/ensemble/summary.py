@@ -20,13 +20,13 @@ logger = logging.getLogger(__name__)
 SHARED_RATIO = 0.01  # of the smaller task's rows: below it lie texts such as "ok" that occur anywhere
 
 
-def summarise(tasks: Mapping[str, TaskScores], *, table: Table) -> dict[str, Any]:
+def summarise(tasks: Mapping[str, TaskScores], *, table: Table, n_left_out: int = 0) -> dict[str, Any]:
     """Return metrics.json: per task and, as the mean over tasks, the numbers that `dvc metrics show` compares.
 
     `estimate` is the score expected on the test rows, `low` and `high` its interval, `out_of_fold` the score of the training
     rows; `best_single`, chosen for each fold on the others, and `baseline` are expected on the test rows too. The errors of
     tasks that share texts are taken to go all the same way, which is the worst that can be: their half widths add up. Those
-    of other tasks are independent: squares add up.
+    of other tasks are independent: squares add up. `left_out` is there where a time budget left encoders or pairs out.
     """
     parts = {name: _part(scores) for name, scores in tasks.items()}
     whole: dict[str, Any] = {}
@@ -37,7 +37,7 @@ def summarise(tasks: Mapping[str, TaskScores], *, table: Table) -> dict[str, Any
     for side, sign in (("low", -1), ("high", 1)):
         widths = (sum(abs(parts[task][side] - parts[task]["estimate"]) for task in group) for group in groups)
         whole[side] = whole["estimate"] + sign * math.hypot(*widths) / len(parts)
-    return whole | {"tasks": parts}
+    return whole | {"tasks": parts} | ({"left_out": n_left_out} if n_left_out else {})
 
 
 def _part(scores: TaskScores) -> dict[str, Any]:

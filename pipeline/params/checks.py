@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[a-z0-9_-]+")
 READ_LOGITS = ("losses", "objectives", "adversarial")
-RESERVED = {"ensemble", "scores"}
+RESERVED = {"ensemble", "scores", "submission"}
 
 
 def _within(section: tuple[Any, ...], problems: Iterable[Problem]) -> Iterator[Problem]:
@@ -69,6 +69,9 @@ def check_together(params: "Params") -> Iterator[Problem]:
             yield Problem(("stack", "members", position), expected(name, known))
     if len(set(params.members)) != len(params.members):
         yield Problem(("stack", "members"), "names a member twice. Remove one.")
+    if params.run.budget_hours is not None and not params.baselines:
+        text = "needs a baseline, or a run that ends early has no submission. Add one to baselines, or set it to null."
+        yield Problem(("run", "budget_hours"), text)
     if not params.members:
         yield Problem(("encoders",), "there is no model. Add an encoder or a baseline.")
     if params.submit.model not in ("ensemble", *params.members):

@@ -1,7 +1,9 @@
 """The whole of params.yaml, its sections `stack`, `submit` and `run`, and its JSON Schema for editors."""
 
 import warnings
+from collections.abc import Collection
 from functools import cached_property
+from math import comb
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -9,7 +11,7 @@ from pydantic import Field
 from pipeline.params.augment import Augment
 from pipeline.params.encoders import Encoder, Training
 from pipeline.params.fields import PositiveFloat, PositiveInt, Section, component
-from pipeline.params.stitch import Stitch
+from pipeline.params.stitch import Best, Stitch
 from pipeline.params.tasks import Folds, Task
 
 
@@ -38,7 +40,7 @@ class Submit(Section):
 
 
 class Run(Section):
-    """Where the work runs: nobody's dependency, it never changes what comes out."""
+    """Where the work runs: nobody's dependency, it never changes what comes out; but `budget_hours` may cut it short."""
 
     backend: component("backends") = "loky"  # type: ignore[valid-type]
     n_workers: PositiveInt | None = None
@@ -55,6 +57,9 @@ class Run(Section):
     """How a unit has one writer; `o_excl` where the filesystem has no flock."""
     strict: bool = False
     """Refuse to compute anew what was computed with other threads, instructions, devices or versions, instead of warning."""
+    budget_hours: PositiveFloat | None = None
+    """End about so many hours after `dvc repro` began, with a valid submission: encoders, then stitched pairs, for which
+    there is no time are left out, and what they have done is kept. Null: no limit. See docs/budgets.md."""
 
 
 class Params(Section):
@@ -84,6 +89,24 @@ class Params(Section):
     def members(self) -> list[str]:
         """Names of the models that are stacked, in their fixed order."""
         return self.stack.members if self.stack.members is not None else list(self.stages)
+
+    def without(self, left_out: Collection[str]) -> "Params":
+        """Return what is left without some encoders and stitched pairs: no pair of such an encoder, none as a member."""
+        if not left_out:
+            return self
+        encoders = {name: encoder for name, encoder in self.encoders.items() if name not in left_out}
+        groups = self.stitch.groups(list(self.encoders))
+        kept = [group for name, group in groups.items() if name not in left_out and set(group or ()) <= set(encoders)]
+        pairs: Best | list[Any] = [group for group in kept if group]
+        if n_best := min(kept.count(None), comb(len(encoders), 2)):
+            pairs = Best(best=n_best)
+        # Not `model_copy`: it reads all keys, of which a stage declares some, and copies what was derived from them.
+        values = {name: vars(self)[name] for name in type(self).model_fields}
+        values |= {"encoders": encoders, "stitch": Stitch.model_construct(**{**vars(self.stitch), "pairs": pairs})}
+        members, known = vars(self.stack)["members"], Params.model_construct(**values).stages
+        members = [name for name in members or () if name in known] or None
+        values["stack"] = Stack.model_construct(**{**vars(self.stack), "members": members})
+        return Params.model_construct(**values)
 
 
 def json_schema() -> dict[str, Any]:

@@ -49,7 +49,16 @@ def encoder_recipe(params: Params, name: str) -> dict[str, Any]:
         "predict": digest(predicting),
         "code": {**training, **predicting},
         "stage": digest(code_digests([("stages.finetune", "main")])),
+        **budget_of(params),
     }
+
+
+def budget_of(params: Params) -> dict[str, float]:
+    """Return the time budget, if there is one, of a stage that may leave something out: another one makes it run again.
+
+    By way of the recipe: DVC demands that a key stands in params.yaml on which a stage depends, also where it is null.
+    """
+    return {} if params.run.budget_hours is None else {"budget_hours": params.run.budget_hours}
 
 
 def settings_of(settings: Encoder) -> dict[str, Any]:
@@ -82,10 +91,11 @@ def stage_recipe(params: Params, stage: str) -> dict[str, Any]:
     if stage == "augment":
         recipe |= _augment_digests(params)
     if stage == "stitch":
-        recipe |= _stitch_digests(params)
+        recipe |= _stitch_digests(params) | budget_of(params)
     if stage == "baseline":
         fit = ("pipeline.base_models.baselining", "fit_and_predict")
         recipe["units"] = {name: digest(unit_code(fit, [baseline])) for name, baseline in params.baselines.items()}
+        recipe |= {"submits": True} if budget_of(params) else {}
     return recipe
 
 

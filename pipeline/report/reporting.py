@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 
 from pipeline.artifacts.boards import Submitted
 from pipeline.artifacts.histories import ModelHistory, UnitRecord
+from pipeline.artifacts.left_out import LeftOut, left_out_text
 from pipeline.artifacts.scores import TaskScores, best_first
 from pipeline.number_formats import correlation, count, duration, percent, score, signed
 from pipeline.report import boards, figures, stitch_section
@@ -41,6 +42,7 @@ class PageInputs(TypedDict):
     ablations: dict[str, dict[str, Any]]  # task -> kind -> table of `stitchfold ablate`; may be empty
     board: list[Submitted]  # what was submitted and what the board said; may be empty
     last_runs: list[dict[str, Any]]  # per stage how many units were computed and reused; may be empty
+    left_out: list[LeftOut]  # for want of time; may be empty
     submission: dict[str, Any]  # path, sha256, model, and per task the rows and the counts of the labels
     params: dict[str, Any]  # params.yaml with every default filled in
     texts: Texts  # task -> row id -> (text, second text or None), for the rows that are shown
@@ -158,6 +160,7 @@ def _learning(name: str, scores: TaskScores, inputs: PageInputs) -> dict[str, An
     return {
         "curves": [_curve(name, encoder, parts) for encoder, parts in trained.items()],
         "cautions": [
+            *map(left_out_text, inputs["left_out"]),
             *(leak.said for leak in inputs["leaks"] if leak.task in (name, "")),
             *premise_cautions(scores, inputs["audit"][name]),
             *scores.get("notes", ()),

@@ -7,7 +7,7 @@ pairs and are removed. A model is two units per fold, as in fine-tuning: its tra
 import logging
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from pipeline.stitch.fold_training import predict_stitched, train_stitched
 from pipeline.stitch.pairs import Judge
 from pipeline.stitch.plan import Context, Model, plan_model
 from pipeline.stitch.states import Base, extract
+from pipeline.units.budget import Budget
 from pipeline.units.execution import Job, Work, run_units
 from pipeline.units.stage import Stage
 from pipeline.units.unit import Unit
@@ -53,20 +54,27 @@ def stitch(
     recipe: dict[str, Any],
     folder: Path,
     finetuned: Path = OUT / "finetune",
+    budget: Budget | None = None,
 ) -> None:
     """Stitch all pairs under all heads; write `<model>/<task>.parquet`, `<model>/models/` and `<model>/history.json`.
 
-    The digests of `recipe` stand for the code; `finetuned` is where fine-tuning left each encoder's folder.
+    The digests of `recipe` stand for the code; `finetuned` is where fine-tuning left each encoder's folder. Of
+    pairs for which there is not time enough in the `budget` the last ones are dropped after a fold.
 
     Raises:
         DataError: if a fold's model is missing, damaged, or another fold's.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    names = params.stitch.models(list(params.encoders))
+    budget, groups = budget or Budget(), list(params.stitch.groups(list(params.encoders)))
     context = _context(params, table, folds, recipe, finetuned)
-    jobs = fold_jobs(table, folds, seed=params.seed) if names else []
-    stitched = [model for job in jobs for model in _stitch_fold(context, job)]
-    for name in names:
+    jobs, stitched = fold_jobs(table, folds, seed=params.seed) if groups else [], []
+    for n_done, job in enumerate(jobs, start=1):
+        began = budget.clock()
+        stitched += _stitch_fold(context, job, budget)
+        budget.drop(groups, seconds=budget.clock() - began, n_left=len(jobs) - n_done)
+        context = replace(context, params=params.without(budget.dropped))
+        groups = [group for group in groups if group not in budget.dropped]
+    for name in context.params.stitch.models(list(params.encoders)):
         models = [model for model in stitched if model.name == name]
         collect(
             folder / name, jobs, trained=[model.training[0] for model in models],
@@ -89,7 +97,7 @@ def _context(params: Params, table: Table, folds: Folds, recipe: dict[str, Any],
     return Context(params, table, folds, recipe, finetuned, encoders, histories, predictions, where)
 
 
-def _stitch_fold(context: Context, job: FoldJob) -> list[Model]:
+def _stitch_fold(context: Context, job: FoldJob, budget: Budget) -> list[Model]:
     """Compute all models of one fold: their heads, then their predictions."""
     params = context.params
     bases = {
@@ -110,10 +118,11 @@ def _stitch_fold(context: Context, job: FoldJob) -> list[Model]:
     # By key: encoders that came out the same to the last bit have the same states.
     extracting = list({work[0].key: work for needed in states.values() for work in needed.values()}.values())
     fold: Any = {"task": job.task, "repeat": job.repeat, "fold": job.fold}
-    run_units(extracting, run=params.run, stage=Stage("stitch-states", **fold))
+    run_units(extracting, run=params.run, stage=Stage("stitch-states", **fold), budget=budget)
     for part in parts:
         folders = {encoder: unit.result for encoder, (unit, *_) in states[part.name].items()}
-        run_units(_with_states(part, folders), run=params.run, stage=Stage(f"stitch-{part.name}", **fold))
+        stage = Stage(f"stitch-{part.name}", **fold)
+        run_units(_with_states(part, folders), run=params.run, stage=stage, budget=budget)
     failpoint("stitch")
     for unit, *_ in extracting:
         shutil.rmtree(unit.folder)

@@ -23,6 +23,7 @@ from pipeline.recipes.declared_inputs import note_opened_files
 from pipeline.recipes.stage_inputs import refuse_edited_code
 from pipeline.reproducibility import fixed_numerics
 from pipeline.units.backend import WorkerDied
+from pipeline.units.budget import Budget
 from pipeline.units.checkpoints import Checkpoints
 from pipeline.units.devices import forget_peak_memory, gpu_count, one_gpu, peak_memory, worker_count
 from pipeline.units.differences import explain
@@ -31,8 +32,7 @@ from pipeline.units.locks import noted_writer, one_writer
 from pipeline.units.notes import COST, FAILURE, PROGRESS, UNIT, Failure
 from pipeline.units.processes import ProcessIdentity
 from pipeline.units.progress import polling, shown_progress
-from pipeline.units.requests import note_request
-from pipeline.units.stage import LastRun, Stage
+from pipeline.units.stage import LastRun, Stage, note_request
 from pipeline.units.stop_signals import stop_on_signals, stop_requested
 from pipeline.units.store import STORE
 from pipeline.units.unit import Unit
@@ -73,7 +73,7 @@ Arguments = dict[str, Any]
 Job = tuple[Unit, Work, Arguments | Callable[[], Arguments]]
 
 
-def run_units(jobs: Sequence[Job], *, run: Run, stage: Stage) -> None:
+def run_units(jobs: Sequence[Job], *, run: Run, stage: Stage, budget: Budget | None = None) -> None:
     """Finish all units: those in the store are left alone, the others computed, several at once.
 
     Args:
@@ -81,9 +81,10 @@ def run_units(jobs: Sequence[Job], *, run: Run, stage: Stage) -> None:
             gives them when it is the unit's turn: those of waiting units then fill no memory.
         run: backend, workers, device and retries.
         stage: what asks for them, for progress and the record of the last run.
+        budget: the time that there is for them.
 
     Raises:
-        InterruptedRun: if the stage was asked to stop; what was running is checkpointed.
+        InterruptedRun: if the stage was asked to stop; what was running is checkpointed. `OutOfTime` if the budget asked.
         PipelineError: the first error of a unit, after the others have finished.
         MachineError: if a unit's worker died more than `run.max_retries` times, at last with no other unit at work.
     """
@@ -93,9 +94,12 @@ def run_units(jobs: Sequence[Job], *, run: Run, stage: Stage) -> None:
     units, n_reused = [job[0] for job in open_jobs], len(jobs) - len(open_jobs)
     log.info("%s: %d units, %d in the store, %d to compute", stage.name, len(jobs), n_reused, len(open_jobs))
     explain(units, store=STORE, strict=run.strict)
-    watch = HangWatch(units, hang_seconds=run.hang_seconds)
-    with stop_on_signals(), shown_progress(units, stage=stage.name), polling(watch.look):
+    budget = budget or Budget()
+    budget.refuse_late(len(units))
+    watch, look = HangWatch(units, hang_seconds=run.hang_seconds), partial(budget.look, units, run)
+    with stop_on_signals(), shown_progress(units, stage=stage.name), polling(watch.look), polling(look):
         errors = _attempt(open_jobs, run, watch) if open_jobs else []
+    budget.refuse_stopped(units, errors)
     if code := stop_requested():  # also if all came to their end meanwhile: what follows writes into out/
         text = "\n".join(map(str, errors)) or f"{stage.name}: all units are finished. Run dvc repro to continue."
         raise InterruptedRun(text, code)

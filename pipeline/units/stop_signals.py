@@ -54,6 +54,12 @@ def stop_on_signals(*, stage: ProcessIdentity | None = None) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def request_stop() -> None:
+    """Ask this process and its workers to stop as SIGTERM does, unless they were asked already."""
+    if _requested is None:
+        _request(signal.SIGTERM, None)
+
+
 def _request(number: int, frame: FrameType | None) -> None:
     global _requested, _requested_at
     if _requested is not None:
@@ -69,7 +75,7 @@ def _request(number: int, frame: FrameType | None) -> None:
 
 def watch_dvc() -> None:
     """Have this process asked to stop when the `dvc` above it, if there is one, is gone."""
-    if (dvc := _dvc_above()) is not None:
+    if (dvc := dvc_above()) is not None:
         _watch(dvc)
 
 
@@ -109,7 +115,7 @@ def _is_worker(stage: ProcessIdentity | None) -> bool:
     return stage is not None and stage.pid != os.getpid()
 
 
-def _dvc_above() -> ProcessIdentity | None:
+def dvc_above() -> ProcessIdentity | None:
     """Return the nearest `dvc` above this process: by its name or, where a program runs DVC, by DVC's own note."""
     noted = _noted_by_dvc()
     for ancestor in psutil.Process().parents():

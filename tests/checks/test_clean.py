@@ -18,9 +18,8 @@ from pipeline.checks import clean
 from pipeline.checks.clean import judge
 from pipeline.errors.exceptions import ParamsError
 from pipeline.params.root import Run
-from pipeline.units import requests
 from pipeline.units.execution import Workspace, run_units
-from pipeline.units.stage import Stage
+from pipeline.units.stage import REQUESTS, Stage, read_requests
 from pipeline.units.store import STORE, stored_units
 from pipeline.units.unit import Unit
 
@@ -115,9 +114,9 @@ def test_a_wrongly_typed_note_of_a_unit_stops_neither_clean_nor_status(note: str
 )
 def test_a_wrongly_typed_note_of_a_run_counts_as_damaged(name: str, value, caplog) -> None:
     run_stage("finetune-bert", "a")
-    [path] = requests.REQUESTS.glob("*.json")
+    [path] = REQUESTS.glob("*.json")
     path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), name: value}), encoding="utf-8")
-    assert requests.read_requests() == [] and "damaged" in caplog.text
+    assert read_requests() == [] and "damaged" in caplog.text
     assert invoke().exit_code == 0
 
 
@@ -256,7 +255,7 @@ def test_what_out_was_made_from_is_kept_with_its_predictions() -> None:
 def test_units_of_which_nobody_left_a_note_that_can_be_read_are_kept(caplog, note: str) -> None:
     """A note is damaged, or of an earlier form in which the stage was a name without fields."""
     run_stage("finetune-bert", "a")
-    for path in requests.REQUESTS.glob("*"):
+    for path in REQUESTS.glob("*"):
         path.write_text(note, encoding="utf-8")
     verdict = judge([])
     assert [why for _, why in verdict.unsure] == ["no run has left a note of it"] and not verdict.spare
@@ -317,6 +316,6 @@ def test_translations_go_when_no_params_file_names_their_model() -> None:
 def test_notes_of_runs_go_with_the_last_of_their_units() -> None:
     run_stage("finetune-bert", "a", recipe="before")
     run_stage("finetune-bert", "a", recipe="after")
-    assert len(requests.read_requests()) == 2
+    assert len(read_requests()) == 2
     invoke("--yes")
-    assert [json.loads(request.path.read_text())["by_dvc"] for request in requests.read_requests()] == [True]
+    assert [json.loads(request.path.read_text())["by_dvc"] for request in read_requests()] == [True]

@@ -58,6 +58,10 @@ def test_good_params_load_and_encoders_inherit_training(load) -> None:
             r"default \(3\)",
         ),
         ("epochs: 1", "warmup_steps: -1", "warmup_steps: must be greater than or equal to 0, got -1"),
+        ("device: cpu}", "budget_hours: 0}", "run.budget_hours: must be greater than 0, got 0"),
+        ("device: cpu}", "budget_hours: -1}", "run.budget_hours: must be greater than 0, got -1"),
+        ("device: cpu}", "budget_hours: .nan}", "run.budget_hours: must be a finite number, got nan"),
+        ("device: cpu}", "budget_hours: a night}", "run.budget_hours: must be a valid number, got 'a night'"),
         (
             "epochs: 1",
             "loss: {name: poly, epsilon: -2}",
@@ -820,3 +824,39 @@ def test_shares_over_one_and_positions_that_are_names_are_refused(load) -> None:
         load(headless.replace("label: label", "label: 3"))
     with pytest.raises(ParamsError, match=r"columns.label: a text must not be the label, got 1 for both"):
         load(headless.replace("{a} [SEP] {b}", "{0} [SEP] {1}").replace("label: label", "label: 1"))
+
+
+def test_a_budget_needs_a_baseline(load) -> None:
+    """Without one a run that ends early has nothing to submit."""
+    text = PARAMS.replace("device: cpu}", "device: cpu, budget_hours: 1}")
+    assert load(text).run.budget_hours == 1
+    with pytest.raises(ParamsError, match=r"params.yaml:\d+ run.budget_hours: needs a baseline"):
+        load(text.replace("{tfidf: tfidf_logistic}", "{}"))
+
+
+@pytest.mark.parametrize(
+    ("stitch", "left_out", "made"),
+    [
+        ("", ["bert"], ["electra", "third", "electra+third+cnn", "tfidf"]),
+        ("", ["electra+third"], ["bert", "electra", "third", "bert+electra+cnn", "bert+third+cnn", "tfidf"]),
+        ("", ["bert", "third", "electra"], ["tfidf"]),
+        ("pairs: [[electra, third], [bert, third]], ", ["bert"], ["electra", "third", "electra+third+cnn", "tfidf"]),
+        ("pairs: {best: 2}, ", ["bert"], ["electra", "third", "best1+cnn", "tfidf"]),
+        ("pairs: {best: 2}, ", ["best2"], ["bert", "electra", "third", "best1+cnn", "tfidf"]),
+        ("pairs: {best: 2}, ", ["bert", "third"], ["electra", "tfidf"]),
+    ],
+)
+def test_what_is_left_out_takes_along_what_is_stitched_from_it(
+    load, stitch: str, left_out: list[str], made: list[str]
+) -> None:
+    third = "  third:\n    source: {name: from_config, hidden_size: 16, n_heads: 2}\nstitch: {" + stitch
+    params = load(PARAMS.replace("stitch: {", third))
+    rest = params.without(left_out)
+    assert list(rest.stages) == rest.members == made
+    assert params.without([]) is params and rest.encoders.keys() == set(rest.stages) & set(params.encoders)
+
+
+def test_members_that_are_left_out_are_no_members_and_without_any_all_that_was_made_is(load) -> None:
+    params = load(PARAMS.replace("stack: {", "stack: {members: [bert, electra], "))
+    assert params.without(["bert"]).members == ["electra"]
+    assert params.without(["bert", "electra"]).members == ["tfidf"]

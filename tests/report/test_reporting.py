@@ -137,6 +137,7 @@ def everything() -> dict[str, Any]:
         "augmentation": {"steps": [], "barred": {}, "n_unlabelled": 0},
         "ablations": {},
         "board": [],
+        "left_out": [],
         "last_runs": [{"stage": "finetune-roberta", "computed": 1, "reused": 4, "seconds": 3725.0}],
         "submission": {
             "path": "out/submit/submission.csv",
@@ -344,6 +345,12 @@ def test_optional_parts_may_be_missing(values: dict[str, Any]) -> None:
     assert "hold-out" not in section(html, "headline") and "Tuned decision" not in html and "Gain of" not in html
     assert "No encoder was trained." in section(html, "ran")
     assert "give no weights" in section(html, "weights")
+
+
+def test_what_a_time_budget_left_out_is_a_caution(values: dict[str, Any]) -> None:
+    note = {"model": "deberta", "kept": "1 of 5 ended", "budget_hours": 2.0, "hours_needed": 3.25, "is_known": True}
+    values["left_out"] = [note]
+    assert "deberta, and what is stitched from it, was left out (1 of 5 ended)" in section(page(values), "headline")
 
 
 def test_rows_with_a_twin_and_rows_that_no_board_scores_are_counted(values: dict[str, Any]) -> None:
