@@ -17,7 +17,7 @@ from pipeline.data.class_targets import are_ordered, order_labels
 from pipeline.data.reading import LINE, Column, read_columns
 from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.number_formats import number_in
-from pipeline.params.tasks import Columns, Task
+from pipeline.params.tasks import Columns, Task, TextColumns
 from pipeline.text.normalising import clean, normalise
 
 _NOTHING = pa.scalar("", pa.large_string())
@@ -91,11 +91,11 @@ def _read_split(task: Task, *, name: str, split: str) -> pd.DataFrame:
             raise
         remedy = f"What only the test file has, or names in another way, goes into tasks.{name}.test_columns."
         raise DataError(f"{error} {remedy}", code="E303") from error
-    frame = pd.DataFrame({"line": raw[LINE], "text": joined_texts(raw, texts)})
+    frame = texts_of(raw, columns)
+    frame.insert(0, "line", raw[LINE])
     frame["row_id"] = row_ids(raw, columns)
     frame["task"] = pd.Series(name, index=frame.index, dtype="str")
     frame["split"] = pd.Series(split, index=frame.index, dtype="str")
-    frame["text_pair"] = _empty(frame) if columns.text_pair is None else joined_texts(raw, [columns.text_pair])
     frame["label"] = _cells(raw[given], task, name=name) if split == "train" else _empty(frame)
     grouped = columns.group is not None and columns.group in raw
     frame["group"] = raw[columns.group].replace("", None) if grouped else _empty(frame)
@@ -132,6 +132,14 @@ def _arrow(texts: pd.Series) -> pa.Array:
 
 def _empty(frame: pd.DataFrame) -> pd.Series:
     return pd.Series(None, index=frame.index, dtype="str")
+
+
+def texts_of(raw: pd.DataFrame, columns: TextColumns) -> pd.DataFrame:
+    """Return `text` and `text_pair` of a file's rows, the latter null where there are no pairs."""
+    texts = columns.text if isinstance(columns.text, list) else [columns.text]
+    frame = pd.DataFrame({"text": joined_texts(raw, texts)})
+    pair = columns.text_pair
+    return frame.assign(text_pair=_empty(frame) if pair is None else joined_texts(raw, [pair]))
 
 
 def joined_texts(raw: pd.DataFrame, columns: Sequence[Column]) -> pd.Series:
