@@ -1,7 +1,8 @@
 """What a bundle does wherever it lies: it reads a test file as the task says, predicts fold by fold, stacks what there is."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ from pipeline.contracts import TaskKind
 from pipeline.data.preparing import row_ids, texts_of
 from pipeline.data.reading import read_columns
 from pipeline.ensemble.stacking import mean_of_stackers
-from pipeline.errors.exceptions import DataError, PipelineError
+from pipeline.errors.exceptions import DataError
 from pipeline.text.normalising import clean
 
 if TYPE_CHECKING:
@@ -86,12 +87,14 @@ class Bundle:
         `watch` returns, for the tokens of each row, who may end the pass.
         """
         import torch  # not before there is a first submission
+        from safetensors import SafetensorError
 
         from pipeline.bundle.fold_models import load_fold
         from pipeline.models.prediction import predict_logits
 
         described = {name: self._folds(name)[fold] for name in names}
-        models, inputs = load_fold(self.folder, self.description, described, rows)
+        with self._fitting_parts(SafetensorError, RuntimeError):
+            models, inputs = load_fold(self.folder, self.description, described, rows)
         device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         monitor = None if watch is None else watch(inputs.lengths)
         logits = predict_logits(models.to(device), inputs, tokens_per_batch, monitor=monitor)
@@ -158,6 +161,15 @@ class Bundle:
         """Return one row per text: `label`, the likeliest, and `probability:<label>` for each; on a GPU if there is one."""
         return self.kind.answers(self.predict_probabilities(texts, text_pairs, device="auto"), self.labels)
 
+    @contextmanager
+    def _fitting_parts(self, *errors: type[Exception]) -> Iterator[None]:
+        """Say of what is raised that the manifest says only that files are as they were written: it may be anything."""
+        try:
+            yield
+        except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError, *errors) as error:
+            where = self.folder.parent
+            raise DataError(f"{where}: holds parts that do not fit together: {error}. {REMEDY}") from error
+
     def _folds(self, name: str) -> list[dict[str, Any]]:
         return next(member["folds"] for member in self.description["members"] if member["name"] == name)
 
@@ -198,17 +210,14 @@ def load_bundle(folder: Path, *, finished: bool = True) -> Bundle:
         raise DataError(f"{folder}: must be of version {VERSION}, got {got!r}. {REMEDY}")
     if finished and not is_whole(folder):
         raise DataError(f"{folder}: does not match its manifest (damaged, or edited). {REMEDY}")
-    try:  # the manifest says only that files are as whoever wrote it left them: what is in them may be anything
-        bundle = Bundle(folder, description)
+    bundle = Bundle(folder, description)
+    with bundle._fitting_parts():
         named = [entry["folder"] for entry in description["encoders"]] + list(set(description["tensors"].values()))
         named += [f["fitted"] for m in description["members"] for f in m["folds"] if "fitted" in f]
         if outside := [name for name in named if not is_inner(name)]:
             raise ValueError(f"{outside[0]!r} must lie within the bundle")
-        if not bundle.groups([m["name"] for m in description["members"] if m["kind"] != "baseline"]) and not named:
-            raise ValueError("it has no models")
-        bundle.kind.outputs(bundle.labels)
-    except (LookupError, TypeError, ValueError, AttributeError, PipelineError) as error:
-        raise DataError(f"{folder}: holds parts that do not fit together: {error}. {REMEDY}") from error
+        if len(description["average"]) != len(bundle.labels) or not bundle.kind.outputs(bundle.labels):
+            raise ValueError(f"labels must be those of {len(description['average'])} values, got {bundle.labels}")
     return bundle
 
 
