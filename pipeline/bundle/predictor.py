@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from safetensors import SafetensorError
 
 from pipeline import components
 from pipeline.artifacts.files import is_inner, is_whole
@@ -87,13 +88,12 @@ class Bundle:
         `watch` returns, for the tokens of each row, who may end the pass.
         """
         import torch  # not before there is a first submission
-        from safetensors import SafetensorError
 
         from pipeline.bundle.fold_models import load_fold
         from pipeline.models.prediction import predict_logits
 
         described = {name: self._folds(name)[fold] for name in names}
-        with self._fitting_parts(SafetensorError, RuntimeError):
+        with fitting_parts(self.folder.parent):
             models, inputs = load_fold(self.folder, self.description, described, rows)
         device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         monitor = None if watch is None else watch(inputs.lengths)
@@ -161,15 +161,6 @@ class Bundle:
         """Return one row per text: `label`, the likeliest, and `probability:<label>` for each; on a GPU if there is one."""
         return self.kind.answers(self.predict_probabilities(texts, text_pairs, device="auto"), self.labels)
 
-    @contextmanager
-    def _fitting_parts(self, *errors: type[Exception]) -> Iterator[None]:
-        """Say of what is raised that the manifest says only that files are as they were written: it may be anything."""
-        try:
-            yield
-        except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError, *errors) as error:
-            where = self.folder.parent
-            raise DataError(f"{where}: holds parts that do not fit together: {error}. {REMEDY}") from error
-
     def _folds(self, name: str) -> list[dict[str, Any]]:
         return next(member["folds"] for member in self.description["members"] if member["name"] == name)
 
@@ -185,6 +176,24 @@ class Bundle:
                 f"text_pairs: must be as many as texts, {len(first)}, got {len(second)}. Give one for each."
             )
         return pd.DataFrame({"text": first, "text_pair": second})
+
+
+@contextmanager
+def fitting_parts(folder: Path) -> Iterator[None]:
+    """Say what is wrong with a bundle's parts: its manifest says only that they are as somebody wrote them."""
+    try:
+        yield
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        OSError,
+        RuntimeError,
+        SafetensorError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise DataError(f"{folder}: holds parts that do not fit together: {error}. {REMEDY}") from error
 
 
 def read_description(folder: Path) -> dict[str, Any] | None:
@@ -211,7 +220,7 @@ def load_bundle(folder: Path, *, finished: bool = True) -> Bundle:
     if finished and not is_whole(folder):
         raise DataError(f"{folder}: does not match its manifest (damaged, or edited). {REMEDY}")
     bundle = Bundle(folder, description)
-    with bundle._fitting_parts():
+    with fitting_parts(folder):
         named = [entry["folder"] for entry in description["encoders"]] + list(set(description["tensors"].values()))
         named += [f["fitted"] for m in description["members"] for f in m["folds"] if "fitted" in f]
         if outside := [name for name in named if not is_inner(name)]:

@@ -113,7 +113,7 @@ class Run:
             return self.bundle.fold_values(fold, names, self.rows, watch=partial(Watch, self.clock), **options)
 
         if not self._attempt(names, values) and len(names) > 1:
-            for name in names:
+            for name in names if self.clock.left() > 0 else ():
                 self._fold(fold, [name])
 
     def _attempt(self, names: list[str], values: Callable[[], dict[str, np.ndarray]]) -> bool:

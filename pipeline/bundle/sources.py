@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline.artifacts.files import MEND, is_whole, read_json
 from pipeline.artifacts.histories import HISTORY, UnitRecord, place_of, read_history
 from pipeline.artifacts.paths import OUT, predictions_path, stage_recipe_path
-from pipeline.artifacts.predictions import Predictions, read_predictions
+from pipeline.artifacts.predictions import Predictions, probabilities_of, read_predictions
 from pipeline.artifacts.table import Folds, Table
 from pipeline.data.fold_jobs import FoldJob, fold_jobs, targets_of
 from pipeline.errors.exceptions import DataError, MachineError, ParamsError
@@ -18,6 +20,8 @@ from pipeline.stitch.fold_encoders import fold_base, head_rows
 from pipeline.stitch.fold_training import SPEC
 from pipeline.stitch.plan import Context, plan_model
 from pipeline.stitch.states import Base
+
+AGREEMENT = 1e-5
 
 
 @dataclass(frozen=True)
@@ -127,9 +131,19 @@ class Sources:
         return recipe
 
     def fitted_baseline(self, model: str, job: FoldJob) -> Any:
-        """Return a baseline fitted anew on a fold's training rows, as its stage did: in seconds."""
+        """Return a baseline fitted anew on a fold's training rows, as its stage did: in seconds.
+
+        Raises:
+            DataError: if it predicts otherwise than that did.
+        """
         baseline = self.params.baselines[model].build(n_outputs=len(self.table.labels[self.task]), seed=job.seed)
         baseline.fit(job.fitted, targets_of(job.fitted))
+        kind, rows = self.table.kind(self.task), job.predicted[job.predicted["split"] == "test"]
+        again = kind.values(kind.logits(baseline.predict(rows)))
+        fold: Any = {"repeat": job.repeat, "fold": job.fold}
+        known = probabilities_of(self.predictions(model), "test", rows["row_id"].tolist(), kind=kind, **fold)
+        if not np.allclose(again, known, rtol=AGREEMENT, atol=AGREEMENT):
+            raise stale(predictions_path("baseline", model, self.task))
         return baseline
 
 

@@ -14,14 +14,13 @@ from pipeline.artifacts.paths import ensemble_path, predictions_path
 from pipeline.artifacts.predictions import probabilities_of, read_predictions
 from pipeline.artifacts.table import Folds, Table
 from pipeline.bundle.predictor import Bundle
+from pipeline.bundle.sources import AGREEMENT
 from pipeline.ensemble.contributions import cross_fitted, leave_out_rung
 from pipeline.ensemble.members import Members
 from pipeline.ensemble.stacking import build_ensemble
 from pipeline.ensemble.task_stack import choices, gather
 from pipeline.errors.exceptions import DataError
 from pipeline.params.root import Params
-
-AGREEMENT = 1e-6
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def _stored_state(params: Params, task: str, members: Members, folds: Folds) -> 
     parts = {name: members.test_probabilities[:, place] for place, name in enumerate(members.names)}
     again = members.kind.values(members.kind.logits(bundle.combined(parts, len(members.test_ids))))
     known = probabilities_of(stored, "test", members.test_ids, kind=members.kind)
-    if len(known) and np.abs(again - known).max() > AGREEMENT * max(1.0, np.abs(known).max()):
+    if not np.allclose(again, known, rtol=AGREEMENT, atol=AGREEMENT):
         raise DataError(f"{path}: was fitted on other predictions than those in out/. {remedy}")
     return state
 

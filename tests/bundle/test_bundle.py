@@ -11,8 +11,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from pipeline.artifacts.files import sha256_of, write_json
-from pipeline.artifacts.paths import predictions_path, stage_recipe_path
+from pipeline.artifacts.files import read_json, sha256_of, write_json
+from pipeline.artifacts.paths import ensemble_path, predictions_path, stage_recipe_path
 from pipeline.artifacts.predictions import probabilities_of, read_predictions
 from pipeline.artifacts.table import read_folds, read_table, write_table
 from pipeline.base_models.finetuning import finetune
@@ -150,7 +150,7 @@ def test_every_way_to_stitch_is_bundled(
     in_copy: Project, tmp_path, model: str, options: str, encoders: tuple[str, ...], n_encoders: int, n_folders: int
 ) -> None:
     params = run_changed(in_copy, options, encoders)
-    loaded = load_bundle(made(model, tmp_path / "model", params=params))
+    loaded = load_bundle(made(model, tmp_path / "model", params=params, check_rows=2 * ("words" in model)))
     assert len(loaded.description["encoders"]) == n_encoders, (
         "weights that folds share must stand once, others once per fold"
     )
@@ -225,6 +225,31 @@ def test_params_changed_since_the_model_was_trained_are_refused(in_copy: Project
     with pytest.raises(DataError, match=r"intent-r0-f0: was trained with other params.* Run dvc repro"):
         made(MODEL, tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+def test_members_made_with_other_params_and_an_ensemble_of_others_are_refused(in_copy: Project, tmp_path) -> None:
+    def refused(model: str, message: str) -> None:
+        with pytest.raises(DataError, match=f"(?s){message}.* Run dvc repro"):
+            made(model, tmp_path / "bundle")
+
+    kept = Path("params.yaml").read_text(encoding="utf-8")
+    in_copy.edit("params.yaml", "max_length: 24", "max_length: 20")
+    refused("bert", "bert/models/intent-r0-f0: was trained with other params")
+    Path("params.yaml").write_text(kept, encoding="utf-8")
+    in_copy.edit("params.yaml", "tfidf: tfidf_logistic", "tfidf: {name: tfidf_logistic, C: 0.01}")
+    refused("tfidf", "tfidf/intent.parquet: was trained with other params")
+    Path("params.yaml").write_text(kept, encoding="utf-8")
+    state = read_json(ensemble_path(TASK))
+    write_json(ensemble_path(TASK), state | {"decision": {"used": True, "scales": [9.0, 1.0, 1.0, 1.0]}})
+    refused("ensemble", "intent.json: was fitted on other predictions")
+    write_json(ensemble_path(TASK), state | {"members": ["bert"]})
+    refused("ensemble", "must stack .*'electra'.*, got \\['bert'\\]")
+    shutil.rmtree("out/finetune/electra/models/intent-r0-f1")
+    with pytest.raises(MachineError, match="intent-r0-f1: the fold's model is missing. Run stitchfold doctor --fix"):
+        made("electra", tmp_path / "bundle")
+    Path("out/finetune/bert/intent.parquet").unlink()
+    refused("bert", "the model is not computed yet")
+    assert not list(tmp_path.glob("*bundle*"))
 
 
 def test_encoders_trained_anew_since_are_refused(in_copy: Project, tmp_path) -> None:

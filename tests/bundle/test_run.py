@@ -47,7 +47,7 @@ def test_file(finished: Project) -> Path:
 
 
 def alone(code: str, **options) -> subprocess.CompletedProcess[str]:
-    """Run code in a Python that knows no path but its libraries', without what stays at home and, where allowed, a network."""
+    """Run code in a Python that knows no path but its libraries', without what stays at home or, where allowed, a network."""
     blocked = f"import sys; sys.modules.update(dict.fromkeys({AT_HOME}))\n"
     command = [sys.executable, "-I", "-c", blocked + code]
     cut = ["unshare", "-rn"] if shutil.which("unshare") else []

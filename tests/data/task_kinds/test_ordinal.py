@@ -229,3 +229,4 @@ def test_a_bundled_model_gives_probabilities_of_all_labels(
     values = frame[[f"{PROBABILITY}{label}" for label in LABELS]].to_numpy()
     np.testing.assert_allclose(values.sum(axis=1), 1)
     assert frame["label"].tolist() == [LABELS[number] for number in KIND.decide(values)]
+    np.testing.assert_allclose(model.combined({}, 2).sum(axis=1), 1)

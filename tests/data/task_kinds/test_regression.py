@@ -281,4 +281,6 @@ def test_a_bundled_model_predicts_in_the_targets_units_as_the_graph_did(
     stored = read_predictions(Path("out/stitch/bert+electra+cnn/intent.parquet"), manifest=None)
     wanted = probabilities_of(stored, "test", rows["id"].tolist(), kind=Regression())
     np.testing.assert_allclose(frame[["value:grade", "value:level"]].to_numpy(), wanted, rtol=1e-4)
+    averages = model.combined({}, 2)
+    assert averages.shape == (2, 2) and (np.abs(averages - wanted.mean(axis=0)) < 3 * wanted.std(axis=0) + 1).all()
     assert frame["label"][0] == "|".join(repr(float(value)) for value in frame.iloc[0, 1:])
