@@ -16,7 +16,7 @@ def members_text(bundled: Bundled) -> str:
     for name in bundled.members:
         seconds = bundled.seconds.get(name)
         rows.append((
-            name, size_text(bundled.sizes[name]), "–" if seconds is None else f"{1000 * seconds / bundled.n_rows:.0f}",
+            name, size_text(bundled.sizes[name]), "–" if seconds is None else f"{1000 * seconds:.1f}",
             signed(-stacked.costs[name]) if stacked and name in stacked.costs else "–",
             score(stacked.scores[name]) if stacked else "–",
         ))  # fmt: skip
