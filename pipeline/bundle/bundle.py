@@ -57,7 +57,7 @@ if __name__ == "__main__":
 class Bundled:
     """A bundle that was written: its members with the bytes that only they need, and what was seen when it was tried.
 
-    `seconds` are those of each member by row, alone, on the `n_rows` that were tried; `difference` is the largest from `out/`.
+    `seconds` are those of each member by row, alone, on the `n_rows` that were tried, `difference` the largest from `out/`.
     """
 
     members: list[str]
