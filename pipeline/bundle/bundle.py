@@ -51,6 +51,16 @@ from pipeline.bundle.run import main  # noqa: E402
 if __name__ == "__main__":
     main(HERE, {defaults!r} + sys.argv[1:])
 '''
+README = """\
+# {model} of {competition}
+
+Predicts {file} and any file like it, without a network; what it imports stands in requirements.txt.
+
+    python {entry} --input {file} --output submission.csv --budget-minutes 60
+
+A valid file is there within seconds and gets better until all is done or the time is over. `--help` lists the options. Made by
+`stitchfold bundle`.
+"""
 
 
 @dataclass(frozen=True)
@@ -110,6 +120,9 @@ def bundle(
         (writer.folder / DESCRIPTION).write_bytes(json_bytes(description))
         packages = _write_code(temporary, description)
         (temporary / entry).write_text(ENTRY.format(name=entry, defaults=list(defaults)), encoding="utf-8")
+        file = description["reading"]["file"]
+        about = README.format(model=model, competition=params.competition, file=file, entry=entry)
+        (temporary / "README.md").write_text(about, encoding="utf-8")
         tried = _rehearse(temporary / entry, sources, description, check_rows)
         used = packages & set(tried["modules"]) if tried else packages
         (temporary / "requirements.txt").write_text(_requirements(used), encoding="utf-8")

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from pipeline import components
 from pipeline.artifacts.files import is_inner, is_whole
 from pipeline.contracts import TaskKind
-from pipeline.data.preparing import row_ids, texts_of
+from pipeline.data.preparing import columns_read, row_ids, texts_of
 from pipeline.data.reading import read_columns
 from pipeline.ensemble.stacking import mean_of_stackers
 from pipeline.errors.exceptions import DataError
@@ -64,9 +64,7 @@ class Bundle:
         reading = self.description["reading"]
         form: Any = SimpleNamespace(**reading["form"])
         columns: Any = SimpleNamespace(**reading["columns"])
-        texts = columns.text if isinstance(columns.text, list) else [columns.text]
-        wanted = [column for column in (columns.id, *texts, columns.text_pair) if column is not None]
-        raw = read_columns(path, list(dict.fromkeys(wanted)), form, key="bundle.json: reading", may_be_empty=True)
+        raw = read_columns(path, columns_read(columns), form, key="bundle.json: reading", may_be_empty=True)
         return texts_of(raw, columns).assign(row_id=row_ids(raw, columns))
 
     def groups(self, names: Sequence[str]) -> list[list[str]]:

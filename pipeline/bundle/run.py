@@ -200,21 +200,24 @@ def main(folder: Path, arguments: Sequence[str]) -> None:
 def rehearse(bundle: Bundle, rows: dict[str, list[str] | None]) -> dict[str, Any]:
     """Return what the models predict for some texts, the seconds that each takes by row, and what was imported for it."""
     values = bundle.predict_probabilities(rows["text"] or [], rows["text_pair"]).tolist()
-    frame, seconds = pd.DataFrame(rows), {}
-    for member in bundle.description["members"] if len(frame) > 1 else ():
-        n_folds = len(member["folds"])
-        took = [_seconds(bundle, member, part) for part in (frame[:1], frame)]  # the first says what loading takes
-        seconds[member["name"]] = max(0.0, took[1] - took[0]) / (len(frame) - 1) * n_folds
+    frame = pd.DataFrame(rows)
+    seconds = {member["name"]: _seconds_by_row(bundle, member, frame) for member in bundle.description["members"]}
     return {"values": values, "seconds": seconds, "modules": sorted({name.partition(".")[0] for name in sys.modules})}
 
 
-def _seconds(bundle: Bundle, member: dict[str, Any], rows: pd.DataFrame) -> float:
-    started, is_baseline = time.monotonic(), member["kind"] == "baseline"
-    if is_baseline:
+def _seconds_by_row(bundle: Bundle, member: dict[str, Any], rows: pd.DataFrame) -> float:
+    """Return what all folds of a model take by row, once they are loaded."""
+    moments = [time.monotonic()]
+
+    def watch(lengths: np.ndarray) -> Watch:
+        moments.append(time.monotonic())
+        return Watch(Clock(float("inf")), lengths)
+
+    if member["kind"] == "baseline":
         bundle.baseline_values(member["name"], rows)
-    else:
-        bundle.fold_values(0, [member["name"]], rows, device="cpu")
-    return (time.monotonic() - started) / (len(member["folds"]) if is_baseline else 1)
+        return (time.monotonic() - moments[-1]) / len(rows)
+    bundle.fold_values(0, [member["name"]], rows, device="cpu", watch=watch)
+    return (time.monotonic() - moments[-1]) / len(rows) * len(member["folds"])
 
 
 def _parsed(folder: Path, arguments: Sequence[str]) -> argparse.Namespace:

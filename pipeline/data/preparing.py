@@ -71,16 +71,12 @@ def _read_split(task: Task, *, name: str, split: str) -> pd.DataFrame:
     """Return one file's rows in the table's columns, with `line`."""
     path = Path({"train": task.train, "test": task.test, "unlabelled": task.unlabelled or ""}[split])
     columns = task.columns_of_test if split == "test" else task.columns
-    texts = columns.text if isinstance(columns.text, list) else [columns.text]
     given = columns.label if isinstance(columns.label, list) else [columns.label]
-    single = [columns.id, columns.text_pair, *(given if split == "train" else ()), columns.group]
-    wanted: list[Column] = list(dict.fromkeys([*texts, *(column for column in single if column is not None)]))
+    read = columns_read(columns)
+    more = [*(given if split == "train" else ()), *([] if columns.group is None else [columns.group])]
+    wanted: list[Column] = list(dict.fromkeys([*read, *more]))
     # Groups serve the split of training rows only; many test files do not have them.
-    optional = (
-        {columns.group} - {None, *texts, columns.text_pair, columns.id}
-        if split != "train" and columns.group is not None
-        else ()
-    )
+    optional = {columns.group} - {None, *read} if split != "train" and columns.group is not None else ()
     # Every row of the test file must be predicted.
     kept = split == "test" and task.encoding_errors == "drop_row"
     form = task.model_copy(update={"encoding_errors": "replace"}) if kept else task
@@ -132,6 +128,12 @@ def _arrow(texts: pd.Series) -> pa.Array:
 
 def _empty(frame: pd.DataFrame) -> pd.Series:
     return pd.Series(None, index=frame.index, dtype="str")
+
+
+def columns_read(columns: TextColumns) -> list[Column]:
+    """Return the columns of a file that its texts and ids are made of."""
+    texts = columns.text if isinstance(columns.text, list) else [columns.text]
+    return list(dict.fromkeys([*texts, *(c for c in (columns.id, columns.text_pair) if c is not None)]))
 
 
 def texts_of(raw: pd.DataFrame, columns: TextColumns) -> pd.DataFrame:

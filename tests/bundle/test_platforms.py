@@ -59,7 +59,9 @@ def test_for_drivendata_main_stands_at_the_root_of_a_zip_and_knows_where_the_dat
     with zipfile.ZipFile(tmp_path / "sent.zip") as archive:
         names = archive.namelist()
         archive.extractall(tmp_path / "there")
-    assert {name.partition("/")[0] for name in names} == {"main.py", "assets", "manifest.json", "requirements.txt"}
+    assert {name.partition("/")[0] for name in names} == {
+        "README.md", "main.py", "assets", "manifest.json", "requirements.txt"
+    }  # fmt: skip
     (tmp_path / "there/data").symlink_to(finished.folder / "data/tiny")
     ran = subprocess.run([sys.executable, "-I", "main.py"], cwd=tmp_path / "there", capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
