@@ -58,8 +58,8 @@ Predicts {file} and any file like it, without a network; what it imports stands 
 
     python {entry} --input {file} --output submission.csv --budget-minutes 60
 
-A valid file is there within seconds and gets better until all is done or the time is over. `--help` lists the options. Made by
-`stitchfold bundle`.
+A valid file is there within seconds and gets better until all is done or the time is over. `--help` lists the options.
+Made by `stitchfold bundle`.
 """
 
 
