@@ -93,30 +93,44 @@ def show() -> None:
 
 
 @app.command()
-def export(
-    model: Annotated[str | None, typer.Option(help="A stitched model; by default the best out-of-fold.")] = None,
+def bundle(
+    model: Annotated[str, typer.Option(help="`ensemble`, a stitched model, an encoder or a baseline.")] = "ensemble",
     task: Annotated[str | None, typer.Option(help="Whose model; needed where there are several tasks.")] = None,
-    fold: Annotated[int | None, typer.Option(help="Only this fold of the first repeat; by default all folds.")] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="The folder; by default export/<model>[-<task>][-f<fold>].")
-    ] = None,
+    fold: Annotated[int | None, typer.Option(help="Of a single model only this fold of the first repeat.")] = None,
+    without: Annotated[str, typer.Option(help="Members to leave out, with commas between them.")] = "",
+    purpose: Annotated[
+        Literal["folder", "kaggle", "drivendata"], typer.Option("--for", help="Also what surrounds it there.")
+    ] = "folder",
+    wheels: Annotated[str | None, typer.Option(help="Download wheels for a Python such as cp312.")] = None,
+    check_rows: Annotated[
+        int, typer.Option(min=0, help="Test rows that it predicts, by itself, before it is named.")
+    ] = 16,
+    output: Annotated[Path | None, typer.Option(help="By default bundles/<model>[-<task>][-f<fold>].")] = None,
     path: ParamsOption = Path("params.yaml"),
 ) -> None:
-    """Write a stitched model, encoders included, as one folder that predicts from raw texts."""
+    """Write a model or the ensemble as one folder that predicts raw test files without this project and a network."""
     with exit_on_error():
         params = load_params(path)
-        from pipeline.bundle import export  # imports torch: only once params are known to be right
+        from pipeline.bundle.bundle import write_for  # imports torch: only once params are known to be right
+        from pipeline.bundle.terminal import members_text
 
-        name, of_task = export.choose(model, task, params)
-        parts = [name, of_task if len(params.tasks) > 1 else None, None if fold is None else f"f{fold}"]
-        default = Path("export") / "-".join(filter(None, parts))
-        folder = export.export(name, of_task, params=params, folder=output or default, fold=fold)
-        typer.echo(f"{folder}: {name}. Next: stitchfold predict --model {folder} --input <file> --output <csv>")
+        if task is None and len(params.tasks) > 1:
+            raise ParamsError(f"--task: must be one of {list(params.tasks)}, got none. Name it.")
+        of_task = task or next(iter(params.tasks))
+        parts = [model, of_task if len(params.tasks) > 1 else None, None if fold is None else f"f{fold}"]
+        folder = output or Path("bundles") / "-".join(filter(None, parts))
+        left_out = [name for name in without.split(",") if name]
+        bundled, ready = write_for(
+            purpose, params, folder, wheels=wheels, model=model, task=of_task, fold=fold, without=left_out,
+            check_rows=check_rows,
+        )  # fmt: skip
+        typer.echo(members_text(bundled))
+        typer.echo(f"{ready}: {model}. Next: see docs/bundle.md")
 
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Option(help="The folder of an export.")],
+    model: Annotated[Path, typer.Option(help="The folder of a bundle.")],
     input: Annotated[Path, typer.Option(help="Texts: csv, tsv, jsonl, json or parquet.")],
     output: Annotated[Path, typer.Option(help="The csv to write: per row the label and all probabilities.")],
     text_column: Annotated[
@@ -136,7 +150,7 @@ def predict(
     separator: Annotated[str | None, typer.Option(help="Between the fields of csv and tsv.")] = None,
     escape: Annotated[str | None, typer.Option(help="What makes a quote or separator an ordinary character.")] = None,
 ) -> None:
-    """Predict the texts of a file with an exported model."""
+    """Predict the texts of a file with a bundle."""
     from pipeline.artifacts.files import write_atomically
     from pipeline.bundle import predict
 

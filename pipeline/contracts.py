@@ -237,6 +237,12 @@ class Baseline(Protocol):
     def predict(self, rows: "pd.DataFrame") -> np.ndarray:
         """Return values (N, V) whose logits are finite, also for labels that were absent when fitting."""
 
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return what was fitted, as JSON and as arrays by name."""
+
+    def load_state(self, fitted: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        """Take what `state` returned."""
+
 
 class BuildBaseline(Protocol):
     """`baselines/`: a quick model that everything slower must beat."""

@@ -115,3 +115,9 @@ def read_folds(path: Path = FOLDS) -> Folds:
     """Read the fold manifest with its digest."""
     rows, _, digest = read_frame(path)
     return Folds(rows, digest)
+
+
+def in_both_orders(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of pairs, and after all of them the same rows with their texts the other way round."""
+    swapped = rows.rename(columns={"text": "text_pair", "text_pair": "text"})
+    return pd.concat([rows, swapped[rows.columns]], ignore_index=True)

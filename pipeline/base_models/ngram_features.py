@@ -5,7 +5,9 @@ Differs from it: TF-IDF in place of naive Bayes ratios; character n-grams, which
 blanks; for pairs, how far the two texts overlap.
 """
 
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,11 @@ COLUMNS = ("text", "text_pair")
 RUNS = regex.compile(
     r"[\w\p{No}]+"
 )  # of letters with their marks and joiners, digits and `_`: Python's re would cut at marks
+VIEWS: dict[str, dict[str, Any]] = {
+    "word": {"ngram_range": (1, 2), "tokenizer": RUNS.findall, "token_pattern": None},
+    "char": {"analyzer": "char", "ngram_range": (1, 4)},
+}
+COMMON: dict[str, Any] = {"sublinear_tf": True, "dtype": np.float32}
 FIRST_OF_PAIR = 0.3
 """Weight of the first text's n-grams in a pair. Such texts recur in several rows, so their n-grams invite learning by
 heart: on Chinese natural-language inference (8,000 rows) accuracy was 0.47 at weight 1 and 0.52 at 0.3."""
@@ -36,15 +43,11 @@ class NgramFeatures:
         return self
 
     def _fit_vectorizers(self, texts: list[str]) -> list[TfidfVectorizer]:
-        word = {"ngram_range": (1, 2), "tokenizer": RUNS.findall, "token_pattern": None}
-        char = {"analyzer": "char", "ngram_range": (1, 4)}
         fitted = []
-        for options in (word, char):
+        for options in VIEWS.values():
             # On tiny data no n-gram stands twice; where there is not even one, the view is left out.
             for min_df in (2, 1):
-                vectorizer = TfidfVectorizer(
-                    **options, min_df=min_df, sublinear_tf=True, max_features=self.max_features, dtype=np.float32
-                )
+                vectorizer = TfidfVectorizer(**options, **COMMON, min_df=min_df, max_features=self.max_features)
                 with suppress(ValueError):
                     fitted.append(vectorizer.fit(texts))
                     break
@@ -59,6 +62,24 @@ class NgramFeatures:
         if "text_pair" in self.vectorizers:
             blocks.append(sparse.csr_matrix(self._overlap(rows)))
         return sparse.hstack(blocks, format="csr")
+
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return the views of each column with their n-grams in order, and the weights of these by column and place."""
+        fitted = {
+            column: [{"view": v.analyzer, "ngrams": v.get_feature_names_out().tolist()} for v in vectorizers]
+            for column, vectorizers in self.vectorizers.items()
+        }
+        places = [(column, place) for column, views in fitted.items() for place in range(len(views))]
+        return fitted, {f"{column}.{place}": self.vectorizers[column][place].idf_ for column, place in places}
+
+    def load_state(self, fitted: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        """Take what `state` returned."""
+        self.vectorizers = {column: [] for column in fitted}
+        for column, views in fitted.items():
+            for place, view in enumerate(views):
+                vectorizer = TfidfVectorizer(**VIEWS[view["view"]], **COMMON, vocabulary=view["ngrams"])
+                vectorizer.idf_ = arrays[f"{column}.{place}"]
+                self.vectorizers[column].append(vectorizer)
 
     def _overlap(self, rows: pd.DataFrame) -> np.ndarray:
         """Return how alike the texts of each pair are, (N, features): cosines, shared characters and words, lengths."""

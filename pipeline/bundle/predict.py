@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from pydantic import ValidationError
 
+from pipeline.bundle.predictor import load_bundle
 from pipeline.data.preparing import joined_texts
 from pipeline.data.reading import Column, read_columns
 from pipeline.errors.exceptions import DataError, ParamsError, shown
@@ -49,10 +50,9 @@ def predict(
             raise
         raise DataError(f"{error} {COLUMNS}", code=error.code) from error
     first, second = joined_texts(rows, texts).tolist(), None if pair is None else joined_texts(rows, [pair]).tolist()
-    from pipeline.bundle.exported_model import load_exported  # imports torch: only once there are texts
-
-    exported = load_exported(model)
-    if exported.description["pairs"] != (second is not None):
+    exported = load_bundle(model)
+    pairs = exported.description["reading"]["columns"]["text_pair"] is not None
+    if pairs != (second is not None):
         kind, remedy = (
             ("single texts", "Leave it out") if second is not None else ("pairs", "Name the second text's column")
         )

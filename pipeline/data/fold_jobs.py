@@ -12,7 +12,7 @@ from pipeline import components
 from pipeline.artifacts.copies import UNLABELLED, Copies, check_leaks, no_copies, normalised
 from pipeline.artifacts.paths import FOLDS, TABLE
 from pipeline.artifacts.predictions import PREDICTION_COLUMNS, Predictions, read_predictions
-from pipeline.artifacts.table import HOLDOUT_FOLD, Folds, Reading, Table
+from pipeline.artifacts.table import Folds, HOLDOUT_FOLD, Reading, Table, in_both_orders
 from pipeline.errors.exceptions import DataError
 from pipeline.errors.failpoints import failpoint
 from pipeline.reproducibility import digest, fold_seed
@@ -123,12 +123,6 @@ def unlabelled_of(copies: Copies, job: FoldJob) -> pd.DataFrame:
 def raw_texts(rows: pd.DataFrame) -> list[str]:
     """Return the texts of rows, of pairs both, for what learns words of them."""
     return [plain(text) for text in [*rows["text"], *rows["text_pair"].dropna()]]
-
-
-def in_both_orders(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return rows of pairs, and after all of them the same rows with their texts the other way round."""
-    swapped = rows.rename(columns={"text": "text_pair", "text_pair": "text"})
-    return pd.concat([rows, swapped[rows.columns]], ignore_index=True)
 
 
 def targets_of(rows: pd.DataFrame) -> np.ndarray:

@@ -17,7 +17,7 @@ from pipeline.data.class_targets import are_ordered, order_labels
 from pipeline.data.reading import LINE, Column, read_columns
 from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.number_formats import number_in
-from pipeline.params.tasks import Columns, Task
+from pipeline.params.tasks import Columns, Task, TextColumns
 from pipeline.text.normalising import clean, normalise
 from pipeline.text.templates import is_template, parse, render
 
@@ -77,14 +77,12 @@ def _read_split(task: Task, *, name: str, split: str) -> pd.DataFrame:
     """Return one file's rows in the table's columns, with `line`."""
     path = Path({"train": task.train, "test": task.test, "unlabelled": task.unlabelled or ""}[split])
     columns = task.columns_of_test if split == "test" else task.columns
-    texts, pairs = (text_columns(text, header=task.header) for text in (columns.text, columns.text_pair))
     given = columns.label if isinstance(columns.label, list) else [columns.label]
-    single = [columns.id, *(given if split == "train" else ()), columns.group]
-    wanted: list[Column] = list(dict.fromkeys([*texts, *pairs, *(column for column in single if column is not None)]))
+    read = columns_read(columns, header=task.header)
+    more = [*(given if split == "train" else ()), *([] if columns.group is None else [columns.group])]
+    wanted: list[Column] = list(dict.fromkeys([*read, *more]))
     # Groups serve the split of training rows only; many test files do not have them.
-    optional = (
-        {columns.group} - {None, *texts, *pairs, columns.id} if split != "train" and columns.group is not None else ()
-    )
+    optional = {columns.group} - {None, *read} if split != "train" and columns.group is not None else ()
     # Every row of the test file must be predicted.
     kept = split == "test" and task.encoding_errors == "drop_row"
     form = task.model_copy(update={"encoding_errors": "replace"}) if kept else task
@@ -97,11 +95,11 @@ def _read_split(task: Task, *, name: str, split: str) -> pd.DataFrame:
         if templates := [f"tasks.{name}.columns.{key}" for key in TEXTS if is_template(getattr(columns, key))]:
             remedy = f"{remedy} {' and '.join(templates)}: a template needs all of its columns."
         raise DataError(f"{error} {remedy}", code="E303") from error
-    frame = pd.DataFrame({"line": raw[LINE], "text": texts_of(raw, columns.text)})
+    frame = texts_of(raw, columns)
+    frame.insert(0, "line", raw[LINE])
     frame["row_id"] = row_ids(raw, columns)
     frame["task"] = pd.Series(name, index=frame.index, dtype="str")
     frame["split"] = pd.Series(split, index=frame.index, dtype="str")
-    frame["text_pair"] = _empty(frame) if columns.text_pair is None else texts_of(raw, columns.text_pair)
     frame["label"] = _cells(raw[given], task, name=name) if split == "train" else _empty(frame)
     grouped = columns.group is not None and columns.group in raw
     frame["group"] = raw[columns.group].replace("", None) if grouped else _empty(frame)
@@ -148,13 +146,25 @@ def text_columns(text: Column | Sequence[Column] | None, *, header: bool) -> lis
     return [] if text is None else [text] if isinstance(text, str | int) else list(text)
 
 
-def texts_of(raw: pd.DataFrame, text: Column | Sequence[Column]) -> pd.Series:
+def text_of(raw: pd.DataFrame, text: Column | Sequence[Column]) -> pd.Series:
     """Return the cleaned texts of rows: of a column, of several joined by a blank, or of a template, with its marks."""
     if not is_template(text):
         return joined_texts(raw, text_columns(text, header=True))
     named = {field.column for field in parse(str(text))}
     columns = {str(column): joined_texts(raw, [column]).tolist() for column in raw.columns if str(column) in named}
     return pd.Series(render(str(text), columns), dtype="str")
+
+
+def columns_read(columns: TextColumns, *, header: bool) -> list[Column]:
+    """Return the columns of a file that its texts and ids are made of."""
+    texts = [column for text in (columns.text, columns.text_pair) for column in text_columns(text, header=header)]
+    return list(dict.fromkeys([*texts, *([] if columns.id is None else [columns.id])]))
+
+
+def texts_of(raw: pd.DataFrame, columns: TextColumns) -> pd.DataFrame:
+    """Return `text` and `text_pair` of a file's rows, the latter null where there are no pairs."""
+    frame = pd.DataFrame({"text": text_of(raw, columns.text)})
+    return frame.assign(text_pair=_empty(frame) if columns.text_pair is None else text_of(raw, columns.text_pair))
 
 
 def joined_texts(raw: pd.DataFrame, columns: Sequence[Column]) -> pd.Series:

@@ -41,6 +41,7 @@ def read_columns(
     *,
     optional: Collection[Column] = (),
     key: str = "tasks.<task>",
+    may_be_empty: bool = False,
 ) -> pd.DataFrame:
     """Return columns of a file as text, with `LINE`: the physical line (or the number of the record) from 1.
 
@@ -50,6 +51,7 @@ def read_columns(
         form: how the file is written.
         optional: those of `wanted` that may be absent; they are then left out.
         key: where `form` stands in params.yaml, for messages.
+        may_be_empty: whether it may have a header alone, or a parquet no rows.
 
     Raises:
         DataError: if the file is not what the arguments say; names the file and the line.
@@ -73,7 +75,7 @@ def read_columns(
         else:
             read = _json_array if format == "json" and text.lstrip().startswith(b"[") else _json_lines
             columns, lines = _read_records(read(text, str(path)), wanted, optional, name=str(path), mark=mark)
-    if not len(lines):
+    if not len(lines) and not (may_be_empty and columns):
         raise DataError(f"{path}: must hold at least one row, got none. Put the competition's file there.", code="E300")
     frame = pa.table(list(columns.values()), names=[str(column) for column in columns]).to_pandas()
     frame = frame.set_axis(list(columns), axis=1)

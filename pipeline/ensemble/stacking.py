@@ -10,7 +10,7 @@ scored fold too; its prediction for that row never saw the row's own label.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -46,9 +46,7 @@ class Ensemble:
         if not len(probabilities):
             return np.empty((0, probabilities.shape[2]))
         of_folds = [of_repeat if fold is None else [of_repeat[fold]] for of_repeat in self.fitted[rung]]
-        stackers = [stacker for of_repeat in of_folds for stacker in of_repeat]
-        result: np.ndarray = np.mean([stacker.predict(probabilities) for stacker in stackers], axis=0)
-        return result
+        return mean_of_stackers([stacker for of_repeat in of_folds for stacker in of_repeat], probabilities)
 
     def decided(self, members: Members, probabilities: np.ndarray, *, fold: int | None = None) -> np.ndarray:
         """Return what the chosen rung predicts, decided as planned."""
@@ -77,6 +75,12 @@ class Ensemble:
         states = [[stacker.state() for stacker in of_repeat] for of_repeat in self.fitted[self.chosen]]
         state = {"rung": self.chosen, "decision": decision, "states": states}
         return state | {"members": members.names, "labels": members.labels}
+
+
+def mean_of_stackers(stackers: Sequence[Stacker], probabilities: np.ndarray) -> np.ndarray:
+    """Return the mean (N, C) of what stackers make of the members' probabilities (N, M, C)."""
+    result: np.ndarray = np.mean([stacker.predict(probabilities) for stacker in stackers], axis=0)
+    return result
 
 
 def build_ensemble(

@@ -16,9 +16,15 @@ def accelerator_for(precision: str, device: str) -> Accelerator:
     on_cpu = device == "cpu" or not torch.cuda.is_available()
     if on_cpu and precision in ("bf16", "fp16"):
         raise ParamsError(f"precision: {precision} needs a GPU, and there is none. Use auto or fp32.")
-    if precision == "auto":
-        precision = "bf16" if not on_cpu and torch.cuda.is_bf16_supported() else "fp32"
+    precision = precision_on(precision, "cpu" if on_cpu else "cuda")
     return Accelerator(cpu=on_cpu, mixed_precision="no" if precision == "fp32" else precision)
+
+
+def precision_on(precision: str, device: str) -> str:
+    """Return the precision on a device, `cpu` or `cuda`: `auto` is bf16 where a GPU has it, and a CPU has but fp32."""
+    if device == "cpu":
+        return "fp32"
+    return ("bf16" if torch.cuda.is_bf16_supported() else "fp32") if precision == "auto" else precision
 
 
 def is_out_of_memory(error: Exception) -> bool:

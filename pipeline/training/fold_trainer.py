@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from torch import nn
 
@@ -16,7 +15,7 @@ from pipeline.artifacts.predictions import Predictions, write_predictions
 from pipeline.contracts import TaskKind
 from pipeline.models.accelerators import accelerator_for
 from pipeline.models.batching import Inputs
-from pipeline.models.prediction import predict_logits
+from pipeline.models.prediction import mean_of_orders, predict_logits
 from pipeline.params.encoders import Training
 from pipeline.reproducibility import derive_seed
 from pipeline.training.loop import train
@@ -77,9 +76,3 @@ def predict_and_record(
     if swapped is not None:
         rows, logits = rows.iloc[: len(rows) // 2], mean_of_orders(logits, swapped)
     write_predictions(Predictions(rows=rows, logits=logits, **fields), workspace.result / UNIT_PREDICTIONS)
-
-
-def mean_of_orders(logits: np.ndarray, kind: TaskKind) -> np.ndarray:
-    """Return outputs (N, C) whose values are the mean of those of N rows and, after them, of the same rows swapped."""
-    first, second = np.split(kind.values(logits), 2)
-    return kind.logits((first + second) / 2)

@@ -8,16 +8,16 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
-from pipeline.bundle import exported_model
+from pipeline.bundle import predict
 from pipeline.cli import app
 from pipeline.data.class_targets import ClassTargets
 
 
 class Echo:
-    """An exported model whose answers are beside the texts that it was given."""
+    """A bundle whose answers are beside the texts that it was given."""
 
     def __init__(self, *, pairs: bool) -> None:
-        self.description = {"pairs": pairs}
+        self.description = {"reading": {"columns": {"text_pair": "pair" if pairs else None}}}
 
     def predict_frame(self, texts: list[str], text_pairs: list[str] | None) -> pd.DataFrame:
         given = {"text": texts, "pair": text_pairs or [""] * len(texts)}
@@ -27,9 +27,9 @@ class Echo:
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     def run(content: bytes, *options: str, name: str = "texts.csv", pairs: bool = False) -> Result:
-        monkeypatch.setattr(exported_model, "load_exported", lambda folder: Echo(pairs=pairs))
+        monkeypatch.setattr(predict, "load_bundle", lambda folder: Echo(pairs=pairs))
         (tmp_path / name).write_bytes(content)
-        files = ["--model", "export", "--input", str(tmp_path / name), "--output", str(tmp_path / "out.csv")]
+        files = ["--model", "bundle", "--input", str(tmp_path / name), "--output", str(tmp_path / "out.csv")]
         return CliRunner().invoke(app, ["predict", *files, *options])
 
     return run
@@ -86,4 +86,4 @@ def test_pairs_for_a_model_of_single_texts_and_the_other_way_round_name_the_opti
     options = [] if pairs else ["--pair-column", "text"]
     done = run(b"text\na\n", *options, pairs=pairs)
     assert done.exit_code == 2
-    assert f"--pair-column what export reads {'pairs' if pairs else 'single texts'}" in " ".join(done.output.split())
+    assert f"--pair-column what bundle reads {'pairs' if pairs else 'single texts'}" in " ".join(done.output.split())

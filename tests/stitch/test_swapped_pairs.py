@@ -10,19 +10,18 @@ import pytest
 from pipeline.artifacts.histories import read_history
 from pipeline.artifacts.paths import predictions_path
 from pipeline.artifacts.predictions import Predictions, read_predictions
-from pipeline.artifacts.table import Folds, Reading, Table
+from pipeline.artifacts.table import Folds, Reading, Table, in_both_orders
 from pipeline.base_models.finetuning import finetune
 from pipeline.data.class_targets import ClassTargets
-from pipeline.data.fold_jobs import fold_jobs, in_both_orders
+from pipeline.data.fold_jobs import fold_jobs
 from pipeline.data.task_kinds.regression import build as regression
 from pipeline.models.batching import encode_rows
 from pipeline.models.classifier import load_classifier
-from pipeline.models.prediction import predict_logits
+from pipeline.models.prediction import mean_of_orders, predict_logits
 from pipeline.params.root import Params
 from pipeline.recipes.stage_recipes import encoder_recipe, stage_recipe
 from pipeline.stitch.stitching import stitch
 from pipeline.text.templates import render
-from pipeline.training.fold_trainer import mean_of_orders
 from tests.small import WORDS, table_and_folds
 from tests.stitch.test_stitching import make_params
 

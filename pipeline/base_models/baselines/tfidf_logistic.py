@@ -6,10 +6,12 @@ Source: see `ngram_features`.
 """
 
 import warnings
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit, softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
@@ -43,11 +45,12 @@ def build(
 
 
 class TfidfLogistic:
-    """A linear model over n-grams."""
+    """A linear model over n-grams: `weights` (L, F) and `intercepts` (L,) of labels, of two in one row only the second's."""
 
     def __init__(self, model: LogisticRegression | OneVsRestClassifier, *, n_outputs: int, max_features: int) -> None:
         self.model, self.n_outputs, self.features = model, n_outputs, NgramFeatures(max_features=max_features)
         self.present, self.several = np.empty(0, dtype=np.int64), False
+        self.weights, self.intercepts = np.empty((0, 0)), np.empty(0)
 
     def fit(self, rows: pd.DataFrame, labels: np.ndarray) -> None:
         """Fit on rows with `text` and `text_pair` (null where there is no pair) and labels, int (N,) or 0 and 1 (N, C)."""
@@ -63,17 +66,45 @@ class TfidfLogistic:
                 # A label that no training row has, or all have, is said of every row.
                 warnings.filterwarnings("ignore", "Label .* is present in all training examples")
                 self.model = OneVsRestClassifier(self.model)
-            self.model.fit(self.features.transform(rows), labels)
+            features = self.features.transform(rows)
+            self.model.fit(features, labels)
+        if not self.several:
+            self.weights, self.intercepts = self.model.coef_, self.model.intercept_
+            return
+        self.weights, self.intercepts = np.zeros((self.n_outputs, features.shape[1])), np.zeros(self.n_outputs)
+        for number, part in enumerate(self.model.estimators_):
+            if isinstance(part, LogisticRegression):
+                self.weights[number], self.intercepts[number] = part.coef_[0], part.intercept_[0]
+            else:  # of a label that all rows have, or none has
+                self.intercepts[number] = np.inf if part.y_[0] else -np.inf
 
     def predict(self, rows: pd.DataFrame) -> np.ndarray:
         """Return probabilities above 0, a float64 array (N, C); they sum to 1 where each row has one label."""
         probabilities = np.zeros((len(rows), self.n_outputs))
         if len(rows) and len(self.present) > 1:
             with threadpool_limits(1):
-                probabilities[:, self.present] = self.model.predict_proba(self.features.transform(rows))
+                scores = self.features.transform(rows) @ self.weights.T + self.intercepts
+            probabilities[:, self.present] = self._link(scores)
         else:
             probabilities[:, self.present] = 1.0
         if self.several:
             return probabilities.clip(ABSENT, 1 - ABSENT)
         probabilities = np.maximum(probabilities, ABSENT)
         return probabilities / probabilities.sum(axis=1, keepdims=True)
+
+    def _link(self, scores: np.ndarray) -> np.ndarray:
+        if self.several:
+            return np.asarray(expit(scores))
+        return np.asarray(softmax(scores if scores.shape[1] > 1 else np.hstack([0 * scores, scores]), axis=1))
+
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return the n-grams and which labels there are, and the weights."""
+        ngrams, arrays = self.features.state()
+        fitted = {"ngrams": ngrams, "several": self.several, "present": self.present.tolist()}
+        return fitted, {**arrays, "weights": self.weights, "intercepts": self.intercepts}
+
+    def load_state(self, fitted: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        """Take what `state` returned."""
+        self.several, self.present = fitted["several"], np.array(fitted["present"], np.int64)
+        self.weights, self.intercepts = arrays["weights"], arrays["intercepts"]
+        self.features.load_state(fitted["ngrams"], arrays)

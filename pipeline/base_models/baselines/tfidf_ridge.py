@@ -4,6 +4,9 @@ Source: Hoerl and Kennard, Ridge Regression, 1970, https://doi.org/10.1080/00401
 `ngram_features`.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from scipy import sparse
@@ -27,26 +30,35 @@ class TfidfRidge:
 
     def __init__(self, penalty: float, features: NgramFeatures) -> None:
         self.penalty, self.features = penalty, features
-        self.models: list[Ridge | float] = []
+        self.weights, self.intercepts = np.empty((0, 0)), np.empty(0)
 
     def fit(self, rows: pd.DataFrame, labels: np.ndarray) -> None:
         """Fit on rows with `text` and `text_pair` and numbers (N, V), each column on the rows in which it is known."""
         features = self.features.fit(rows).transform(rows)
         with threadpool_limits(1):
-            self.models = [self._fitted(features, column) for column in labels.T]
+            weights, intercepts = zip(*(self._fitted(features, column) for column in labels.T), strict=True)
+        self.weights, self.intercepts = np.stack(weights), np.array(intercepts)
 
-    def _fitted(self, features: sparse.csr_matrix, column: np.ndarray) -> Ridge | float:
+    def _fitted(self, features: sparse.csr_matrix, column: np.ndarray) -> tuple[np.ndarray, float]:
         known = ~np.isnan(column)
         if known.sum() < 2:
-            return float(column[known].sum())
-        return Ridge(alpha=self.penalty, solver="sparse_cg", tol=1e-6).fit(features[known], column[known])
+            return np.zeros(features.shape[1]), float(column[known].sum())
+        model = Ridge(alpha=self.penalty, solver="sparse_cg", tol=1e-6).fit(features[known], column[known])
+        return model.coef_, float(model.intercept_)
 
     def predict(self, rows: pd.DataFrame) -> np.ndarray:
         """Return numbers (N, V); of a column in which one was known that one, 0 where none was."""
         if not len(rows):
-            return np.empty((0, len(self.models)))
-        features = self.features.transform(rows)
-        constant = np.ones(len(rows))
+            return np.empty((0, len(self.weights)))
         with threadpool_limits(1):
-            columns = [m * constant if isinstance(m, float) else m.predict(features) for m in self.models]
-        return np.stack(columns, axis=1)
+            return np.asarray(self.features.transform(rows) @ self.weights.T + self.intercepts)
+
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return the n-grams, and the weights (V, F) with the intercepts (V,)."""
+        ngrams, arrays = self.features.state()
+        return {"ngrams": ngrams}, {**arrays, "weights": self.weights, "intercepts": self.intercepts}
+
+    def load_state(self, fitted: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        """Take what `state` returned."""
+        self.weights, self.intercepts = arrays["weights"], arrays["intercepts"]
+        self.features.load_state(fitted["ngrams"], arrays)

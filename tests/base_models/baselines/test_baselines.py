@@ -1,5 +1,6 @@
 """Every baseline found in its folder: the contract, and what TF-IDF with logistic regression must manage."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -179,3 +180,23 @@ def test_D13_words_with_combining_marks_are_features_as_they_are() -> None:
     model.fit(rows_of(["हिन्दी में", "می\u200cخواهم x²"] * 4), np.array([0, 1] * 4))
     words = model.features.vectorizers["text"][0].get_feature_names_out()
     assert {"हिन्दी", "में", "می\u200cخواهم", "x²"} == {word for word in words if " " not in word}
+
+
+@pytest.mark.parametrize("targets", ["two", "three", "several", "one", "numbers"])
+@pytest.mark.parametrize("pairs", [False, True])
+def test_what_was_fitted_is_saved_as_json_and_arrays_and_predicts_the_same(targets: str, pairs: bool) -> None:
+    rows, labels = small_competition()
+    rows["text_pair"] = rows["text"].iloc[::-1].tolist() if pairs else None
+    of_targets = {
+        "two": labels % 2, "three": labels, "one": labels * 0, "numbers": np.stack([labels / 3, labels * np.nan], 1),
+        "several": np.stack([labels == 0, labels != 1, labels == 5, labels < 5], axis=1).astype(np.int64),
+    }  # fmt: skip
+    values = of_targets[targets]
+    for name in OF_NUMBERS if targets == "numbers" else BASELINES:
+        options = {"n_outputs": values.shape[1] if values.ndim == 2 else 3, "seed": 1}
+        model, other = (components.build("baselines", name, **options) for _ in range(2))
+        model.fit(rows[:40], values[:40])
+        fitted, arrays = model.state()
+        other.load_state(json.loads(json.dumps(fitted)), arrays)
+        np.testing.assert_array_equal(model.predict(rows[40:]), other.predict(rows[40:]))
+        assert other.predict(rows[:0]).shape == (0, options["n_outputs"] if targets != "numbers" else 2)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from pipeline import components
-from pipeline.bundle.export import export
-from pipeline.bundle.exported_model import load_exported
+from pipeline.bundle.bundle import bundle
+from pipeline.bundle.predictor import load_bundle
 from pipeline.contracts import PROBABILITY, Metric
 from pipeline.data.demo import generate
 from pipeline.data.preparing import prepare
@@ -218,12 +218,15 @@ def test_the_whole_graph_ends_in_a_submission_a_report_and_scores(finished_ordin
     assert "not cross-fitted" not in report
 
 
-def test_an_exported_model_gives_probabilities_of_all_labels(
+def test_a_bundled_model_gives_probabilities_of_all_labels(
     finished_ordinal: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(finished_ordinal)
-    model = load_exported(export("bert+electra+cnn", "intent", params=load_params(), folder=tmp_path / "model"))
+    folder = tmp_path / "model"
+    bundle(load_params(), model="bert+electra+cnn", task="intent", folder=folder, check_rows=0)
+    model = load_bundle(folder)
     frame = model.predict_frame(["the kettle is wonderful", "今天很好"])
     values = frame[[f"{PROBABILITY}{label}" for label in LABELS]].to_numpy()
     np.testing.assert_allclose(values.sum(axis=1), 1)
     assert frame["label"].tolist() == [LABELS[number] for number in KIND.decide(values)]
+    np.testing.assert_allclose(model.combined({}, 2).sum(axis=1), 1)

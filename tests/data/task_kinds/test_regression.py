@@ -10,8 +10,8 @@ import pytest
 from pipeline import components
 from pipeline.artifacts.predictions import Predictions, probabilities_of, read_predictions
 from pipeline.artifacts.table import Table
-from pipeline.bundle.export import export
-from pipeline.bundle.exported_model import load_exported
+from pipeline.bundle.bundle import bundle
+from pipeline.bundle.predictor import load_bundle
 from pipeline.data.demo import generate
 from pipeline.data.preparing import prepare
 from pipeline.data.splitting import assign_folds, cluster_rows
@@ -268,15 +268,19 @@ def test_the_whole_graph_ends_in_a_submission_a_report_and_scores(finished_regre
     assert audit["classes"]["grade missing"] == 14
 
 
-def test_an_exported_model_predicts_in_the_targets_units_as_the_graph_did(
+def test_a_bundled_model_predicts_in_the_targets_units_as_the_graph_did(
     finished_regression: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(finished_regression)
-    model = load_exported(export("bert+electra+cnn", "intent", params=load_params(), folder=tmp_path / "model"))
+    folder = tmp_path / "model"
+    bundle(load_params(), model="bert+electra+cnn", task="intent", folder=folder, check_rows=0)
+    model = load_bundle(folder)
     rows = pd.read_csv("data/tiny/test.csv", dtype=str, keep_default_na=False)
     frame = model.predict_frame(rows["synthetic_text"].tolist())
     assert list(frame) == ["label", "value:grade", "value:level"]
     stored = read_predictions(Path("out/stitch/bert+electra+cnn/intent.parquet"), manifest=None)
     wanted = probabilities_of(stored, "test", rows["id"].tolist(), kind=Regression())
     np.testing.assert_allclose(frame[["value:grade", "value:level"]].to_numpy(), wanted, rtol=1e-4)
+    averages = model.combined({}, 2)
+    assert averages.shape == (2, 2) and (np.abs(averages - wanted.mean(axis=0)) < 3 * wanted.std(axis=0) + 1).all()
     assert frame["label"][0] == "|".join(repr(float(value)) for value in frame.iloc[0, 1:])

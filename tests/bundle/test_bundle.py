@@ -1,4 +1,4 @@
-"""A stitched model leaves the project as one folder and says the same there as it did here."""
+"""A model, or all of them, leaves the project as one folder and says the same there as it did here."""
 
 import json
 import shutil
@@ -11,13 +11,13 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from pipeline.artifacts.files import sha256_of, write_json
-from pipeline.artifacts.paths import SCORES, predictions_path, stage_recipe_path
+from pipeline.artifacts.files import read_json, sha256_of, write_json
+from pipeline.artifacts.paths import ensemble_path, predictions_path, stage_recipe_path
 from pipeline.artifacts.predictions import probabilities_of, read_predictions
 from pipeline.artifacts.table import read_folds, read_table, write_table
 from pipeline.base_models.finetuning import finetune
-from pipeline.bundle.export import choose, export
-from pipeline.bundle.exported_model import _cleaned, load_exported
+from pipeline.bundle.bundle import bundle
+from pipeline.bundle.predictor import ASSETS, _cleaned, load_bundle
 from pipeline.cli import app
 from pipeline.contracts import DECIDED, PROBABILITY
 from pipeline.data.class_targets import ClassTargets
@@ -28,17 +28,30 @@ from pipeline.params.loading import load_params
 from pipeline.params.root import Params
 from pipeline.recipes.stage_recipes import encoder_recipe, stage_recipe
 from pipeline.stitch.stitching import stitch
-from tests.conftest import Project
+from tests.conftest import ROOT, Project
 
 MODEL, TASK = "bert+electra+cnn", "intent"
+BUNDLE = f"{ASSETS}/bundle.json"
+
+
+def made(model: str, folder: Path, *, params: Params | None = None, **options) -> Path:
+    """Bundle a model of the current folder, unrehearsed unless asked for, and return the folder."""
+    bundle(
+        params or load_params(),
+        model=model,
+        task=options.pop("task", TASK),
+        folder=folder,
+        **{"check_rows": 0, **options},
+    )
+    return folder
 
 
 @pytest.fixture(scope="module")
-def exported(finished: Project, tmp_path_factory) -> Path:
+def bundled(finished: Project, tmp_path_factory) -> Path:
     """The export of all folds, outside of the project; not to be changed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(finished.folder)
-        return export(MODEL, TASK, params=load_params(), folder=tmp_path_factory.mktemp("exported") / "model")
+        return made(MODEL, tmp_path_factory.mktemp("bundled") / "model")
 
 
 @pytest.fixture
@@ -65,7 +78,7 @@ def test_raw_texts_get_the_mean_of_the_folds_probabilities_as_submitted(
     finished: Project, tmp_path, monkeypatch, fold: int | None
 ) -> None:
     monkeypatch.chdir(finished.folder)
-    model = load_exported(export(MODEL, TASK, params=load_params(), folder=tmp_path / "model", fold=fold))
+    model = load_bundle(made(MODEL, tmp_path / "model", fold=fold))
     texts = rows_of(finished.folder)["synthetic_text"].tolist()
     probabilities = model.predict_probabilities(texts)
     np.testing.assert_allclose(probabilities, stored(finished.folder, fold=fold), atol=1e-3)
@@ -77,16 +90,18 @@ def test_raw_texts_get_the_mean_of_the_folds_probabilities_as_submitted(
         )
 
 
-def test_a_fresh_process_elsewhere_predicts_the_same(finished: Project, exported: Path, tmp_path) -> None:
-    shutil.copytree(exported, tmp_path / "moved")
+def test_a_fresh_process_elsewhere_predicts_the_same(finished: Project, bundled: Path, tmp_path) -> None:
+    shutil.copytree(bundled, tmp_path / "moved")
     rows = rows_of(finished.folder)
     rows.to_csv(tmp_path / "texts.csv", index=False)
     elsewhere = Project(tmp_path)
     names = ["--text-column", "synthetic_text", "--id-column", "id", "--output", "predicted.csv"]
-    done = elsewhere.run("stitchfold", "predict", "--model", "moved", "--input", "texts.csv", *names)
+    done = elsewhere.run(
+        "stitchfold", "predict", "--model", "moved", "--input", "texts.csv", *names, PYTHONPATH=str(ROOT)
+    )
     assert done.returncode == 0, done.stderr
     predicted = pd.read_csv(tmp_path / "predicted.csv", dtype={"id": str})
-    model = load_exported(exported)
+    model = load_bundle(bundled)
     probabilities = predicted[[f"probability:{label}" for label in model.labels]].to_numpy()
     np.testing.assert_allclose(probabilities, model.predict_probabilities(rows["synthetic_text"].tolist()), atol=1e-6)
     assert predicted["id"].tolist() == rows["id"].tolist()
@@ -131,21 +146,30 @@ def run_changed(project: Project, options: str, encoders: tuple[str, ...] = (), 
         ("words+bert+shared+cnn", "pairs: [[words, bert, shared]], layers: 0", ("words", "shared"), 6, 5),
     ],
 )
-def test_every_way_to_stitch_is_exported(
+def test_every_way_to_stitch_is_bundled(
     in_copy: Project, tmp_path, model: str, options: str, encoders: tuple[str, ...], n_encoders: int, n_folders: int
 ) -> None:
     params = run_changed(in_copy, options, encoders)
-    loaded = load_exported(export(model, TASK, params=params, folder=tmp_path / "model"))
-    assert len(loaded.encoders) == n_encoders, "weights that folds share must stand once, others once per fold"
-    assert len(list((tmp_path / "model/encoders").iterdir())) == n_folders, "so must tokenizers"
+    loaded = load_bundle(made(model, tmp_path / "model", params=params, check_rows=2 * ("words" in model)))
+    assert len(loaded.description["encoders"]) == n_encoders, (
+        "weights that folds share must stand once, others once per fold"
+    )
+    assert len(list((tmp_path / "model" / ASSETS / "encoders").iterdir())) == n_folders, "so must tokenizers"
     probabilities = loaded.predict_probabilities(rows_of(in_copy.folder)["synthetic_text"].tolist())
     np.testing.assert_allclose(probabilities, stored(in_copy.folder, model), atol=1e-3)
+    if "words" in model:  # this one predicted some rows by itself, and tells what it imported
+        needed = {line.partition("==")[0] for line in (tmp_path / "model/requirements.txt").read_text().splitlines()}
+        assert {"torch", "transformers", "numpy", "pandas"} <= needed and not needed & {
+            "scikit-learn",
+            "jieba",
+            "opencc",
+        }
     assert np.abs(probabilities - probabilities[::-1]).max() > 5e-3, (
         "all rows predict the same: this test compares nothing"
     )
 
 
-def test_pairs_of_texts_encoders_chosen_by_each_fold_and_heads_on_spared_rows_are_exported(
+def test_pairs_of_texts_encoders_chosen_by_each_fold_and_heads_on_spared_rows_are_bundled(
     in_copy: Project, tmp_path
 ) -> None:
     in_copy.edit("params.yaml", "text: synthetic_text", "text: synthetic_text, text_pair: id")
@@ -153,7 +177,7 @@ def test_pairs_of_texts_encoders_chosen_by_each_fold_and_heads_on_spared_rows_ar
     write_table(prepare(load_params().tasks))
     options = "pairs: {best: 1}, head_rows: held_out, epoch_selection: last"
     params = run_changed(in_copy, options, again=("bert", "electra"))
-    loaded = load_exported(export("best1+cnn", TASK, params=params, folder=tmp_path / "model"))
+    loaded = load_bundle(made("best1+cnn", tmp_path / "model", params=params))
     rows = rows_of(in_copy.folder)
     probabilities = loaded.predict_probabilities(rows["synthetic_text"].tolist(), rows["id"].tolist())
     np.testing.assert_allclose(probabilities, stored(in_copy.folder, "best1+cnn"), atol=1e-3)
@@ -164,55 +188,34 @@ def test_pairs_of_texts_encoders_chosen_by_each_fold_and_heads_on_spared_rows_ar
 
 
 @pytest.mark.parametrize(
-    ("names", "message"),
+    ("chosen", "message"),
     [
-        (("bert+elektra+cnn", TASK, None), r"got 'bert\+elektra\+cnn', .* Did you mean 'bert\+electra\+cnn'\?"),
-        (
-            ("bert", TASK, None),
-            r"must be a stitched model, one of \['bert\+electra\+cnn'\], but 'bert' is an encoder, .*load",
-        ),
-        (("tfidf", TASK, None), r"one of \['bert\+electra\+cnn'\], but 'tfidf' is a baseline"),
-        ((MODEL, "intend", None), "--task: got 'intend', .* Did you mean 'intent'"),
-        ((MODEL, TASK, 2), r"--fold: must be one of \[0, 1\], got 2"),
+        ({"model": "bert+elektra+cnn"}, r"--model: got 'bert\+elektra\+cnn', .* Did you mean 'bert\+electra\+cnn'\?"),
+        ({"task": "intend"}, "--task: got 'intend', .* Did you mean 'intent'"),
+        ({"fold": 2}, r"--fold: must be one of \[0, 1\], got 2"),
+        ({"model": "ensemble", "fold": 1}, "--fold: is for a single model, got 1 with the ensemble"),
+        ({"without": ["bert"]}, "--without: is for the ensemble, got it with --model bert"),
+        ({"model": "ensemble", "without": ["brt"]}, "--without: got 'brt', .* Did you mean 'bert'"),
+        ({"model": "ensemble", "without": ["bert", "electra", MODEL, "tfidf"]}, "--without: must leave a member"),
     ],
-    ids=["unknown", "encoder", "baseline", "task", "fold"],
 )
-def test_what_cannot_be_exported_is_said_with_what_can(
-    finished: Project, tmp_path, monkeypatch, names: tuple[str, str, int | None], message: str
+def test_what_cannot_be_bundled_is_said_with_what_can(
+    finished: Project, tmp_path, monkeypatch, chosen: dict, message: str
 ) -> None:
     monkeypatch.chdir(finished.folder)
-    model, task, fold = names
     with pytest.raises(ParamsError, match=message):
-        export(model, task, params=load_params(), folder=tmp_path / "model", fold=fold)
+        made(chosen.pop("model", MODEL), tmp_path / "model", **chosen)
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "key"),
-    [
-        ("text: synthetic_text", 'text: "{synthetic_text}"', r"tasks\.intent\.columns\.text"),
-        ("text: synthetic_text", "text: synthetic_text, text_pair: id, swap: true", r"tasks\.intent\.columns\.swap"),
-        (
-            "head: {name: text",
-            "field_budgets: {synthetic_text: 5}\n    head: {name: text",
-            r"encoders\.\*\.field_budgets",
-        ),
-    ],
-)
-def test_what_an_export_does_not_carry_is_refused(finished: Project, tmp_path, monkeypatch, old, new, key: str) -> None:
-    monkeypatch.chdir(finished.folder)
-    (tmp_path / "params.yaml").write_text(Path("params.yaml").read_text().replace(old, new))
-    with pytest.raises(ParamsError, match=f"{key}: an export reads plain texts, and pairs in one order"):
-        export(MODEL, TASK, params=load_params(tmp_path / "params.yaml"), folder=tmp_path / "model")
-
-
-def test_the_command_exports_the_best_model_and_ends_with_2_on_an_unknown_one(in_copy: Project) -> None:
+def test_the_command_bundles_a_model_and_ends_with_2_on_an_unknown_one(in_copy: Project) -> None:
     run = CliRunner().invoke
-    wrong = run(app, ["export", "--model", "bert+elektra+cnn"])
+    wrong = run(app, ["bundle", "--model", "bert+elektra+cnn"])
     assert wrong.exit_code == 2 and "Did you mean 'bert+electra+cnn'?" in wrong.stderr
-    assert not Path("export").exists()
-    assert run(app, ["export", "--fold", "1"]).exit_code == 0
-    assert [fold["fold"] for fold in load_exported(Path(f"export/{MODEL}-f1")).description["folds"]] == [1]
+    assert not Path("bundles").exists()
+    done = run(app, ["bundle", "--model", MODEL, "--fold", "1", "--check-rows", "0"])
+    assert done.exit_code == 0, done.output
+    assert [fold["fold"] for fold in load_bundle(Path(f"bundles/{MODEL}-f1")).description["members"][0]["folds"]] == [1]
 
 
 @pytest.mark.parametrize(
@@ -227,8 +230,33 @@ def test_the_command_exports_the_best_model_and_ends_with_2_on_an_unknown_one(in
 def test_params_changed_since_the_model_was_trained_are_refused(in_copy: Project, tmp_path, old: str, new: str) -> None:
     in_copy.edit("params.yaml", old, new)
     with pytest.raises(DataError, match=r"intent-r0-f0: was trained with other params.* Run dvc repro"):
-        export(MODEL, TASK, params=load_params(), folder=tmp_path / "model")
+        made(MODEL, tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+def test_members_made_with_other_params_and_an_ensemble_of_others_are_refused(in_copy: Project, tmp_path) -> None:
+    def refused(model: str, message: str) -> None:
+        with pytest.raises(DataError, match=f"(?s){message}.* Run dvc repro"):
+            made(model, tmp_path / "bundle")
+
+    kept = Path("params.yaml").read_text(encoding="utf-8")
+    in_copy.edit("params.yaml", "max_length: 24", "max_length: 20")
+    refused("bert", "bert/models/intent-r0-f0: was trained with other params")
+    Path("params.yaml").write_text(kept, encoding="utf-8")
+    in_copy.edit("params.yaml", "tfidf: tfidf_logistic", "tfidf: {name: tfidf_logistic, C: 0.01}")
+    refused("tfidf", "tfidf/intent.parquet: was trained with other params")
+    Path("params.yaml").write_text(kept, encoding="utf-8")
+    state = read_json(ensemble_path(TASK))
+    write_json(ensemble_path(TASK), state | {"decision": {"used": True, "scales": [9.0, 1.0, 1.0, 1.0]}})
+    refused("ensemble", "intent.json: was fitted on other predictions")
+    write_json(ensemble_path(TASK), state | {"members": ["bert"]})
+    refused("ensemble", "must stack .*'electra'.*, got \\['bert'\\]")
+    shutil.rmtree("out/finetune/electra/models/intent-r0-f1")
+    with pytest.raises(MachineError, match="intent-r0-f1: the fold's model is missing. Run stitchfold doctor --fix"):
+        made("electra", tmp_path / "bundle")
+    Path("out/finetune/bert/intent.parquet").unlink()
+    refused("bert", "the model is not computed yet")
+    assert not list(tmp_path.glob("*bundle*"))
 
 
 def test_encoders_trained_anew_since_are_refused(in_copy: Project, tmp_path) -> None:
@@ -240,13 +268,13 @@ def test_encoders_trained_anew_since_are_refused(in_copy: Project, tmp_path) -> 
     )  # fmt: skip
     in_copy.edit("params.yaml", "learning_rate: 1e-2", "learning_rate: 1e-3")
     with pytest.raises(DataError, match="was trained with other .*encoders"):
-        export(MODEL, TASK, params=load_params(), folder=tmp_path / "model")
+        made(MODEL, tmp_path / "model")
 
 
 def test_a_model_not_computed_yet_is_refused(in_copy: Project, tmp_path) -> None:
     in_copy.edit("params.yaml", "stitch: {heads: {", "stitch: {heads: {linear: linear, ")
     with pytest.raises(DataError, match="is not computed yet. Run dvc repro"):
-        export("bert+electra+linear", TASK, params=load_params(), folder=tmp_path / "model")
+        made("bert+electra+linear", tmp_path / "model")
 
 
 @pytest.mark.parametrize("path", [f"stitch/{MODEL}", "finetune/electra"])
@@ -261,116 +289,103 @@ def test_a_missing_or_damaged_fold_is_named_and_nothing_is_written(
     else:
         shutil.rmtree(broken)
     with pytest.raises(MachineError, match=rf"intent-r0-f1: .*({message}|match).* Run stitchfold doctor --fix"):
-        export(MODEL, TASK, params=load_params(), folder=Path("export/model"))
-    assert not Path("export").exists()
+        made(MODEL, Path("bundles/model"))
+    assert not Path("bundles").exists()
 
 
-@pytest.mark.parametrize("step", ["save_model", "publish_folder"])
-def test_a_full_disk_leaves_the_earlier_export_as_it_was(
-    finished: Project, exported: Path, tmp_path, monkeypatch, step: str
+@pytest.mark.parametrize("step", ["weights.save_file", "bundle.publish_folder"])
+def test_a_full_disk_leaves_the_earlier_bundle_as_it_was(
+    finished: Project, bundled: Path, tmp_path, monkeypatch, step: str
 ) -> None:
     monkeypatch.chdir(finished.folder)
     folder = tmp_path / "model"
-    shutil.copytree(exported, folder)
+    shutil.copytree(bundled, folder)
 
     def full(*_) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(f"pipeline.bundle.export.{step}", full)
+    monkeypatch.setattr(f"pipeline.bundle.{step}", full)
     with pytest.raises(MachineError, match="model: cannot be written: .*No space left"):
-        export(MODEL, TASK, params=load_params(), folder=folder)
+        made(MODEL, folder)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
-    load_exported(folder)
+    load_bundle(folder)
 
 
-def test_only_its_own_earlier_export_is_replaced(finished: Project, exported: Path, tmp_path, monkeypatch) -> None:
+def test_only_its_own_earlier_bundle_is_replaced(finished: Project, bundled: Path, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(finished.folder)
-    shutil.copytree(exported, tmp_path / "own")
+    shutil.copytree(bundled, tmp_path / "own")
     (tmp_path / "own/leftover.txt").write_text("from before")
-    export(MODEL, TASK, params=load_params(), folder=tmp_path / "own")
+    made(MODEL, tmp_path / "own")
     assert {path.name for path in tmp_path.iterdir()} == {"own"}
     assert not (tmp_path / "own/leftover.txt").exists()
-    with pytest.raises(DataError, match=r"own: holds another export, .*'fold': None"):
-        export(MODEL, TASK, params=load_params(), folder=tmp_path / "own", fold=0)
+    with pytest.raises(DataError, match=r"own: holds another bundle, .*'fold': None"):
+        made(MODEL, tmp_path / "own", fold=0)
     (tmp_path / "thesis").mkdir()
-    (tmp_path / "thesis/export.json").write_text("{}")
-    with pytest.raises(DataError, match="thesis: exists and is no export. Choose another --output"):
-        export(MODEL, TASK, params=load_params(), folder=tmp_path / "thesis")
-    assert (tmp_path / "thesis/export.json").read_text() == "{}"
+    (tmp_path / "thesis/bundle.json").write_text("{}")
+    with pytest.raises(DataError, match="thesis: exists and is no bundle. Choose another --output"):
+        made(MODEL, tmp_path / "thesis")
+    assert (tmp_path / "thesis/bundle.json").read_text() == "{}"
 
 
-def test_a_damaged_export_a_later_one_and_none_at_all_are_refused(exported: Path, tmp_path) -> None:
+def test_a_damaged_bundle_a_later_one_and_none_at_all_are_refused(bundled: Path, tmp_path) -> None:
     folder = tmp_path / "model"
-    shutil.copytree(exported, folder)
-    weights = bytearray((folder / "model.safetensors").read_bytes())
+    shutil.copytree(bundled, folder)
+    file = folder / ASSETS / "weights/000.safetensors"
+    weights = bytearray(file.read_bytes())
     weights[-1] ^= 1
-    (folder / "model.safetensors").write_bytes(weights)
+    file.write_bytes(weights)
     with pytest.raises(DataError, match="does not match its manifest"):
-        load_exported(folder)
-    description = json.loads((folder / "export.json").read_text())
-    (folder / "export.json").write_text(json.dumps({**description, "version": 99}))
-    with pytest.raises(DataError, match="must be of version 2, got 99"):
-        load_exported(folder)
-    with pytest.raises(DataError, match="is no export"):
-        load_exported(tmp_path)
+        load_bundle(folder)
+    description = json.loads((folder / BUNDLE).read_text())
+    (folder / BUNDLE).write_text(json.dumps({**description, "version": 99}))
+    with pytest.raises(DataError, match="must be of version 1, got 99"):
+        load_bundle(folder)
+    with pytest.raises(DataError, match="is no bundle"):
+        load_bundle(tmp_path)
 
 
 def forge(folder: Path, path: str, value) -> None:
     """Change a value of export.json, by its path, and make the manifest match."""
-    description = json.loads((folder / "export.json").read_text(encoding="utf-8"))
+    description = json.loads((folder / BUNDLE).read_text(encoding="utf-8"))
     *way, last = [int(part) if part.isdigit() else part for part in path.split("/")]
     node = description
     for part in way:
         node = node[part]
     node[last] = value
-    (folder / "export.json").write_text(json.dumps(description), encoding="utf-8")
+    (folder / BUNDLE).write_text(json.dumps(description), encoding="utf-8")
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    (folder / "manifest.json").write_text(json.dumps({**manifest, "export.json": sha256_of(folder / "export.json")}))
+    (folder / "manifest.json").write_text(json.dumps({**manifest, BUNDLE: sha256_of(folder / BUNDLE)}))
 
 
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("version", "2", "version: .*got '2'"),
-        ("version", True, "version: "),
-        ("labels", ["a", "b"], "folds.0: must fit .*'n_outputs': 2"),
-        ("labels", ["a", "a", "a", "a"], "labels: must differ"),
-        ("labels", "abcd", "labels: .*valid list"),
-        ("kind", ["no_such_kind", {}], "kind: must be a kind of task"),
-        (
-            "kind",
-            ["multiclass", {"x": 1}],
-            "export.json: is not in the form of an export: .*does not take this option: got 'x'",
-        ),
-        ("pairs", "no", "pairs: .*valid boolean"),
-        ("folds", [], "folds: .*at least 1 item"),
-        ("folds/0/encoders", [0, 9], "folds.0: must fit"),
-        ("folds/0/encoders", [0], "folds.0: must fit .*'sizes': 1"),
-        ("folds/0/stitch", {}, "folds.0: must fit"),
-        ("folds/0/stitch/head", ["text_cnn", {"n_filters": 99}], "parts that do not fit together: .*size mismatch"),
-        ("folds/0/stitch/head", 5, "parts that do not fit together"),
-        ("folds/0/stitch/fusion", ["../../evil", {}], "parts that do not fit together"),
-        ("encoders/0/folder", "../elsewhere", "encoders.0.folder: .*must lie within the export"),
-        ("encoders/0/folder", "encoders/none", "parts that do not fit together: .*No such file"),
-        ("encoders/0/max_length", -1, "encoders.0.max_length: .*greater than or equal to 1"),
-        ("encoders/0/max_length", 10**6, "max_length: must be at most"),
-        ("encoders/0/layers", "first", "encoders.0.layers"),
-        ("encoders/0/note", "x", "encoders.0.note: .*not permitted"),
+        ("version", "1", "must be of version 1, got '1'"),
+        ("labels", ["a", "b"], "labels must be those of 4 values"),
+        ("kind", ["no_such_kind", {}], "parts that do not fit together: .*no_such_kind"),
+        ("members/0/folds/0/spec", {}, "parts that do not fit together"),
+        ("members/0/folds/0/spec/head", ["text_cnn", {"n_filters": 99}], "do not fit together: .*size mismatch"),
+        ("members/0/folds/0/spec/fusion", ["../../evil", {}], "parts that do not fit together"),
+        ("members/0/folds/0/encoders", [0, 9], "parts that do not fit together"),
+        ("encoders/0/folder", "../elsewhere", "must lie within the bundle"),
+        ("encoders/0/folder", "encoders/none", "parts that do not fit together"),
+        ("encoders/0/settings/max_length", 10**6, "max_length: must be at most"),
+        ("encoders/0/source", "os", "parts that do not fit together"),
     ],
 )
-def test_an_export_whose_manifest_was_made_to_match_is_refused(exported: Path, tmp_path, path, value, message) -> None:
+def test_a_bundle_whose_manifest_was_made_to_match_is_refused(bundled: Path, tmp_path, path, value, message) -> None:
     folder = tmp_path / "model"
-    shutil.copytree(exported, folder)
+    shutil.copytree(bundled, folder)
     forge(folder, path, value)
-    with pytest.raises(DataError, match=f"(?s){message}.* Make it again: stitchfold export"):
-        load_exported(folder)
+    with pytest.raises(DataError, match=f"(?s){message}.* Make it again: stitchfold bundle"):
+        load_bundle(folder).predict_probabilities(["fine"])
 
 
-def test_an_exported_model_of_several_labels_per_row_decides_each_label(exported: Path, tmp_path) -> None:
+def test_a_bundled_model_of_several_labels_per_row_decides_each_label(bundled: Path, tmp_path) -> None:
     folder = tmp_path / "model"
-    shutil.copytree(exported, folder)
+    shutil.copytree(bundled, folder)
     forge(folder, "kind", ["multilabel", {"separator": "|"}])
-    model = load_exported(folder)
+    model = load_bundle(folder)
     frame = model.predict_frame(["the kettle is wonderful", "今天很好"])
     probabilities = frame[[f"{PROBABILITY}{label}" for label in model.labels]].to_numpy()
     assert ((probabilities > 0) & (probabilities < 1)).all() and not np.allclose(probabilities.sum(axis=1), 1)
@@ -379,7 +394,7 @@ def test_an_exported_model_of_several_labels_per_row_decides_each_label(exported
     assert frame["label"].tolist() == ["|".join(np.array(model.labels)[row]) for row in decided]
 
 
-@pytest.mark.parametrize("output", ["texts.csv", "./texts.csv", "link.csv", "model/export.json", "model/new.csv"])
+@pytest.mark.parametrize("output", ["texts.csv", "./texts.csv", "link.csv", "model/manifest.json", "model/new.csv"])
 def test_predictions_are_not_written_over_their_input_or_into_the_model(tmp_path, monkeypatch, output: str) -> None:
     monkeypatch.chdir(tmp_path)
     Path("texts.csv").write_text("text\nfine\n", encoding="utf-8")
@@ -390,13 +405,13 @@ def test_predictions_are_not_written_over_their_input_or_into_the_model(tmp_path
     assert Path("texts.csv").read_text(encoding="utf-8") == "text\nfine\n"
 
 
-@pytest.mark.parametrize("manifest", ["{}", "[]", "null", '{"export.json": 5}', '{"../x": "' + "0" * 64 + '"}'])
-def test_an_export_with_an_empty_or_odd_manifest_is_refused(exported: Path, tmp_path, manifest: str) -> None:
+@pytest.mark.parametrize("manifest", ["{}", "[]", "null", '{"predict.py": 5}', '{"../x": "' + "0" * 64 + '"}'])
+def test_a_bundle_with_an_empty_or_odd_manifest_is_refused(bundled: Path, tmp_path, manifest: str) -> None:
     folder = tmp_path / "model"
-    shutil.copytree(exported, folder)
+    shutil.copytree(bundled, folder)
     (folder / "manifest.json").write_text(manifest, encoding="utf-8")
     with pytest.raises(DataError, match="does not match its manifest"):
-        load_exported(folder)
+        load_bundle(folder)
 
 
 @pytest.mark.parametrize(
@@ -407,17 +422,17 @@ def test_an_export_with_an_empty_or_odd_manifest_is_refused(exported: Path, tmp_
         (["fine"], ["weather"], "text_pairs: the model was trained on single texts"),
     ],
 )
-def test_what_is_no_list_of_texts_is_refused(exported: Path, texts, text_pairs, message: str) -> None:
+def test_what_is_no_list_of_texts_is_refused(bundled: Path, texts, text_pairs, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        load_exported(exported).predict_probabilities(texts, text_pairs)
+        load_bundle(bundled).predict_probabilities(texts, text_pairs)
 
 
 def test_texts_are_cleaned_as_the_files_are() -> None:
     assert _cleaned(["e\u0301\x00\r\n\ufeff", "\ud83d!", ""], "texts") == ["é\n", "\ufffd!", ""]
 
 
-def test_rows_do_not_depend_on_their_company_nor_on_training_mode(exported: Path) -> None:
-    model = load_exported(exported)
+def test_rows_do_not_depend_on_their_company(bundled: Path) -> None:
+    model = load_bundle(bundled)
     texts = [
         "The weather is fine today",
         "",
@@ -425,29 +440,14 @@ def test_rows_do_not_depend_on_their_company_nor_on_training_mode(exported: Path
         "今天天气不好",
         "A long text about the weather of tomorrow, which is bad",
     ]
-    together = model.train().predict_probabilities(texts)
+    together = model.predict_probabilities(texts)
     alone = [model.predict_probabilities([text], tokens_per_batch=1)[0] for text in texts]
     np.testing.assert_allclose(together, alone, atol=1e-6)
     np.testing.assert_allclose(together.sum(axis=1), 1)
     assert model.predict_probabilities([]).shape == (0, 4)
 
 
-def test_loading_draws_nothing_from_the_global_generator(exported: Path) -> None:
+def test_loading_draws_nothing_from_the_global_generator(bundled: Path) -> None:
     before = torch.manual_seed(123).get_state()
-    load_exported(exported)
+    load_bundle(bundled)
     assert torch.equal(torch.random.get_rng_state(), before)
-
-
-@pytest.mark.parametrize(("higher_is_better", "best"), [(True, "a+b+x"), (False, "a+b+y")])
-def test_the_best_stitched_model_is_taken_unless_named(
-    finished: Project, tmp_path, monkeypatch, higher_is_better: bool, best: str
-) -> None:
-    monkeypatch.chdir(finished.folder)
-    params = load_params()
-    monkeypatch.chdir(tmp_path)
-    kinds = {"a": ("encoder", 9.0), "a+b+x": ("stitched", 0.7), "a+b+y": ("stitched", 0.6), "a+b+z": ("stitched", None)}
-    models = [{"name": name, "kind": kind, "score": score} for name, (kind, score) in kinds.items()]
-    scores = {"tasks": {TASK: {"higher_is_better": higher_is_better, "models": models}}}
-    write_json(SCORES, scores)
-    assert choose(None, None, params) == (best, TASK)
-    assert choose("a+b+z", TASK, params) == ("a+b+z", TASK)
