@@ -66,7 +66,9 @@ class Bundle:
         reading = self.description["reading"]
         form: Any = SimpleNamespace(**reading["form"])
         columns: Any = SimpleNamespace(**reading["columns"])
-        raw = read_columns(path, columns_read(columns, header=form.header), form, key="bundle.json: reading", may_be_empty=True)
+        raw = read_columns(
+            path, columns_read(columns, header=form.header), form, key="bundle.json: reading", may_be_empty=True
+        )
         return texts_of(raw, columns).assign(row_id=row_ids(raw, columns))
 
     def groups(self, names: Sequence[str]) -> list[list[str]]:

@@ -26,7 +26,8 @@ from pipeline.stitch.states import Base
 from pipeline.submit.submitting import samples_of
 
 READING = {
-    "max_length", "truncation", "window", "window_overlap", "precision", "tokens_per_micro_batch", "field_budgets", "chat_template",
+    "max_length", "truncation", "window", "window_overlap", "precision", "tokens_per_micro_batch", "field_budgets",
+    "chat_template",
 }  # fmt: skip
 KINDS = {"finetune": "encoder", "stitch": "stitched", "baseline": "baseline"}
 NOT_FOR_READING = (WEIGHTS, HISTORY)

@@ -12,7 +12,7 @@ from pipeline import components
 from pipeline.artifacts.copies import UNLABELLED, Copies, check_leaks, no_copies, normalised
 from pipeline.artifacts.paths import FOLDS, TABLE
 from pipeline.artifacts.predictions import PREDICTION_COLUMNS, Predictions, read_predictions
-from pipeline.artifacts.table import Folds, HOLDOUT_FOLD, Reading, Table, in_both_orders
+from pipeline.artifacts.table import HOLDOUT_FOLD, Folds, Reading, Table, in_both_orders
 from pipeline.errors.exceptions import DataError
 from pipeline.errors.failpoints import failpoint
 from pipeline.reproducibility import digest, fold_seed
