@@ -1,0 +1,68 @@
+"""One model of all tasks: each task's model learns, knows its rows, and goes on after a kill in the same bytes."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.artifacts.histories import read_history
+from pipeline.artifacts.paths import predictions_path
+from pipeline.artifacts.predictions import Predictions, probabilities_of, read_predictions
+from pipeline.artifacts.table import Folds, Table
+from pipeline.base_models.finetuning import finetune
+from pipeline.data.class_targets import ClassTargets
+from pipeline.params.fields import Component
+from pipeline.params.root import Run
+from tests.small import encoder, make_table, table_and_folds
+
+TASKS = ("weather", "animal")
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def two_tasks(n_train: int = 48) -> tuple[Table, Folds]:
+    """Return the weather of texts, and whether they name a cat, over the same folds."""
+    table, folds = table_and_folds(n_train=n_train)
+    rows = table.rows
+    animals = rows["text"].str.contains("cat").astype(int).astype(str).where(rows["split"] == "train", None)
+    both = pd.concat([rows, rows.assign(task="animal", label=animals)], ignore_index=True)
+    plan = pd.concat([folds.rows, folds.rows.assign(task="animal")], ignore_index=True)
+    return make_table(both, {task: ["0", "1"] for task in TASKS}), Folds(plan, folds.digest)
+
+
+def run(name: str = "bert", **training: Any) -> dict[str, Predictions]:
+    table, folds = two_tasks()
+    finetune(
+        name,
+        table,
+        folds,
+        settings=encoder({"epochs": 10, "learning_rate": 5e-3, "head_learning_rate": 1e-2, **training}),
+        recipe={"train": name, "predict": "p"},
+        metrics={task: Component(kind="metrics", name="accuracy") for task in TASKS},
+        seed=0,
+        run=Run(device="cpu", n_workers=1),
+        folder=Path("out/finetune") / name,
+    )
+    return {
+        task: read_predictions(predictions_path("finetune", name, task), manifest=folds.digest) for task in TASKS
+    }
+
+
+def accuracy(predictions: Predictions, task: str) -> float:
+    rows = two_tasks()[0].select(task, "train")
+    values = probabilities_of(predictions, "oof", rows["row_id"].tolist(), kind=ClassTargets())
+    return float(np.mean(values.argmax(axis=1) == rows["label"].astype(int)))
+
+
+@pytest.mark.parametrize("sharing", ["hard", "soft", "shared_private", "task_attention"])
+def test_a_shared_model_learns_each_task_and_leaves_a_model_of_each(sharing: str) -> None:
+    predictions = run(sharing=sharing)
+    assert accuracy(predictions["weather"], "weather") > 0.9
+    history = read_history(Path("out/finetune/bert"))
+    assert [(unit["task"], unit["fold"]) for unit in history] == [(task, fold) for task in TASKS for fold in (0, 1)]
+    assert len({unit["key"] for unit in history}) == 2 and len({unit["model"] for unit in history}) == 4
