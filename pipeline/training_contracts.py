@@ -105,8 +105,8 @@ class Penalty(Protocol):
 class BuildSharing(Protocol):
     """`sharing/`: what the models of several tasks share. `ENCODERS`: "one", "each" task has one, or "apart".
 
-    Its file may have a function `stage(*, hidden_size, n_layers, <its options>)`: a module (L + 1 hidden states (B, T, H), mask
-    (B, T)) -> hidden states, which stands between the encoder and the readout of each task, and is part of the task's model.
+    Its file may have a function `stage(*, hidden_size, n_layers, <its options>)`: a module (L + 1 hidden states (B, T, H),
+    mask (B, T)) -> hidden states, which stands between the encoder and the readout of each task, a part of the task's model.
     """
 
     def __call__(self) -> Penalty: ...

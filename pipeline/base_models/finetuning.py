@@ -50,7 +50,9 @@ def finetune(
     jobs = fold_jobs(table, folds, copies if settings.augment else None, seed=seed)
     plan = _Plan(encoder, settings, recipe, metrics, run, copies, seed, table, folds.digest)
     training = plan.shared(jobs) if settings.shares else [(plan.training(job), [job]) for job in jobs]
-    trained = {job.name: Trained(unit, job.task if settings.shares else None) for (unit, *_), own in training for job in own}
+    trained = {
+        job.name: Trained(unit, job.task if settings.shares else None) for (unit, *_), own in training for job in own
+    }
     predicting = [plan.predicting(job, trained[job.name]) for job in jobs]
     run_units([job for job, _ in training], run=run, stage=Stage("finetune", model=encoder))
     run_units(predicting, run=run, stage=Stage("predict", model=encoder))
@@ -81,7 +83,7 @@ class _Plan:
 
     def shared(self, jobs: Sequence[FoldJob]) -> list[tuple[Job, list[FoldJob]]]:
         """Return the units that each train one model of all tasks, with the folds that it is of."""
-        units = []
+        units: list[tuple[Job, list[FoldJob]]] = []
         for place in dict.fromkeys((job.repeat, job.fold) for job in jobs):
             own = [job for job in jobs if (job.repeat, job.fold) == place]
             seed = fold_seed(self.seed, ("+".join(job.task for job in own), *place))

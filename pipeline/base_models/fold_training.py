@@ -54,7 +54,9 @@ def build_trainee(
     parts: EncoderParts = settings.source.build(
         texts=texts_of(rows), max_length=settings.longest_input, seed=derive_seed(seed, "encoder")
     )
-    learner = build_learner(parts, chosen, settings=settings, n_outputs=n_outputs, labels=labels, scorer=scorer, seed=seed)
+    learner = build_learner(
+        parts, chosen, settings=settings, n_outputs=n_outputs, labels=labels, scorer=scorer, seed=seed
+    )
     model, labelled = learner.model, learner.labelled
     regularise(model, settings, seed=derive_seed(seed, "reinit"))
     read = partial(encode_rows, parts.tokenizer, settings=settings)

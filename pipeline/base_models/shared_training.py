@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import nn
 
 from pipeline.artifacts.files import write_manifest
 from pipeline.artifacts.histories import HISTORY
 from pipeline.base_models.fold_training import Learner, build_learner, fold_rows, texts_of
 from pipeline.contracts import EncoderParts
+from pipeline.models.classifier import Readout
 from pipeline.models.shared import SharedModel
 from pipeline.params.encoders import Encoder
 from pipeline.reproducibility import derive_seed
@@ -26,7 +26,7 @@ from pipeline.training.parameter_groups import count_layers, layer_of, parameter
 from pipeline.training.plug_ins import plug_ins
 from pipeline.training.pretrained_weights import regularise
 from pipeline.training.scheduling import check_schedule
-from pipeline.training.task_weights import TaskGradient
+from pipeline.training.task_weights import TaskGradient, TaskWeights
 from pipeline.training.thawing import freeze_lowest
 from pipeline.units.execution import Workspace
 
@@ -43,12 +43,12 @@ class TaskRows:
     copies: pd.DataFrame | None = None
 
 
-def build_shared_trainee(tasks: Mapping[str, TaskRows], *, settings: Encoder, seed: int) -> tuple[Trainee, dict[str, Learner]]:
+def build_shared_trainee(
+    tasks: Mapping[str, TaskRows], *, settings: Encoder, seed: int
+) -> tuple[Trainee, dict[str, Learner]]:
     """Build one fold's model of several tasks, and say what it is for each of them; `seed` is that of the whole model."""
     of_task = {task: settings.for_task(task) for task in tasks}
-    chosen = {
-        task: fold_rows(part.rows, settings, seed=part.seed, copies=part.copies) for task, part in tasks.items()
-    }
+    chosen = {task: fold_rows(part.rows, settings, seed=part.seed, copies=part.copies) for task, part in tasks.items()}
     check_schedule(settings, sum(len(rows.fitted) for rows in chosen.values()))
     longest = max(one.longest_input for one in of_task.values())
     texts = [text for part in tasks.values() for text in texts_of(part.rows)]
@@ -63,25 +63,26 @@ def build_shared_trainee(tasks: Mapping[str, TaskRows], *, settings: Encoder, se
             parts, chosen[task], settings=of_task[task], n_outputs=part.n_outputs, labels=part.labels, scorer=part.scorer,
             seed=readout_seed,
         )  # fmt: skip
-    weighting = settings.task_weighting.build(tasks=list(tasks))
+    return _trainee(learners, settings, seed=seed), learners
+
+
+def _trainee(learners: Mapping[str, Learner], settings: Encoder, *, seed: int) -> Trainee:
+    weighting: TaskWeights = settings.task_weighting.build(tasks=list(learners))
     models = {task: learner.model for task, learner in learners.items()}
     model = SharedModel(models, settings.sharing.build(), weighting=weighting)
-    return _trainee(model, learners, settings, seed=seed), learners
-
-
-def _trainee(model: SharedModel, learners: Mapping[str, Learner], settings: Encoder, *, seed: int) -> Trainee:
     regularised: set[int] = set()
     for classifier in model.classifiers.values():
-        classifier.readout.dropout_samples = settings.dropout_samples
+        if isinstance(classifier.readout, Readout):
+            classifier.readout.dropout_samples = settings.dropout_samples
         if id(classifier.backbone) not in regularised:
             regularised.add(id(classifier.backbone))
             regularise(classifier, settings, seed=derive_seed(seed, "reinit"))
             if settings.frozen_layers is not None:
                 freeze_lowest(classifier.backbone, settings.frozen_layers)
-    groups = parameter_groups(model.backbones, nn.ModuleList([*model.readouts, model.weighting]), settings)
+    groups = parameter_groups(model.backbones, nn.ModuleList([*model.readouts, weighting]), settings)
     objective = MultiTask({task: learner.labelled for task, learner in learners.items()})
     shared = [parameter for parameter in model.backbones.parameters() if parameter.requires_grad]
-    way = TaskGradient(model.weighting, shared=shared, last=_last_layer(model.backbones[0]))
+    way = TaskGradient(weighting, shared=shared, last=_last_layer(model.backbones[0]))
     plugged = plug_ins(settings, groups)
     counts = {task: len(learner.labelled.lengths) for task, learner in learners.items()}
     order = batches_over_tasks(counts, settings.task_batches, epochs=settings.epochs)

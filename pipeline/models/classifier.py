@@ -29,8 +29,9 @@ class Readout(nn.Module):
     """From hidden states to logits: a pooling and a head that reads a vector, or a head that reads tokens.
 
     The logits of numbers are in the `units` of their targets. In training the logits are the mean of `dropout_samples` passes
-    through the head. `layer`: the last layer that it reads, of L + 1 states with the embeddings'; `stage`: what the sharing of
-    tasks puts between encoder and pooling. Source: Inoue, Multi-Sample Dropout for Accelerated Training and Better Generalization, 2019,
+    through the head. `layer` is the last one that it reads, `stage` what the sharing of tasks puts before the pooling.
+
+    Source: Inoue, Multi-Sample Dropout for Accelerated Training and Better Generalization, 2019,
     https://arxiv.org/abs/1905.09788 (which averages the losses).
     """
 

@@ -3,7 +3,7 @@
 Parts stand once in the state, whoever shares them; each task's classifier saves and predicts by itself, like any other.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,12 +23,10 @@ class SharedModel(nn.Module):
     Args:
         classifiers: by task; those that share an encoder hold the same module.
         penalty: of the way of sharing.
-        layer_of: the depth of a parameter by its name and the number of layers, the last layer the deepest.
+        weighting: of the tasks' losses; it learns and is kept with the rest.
     """
 
-    def __init__(
-        self, classifiers: Mapping[str, TextClassifier], penalty: "Penalty", *, weighting: nn.Module
-    ) -> None:
+    def __init__(self, classifiers: Mapping[str, TextClassifier], penalty: "Penalty", *, weighting: nn.Module) -> None:
         super().__init__()
         self.classifiers = dict(classifiers)  # not registered: a part would stand in the state once per task
         self.penalty, self.weighting = penalty, weighting
@@ -39,10 +37,3 @@ class SharedModel(nn.Module):
     def forward(self, batch: "Batch") -> torch.Tensor:
         """Refuse: only the classifier of a task knows what to make of a batch."""
         raise TypeError("a shared model has no outputs of its own: call the classifier of a task.")
-
-
-def shared_backbones(make: Callable[[], nn.Module], tasks: Sequence[str], *, one: bool) -> dict[str, nn.Module]:
-    """Return the backbone of each task: one for all, or one of each, all new and equal."""
-    if one:
-        return dict.fromkeys(tasks, make())
-    return {task: make() for task in tasks}

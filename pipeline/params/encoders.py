@@ -133,7 +133,8 @@ class Encoder(Training):
             return self
         # Another head brings the pooling that suits it.
         kept = {name for name in type(self).model_fields if name != "pooling" or "head" not in given.model_fields_set}
-        own, other = ({name: getattr(section, name) for name in names} for section, names in ((self, kept), (given, given.model_fields_set)))
+        own = {name: getattr(self, name) for name in kept}
+        other = {name: getattr(given, name) for name in given.model_fields_set}
         return Encoder.model_validate({**own, **other})
 
     @model_validator(mode="before")

@@ -1,7 +1,7 @@
 """Several tasks as one thing to train: their rows one after another, batches over them, a loss for each task."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -70,8 +70,9 @@ def batches_over_tasks(
     """Return what makes the batches of an epoch, as `epoch_batches` does for one task: a function of seed and epoch.
 
     An epoch has as many batches as all rows together fill. A task's share of them is its number of rows to the power of
-    1 / temperature (1: as they are, 2: square roots). Where it takes more rows than it has, or fewer, it goes on from where the
-    last epoch ended: in the long run all its rows are seen equally often.
+    1 / temperature (1: as they are, 2: square roots). Where it takes more rows than it has, or fewer, it goes on from
+    where the last epoch ended: in the long run all its rows are seen equally often.
+
     Source: Stickland and Murray, BERT and PALs, 2019, section 3.4 (annealed sampling), https://arxiv.org/abs/1902.02671
 
     Args:
@@ -91,12 +92,13 @@ def batches_over_tasks(
         n_batches = -(-len(lengths) // batch_size)
         if n_batches < len(sizes):
             raise ParamsError(
-                f"batch_size: must leave a batch for each of {len(sizes)} tasks, got {batch_size} of {len(lengths)} rows. Lower it."
+                f"batch_size: must leave a batch for each of {len(sizes)} tasks, got {batch_size} of {len(lengths)} rows. "
+                "Lower it."
             )
         # A batch of one task is full; mixed, all batches together have as many rows as there are.
         unit, total = (1, len(lengths)) if settings.mixed else (batch_size, n_batches)
         taken = [unit * _apportioned(total, shares(past)) for past in range(epoch + 1)]
-        first = np.sum(taken[:-1], axis=0, dtype=np.int64) if epoch else np.zeros(len(sizes), np.int64)
+        first = np.stack([0 * taken[0], *taken[:-1]]).sum(axis=0)
         rows = [
             starts[task] + _stream(sizes[task], first[task], taken[-1][task], derive_seed(seed, "rows", task))
             for task in range(len(sizes))

@@ -1,4 +1,4 @@
-"""What ways to weigh tasks share: numbers per task that are part of the model's state, and how a step's gradient obeys them."""
+"""What ways to weigh tasks share: numbers per task that are part of the model, and a gradient that obeys them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +16,8 @@ Losses = dict[str, torch.Tensor]
 
 class TaskWeights(nn.Module):
     """Weights of K tasks' losses. What changes lies in buffers or parameters: it is checkpointed with the model."""
+
+    ones: torch.Tensor
 
     def __init__(self, tasks: Sequence[str]) -> None:
         super().__init__()
@@ -42,7 +44,7 @@ class GradientWeights(TaskWeights):
         self.on_last_layer = on == "last_layer"
 
     def combine(self, gramian: torch.Tensor, present: Sequence[int]) -> torch.Tensor:
-        """Return factors (P,) of the shared gradients of the tasks that are present, of which it has the inner products (P, P).
+        """Return factors (P,) for the shared gradients of the tasks that are present, given their inner products (P, P).
 
         The gradients are those of the losses times `weights`.
         """

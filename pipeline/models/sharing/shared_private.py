@@ -6,7 +6,7 @@ Differs from the papers: what is private is an adapter over the last states; ort
 """
 
 from collections.abc import Callable, Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -28,13 +28,17 @@ class PrivateStates(nn.Module):
         )
         self.gate = nn.Linear(2 * hidden_size, hidden_size)
 
-    def forward(self, hidden_states: tuple[torch.Tensor, ...], attention_mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(
+        self, hidden_states: tuple[torch.Tensor, ...], attention_mask: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
         shared = hidden_states[-1]
         private = self.adapter(shared)  # (B, T, H)
         gate = torch.sigmoid(self.gate(torch.cat([shared, private], dim=-1)))  # (B, T, H)
         mask = attention_mask[..., None]  # (B, T, 1)
-        means = [(states * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1) for states in (shared, private)]
-        self.overlap = functional.cosine_similarity(*means, dim=-1).float() ** 2 if self.training else None  # (B,)
+        first, second = ((states * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1) for states in (shared, private))
+        self.overlap = (
+            functional.cosine_similarity(first, second, dim=-1).float() ** 2 if self.training else None
+        )  # (B,)
         return (*hidden_states[:-1], gate * shared + (1 - gate) * private)
 
 
@@ -45,7 +49,7 @@ def stage(*, hidden_size: int, adapter_size: int) -> PrivateStates:
 
 def build(
     *, adapter_size: Annotated[int, Field(ge=1)] = 64, weight: Annotated[float, Field(ge=0)] = 0.1
-) -> Callable[[Mapping[str, nn.Module], Mapping[str, int]], torch.Tensor]:
+) -> Callable[[Mapping[str, Any], Mapping[str, int]], torch.Tensor]:
     """Return the penalty: `weight` times the squared cosine of each row's shared and private states.
 
     Args:
@@ -53,7 +57,7 @@ def build(
         weight: of the penalty; 0: none.
     """
 
-    def penalty(classifiers: Mapping[str, nn.Module], n_rows: Mapping[str, int]) -> torch.Tensor:
+    def penalty(classifiers: Mapping[str, Any], n_rows: Mapping[str, int]) -> torch.Tensor:
         return weight * torch.stack([classifiers[task].readout.stage.overlap.sum() for task in n_rows]).sum()
 
     return penalty

@@ -5,21 +5,20 @@ Differs from the paper: several tasks, so the distance is from the mean of all; 
 """
 
 from collections.abc import Callable, Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
-from torch import nn
 
 ENCODERS = "each"
 
 
 def build(
     *, weight: Annotated[float, Field(ge=0)] = 1e-3
-) -> Callable[[Mapping[str, nn.Module], Mapping[str, int]], torch.Tensor]:
+) -> Callable[[Mapping[str, Any], Mapping[str, int]], torch.Tensor]:
     """Return the penalty: `weight` times the squared distance of all encoders from their mean, for each row."""
 
-    def penalty(classifiers: Mapping[str, nn.Module], n_rows: Mapping[str, int]) -> torch.Tensor:
+    def penalty(classifiers: Mapping[str, Any], n_rows: Mapping[str, int]) -> torch.Tensor:
         encoders = [list(classifier.backbone.parameters()) for classifier in classifiers.values()]
         distance = torch.stack([_distance(torch.stack(weights)) for weights in zip(*encoders, strict=True)]).sum()
         return weight * distance * sum(n_rows.values())

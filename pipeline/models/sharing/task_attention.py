@@ -21,7 +21,9 @@ class LayerAttention(nn.Module):
         self.prior = nn.Parameter(torch.zeros(n_layers + 1))
         nn.init.zeros_(self.query.weight)  # at first the plain mean of the layers
 
-    def forward(self, hidden_states: tuple[torch.Tensor, ...], attention_mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(
+        self, hidden_states: tuple[torch.Tensor, ...], attention_mask: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
         layers = torch.stack(hidden_states, dim=2)  # (B, T, L + 1, H)
         weights = (self.query(layers).squeeze(-1) + self.prior).softmax(dim=-1)  # (B, T, L + 1)
         return (*hidden_states[:-1], (weights[..., None] * layers).sum(dim=2))

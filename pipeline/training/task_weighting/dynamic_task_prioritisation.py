@@ -2,8 +2,8 @@
 
 Source: Guo et al., Dynamic Task Prioritization for Multitask Learning, 2018, eq. 2 and 4,
 https://doi.org/10.1007/978-3-030-01270-0_17
-Differs from the paper, where how well a task is done is a metric: here it is exp(-loss), for cross-entropy the geometric mean of the
-probability that a true label is given. Weights are scaled to a mean of 1.
+Differs from the paper, where a metric says how well a task is done: here exp(-loss) does, for cross-entropy the geometric
+mean of the probability that a true label is given. Weights are scaled to a mean of 1.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,10 @@ class DynamicTaskPrioritisation(TaskWeights):
 
 
 def build(
-    *, tasks: Sequence[str], gamma: Annotated[float, Field(ge=0)] = 1.0, decay: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    *,
+    tasks: Sequence[str],
+    gamma: Annotated[float, Field(ge=0)] = 1.0,
+    decay: Annotated[float, Field(ge=0, lt=1)] = 0.9,
 ) -> TaskWeights:
     """Return the weights.
 

@@ -18,6 +18,7 @@ class DynamicWeightAverage(TaskWeights):
 
     means: torch.Tensor
     sums: torch.Tensor
+    n_done: torch.Tensor
 
     def __init__(self, tasks: Sequence[str], n_parts: int, temperature: float) -> None:
         super().__init__(tasks)

@@ -1,8 +1,8 @@
 """FAMO: weights under which the logarithms of all losses fall at one rate, from the losses alone.
 
 Source: Liu et al., FAMO: Fast Adaptive Multitask Optimization, 2023, algorithm 1, https://arxiv.org/abs/2306.03792
-Differs from the paper: how far a step lowered a loss is told from the task's next rows, not by a second pass over the same ones,
-and a loss is divided by its last value, which is known before the pass.
+Differs from the paper: how far a step lowered a loss is told from the task's next rows, not by a second pass over the
+same ones, and a loss is divided by its last value, which is known before the pass.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,8 @@ class Famo(TaskWeights):
         if self.last.isnan().any():
             return self.ones / len(self.tasks)
         shares = self.logits.softmax(dim=0) / (self.last + SMALLEST)
-        return shares / shares.sum()
+        weights: torch.Tensor = shares / shares.sum()
+        return weights
 
     def update(self, losses: torch.Tensor, progress: float) -> None:
         """Take a step against the tasks whose logarithm fell most."""
