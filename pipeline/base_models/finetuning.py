@@ -18,7 +18,7 @@ from pipeline.data.fold_jobs import FoldJob, augmented_rows, fold_jobs, rows_dig
 from pipeline.params.encoders import Encoder
 from pipeline.params.fields import Component
 from pipeline.params.root import Run
-from pipeline.reproducibility import fold_seed, numerics
+from pipeline.reproducibility import fold_seed, numerics, shared_fold
 from pipeline.training.epoch_choice import epoch_scorer
 from pipeline.units.execution import Job, run_units
 from pipeline.units.stage import Stage
@@ -86,7 +86,7 @@ class _Plan:
         units: list[tuple[Job, list[FoldJob]]] = []
         for place in dict.fromkeys((job.repeat, job.fold) for job in jobs):
             own = [job for job in jobs if (job.repeat, job.fold) == place]
-            seed = fold_seed(self.seed, ("+".join(job.task for job in own), *place))
+            seed = fold_seed(self.seed, shared_fold((job.task for job in own), *place))
             made = {job.task: self._task(job, self.settings.for_task(job.task)) for job in own}
             depends_on = {"step": "finetune", "recipe": self.recipe["train"], "seed": seed, "numerics": self._numerics}
             depends_on |= {"tasks": {task: depends for task, (depends, _) in made.items()}}
