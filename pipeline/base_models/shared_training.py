@@ -16,17 +16,18 @@ from pipeline.artifacts.histories import HISTORY
 from pipeline.base_models.fold_training import Learner, build_learner, fold_rows, texts_of
 from pipeline.contracts import EncoderParts
 from pipeline.models.classifier import Readout
-from pipeline.models.shared import SharedModel
+from pipeline.multitask.batches import batches_over_tasks
+from pipeline.multitask.objective import MultiTask
+from pipeline.multitask.shared_model import SharedModel
+from pipeline.multitask.task_weights import TaskGradient, TaskWeights
 from pipeline.params.encoders import Encoder
 from pipeline.reproducibility import derive_seed
 from pipeline.training.epoch_choice import EpochScorer
 from pipeline.training.fold_trainer import Trainee, train_in_place
-from pipeline.training.multi_task import MultiTask, batches_over_tasks
 from pipeline.training.parameter_groups import count_layers, layer_of, parameter_groups
 from pipeline.training.plug_ins import plug_ins
 from pipeline.training.pretrained_weights import regularise
 from pipeline.training.scheduling import check_schedule
-from pipeline.training.task_weights import TaskGradient, TaskWeights
 from pipeline.training.thawing import freeze_lowest
 from pipeline.units.execution import Workspace
 

@@ -29,7 +29,7 @@ def check_sharing(encoder: "Encoder", tasks: "dict[str, Task]") -> Iterator[Prob
         )
         yield Problem(("task_weighting",), text)
     if weighting.constant("NEEDS_ALL") and way.constant("ENCODERS") != "one":
-        text = f"{weighting.name} reads gradients at what tasks share, but under {way.name} each has its encoder. Take another."
+        text = f"{weighting.name} reads gradients at an encoder that tasks share; {way.name} has one of each. Take another."
         yield Problem(("task_weighting",), text)
     if option := weighting.constant("NAMES_TASKS"):
         for name, weight in weighting.options.get(option, {}).items():

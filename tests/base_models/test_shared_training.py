@@ -1,5 +1,6 @@
 """One model of all tasks: each task's model learns, knows its rows, and goes on after a kill in the same bytes."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,12 @@ from pipeline.artifacts.paths import predictions_path
 from pipeline.artifacts.predictions import Predictions, read_predictions
 from pipeline.artifacts.table import Folds, Table
 from pipeline.base_models.finetuning import finetune
+from pipeline.base_models.fold_training import Learner
+from pipeline.base_models.shared_training import TaskRows, build_shared_trainee
+from pipeline.data.fold_jobs import fold_jobs
 from pipeline.params.fields import Component
 from pipeline.params.root import Run
+from pipeline.training.fold_trainer import Trainee
 from tests.small import encoder, make_table, table_and_folds
 
 TASKS = ("weather", "animal")
@@ -60,3 +65,20 @@ def test_a_shared_model_learns_each_task_and_leaves_a_model_of_each(sharing: str
         losses = losses or [point["loss"] for point in history[0]["steps"]]
         assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
     assert len({unit["key"] for unit in history}) == 2 and len({unit["model"] for unit in history}) == 4
+
+
+def shared_trainee() -> tuple[Trainee, dict[str, Learner]]:
+    """Return a small model of two tasks and what it learns from."""
+    table, folds = two_tasks(24)
+    jobs = [job for job in fold_jobs(table, folds, seed=0) if job.fold == 0]
+    rows = {job.task: TaskRows(job.fitted, 2, None, job.seed, ["0", "1"]) for job in jobs}
+    return build_shared_trainee(rows, settings=encoder({"sharing": "hard"}), seed=1)
+
+
+def test_a_task_may_have_its_own_head_layer_and_length() -> None:
+    of_task = {"animal": {"head": "text_cnn", "layer": 1, "max_length": 8, "loss": "focal"}}
+    run(sharing="hard", epochs=1, of_task=of_task)
+    specs = [json.loads(Path(f"out/finetune/bert/models/{task}-r0-f0/readout.json").read_text()) for task in TASKS]
+    assert [spec["head"][0] for spec in specs] == ["linear", "text_cnn"] and specs[1]["layer"] == 1
+    history = {unit["task"]: unit for unit in read_history(Path("out/finetune/bert"))}
+    assert history["animal"]["n_truncated"] > history["weather"]["n_truncated"]

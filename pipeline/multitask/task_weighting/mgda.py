@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torchjd.aggregation import MGDAWeighting
 
-from pipeline.training.task_weights import GradientWeights
+from pipeline.multitask.task_weights import GradientWeights
 
 NEEDS_ALL = True
 LIBRARIES = ("torchjd",)

@@ -11,7 +11,7 @@ from typing import Annotated
 import torch
 from pydantic import Field
 
-from pipeline.training.task_weights import TaskWeights
+from pipeline.multitask.task_weights import TaskWeights
 
 SMALLEST = 1e-8
 

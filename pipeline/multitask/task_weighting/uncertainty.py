@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from pipeline.training.task_weights import TaskWeights
+from pipeline.multitask.task_weights import TaskWeights
 
 
 class Uncertainty(TaskWeights):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from pipeline.training.task_weights import TaskWeights
+from pipeline.multitask.task_weights import TaskWeights
 
 NAMES_TASKS = "weights"
 

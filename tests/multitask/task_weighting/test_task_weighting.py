@@ -11,8 +11,8 @@ from torchjd import scalarization
 
 from pipeline import components
 from pipeline.errors.exceptions import InterruptedRun
+from pipeline.multitask.task_weights import TaskGradient, TaskWeights
 from pipeline.training.loop import train
-from pipeline.training.task_weights import TaskGradient, TaskWeights
 from pipeline.units.checkpoints import Checkpoints
 from tests.training.regression import StopAt, settings
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pipeline.training.task_weights import TaskWeights
+from pipeline.multitask.task_weights import TaskWeights
 
 
 def build(*, tasks: Sequence[str]) -> TaskWeights:

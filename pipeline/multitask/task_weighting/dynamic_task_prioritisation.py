@@ -12,7 +12,7 @@ from typing import Annotated
 import torch
 from pydantic import Field
 
-from pipeline.training.task_weights import TaskWeights
+from pipeline.multitask.task_weights import TaskWeights
 
 
 class DynamicTaskPrioritisation(TaskWeights):

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 
-from pipeline.training.task_weights import GradientWeights
+from pipeline.multitask.task_weights import GradientWeights
 
 NEEDS_ALL = True
 SMALLEST = 1e-3  # of a weight: below zero a task would be unlearned
