@@ -46,8 +46,11 @@ class TrainingStep(Protocol):
     def outputs(self, number: int) -> "torch.Tensor":
         """Return what the model gives for a micro-batch, (B, C), under the dropout of its losses."""
 
-    def backward(self, loss: "torch.Tensor") -> None:
-        """Add the gradient of a loss to that of the parameters; with fp16 both are scaled."""
+    def backward(self, loss: "torch.Tensor", *, retain_graph: bool = False) -> None:
+        """Add the gradient of a loss to that of the parameters; with fp16 both are scaled.
+
+        `retain_graph` where another loss of the same pass is still to come.
+        """
 
 
 class Gradient(Protocol):

@@ -78,9 +78,9 @@ class WeighedLosses:
         """Return the model's outputs for a micro-batch."""
         return self.step.outputs(number)
 
-    def backward(self, loss: torch.Tensor) -> None:
+    def backward(self, loss: torch.Tensor, *, retain_graph: bool = False) -> None:
         """Add the gradient of a loss."""
-        self.step.backward(loss)
+        self.step.backward(loss, retain_graph=retain_graph)
 
 
 class TaskGradient:
@@ -115,8 +115,9 @@ class TaskGradient:
         """Take each task's gradient by itself; a combination of them remains in what is shared."""
         gradients: dict[str, list[torch.Tensor]] = {}
         for number in range(len(step.batches)):
-            for name, loss in step.losses(number).items():
-                step.backward(loss)
+            losses, tasks = step.losses(number), weighting.tasks
+            for name in sorted(losses, key=lambda name: name in tasks):  # a penalty is of the passes of the tasks
+                step.backward(losses[name], retain_graph=name not in tasks)
                 taken = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.shared]
                 known = gradients.get(name)
                 gradients[name] = taken if known is None else [a + b for a, b in zip(known, taken, strict=True)]

@@ -75,6 +75,12 @@ def shared_trainee() -> tuple[Trainee, dict[str, Learner]]:
     return build_shared_trainee(rows, settings=encoder({"sharing": "hard"}), seed=1)
 
 
+def test_gradients_are_combined_beside_a_penalty_of_the_same_pass() -> None:
+    run(sharing="shared_private", epochs=1, task_weighting="pcgrad", task_batches={"mixed": True})
+    history = read_history(Path("out/finetune/bert"))
+    assert set(history[0]["steps"][0]["losses"]) == {*TASKS, "sharing"}
+
+
 def test_a_task_may_have_its_own_head_layer_and_length() -> None:
     of_task = {"animal": {"head": "text_cnn", "layer": 1, "max_length": 8, "loss": "focal"}}
     run(sharing="hard", epochs=1, of_task=of_task)

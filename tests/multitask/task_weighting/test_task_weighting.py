@@ -37,8 +37,8 @@ class Quadratics:
         half = ((self.theta - torch.tensor([0.0, 2.0])) ** 2).sum()
         return {"a": first, "b": half} if number == 0 else {"b": half}
 
-    def backward(self, loss: torch.Tensor) -> None:
-        loss.backward()
+    def backward(self, loss: torch.Tensor, *, retain_graph: bool = False) -> None:
+        loss.backward(retain_graph=retain_graph)
 
 
 G1, G2 = torch.tensor([-2.0, -1.0]), torch.tensor([4.0, -12.0])  # of the whole losses at theta = (1, -1)
