@@ -141,6 +141,15 @@ def constant(kind: str, name: str, constant_name: str) -> Any:
     return None
 
 
+def has(kind: str, name: str, function: str) -> bool:
+    """Return whether a component's file has a function.
+
+    >>> has("encoders", "pretrained", "restore"), has("losses", "focal", "restore")
+    (True, False)
+    """
+    return bool(_function(source(kind, name), function))
+
+
 def fits(kind: str, name: str, form: str | None) -> bool:
     """Return whether a component is for targets of a form: its `FORMS` name it, or it has none.
 

@@ -4,7 +4,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -105,3 +105,8 @@ def same_gradients(wanted: bool) -> Iterator[None]:
 def fold_seed(run_seed: int, fold: tuple[str, int, int], *parts: str) -> int:
     """Return the seed of a fold, given as its task, repeat and number, or of one of its models."""
     return derive_seed(run_seed, *fold, *parts)
+
+
+def shared_fold(tasks: Iterable[str], repeat: int, fold: int) -> tuple[str, int, int]:
+    """Return the fold of one model of several tasks, as `fold_seed` takes it."""
+    return "+".join(tasks), repeat, fold

@@ -4,7 +4,7 @@ And what the components offer of which these are made, as `contracts.py` says of
 Shapes: B rows of a batch, N rows, C labels.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -46,8 +46,11 @@ class TrainingStep(Protocol):
     def outputs(self, number: int) -> "torch.Tensor":
         """Return what the model gives for a micro-batch, (B, C), under the dropout of its losses."""
 
-    def backward(self, loss: "torch.Tensor") -> None:
-        """Add the gradient of a loss to that of the parameters; with fp16 both are scaled."""
+    def backward(self, loss: "torch.Tensor", *, retain_graph: bool = False) -> None:
+        """Add the gradient of a loss to that of the parameters; with fp16 both are scaled.
+
+        `retain_graph` where another loss of the same pass is still to come.
+        """
 
 
 class Gradient(Protocol):
@@ -88,6 +91,37 @@ class BuildClassWeights(Protocol):
     """
 
     def __call__(self, *, labels: "Sequence[str]", counts: "Sequence[int]") -> list[float]: ...
+
+
+class Penalty(Protocol):
+    """What a way of sharing adds to the losses of its tasks."""
+
+    def __call__(self, classifiers: Mapping[str, "nn.Module"], n_rows: Mapping[str, int]) -> "torch.Tensor | None":
+        """Return the penalty summed over the rows of a batch, 0-d, or None.
+
+        Args:
+            classifiers: of all tasks, after those of `n_rows` have read the batch.
+            n_rows: rows of each task that has any.
+        """
+
+
+class BuildSharing(Protocol):
+    """`sharing/`: what the models of several tasks share. `ENCODERS`: "one", "each" task has one, or "apart".
+
+    Its file may have a function `stage(*, hidden_size, n_layers, <its options>)`: a module (L + 1 hidden states (B, T, H),
+    mask (B, T)) -> hidden states, which stands between the encoder and the readout of each task, a part of the task's model.
+    """
+
+    def __call__(self) -> Penalty: ...
+
+
+class BuildTaskWeighting(Protocol):
+    """`task_weighting/`: how much each task's loss counts, a `TaskWeights`. `NEEDS_ALL`: only of batches of all tasks.
+
+    `NAMES_TASKS`: the option whose keys are tasks.
+    """
+
+    def __call__(self, *, tasks: Sequence[str]) -> "nn.Module": ...
 
 
 class BuildAdversarial(Protocol):

@@ -20,6 +20,7 @@ FLOORS = [
     {"units"},
     {"data", "models"},
     {"training", "submit", "start"},
+    {"multitask"},
     {"base_models", "ensemble"},
     {"augment", "stitch"},
     {"report", "bundle"},

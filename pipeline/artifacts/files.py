@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -131,8 +132,7 @@ def publish_folder(temporary: Path, final: Path) -> None:
         for path in files:
             with path.open("rb") as file:
                 os.fsync(file.fileno())
-        digests = {str(path.relative_to(temporary)): sha256_of(path) for path in files}
-        write_atomically(temporary / MANIFEST, (json.dumps(digests, indent=1) + "\n").encode())
+        write_manifest(temporary, files)
         failpoint("publish")
         temporary.rename(final)
         failpoint("published")
@@ -140,6 +140,12 @@ def publish_folder(temporary: Path, final: Path) -> None:
     except (OSError, MachineError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise error if isinstance(error, MachineError) else disk_error(final, error) from error
+
+
+def write_manifest(folder: Path, files: Iterable[Path]) -> None:
+    """Write the digests of a folder's files into it: see `read_manifest`."""
+    digests = {str(path.relative_to(folder)): sha256_of(path) for path in files}
+    write_atomically(folder / MANIFEST, (json.dumps(digests, indent=1) + "\n").encode())
 
 
 def read_manifest(folder: Path) -> dict[str, str]:

@@ -30,6 +30,13 @@ class EpochRecord(TypedDict):
     inner_score: float | None
 
 
+class TaskWeightsRecord(TypedDict):
+    """How much each task's loss counted after a step of a model of several."""
+
+    step: int
+    weights: dict[str, float]
+
+
 class UnitRecord(TypedDict):
     """What the training of one fold's model left: whose it is, what it is made of, what it learnt from, how it went."""
 
@@ -51,6 +58,7 @@ class UnitRecord(TypedDict):
     tokens_per_second: float
     peak_memory: NotRequired[int]
     """Bytes: torch's on a GPU, else those of the process, libraries and all."""
+    task_weights: NotRequired[list[TaskWeightsRecord]]
     n_rows: int
     n_copies: NotRequired[int]
     n_truncated: NotRequired[int]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,31 @@ from pipeline.units.notes import read_cost
 from pipeline.units.unit import Unit, link_folder
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A fold's model: the unit that trained it and, of a model of several tasks, which of them it is."""
+
+    unit: Unit
+    task: str | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Return where its files are."""
+        return self.unit.result if self.task is None else self.unit.result / self.task
+
+    @property
+    def rows(self) -> str:
+        """Return the digest of the rows that it learnt from."""
+        depends_on = self.unit.depends_on
+        rows: str = (depends_on if self.task is None else depends_on["tasks"][self.task])["rows"]
+        return rows
+
+
 def collect(
     folder: Path,
     jobs: Sequence[FoldJob],
     *,
-    trained: Sequence[Unit],
+    trained: Sequence[Trained],
     predicted: Sequence[Unit],
     table: Table,
     folds: Folds,
@@ -28,20 +49,20 @@ def collect(
 ) -> None:
     """Write a model's predictions of each task, its fold models and its history into the folder called by its name.
 
-    Of each job `trained` and `predicted` are the finished units, `facts` what the history also says of it.
+    Of each job `trained` is the model, `predicted` the unit of its predictions, `facts` what the history also says of it.
     """
     paths = [unit.result / UNIT_PREDICTIONS for unit in predicted]
     for task in table.labels:
         predictions = gather_predictions(paths, jobs, model=folder.name, task=task, manifest=folds.digest)
         write_predictions(predictions, folder / f"{task}.parquet")
     units = []
-    for job, unit, known in zip(jobs, trained, facts or [{}] * len(jobs), strict=True):
-        link_folder(unit.result, folder / "models" / job.name)
+    for job, model, known in zip(jobs, trained, facts or [{}] * len(jobs), strict=True):
+        link_folder(model.folder, folder / "models" / job.name)
         failpoint("collect")
-        record = json.loads((unit.result / HISTORY).read_text(encoding="utf-8"))
+        record = json.loads((model.folder / HISTORY).read_text(encoding="utf-8"))
         record["tokens_per_second"] = record["n_tokens"] / max(record["seconds"], 1e-9)
-        made = {name: unit.depends_on[name] for name in ("rows", "numerics")} | {"model": model_digest(unit.result)}
-        made |= read_cost(unit.folder)
-        fold = {"task": job.task, "repeat": job.repeat, "fold": job.fold, "key": unit.key}
+        made = {"rows": model.rows, "numerics": model.unit.depends_on["numerics"], "model": model_digest(model.folder)}
+        made |= read_cost(model.unit.folder)
+        fold = {"task": job.task, "repeat": job.repeat, "fold": job.fold, "key": model.unit.key}
         units.append({**fold, **known, **record, **made})
     write_json(folder / HISTORY, {"units": units})

@@ -1,6 +1,7 @@
 """One fold's model: built, trained on the rows that its fold allows, and applied to those that it predicts."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
+from pipeline import components
 from pipeline.artifacts.copies import normalised
 from pipeline.contracts import EncoderParts, TaskKind
 from pipeline.data.fold_jobs import raw_texts
 from pipeline.models.batching import Encoded, encode_rows
-from pipeline.models.classifier import build_classifier, load_classifier, save_classifier, special_ids
+from pipeline.models.classifier import TextClassifier, build_classifier, load_classifier, save_classifier, special_ids
 from pipeline.params.encoders import Encoder
 from pipeline.reproducibility import derive_seed
 from pipeline.targets.standardising import units_of
@@ -47,32 +50,78 @@ def build_trainee(
         copies: of these rows: `parent` (position in rows), `text`, `text_pair` and `label`.
         unlabelled: `text, text_pair, variant, variant_pair` for objectives that read them.
     """
-    fitted, inner = inner_split(rows.assign(position=np.arange(len(rows))), settings, seed)
-    n_rows = len(fitted)
-    if copies is not None:
-        fitted = pd.concat([fitted, copies_of(fitted, copies, inner)], ignore_index=True)
-    check_schedule(settings, len(fitted))
-    targets = np.array(fitted["label"].tolist())
-    loss, several = build_objective(settings, targets=targets, labels=labels, n_outputs=n_outputs)
-    encoder_seed = derive_seed(seed, "encoder")
+    chosen = fold_rows(rows, settings, seed=seed, copies=copies)
+    check_schedule(settings, len(chosen.fitted))
     parts: EncoderParts = settings.source.build(
-        texts=raw_texts(rows), max_length=settings.longest_input, seed=encoder_seed
+        texts=raw_texts(rows), max_length=settings.longest_input, seed=derive_seed(seed, "encoder")
     )
-    model = build_classifier(
-        parts, pooling=settings.pooling, head=settings.head, n_outputs=n_outputs, seed=derive_seed(seed, "readout"),
-        window=settings.window, window_pooling=settings.window_pooling, units=units_of(targets),
-    )  # fmt: skip
+    learner = build_learner(
+        parts, chosen, settings=settings, n_outputs=n_outputs, labels=labels, scorer=scorer, seed=seed
+    )
+    model, labelled = learner.model, learner.labelled
     regularise(model, settings, seed=derive_seed(seed, "reinit"))
     read = partial(encode_rows, parts.tokenizer, settings=settings)
-    encoded = read(fitted)
-    labelled = Classification(encoded, torch.from_numpy(targets), loss, special_ids(parts.tokenizer), several)
     objective = labelled if unlabelled is None else _with_unlabelled(labelled, unlabelled, read, seed)
     if settings.frozen_layers is not None:
         freeze_lowest(model.backbone, settings.frozen_layers)
     groups = parameter_groups(model.backbone, model.readout, settings)
+    return Trainee(model, groups, objective, learner.evaluate, settings, seed, learner.save, learner.counts)
+
+
+@dataclass(frozen=True)
+class FoldRows:
+    """What a fold's model of one task learns from: rows and `n_copies` copies of them; `inner` rows choose the epoch."""
+
+    fitted: pd.DataFrame
+    inner: pd.DataFrame | None
+    n_copies: int
+
+
+def fold_rows(rows: pd.DataFrame, settings: Encoder, *, seed: int, copies: pd.DataFrame | None) -> FoldRows:
+    """Return what of a fold's training rows is fitted, with which copies; `seed` is the fold's."""
+    fitted, inner = inner_split(rows.assign(position=np.arange(len(rows))), settings, seed)
+    if copies is None:
+        return FoldRows(fitted, inner, 0)
+    kept = copies_of(fitted, copies, inner)
+    return FoldRows(pd.concat([fitted, kept], ignore_index=True), inner, len(kept))
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A new model of one task and what it learns from; the other fields are those of `Trainee`."""
+
+    model: TextClassifier
+    labelled: Classification
+    evaluate: Callable[[nn.Module], float] | None
+    save: Callable[[Path], None]
+    counts: dict[str, int]
+
+
+def build_learner(
+    parts: EncoderParts,
+    rows: FoldRows,
+    *,
+    settings: Encoder,
+    n_outputs: int,
+    labels: Sequence[str],
+    scorer: EpochScorer | None,
+    seed: int,
+) -> Learner:
+    """Put a readout on an encoder and encode the rows of a task; arguments as in `build_trainee`."""
+    targets = np.array(rows.fitted["label"].tolist())
+    loss, several = build_objective(settings, targets=targets, labels=labels, n_outputs=n_outputs)
+    staged = settings.sharing if components.has("sharing", settings.sharing.name, "stage") else None
+    model = build_classifier(
+        parts, pooling=settings.pooling, head=settings.head, n_outputs=n_outputs, seed=derive_seed(seed, "readout"),
+        window=settings.window, window_pooling=settings.window_pooling, units=units_of(targets), layer=settings.layer,
+        stage=staged,
+    )  # fmt: skip
+    read = partial(encode_rows, parts.tokenizer, settings=settings)
+    encoded = read(rows.fitted)
+    labelled = Classification(encoded, torch.from_numpy(targets), loss, special_ids(parts.tokenizer), several)
     save = partial(save_classifier, model, parts.tokenizer, source=settings.source.name)
-    counts = {"n_rows": len(fitted), "n_copies": len(fitted) - n_rows, "n_truncated": encoded.n_truncated}
-    return Trainee(model, groups, objective, evaluation(read, inner, settings, scorer), settings, seed, save, counts)
+    counts = {"n_rows": len(rows.fitted), "n_copies": rows.n_copies, "n_truncated": encoded.n_truncated}
+    return Learner(model, labelled, evaluation(read, rows.inner, settings, scorer), save, counts)
 
 
 def train_fold(workspace: Workspace, **arguments: Any) -> None:

@@ -12,7 +12,7 @@ from pipeline.params.encoders import Encoder, Training
 from pipeline.params.fields import Component
 from pipeline.params.root import Run
 from pipeline.params.stitch import Stitch
-from pipeline.reproducibility import fold_seed
+from pipeline.reproducibility import fold_seed, shared_fold
 from pipeline.units import devices
 from pipeline.units.notes import read_unit_note
 from pipeline.units.store import STORE
@@ -75,9 +75,13 @@ def encoder_need(
     weights = settings.source.call("n_parameters", max_length=settings.longest_input)
     if weights is not None:
         weights += HEAD_WEIGHTS * state_width(settings.source)
-    finished = finished_units("finetune")
+    finished, n_models = finished_units("finetune"), 1
+    if settings.shares:  # a unit leaves a model of each task
+        tasks = list(dict.fromkeys(task for task, *_ in places))
+        n_models = len(tasks)
+        places = list(dict.fromkeys(shared_fold(tasks, repeat, fold) for _, repeat, fold in places))
     n_done = sum((recipe, fold_seed(seed, fold)) in finished for fold in places)
-    return _need(name, len(places), n_done, weights, settings, run)
+    return _need(name, len(places), n_done, weights, settings, run, n_models=n_models)
 
 
 def stitch_need(
@@ -112,7 +116,9 @@ def state_width(source: Component) -> int:
     return source.call("state_shape")[1] or UNKNOWN_WIDTH
 
 
-def _need(name: str, n_units: int, n_done: int, weights: int | None, settings: Training, run: Run) -> Need:
+def _need(
+    name: str, n_units: int, n_done: int, weights: int | None, settings: Training, run: Run, *, n_models: int = 1
+) -> Need:
     if weights is None:
         return Need(name, n_units, n_done, None, None, None)
     model = BYTES_PER_WEIGHT * weights
@@ -125,7 +131,7 @@ def _need(name: str, n_units: int, n_done: int, weights: int | None, settings: T
     generations = GENERATIONS + (settings.not_finite == "rollback")
     checkpoints = min(worker_count(run), n_units - n_done) * generations * (1 + OPTIMIZER_STATES + kept) * model
     memory = WORKER_BYTES + (2 + OPTIMIZER_STATES + kept) * model  # weights, gradients, optimizer
-    return Need(name, n_units, n_done, model, checkpoints, memory)
+    return Need(name, n_units, n_done, n_models * model, checkpoints, memory)
 
 
 def finished_units(step: str) -> set[tuple[str, int]]:

@@ -6,6 +6,7 @@ Windows makes of CR LF written as text) outside quotes and nowhere else; quoting
 https://www.rfc-editor.org/rfc/rfc4180.
 """
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ import pyarrow.compute as pc
 from pipeline.errors.exceptions import DataError
 from pipeline.params.tasks import setting
 
+logger = logging.getLogger(__name__)
 QUOTE, LF, CR = b'"'[0], b"\n"[0], b"\r"[0]
 CHUNK_BYTES = 1 << 22
 KNOWN_SEPARATORS = {",": "','", ";": "';'", "\t": r'"\t"', "|": "'|'"}  # as params.yaml writes them
@@ -36,6 +38,7 @@ class Dialect:
     escape: str | None = None
     name: str = "file"
     key: str = "tasks.<task>"
+    joins_torn_lines: bool = False
 
     @property
     def escaped(self) -> str | None:
@@ -115,6 +118,8 @@ def parse_delimited(content: bytes, dialect: Dialect) -> Delimited:
     lines = np.searchsorted(newlines, starts) + 1
     separators = _outside(_positions(shape, ord(dialect.separator)), spans)
     counts = np.searchsorted(separators, ends) - np.searchsorted(separators, starts) + 1
+    if dialect.joins_torn_lines and len(counts):
+        starts, ends, counts, lines = _join_torn(starts, ends, counts, lines, dialect.name)
     wrong = np.flatnonzero(counts != counts[:1])
     if len(wrong):
         line, got = lines[wrong[0]], counts[wrong[0]]
@@ -128,6 +133,32 @@ def parse_delimited(content: bytes, dialect: Dialect) -> Delimited:
     if spans.size:
         _refuse_swallowed_rows(content, newlines, spans, int(counts[0]), dialect)
     return Delimited(buffer, starts, ends, separators.reshape(len(starts), -1), lines, dialect)
+
+
+def _join_torn(
+    starts: np.ndarray, ends: np.ndarray, counts: np.ndarray, lines: np.ndarray, name: str
+) -> tuple[np.ndarray, ...]:
+    """Join lines with too few fields to those they were torn from: together they have as many as most lines have.
+
+    A line break within a field leaves two parts of it, which count once. What cannot be joined so stays as it is.
+    """
+    n_fields = int(np.bincount(counts).argmax())
+    counts, begins, closes = counts.copy(), np.ones(len(counts), bool), np.ones(len(counts), bool)
+    joined, after = [], 0
+    for first in np.flatnonzero(counts < n_fields):
+        if first < after:
+            continue
+        last, total = int(first), int(counts[first])
+        while total < n_fields and last + 1 < len(counts) and counts[last + 1] < n_fields:
+            last += 1
+            total += int(counts[last]) - 1
+        if total == n_fields:
+            closes[first:last], begins[first + 1 : last + 1], counts[first] = False, False, n_fields
+            joined.append(int(lines[first]))
+            after = last + 1
+    if joined:
+        logger.warning("%s: %d torn lines were joined with what follows, such as line %d", name, len(joined), joined[0])
+    return starts[begins], ends[closes], counts[begins], lines[begins]
 
 
 def check_separator(content: bytes, dialect: Dialect, wanted: Sequence[str | int] | None) -> None:

@@ -70,7 +70,14 @@ def read_columns(
         text, mark = as_utf8(content, form, name=str(path), key=key)
         del content
         if format in SEPARATORS:
-            dialect = Dialect(form.separator or SEPARATORS[format], form.quoting, form.escape, str(path), key)
+            dialect = Dialect(
+                form.separator or SEPARATORS[format],
+                form.quoting,
+                form.escape,
+                str(path),
+                key,
+                form.torn_lines == "join",
+            )
             columns, lines = _read_delimited(text, dialect, wanted, optional, header=form.header, mark=mark)
         else:
             read = _json_array if format == "json" and text.lstrip().startswith(b"[") else _json_lines

@@ -6,27 +6,23 @@ fill the folds. Where a row may be in several classes, iterative stratification 
 """
 
 import logging
-from bisect import bisect_left
-from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from pipeline import components
 from pipeline.artifacts.table import FOLDS_COLUMNS, HOLDOUT_FOLD, TRAIN_FOLD, Table
 from pipeline.data.score_where import wanted_rows
-from pipeline.errors.exceptions import ParamsError, shown
+from pipeline.errors.exceptions import ParamsError
 from pipeline.params import tasks
 from pipeline.reproducibility import derive_seed
 from pipeline.targets.strata import memberships, split_iteratively
-from pipeline.text.near_duplicates import cluster_texts, connect, row_texts
-from pipeline.text.templates import readable
+from pipeline.text.near_duplicates import cluster_texts, row_texts
+from pipeline.text.relations import across_tasks, explain_largest, related_rows
 
 logger = logging.getLogger(__name__)
 N_EXAMPLES = 5
-N_TIES = 3
-TOO_LARGE = 1.5  # of a fold's share of the rows: a larger cluster makes folds that are far from even
 
 
 def cluster_rows(table: Table, *, similarity: float | None) -> pd.DataFrame:
@@ -36,29 +32,6 @@ def cluster_rows(table: Table, *, similarity: float | None) -> pd.DataFrame:
         of_task = table.rows["task"] == task
         clusters.loc[of_task, "cluster"] = cluster_texts(row_texts(table.rows[of_task]), similarity=similarity)
     return clusters
-
-
-def related_rows(rows: pd.DataFrame, near: np.ndarray, *, group_pairs: bool | int) -> np.ndarray:
-    """Return the cluster of each row, int64 (rows,): near-duplicates, equal groups and, if asked, shared sentences.
-
-    With a number as `group_pairs` sentences that stand more often than that link nothing.
-    """
-    groups = pd.factorize(rows["group"])[0]  # missing groups are -1 and link nothing
-    if group_pairs is False:
-        return connect(near, groups)
-    codes = _sentences(rows)[1]
-    if group_pairs is not True:
-        codes[np.bincount(codes + 1)[codes + 1] > group_pairs] = -1
-    # Every row stands twice, once per sentence, so that a sentence links rows on whichever side it occurs.
-    return connect(np.tile(np.arange(len(rows)), 2), np.tile(near, 2), np.tile(groups, 2), codes)[: len(rows)]
-
-
-def _sentences(rows: pd.DataFrame) -> tuple[pd.Series, np.ndarray]:
-    """Return first and then second sentences of pairs, (2 N,), and a number for each that equal ones share, -1 for blanks."""
-    both = pd.concat([rows["text"], rows["text_pair"]], ignore_index=True).fillna("")
-    codes = cluster_texts(pa.array(both, pa.large_string()), similarity=None)
-    codes[both.str.strip().to_numpy() == ""] = -1
-    return both, codes
 
 
 def assign_folds(
@@ -76,93 +49,98 @@ def assign_folds(
     Raises:
         ParamsError: if a class of several clusters, or the task, has fewer to be scored outside the hold-out than folds.
     """
+    parts = {task: _part(table, clusters, likeness, task=task, folds=folds) for task in table.labels}
     plans = []
-    for task in table.labels:
-        rows = table.select(task, "train").sort_values("row_id", ignore_index=True)
-        keys = ["task", "split", "row_id"]
-        near = rows[keys].merge(clusters, on=keys, how="left", validate="one_to_one")["cluster"].to_numpy()
-        cluster = related_rows(rows, near, group_pairs=folds.group_pairs)
-        of_rows, labels = table.kind(task).strata(table.targets(task, rows), table.labels[task])
-        strata = of_rows if folds.stratify else np.zeros(len(rows), np.int64)
-        # A model may do without any bin: then all rows are as of two classes that each has.
-        are_bins = components.constant("task_kinds", table.kinds[task][0], "BINS")
-        classes = np.ones((len(rows), 2), bool) if are_bins else memberships(of_rows, len(labels))
-        unscored = _lone(classes, cluster, labels, task=task)
-        if likeness is not None:
-            unscored |= ~np.isin(cluster, cluster[wanted_rows(rows, likeness, score_where=folds.score_where)])
-        held = unscored.copy()
-        holdout_seed = derive_seed(seed, "holdout", task)
-        held[~unscored] = _draw_holdout(
-            strata[~unscored], cluster[~unscored], ratio=folds.holdout_ratio, seed=holdout_seed
-        )
-        least = folds.n_splits if folds.stratify and strata.ndim == 1 else 2
-        tied = _explain_largest(rows, near, cluster, task=task, folds=folds)
-        _check_clusters(classes[~held], cluster[~held], labels, task=task, folds=folds, least=least, tied=tied)
-        for repeat in range(folds.n_repeats):
-            fold = np.where(unscored, TRAIN_FOLD, HOLDOUT_FOLD)
-            repeat_seed = derive_seed(seed, "split", task, repeat)
-            fold[~held] = _split(strata[~held], cluster[~held], n_splits=folds.n_splits, seed=repeat_seed)
-            if folds.stratify:
-                _check_training_parts(classes[~held], fold[~held], labels, task=task)
-            plans.append(rows[["row_id", "task"]].assign(repeat=repeat, fold=fold, cluster=cluster))
-        sizes = np.bincount(cluster)
-        logger.info("%s: %d rows in %d clusters, the largest of %d", task, len(rows), len(sizes), sizes.max())
-        if tied:
-            logger.warning("%s: folds cannot be even. %s", task, tied)
+    for group, numbers in across_tasks({task: part.rows for task, part in parts.items()}, {
+        task: part.cluster for task, part in parts.items()
+    }, similarity=folds.near_duplicate_similarity):  # fmt: skip
+        plans += _plan([replace(parts[task], cluster=numbers[task]) for task in group], folds=folds, seed=seed)
+    for task, part in parts.items():
+        sizes = np.bincount(part.cluster)
+        logger.info("%s: %d rows in %d clusters, the largest of %d", task, len(part.rows), len(sizes), sizes.max())
+        if part.tied:
+            logger.warning("%s: folds cannot be even. %s", task, part.tied)
     return pd.concat(plans, ignore_index=True)[FOLDS_COLUMNS]
 
 
-def _explain_largest(
-    rows: pd.DataFrame, near: np.ndarray, cluster: np.ndarray, *, task: str, folds: tasks.Folds
-) -> str:
-    """Return what holds the largest cluster together and what to do, where it is far larger than a fold; else nothing."""
-    sizes = np.bincount(cluster)
-    largest, most = cluster == sizes.argmax(), TOO_LARGE * len(rows) / folds.n_splits
-    if sizes.max() <= most:
-        return ""
-    ties = sorted(_ties(rows[largest], near[largest], folds), key=lambda tie: -tie[1])[:N_TIES]
-    kinds = {kind for kind, _, _ in ties}
-    remedies = []
-    if "sentence" in kinds:
-        if limit := _pair_limit(rows, near, largest, most=most):
-            remedies.append(f"folds.group_pairs: {limit} (sentences that stand more often then link nothing)")
-        remedies.append(f"folds.group_pairs: false with tasks.{task}.columns.group: <the column of the first sentence>")
-    if "group" in kinds:
-        remedies.append(f"another column or none as tasks.{task}.columns.group")
-    if "near-duplicate" in kinds:
-        remedies.append("a higher folds.near_duplicate_similarity, if these are not equal")
-    through = ", ".join(f"{kind} {shown(text)} ({n} rows)" for kind, n, text in ties)
-    text = (
-        f"{sizes.max()} of {len(rows)} rows hang together, by what they share: {through}. Set {', or '.join(remedies)}."
+@dataclass(frozen=True)
+class _Part:
+    """The training rows of a task, by id, and for each its cluster, strata, classes, and whether it is never scored."""
+
+    task: str
+    rows: pd.DataFrame
+    cluster: np.ndarray
+    strata: np.ndarray
+    classes: np.ndarray
+    labels: list[str]
+    unscored: np.ndarray
+    tied: str
+
+
+def _part(
+    table: Table, clusters: pd.DataFrame, likeness: pd.DataFrame | None, *, task: str, folds: tasks.Folds
+) -> _Part:
+    rows = table.select(task, "train").sort_values("row_id", ignore_index=True)
+    keys = ["task", "split", "row_id"]
+    near = rows[keys].merge(clusters, on=keys, how="left", validate="one_to_one")["cluster"].to_numpy()
+    cluster = related_rows(rows, near, group_pairs=folds.group_pairs)
+    of_rows, labels = table.kind(task).strata(table.targets(task, rows), table.labels[task])
+    strata = of_rows if folds.stratify else np.zeros(len(rows), np.int64)
+    # A model may do without any bin: then all rows are as of two classes that each has.
+    are_bins = components.constant("task_kinds", table.kinds[task][0], "BINS")
+    classes = np.ones((len(rows), 2), bool) if are_bins else memberships(of_rows, len(labels))
+    unscored = _lone(classes, cluster, labels, task=task)
+    if likeness is not None:
+        unscored |= ~np.isin(cluster, cluster[wanted_rows(rows, likeness, score_where=folds.score_where)])
+    tied = explain_largest(rows, near, cluster, task=task, n_splits=folds.n_splits, group_pairs=folds.group_pairs)
+    return _Part(task, rows, cluster, strata, classes, labels, unscored, tied)
+
+
+def _plan(parts: list[_Part], *, folds: tasks.Folds, seed: int) -> list[pd.DataFrame]:
+    """Return the plans of tasks that are split together, because texts stand in several of them; most often it is one."""
+    name, ends = "+".join(part.task for part in parts), np.cumsum([len(part.rows) for part in parts])
+    cluster, unscored = (np.concatenate([getattr(part, key) for part in parts]) for key in ("cluster", "unscored"))
+    unscored = np.isin(cluster, cluster[unscored])
+    strata = _side_by_side([part.strata for part in parts])
+    held = unscored.copy()
+    holdout_seed = derive_seed(seed, "holdout", name)
+    held[~unscored] = _draw_holdout(strata[~unscored], cluster[~unscored], ratio=folds.holdout_ratio, seed=holdout_seed)
+    for part, out in zip(parts, np.split(held, ends[:-1]), strict=True):
+        least = folds.n_splits if folds.stratify and part.strata.ndim == 1 else 2
+        inside = part.classes[~out], part.cluster[~out], part.labels
+        _check_clusters(*inside, task=part.task, folds=folds, least=least, tied=part.tied)
+    plans = []
+    for repeat in range(folds.n_repeats):
+        fold = np.where(unscored, TRAIN_FOLD, HOLDOUT_FOLD)
+        repeat_seed = derive_seed(seed, "split", name, repeat)
+        fold[~held] = _split(strata[~held], cluster[~held], n_splits=folds.n_splits, seed=repeat_seed)
+        for part, own, out in zip(parts, np.split(fold, ends[:-1]), np.split(held, ends[:-1]), strict=True):
+            if folds.stratify:
+                _check_training_parts(part.classes[~out], own[~out], part.labels, task=part.task)
+            plan = part.rows[["row_id", "task"]].assign(repeat=repeat, fold=own, cluster=part.cluster)
+            plans.append(plan)
+    return plans
+
+
+def _side_by_side(strata: list[np.ndarray]) -> np.ndarray:
+    """Return the strata of several tasks' rows, one after another, each task's apart from the others'.
+
+    >>> _side_by_side([np.array([0, 1]), np.array([0, 0])]).tolist()
+    [0, 1, 2, 2]
+    >>> _side_by_side([np.array([1]), np.array([[True]])]).astype(int).tolist()
+    [[0, 1, 0], [0, 0, 1]]
+    """
+    sizes = [int(part.max()) + 1 if part.ndim == 1 else part.shape[1] for part in strata]
+    firsts = np.cumsum([0, *sizes[:-1]])
+    if all(part.ndim == 1 for part in strata):
+        return np.concatenate([part + first for part, first in zip(strata, firsts, strict=True)])
+    rows = [memberships(part, size) for part, size in zip(strata, sizes, strict=True)]
+    return np.concatenate(
+        [
+            np.pad(part, ((0, 0), (first, sum(sizes) - first - size)))
+            for part, first, size in zip(rows, firsts, sizes, strict=True)
+        ]
     )
-    cost = " Where pairs that share a sentence are parted, the score is flattered by what a model has learned of it."
-    return text + cost * ("sentence" in kinds)
-
-
-def _ties(rows: pd.DataFrame, near: np.ndarray, folds: tasks.Folds) -> Iterator[tuple[str, int, str]]:
-    """Yield what links many of these rows: its kind, how many rows, and its text."""
-    codes = [("group", pd.factorize(rows["group"])[0], rows["group"]), ("near-duplicate", near, rows["text"])]
-    if folds.group_pairs is not False:
-        both, numbers = _sentences(rows)
-        codes.append(("sentence", numbers, both))
-    for kind, numbers, texts in codes:
-        counts = np.bincount(numbers[numbers >= 0])
-        for number in np.argsort(-counts, kind="stable")[:N_TIES]:
-            if counts[number] > 1:
-                yield kind, int(counts[number]), readable(texts.iloc[int(np.argmax(numbers == number))])
-
-
-def _pair_limit(rows: pd.DataFrame, near: np.ndarray, largest: np.ndarray, *, most: float) -> int | None:
-    """Return the largest `group_pairs` under which no cluster has more than `most` rows, or None."""
-    codes = _sentences(rows[largest])[1]
-    limits = np.unique(np.bincount(codes[codes >= 0])) - 1
-    limits = limits[limits > 1]
-
-    def is_too_large(limit: int) -> bool:
-        return bool(np.bincount(related_rows(rows, near, group_pairs=int(limit))).max() > most)
-
-    n_fine = bisect_left(limits, True, key=is_too_large)
-    return int(limits[n_fine - 1]) if n_fine else None
 
 
 def _pairs(classes: np.ndarray, cluster: np.ndarray) -> np.ndarray:

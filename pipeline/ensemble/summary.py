@@ -26,10 +26,14 @@ def summarise(tasks: Mapping[str, TaskScores], *, table: Table, n_left_out: int 
     `estimate` is the score expected on the test rows, `low` and `high` its interval, `out_of_fold` the score of the training
     rows; `best_single`, chosen for each fold on the others, and `baseline` are expected on the test rows too. The errors of
     tasks that share texts are taken to go all the same way, which is the worst that can be: their half widths add up. Those
-    of other tasks are independent: squares add up. `left_out` is there where a time budget left encoders or pairs out.
+    of other tasks are independent: squares add up. Where a metric is better high and another low there is no mean: None.
+    `left_out` is there where a time budget left encoders or pairs out.
     """
     parts = {name: _part(scores) for name, scores in tasks.items()}
     whole: dict[str, Any] = {}
+    if len({sign_of(scores) for scores in tasks.values()}) > 1:
+        logger.warning("the tasks have no mean score: a metric is better high, another low. Compare them one by one.")
+        return dict.fromkeys(("estimate", "out_of_fold", "best_single", "baseline", "low", "high")) | {"tasks": parts}
     for key in ("estimate", "out_of_fold", "best_single", "baseline"):
         values = [part[key] for part in parts.values()]
         whole[key] = None if None in values else float(np.mean(values))

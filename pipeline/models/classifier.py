@@ -13,6 +13,7 @@ from torch import nn
 
 from pipeline import components
 from pipeline.contracts import EncoderParts
+from pipeline.errors.exceptions import ParamsError
 from pipeline.models.windows import Windows
 from pipeline.targets.standardising import Units
 
@@ -28,7 +29,9 @@ class Readout(nn.Module):
     """From hidden states to logits: a pooling and a head that reads a vector, or a head that reads tokens.
 
     The logits of numbers are in the `units` of their targets. In training the logits are the mean of `dropout_samples` passes
-    through the head. Source: Inoue, Multi-Sample Dropout for Accelerated Training and Better Generalization, 2019,
+    through the head. `layer` is the last one that it reads, `stage` what the sharing of tasks puts before the pooling.
+
+    Source: Inoue, Multi-Sample Dropout for Accelerated Training and Better Generalization, 2019,
     https://arxiv.org/abs/1905.09788 (which averages the losses).
     """
 
@@ -37,9 +40,12 @@ class Readout(nn.Module):
     deviation: torch.Tensor
 
     def __init__(
-        self, pooling: nn.Module | None, head: nn.Module, spec: dict[str, Any], window_pooling: nn.Module | None = None
-    ) -> None:
+        self, pooling: nn.Module | None, head: nn.Module, spec: dict[str, Any], window_pooling: nn.Module | None = None,
+        stage: nn.Module | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
+        self.stage = stage
+        self.layer: int | None = spec.get("layer")
         self.pooling = pooling
         self.window_pooling = window_pooling
         self.head = head
@@ -56,6 +62,10 @@ class Readout(nn.Module):
 
     def features(self, hidden_states: tuple[torch.Tensor, ...], attention_mask: torch.Tensor) -> torch.Tensor:
         """Return what the head reads: a pooled vector (B, H), the last states (B, T, H), or a vector per window (B, W, H)."""
+        if self.layer is not None:
+            hidden_states = hidden_states[: self.layer + 1]
+        if self.stage is not None:
+            hidden_states = self.stage(hidden_states, attention_mask)
         if self.pooling is None:
             return hidden_states[-1]
         if self.window is None:
@@ -137,14 +147,23 @@ def build_classifier(
     window: int | None = None,
     window_pooling: "Component | None" = None,
     units: Units | None = None,
+    layer: int | None = None,
+    stage: "Component | None" = None,
 ) -> TextClassifier:
-    """Put a new readout, a function of the seed, on an encoder, which reads long rows in windows of so many tokens."""
+    """Put a new readout, a function of the seed, on an encoder, which reads long rows in windows of so many tokens.
+
+    `layer` is the last one that the readout reads, None all; `stage` a way of sharing that has something to put before it.
+    """
     torch.manual_seed(seed)
     spec: dict[str, Any] = {"head": [head.name, head.options], "pooling": _described(pooling)}
     if window is not None:
         spec["window"] = {"size": window, "pooling": _described(window_pooling)}
     if units is not None:
         spec["units"] = units
+    if layer is not None:
+        spec["layer"] = layer
+    if stage is not None:
+        spec["stage"] = _described(stage)
     return _classifier(parts.model, spec, n_outputs)
 
 
@@ -182,8 +201,15 @@ def build_readout(spec: dict[str, Any], hidden_size: int, n_layers: int, n_outpu
     """Return a readout with new weights from its description: `pooling` and `head`, each a name and options, or None.
 
     `window`, where there is one, has its `size` and the `pooling` of windows, which a head that reads tokens does without;
-    `units`, where there are, the `mean` and `deviation` of each output.
+    `units`, where there are, the `mean` and `deviation` of each output; `layer` and `stage` are as `build_classifier` says.
+
+    Raises:
+        ParamsError: if the encoder has no such layer.
     """
+    if (layer := spec.get("layer")) is not None:
+        if layer > n_layers:
+            raise ParamsError(f"layer: must be at most {n_layers}, the layers of the encoder, got {layer}. Lower it.")
+        n_layers = layer
     pooling = _pooling(spec["pooling"], hidden_size, n_layers)
     width = getattr(pooling, "output_size", hidden_size)
     name, options = spec["head"]
@@ -193,7 +219,12 @@ def build_readout(spec: dict[str, Any], hidden_size: int, n_layers: int, n_outpu
     window_pooling = _pooling(over_windows, width, 0)
     input_size = getattr(window_pooling, "output_size", width)
     head = components.build("heads", name, options, input_size=input_size, n_outputs=n_outputs)
-    return Readout(pooling, head, {**spec, "n_outputs": n_outputs}, window_pooling)
+    stage = None
+    if spec.get("stage"):
+        way, given = spec["stage"]
+        offered = {**components.defaults("sharing", way), **given, "hidden_size": hidden_size, "n_layers": n_layers}
+        stage = components.call("sharing", way, "stage", **offered)
+    return Readout(pooling, head, {**spec, "n_outputs": n_outputs}, window_pooling, stage)
 
 
 def _pooling(described: list[Any] | None, hidden_size: int, n_layers: int) -> nn.Module | None:

@@ -9,6 +9,7 @@ from pipeline import components
 from pipeline.errors.exceptions import ParamsError, expected
 from pipeline.model_sources import locate, misplaced
 from pipeline.params.problems import Problem
+from pipeline.params.sharing_checks import check_sharing
 from pipeline.params.stitch_checks import check_stitch
 from pipeline.params.text_checks import check_budgets, check_texts
 from pipeline.params.training_checks import check_training
@@ -89,6 +90,7 @@ def check_together(params: "Params") -> Iterator[Problem]:
         yield from _within(("encoders", name), _check_encoder(encoder, params.run.device))
         yield from _within(("encoders", name), check_training(encoder, params.tasks))
         yield from _within(("encoders", name), check_budgets(encoder, params.tasks))
+        yield from _within(("encoders", name), check_sharing(encoder, params.tasks))
         if components.constant("objectives", encoder.objective.name, "READS") == "unlabelled":
             yield from (Problem(("encoders", name, "objective"), text) for text in check_unlabelled(params))
 
@@ -175,8 +177,11 @@ def _check_forms(params: "Params", name: str, task: "Task") -> Iterator[Problem]
         used |= {("stitch", key): getattr(params.stitch, key) for key in keys}
     used |= {("tasks", name, "report_metrics", place): metric for place, metric in enumerate(task.report_metrics)}
     for encoder, settings in params.encoders.items():
-        keys = ("loss", "objective", "class_weights", "adversarial")
-        used |= {("encoders", encoder, key): getattr(settings, key) for key in keys}
+        own = settings.of_task.get(name)
+        for key in ("loss", "objective", "class_weights", "adversarial"):
+            is_own = own is not None and key in own.model_fields_set
+            location = ("encoders", encoder, "of_task", name, key) if is_own else ("encoders", encoder, key)
+            used[location] = getattr(own if is_own else settings, key)
     used |= {("baselines", baseline): component for baseline, component in params.baselines.items()}
     used |= {("stack", "ladder", place): rung for place, rung in enumerate(params.stack.ladder)}
     of_targets = task.kind.constant("FORM")

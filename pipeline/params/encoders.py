@@ -57,12 +57,44 @@ class Training(Section):
     """Time between checkpoints. Changes nothing that comes out."""
 
 
+class OfTask(Section):
+    """What an encoder does otherwise for one task."""
+
+    pooling: component("poolings") | None = None  # type: ignore[valid-type]
+    head: component("heads") = "linear"  # type: ignore[valid-type]
+    layer: PositiveInt | None = None
+    loss: component("losses") = "cross_entropy"  # type: ignore[valid-type]
+    class_weights: component("class_weights") | None = None  # type: ignore[valid-type]
+    max_length: Annotated[int, Field(ge=4)] = 128
+    truncation: Literal["head", "tail", "head_tail"] | Annotated[float, Field(gt=0, lt=1)] = "head"
+
+
+class TaskBatches(Section):
+    """How the batches of a model of several tasks are filled."""
+
+    mixed: bool = False
+    """Whether a batch has rows of all tasks, or of one."""
+    temperature: Annotated[float, Field(ge=1)] = 1.0
+    """Tasks get batches by their rows to the power of 1 / temperature: 1 as they are, 2 by square roots."""
+    annealed: bool = False
+    """The temperature falls to 1 towards the last epoch."""
+
+
 class Encoder(Training):
     """One encoder: where it comes from, how its states become logits; any key of `training` overrides it."""
 
     source: component("encoders")  # type: ignore[valid-type]
     pooling: component("poolings") | None = None  # type: ignore[valid-type]
     """How token states become one vector, for heads that read a vector; mean unless told."""
+    layer: PositiveInt | None = None
+    """The last layer that pooling and head read; None: all layers."""
+    sharing: component("sharing") = "separate"  # type: ignore[valid-type]
+    """What the models of several tasks share."""
+    task_weighting: component("task_weighting") = "equal"  # type: ignore[valid-type]
+    """How much the loss of each task counts in a model of several."""
+    task_batches: TaskBatches = TaskBatches()
+    of_task: dict[str, OfTask] = Field(default={})
+    """By task what is otherwise for it: pooling, head, layer, loss, class weights, lengths."""
     head: component("heads") = "linear"  # type: ignore[valid-type]
     max_length: Annotated[int, Field(ge=4)] = 128
     """Tokens per text or pair, special tokens included."""
@@ -100,11 +132,27 @@ class Encoder(Training):
         """Return how many tokens the encoder reads at once."""
         return self.max_length if self.window is None else min(self.window, self.max_length)
 
+    @property
+    def shares(self) -> bool:
+        """Return whether one model learns all tasks of a fold."""
+        return self.sharing.constant("ENCODERS") != "apart"
+
+    def for_task(self, task: str) -> "Encoder":
+        """Return the settings as they are for one task."""
+        given = self.of_task.get(task)
+        if given is None:
+            return self
+        # Another head brings the pooling that suits it.
+        kept = {name for name in type(self).model_fields if name != "pooling" or "head" not in given.model_fields_set}
+        own = {name: getattr(self, name) for name in kept}
+        other = {name: getattr(given, name) for name in given.model_fields_set}
+        return Encoder.model_validate({**own, **other})
+
     @model_validator(mode="before")
     @classmethod
     def _vector_heads_pool_by_mean(cls, data: Any) -> Any:
         head = data.get("head", cls.model_fields["head"].default) if isinstance(data, dict) else None
-        name = head.get("name") if isinstance(head, dict) else head
+        name = head.get("name") if isinstance(head, dict) else getattr(head, "name", head)
         if name in components.having("heads", "READS", "vector"):
             data = {**data, "pooling": data.get("pooling") or "mean"}
             if data.get("window") is not None:

@@ -69,6 +69,8 @@ class FileForm(Section):
     """What stands between the fields of csv and tsv; None is a comma or a tab."""
     escape: Character | None = None
     """The character, such as a backslash, that makes a quote, separator, line end or itself an ordinary character."""
+    torn_lines: Literal["fail", "join"] = "fail"
+    """What a csv or tsv line with too few fields is: an error, or part of one that a line break tore, to be joined to it."""
 
 
 def setting(key: str, name: str, value: str | None = None) -> str:

@@ -15,6 +15,7 @@ from pipeline.params.fields import Component
 from pipeline.recipes.fingerprint import code_digests
 from pipeline.recipes.source_modules import Definition
 
+MADE_AGAIN = ("restore", "stage")  # what makes a component's part of a saved model
 CHECKPOINT_SUFFIXES = (".json", ".txt", ".model", ".spm", ".safetensors")
 NUMERICS_START = ("pipeline.reproducibility", "fixed_numerics")  # every unit is computed within it
 
@@ -33,10 +34,10 @@ def named_components(value: Any) -> Iterator[Component]:
 
 
 def starts_of(used: Iterable[Component]) -> list[Definition]:
-    """Return where the code of components begins: their `build`, and what makes an encoder again from its folder."""
+    """Return where the code of components begins: their `build`, and what makes their part of a saved model again."""
     starts: set[Definition] = set()
     for component in used:
-        functions = ("build", "restore") if component.kind == "encoders" else ("build",)
+        functions = [name for name in ("build", *MADE_AGAIN) if components.has(component.kind, component.name, name)]
         starts |= {(components.module_of(component.kind, component.name), function) for function in functions}
     return sorted(starts)
 

@@ -24,6 +24,7 @@ from pipeline.reproducibility import digest
 # How often a checkpoint is written changes nothing that comes out; copies stand in the key by themselves.
 NOT_IN_KEY = {"checkpoint_seconds", "augment"}
 TRAIN_START = ("pipeline.base_models.fold_training", "train_fold")
+SHARED_START = ("pipeline.base_models.shared_training", "train_shared")
 PREDICT_START = ("pipeline.base_models.fold_training", "predict_fold")
 STATES_START = ("pipeline.stitch.states", "extract")
 
@@ -39,7 +40,8 @@ def encoder_recipe(params: Params, name: str) -> dict[str, Any]:
     if settings.epoch_selection == "inner":  # only then a metric has a say in training
         used += [part for task in params.tasks.values() for part in (task.kind, task.metric)]
         metrics = {name: task.metric.model_dump() for name, task in params.tasks.items()}
-    training, predicting = (unit_code(start, used) for start in (TRAIN_START, PREDICT_START))
+    starts = (SHARED_START if settings.shares else TRAIN_START, PREDICT_START)
+    training, predicting = (unit_code(start, used) for start in starts)
     recipe = {"settings": settings_of(settings), "source": source_digest(settings.source), "metrics": metrics}
     if libraries := library_versions(part for part in used if part.kind != settings.source.kind):
         recipe["libraries"] = libraries

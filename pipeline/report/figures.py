@@ -91,17 +91,39 @@ def intervals(
 
 
 def losses(task: str, encoder: str, units: list[UnitRecord]) -> str:
-    """Return one encoder's training loss by step, its folds over each other, each thinned to means of neighbours."""
+    """Return one encoder's training loss by step, its folds over each other, each thinned to means of neighbours.
+
+    Of a model of several tasks the loss is that of this one.
+    """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(3.4, 2.1), layout="constrained")
         axes = figure.add_subplot()
         for unit in units:
-            steps, values = ([step[key] for step in unit["steps"]] for key in ("step", "loss"))
+            points = [(point["step"], point["loss"]) for point in unit["steps"]]
+            if "task_weights" in unit:
+                points = [(point["step"], point["losses"][task]) for point in unit["steps"] if task in point["losses"]]
+            steps, values = ([point[axis] for point in points] for axis in (0, 1))
             axes.plot(thin(steps), thin(values), color=ACCENT, linewidth=1.1, alpha=0.65)
         axes.set(xlabel="step", ylabel="loss")
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         axes.margins(x=0.01)
         return _inline(figure, title=f"{task}: training loss of {encoder}")
+
+
+def task_weights(task: str, encoder: str, units: list[UnitRecord]) -> str:
+    """Return how much each task's loss counted in a model of several, a line per fold and task, this task's strong."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(3.4, 2.1), layout="constrained")
+        axes = figure.add_subplot()
+        for unit in units:
+            for name in unit["task_weights"][0]["weights"]:
+                steps, weights = zip(
+                    *((point["step"], point["weights"][name]) for point in unit["task_weights"]), strict=True
+                )
+                axes.plot(steps, weights, color=STRONG if name == task else ACCENT, linewidth=1.1, alpha=0.65)
+        axes.set(xlabel="step", ylabel="weight")
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        return _inline(figure, title=f"{task}: weights of the tasks in {encoder}")
 
 
 def epoch_curves(curves: Mapping[str, Sequence[float | None]], *, label: str, title: str, strong: str) -> str:

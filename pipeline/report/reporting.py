@@ -181,7 +181,9 @@ def _curve(task: str, encoder: str, units: list[UnitRecord]) -> dict[str, Any]:
         for unit in units
         if unit["steps"]
     ]  # fmt: skip
-    return {"encoder": encoder, "svg": Markup(figures.losses(task, encoder, units)), "folds": folds}
+    weighed = [unit for unit in units if unit.get("task_weights")]
+    weights = Markup(figures.task_weights(task, encoder, weighed)) if weighed else None
+    return {"encoder": encoder, "svg": Markup(figures.losses(task, encoder, units)), "folds": folds, "weights": weights}
 
 
 def _training(histories: dict[str, ModelHistory], versions: dict[str, str]) -> list[dict[str, Any]]:

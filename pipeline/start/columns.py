@@ -10,10 +10,10 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.data.auditing import count_tokens
-from pipeline.data.splitting import related_rows
 from pipeline.errors.exceptions import DataError, expected
 from pipeline.start.files import RawFile, is_number
 from pipeline.start.roles import Ask, TaskFiles, answer_columns, counts_from, id_places
+from pipeline.text.relations import related_rows
 
 Column = str | int
 LABEL = re.compile(

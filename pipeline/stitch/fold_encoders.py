@@ -30,7 +30,7 @@ def fold_base(
         MachineError: if the model is missing or damaged.
         DataError: if it is another fold's.
     """
-    folder = encoder / "models" / job.name
+    folder, encoder_settings = encoder / "models" / job.name, encoder_settings.for_task(job.task)
     record = next((unit for unit in history if place_of(unit) == (job.task, job.repeat, job.fold)), None)
     if record is None or not is_whole(folder):
         wrong = "does not match its manifest (damaged, or edited)" if record and folder.is_dir() else "is missing"

@@ -17,7 +17,7 @@ from pipeline.artifacts.histories import read_history
 from pipeline.artifacts.paths import OUT
 from pipeline.artifacts.predictions import read_predictions
 from pipeline.artifacts.table import Folds, Table
-from pipeline.base_models.fold_results import collect
+from pipeline.base_models.fold_results import Trained, collect
 from pipeline.data.fold_jobs import FoldJob, fold_jobs, rows_digest
 from pipeline.errors.failpoints import failpoint
 from pipeline.params.root import Params
@@ -77,7 +77,7 @@ def stitch(
     for name in context.params.stitch.models(list(params.encoders)):
         models = [model for model in stitched if model.name == name]
         collect(
-            folder / name, jobs, trained=[model.training[0] for model in models],
+            folder / name, jobs, trained=[Trained(model.training[0]) for model in models],
             predicted=[model.predicting[0] for model in models], table=table, folds=folds,
             facts=[{"encoders": [base.encoder for base in model.bases]} for model in models],
         )  # fmt: skip

@@ -18,6 +18,7 @@ from pipeline.models.batching import Inputs
 from pipeline.models.prediction import mean_of_orders, predict_logits
 from pipeline.params.encoders import Training
 from pipeline.reproducibility import derive_seed
+from pipeline.training.history import History
 from pipeline.training.loop import train
 from pipeline.training.plug_ins import plug_ins
 from pipeline.training.pretrained_weights import remove_mixout
@@ -40,18 +41,27 @@ class Trainee:
     seed: int
     save: Callable[[Path], None]
     counts: dict[str, Any]
+    plugged: dict[str, Any] | None = None
+    """Further arguments of `train`, in the place of those by the settings."""
 
 
 def train_and_record(workspace: Workspace, trainee: Trainee) -> None:
     """Train a fold's model in place and write it, with its history, into the workspace's result."""
+    history = train_in_place(workspace, trainee)
+    trainee.save(workspace.result)
+    (workspace.result / HISTORY).write_text(json.dumps({**asdict(history), **trainee.counts}), encoding="utf-8")
+
+
+def train_in_place(workspace: Workspace, trainee: Trainee) -> History:
+    """Train a fold's model and return its history; the model ends on the CPU."""
+    plugged = trainee.plugged or plug_ins(trainee.settings, trainee.parameter_groups)
     history = train(
         trainee.model, trainee.objective, trainee.parameter_groups, settings=trainee.settings,
         seed=derive_seed(trainee.seed, "training"), device=workspace.device, checkpoints=workspace.checkpoints,
-        monitor=workspace, evaluate=trainee.evaluate, **plug_ins(trainee.settings, trainee.parameter_groups),
+        monitor=workspace, evaluate=trainee.evaluate, **plugged,
     )  # fmt: skip
     remove_mixout(trainee.model.cpu())
-    trainee.save(workspace.result)
-    (workspace.result / HISTORY).write_text(json.dumps({**asdict(history), **trainee.counts}), encoding="utf-8")
+    return history
 
 
 def predict_and_record(

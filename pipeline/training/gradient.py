@@ -68,9 +68,9 @@ class RowsOfStep:
         device = self.accelerator.device
         return {name: tensor.to(device, non_blocking=True) for name, tensor in self.batches[number].items()}
 
-    def backward(self, loss: torch.Tensor) -> None:
+    def backward(self, loss: torch.Tensor, *, retain_graph: bool = False) -> None:
         """Add the gradient of a loss to that of the parameters."""
-        self.accelerator.backward(loss)
+        self.accelerator.backward(loss, retain_graph=retain_graph)
 
 
 def plain(model: nn.Module, step: TrainingStep) -> dict[str, float]:

@@ -20,7 +20,7 @@ class History:
     seconds: float = 0.0
 
     def add_step(self, step: int, epoch: int, losses: Sequence[dict[str, float]], learning_rate: float) -> None:
-        """Add a point of the curves: the mean of the losses since the last one, and of each by itself if there are several.
+        """Add a point of the curves: the mean of the losses since the last one, and of each by itself if they have names.
 
         >>> history = History()
         >>> history.add_step(2, 0, [{"a": 1.0, "b": 4.0}, {"a": 2.0}], 0.1)
@@ -30,7 +30,7 @@ class History:
         mean = sum(sum(values.values()) for values in losses) / len(losses)
         record: StepRecord = {"step": step, "epoch": epoch, "loss": mean, "learning_rate": learning_rate}
         names = dict.fromkeys(name for values in losses for name in values)
-        if len(names) > 1:  # a step has only those losses of which it has rows
+        if set(names) != {"loss"}:  # a step has only those losses of which it has rows
             named = {name: [values[name] for values in losses if name in values] for name in names}
             record["losses"] = {name: sum(values) / len(values) for name, values in named.items()}
         self.steps.append(record)

@@ -48,6 +48,7 @@ def train(
     evaluate: Callable[[nn.Module], float] | None = None,
     gradient: Gradient = plain,
     hooks: Sequence[Hook] = (),
+    order: Callable[..., list[np.ndarray]] = epoch_batches,
 ) -> History:
     """Train a model in place and return its history.
 
@@ -61,6 +62,7 @@ def train(
         checkpoints: where the state is kept and resumed from.
         evaluate: scores the model on rows it was not trained on and that score no fold.
         hooks: what goes along; the first that gives weights at an epoch's end decides.
+        order: gives the batches of an epoch, always so many as all rows fill: see `epoch_batches`.
 
     Raises:
         DivergedError: if the loss or a gradient is not finite; the last checkpoint stays.
@@ -75,7 +77,7 @@ def train(
     model, optimizer = accelerator.prepare(model, optimizer)
     if settings.optimizer.constant("AVERAGES"):
         hooks = [*hooks, OptimizerAverage(optimizer)]
-    loop = _Loop(model, optimizer, objective, accelerator, settings, seed, gradient, hooks, monitor, checkpoints)
+    loop = _Loop(model, optimizer, objective, accelerator, settings, seed, gradient, hooks, monitor, checkpoints, order)
     loop.begin()
     # Counted in ended epochs: a checkpoint after an epoch's last step is from before the epoch was scored.
     for epoch in range(len(loop.history.epochs), settings.epochs):
@@ -101,6 +103,7 @@ class _Loop:
     hooks: Sequence[Hook]
     monitor: Monitor | None
     checkpoints: Checkpoints | None
+    order: Callable[..., list[np.ndarray]]
 
     def __post_init__(self) -> None:
         settings, checkpoints = self.settings, self.checkpoints
@@ -147,7 +150,7 @@ class _Loop:
     def take_steps(self, epoch: int) -> None:
         """Take the steps of an epoch that are left, and a checkpoint whenever one is due."""
         lengths = self.objective.lengths
-        batches = epoch_batches(lengths, batch_size=self.settings.batch_size, seed=self.seed, epoch=epoch)
+        batches = self.order(lengths, batch_size=self.settings.batch_size, seed=self.seed, epoch=epoch)
         self.model.train()
         for rows in batches[self.step - epoch * self.steps_per_epoch :]:
             self.record(epoch, self.train_step(rows), int(lengths[rows].sum()))

@@ -164,6 +164,20 @@ def test_D6_D7_D8_broken_csv_is_refused_with_file_and_line(
     assert caught.value.code == code
 
 
+def test_torn_lines_are_joined_and_counted_and_what_fits_nowhere_is_named(tmp_path: Path, caplog) -> None:
+    """`torn_lines: join` puts a line with too few fields back to the one it was torn from; four fields stay an error."""
+    form = FileForm(format="tsv", header=False, quoting=False, torn_lines="join")
+    content = "0\ttorn\nin\n\nthree\tanger\n1\twhole\tjoy\n2\thalf\n of it\tfear\n" + "3\twhole\tjoy\n" * 5
+    frame = read_columns(_write(tmp_path / "a.tsv", content), [0, 1, 2], form)
+    assert frame[[0, 2]].to_numpy().tolist() == [["0", "anger"], ["1", "joy"], ["2", "fear"], *[["3", "joy"]] * 5]
+    assert [text.split() for text in frame[1]][:3] == [["torn", "in", "three"], ["whole"], ["half", "of", "it"]]
+    assert frame[LINE].tolist()[:4] == [1, 5, 6, 8]
+    assert "a.tsv: 2 torn lines were joined with what follows, such as line 1" in caplog.text
+    for wrong, line in (("0\ta\tb\n1\ta\tb\tc\n2\ta\tb\n", 2), ("0\ta\tb\n1\ta\n2\ta\tb\n", 2)):
+        with pytest.raises(DataError, match=rf"a\.tsv:{line}: must have 3 fields"):
+            read_columns(_write(tmp_path / "a.tsv", wrong), [0], form)
+
+
 def test_D8_a_tab_separated_quote_that_swallows_rows_is_refused(tmp_path: Path) -> None:
     """A quote that would swallow whole rows is refused with its line, and `quoting: false` reads them all."""
     content = 'one\t"hello\t0\ntwo\tworld\t1\n33 x\tfoo"\t0\n'

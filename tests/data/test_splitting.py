@@ -291,3 +291,21 @@ def test_D15_a_class_of_one_row_goes_through_the_whole_graph(finished: Project, 
     assert project.run("stitchfold", "validate").returncode == 0
     made = pq.read_table(project.folder / "out" / "stack" / "ensemble" / "intent.parquet").to_pandas()
     assert "logit:once" in made and len(made[made["split"] == "oof"]) == 99
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.2])
+def test_a_text_that_stands_in_two_tasks_shares_its_fold_in_both(ratio: float) -> None:
+    """What a model of two tasks learns in one it must not be scored on in the other; classes keep their shares."""
+    texts = [f"text number {number} of {number * 7919 % 1000}" for number in range(120)]
+    first = pd.DataFrame({"text": texts[:80], "label": ["a", "b"] * 40}).assign(task="one")
+    second = pd.DataFrame({"text": texts[40:], "label": ["x", "y", "y", "y"] * 20}).assign(task="two")
+    both = pd.concat([first, second], ignore_index=True).assign(split="train", text_pair=None, group=None)
+    both["row_id"] = [f"{number:03d}" for number in range(len(both))]
+    table = make_table(both[TABLE_COLUMNS].astype("str"), {"one": ["a", "b"], "two": ["x", "y"]})
+    folds = Folds(n_splits=4, n_repeats=2, near_duplicate_similarity=None, holdout_ratio=ratio)
+    plan = assign_folds(table, cluster_rows(table, similarity=None), folds=folds, seed=3)
+    named = plan.merge(both[["row_id", "text", "label"]], on="row_id")
+    assert (named.groupby(["text", "repeat"])["fold"].nunique() == 1).all()
+    scored = named[named["fold"] >= 0]
+    counts = scored.groupby(["task", "repeat", "label", "fold"]).size()
+    assert counts.groupby(["task", "repeat", "label"]).agg(lambda sizes: sizes.max() - sizes.min()).max() <= 3
