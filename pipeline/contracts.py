@@ -131,10 +131,7 @@ class Encoder(Protocol):
     def check(
         self, *, options: dict[str, Any], max_length: int, chat_template: bool
     ) -> Iterable[tuple[tuple[str, ...], str, str]]:
-        """Yield what can be seen to be wrong without loading anything, as `Problem`s located within the encoder's section.
-
-        `CHATS = True`: its tokenizers may have a chat template.
-        """
+        """Yield what can be seen to be wrong without loading, as `Problem`s; `CHATS = True`: of chat templates too."""
 
     def n_parameters(self, *, options: dict[str, Any], max_length: int) -> int | None:
         """Return about how many parameters it has, or None where nothing on this machine says so."""
