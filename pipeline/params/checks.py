@@ -9,10 +9,9 @@ from pipeline import components
 from pipeline.errors.exceptions import ParamsError, expected
 from pipeline.model_sources import locate, misplaced
 from pipeline.params.problems import Problem
-from pipeline.params.sharing_checks import check_sharing
 from pipeline.params.stitch_checks import check_stitch
 from pipeline.params.text_checks import check_budgets, check_texts
-from pipeline.params.training_checks import check_training
+from pipeline.params.training_checks import check_sharing, check_training
 
 if TYPE_CHECKING:
     from pipeline.params.augment import Augment

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from pipeline.artifacts.table import Table  # imports pandas
 
 PATIENCE_RATIO, LEAST_PATIENCE = 0.01, 3.0  # of the budget; seconds for which a forecast must say that it is hopeless
-# In what a stage takes to start on this machine now, which was 1.2 s where these were measured.
-SKIPPED, STACKED_AND_REPORTED = 2.5, 10.0
-SECONDS_PER_LABEL = 3e-4  # of stacking ten models, per row and label
+# In what a stage takes to start on this machine now, about a second where these were measured: a stage that leaves its work
+# out; the last stages; stacking ten models, per row and label.
+SKIPPED, LAST, STACKED_LABEL = 2.5, 10.0, 7e-4
 MARGIN = 1.2
 LAST_STAGES = ("stack", "submit", "report")
 log = logging.getLogger(__name__)
@@ -145,12 +145,13 @@ def forecast(units: Sequence[Unit], n_workers: int) -> float | None:
 def budget_for(hours: float | None, table: "Table", *, n_stages: int) -> Budget:
     """Return the budget of a stage, of the `hours` of the whole run: with a reserve for what follows.
 
-    That are `n_stages` which may leave something out, and stack, submit and report, by their last runs or the table's size.
+    That are the end of the stage itself, `n_stages` which may leave something out, and the last stages, which take what they
+    took before or, if that is more, what the size of the table says.
     """
     start, last_runs = own_seconds(), [run for run in recorded_runs() if run.stage.kind in LAST_STAGES]
     n_labels = sum(len(table.select(task, "train")) * len(labels) for task, labels in table.labels.items())
-    last = max(sum(run.seconds for run in last_runs), start * STACKED_AND_REPORTED + SECONDS_PER_LABEL * n_labels)
-    return Budget(hours, reserve=MARGIN * (start * SKIPPED * n_stages + last))
+    last = max(sum(run.seconds for run in last_runs), start * (LAST + STACKED_LABEL * n_labels))
+    return Budget(hours, reserve=MARGIN * (start * SKIPPED * (1 + n_stages) + last))
 
 
 def without_left_out(params: Params, *, stitched: bool = True) -> Params:

@@ -71,8 +71,9 @@ def shared_trainee() -> tuple[Trainee, dict[str, Learner]]:
     """Return a small model of two tasks and what it learns from."""
     table, folds = two_tasks(24)
     jobs = [job for job in fold_jobs(table, folds, seed=0) if job.fold == 0]
-    rows = {job.task: TaskRows(job.fitted, 2, None, job.seed, ["0", "1"]) for job in jobs}
-    return build_shared_trainee(rows, settings=encoder({"sharing": "hard"}), seed=1)
+    settings = encoder({"sharing": "hard"})
+    rows = {job.task: TaskRows(job.fitted, settings, 2, None, job.seed, ["0", "1"]) for job in jobs}
+    return build_shared_trainee(rows, settings=settings, seed=1)
 
 
 def test_gradients_are_combined_beside_a_penalty_of_the_same_pass() -> None:

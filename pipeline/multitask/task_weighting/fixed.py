@@ -1,8 +1,10 @@
 """Fixed weights, given by task."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
+from pydantic import Field
 
 from pipeline.multitask.task_weights import TaskWeights
 
@@ -17,7 +19,7 @@ class Fixed(TaskWeights):
         self.register_buffer("ones", torch.tensor([weights.get(task, 1.0) for task in tasks]), persistent=False)
 
 
-def build(*, tasks: Sequence[str], weights: dict[str, float] = {}) -> TaskWeights:  # noqa: B006
+def build(*, tasks: Sequence[str], weights: dict[str, Annotated[float, Field(ge=0)]] = {}) -> TaskWeights:  # noqa: B006
     """Return the weights; 1 for a task that is not named.
 
     Args:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipeline.params.sharing_checks import check_sharing
 from pipeline.params.tasks import Task
+from pipeline.params.training_checks import check_sharing
 from tests.small import encoder
 
 
@@ -28,11 +28,6 @@ TWO = {"weather": task(), "animal": task("f1_macro")}
             {"sharing": "hard", "task_weighting": {"name": "fixed", "weights": {"wether": 2.0}}},
             "task_weighting",
             "Did you mean 'weather'",
-        ),
-        (
-            {"sharing": "hard", "task_weighting": {"name": "fixed", "weights": {"weather": -1.0}}},
-            "task_weighting",
-            "must be 0 or more, got -1.0 for weather",
         ),
         ({"sharing": "hard", "adversarial": "fgm"}, "adversarial", "fgm moves what one task reads"),
         ({"sharing": "hard", "objective": "uda"}, "objective", "uda is for models of one task"),
