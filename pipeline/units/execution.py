@@ -85,7 +85,7 @@ def run_units(jobs: Sequence[Job], *, run: Run, stage: Stage) -> None:
     Raises:
         InterruptedRun: if the stage was asked to stop; what was running is checkpointed.
         PipelineError: the first error of a unit, after the others have finished.
-        MachineError: if a unit's worker died more than `run.max_retries` times.
+        MachineError: if a unit's worker died more than `run.max_retries` times, at last with no other unit at work.
     """
     started = time.monotonic()
     note_request((job[0] for job in jobs), stage=stage)
@@ -131,7 +131,7 @@ def _attempt(jobs: Sequence[Job], run: Run, watch: HangWatch) -> list[PipelineEr
             of_this_run = [writer is not None and writer.stage == watch.stage for writer in writers]
             at_work = list(compress(still_open, of_this_run)) or still_open
             n_deaths.update(job[0].key for job in at_work)
-            for unit, *_ in at_work:
+            for unit, *_ in at_work if len(at_work) == 1 else ():  # of several at work it may have been any
                 if n_deaths[unit.key] > run.max_retries:
                     failed[unit.key] = _worker_died(unit, n_deaths[unit.key], hung=unit.key in watch.ended)
             again = [job for job in at_work if job[0].key not in failed]

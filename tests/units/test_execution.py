@@ -63,6 +63,16 @@ def die_of_one(workspace: Workspace, *, value: str) -> None:
     write(workspace, value=value)
 
 
+def die_beside(workspace: Workspace, *, value: str) -> None:
+    Path(f"begun-{value}").touch()
+    while not all(Path(f"begun-{each}").exists() for each in "01"):
+        time.sleep(0.01)
+    if value == "0" and not Path("waited").exists():
+        Path("waited").touch()
+        time.sleep(HANG_SECONDS)  # the pool's end comes first
+    die_of_one(workspace, value=value)
+
+
 def hang_once(workspace: Workspace, *, value: str) -> None:
     mark = Path(f"hung-{value}")
     workspace.progress(step=3, n_steps=9)
@@ -250,9 +260,16 @@ def test_F14_the_death_of_a_worker_is_not_laid_to_a_unit_that_an_earlier_run_lef
     left.folder.mkdir(parents=True)
     gone = ProcessIdentity(pid=2**22 + 1, started="1", boot="earlier")
     (left.folder / "lock").write_text(json.dumps(asdict(Writer(gone, gone, "12:00:00"))), encoding="utf-8")
-    with pytest.raises(MachineError, match="unit 1: its worker process died 1 times"):
+    with pytest.raises(MachineError, match="unit 1: its worker process died [12] times"):
         run_units(jobs(die_of_one, 3), run=run(2, max_retries=0), stage=Stage("s"))
     assert not (left.folder / "failed.json").exists() and set(computed()) == {"0", "2"}
+
+
+def test_F14_a_death_beside_another_unit_fails_neither_before_each_was_tried_alone() -> None:
+    """With no retries at all, a unit that was at work when its neighbour's worker died is computed all the same."""
+    with pytest.raises(MachineError, match="unit 1: its worker process died 2 times"):
+        run_units(jobs(die_beside, 2), run=run(2, max_retries=0), stage=Stage("s"))
+    assert computed() == ["0"]
 
 
 def test_one_failing_unit_lets_the_others_finish_and_is_named() -> None:

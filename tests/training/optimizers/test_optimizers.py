@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import bitsandbytes
 import pytest
 import pytorch_optimizer
 import torch
@@ -83,6 +84,7 @@ def of_library() -> dict[str, Callable[[list[dict[str, Any]]], torch.optim.Optim
         "ranger": lambda groups: pytorch_optimizer.Ranger(groups, degenerated_to_sgd=True),
         "muon": muon,
         "schedule_free": pytorch_optimizer.ScheduleFreeAdamW,
+        "adamw_8bit": lambda groups: bitsandbytes.optim.AdamW8bit(groups),
         "lookahead": lambda groups: pytorch_optimizer.Lookahead(torch.optim.AdamW(groups, fused=True)),
     }
 
@@ -147,16 +149,16 @@ def test_schedule_free_predicts_with_the_average_of_what_it_steps_with() -> None
     torch.testing.assert_close(parameters[0].detach(), average)
 
 
-@every
+@pytest.mark.parametrize("chosen", [*components.available("optimizers"), {"name": "adamw_8bit", "min_8bit_size": 1}])
 @pytest.mark.parametrize("stop", [3, 4, 6])
-def test_F1_I1_stopped_and_resumed_every_optimizer_ends_in_the_same_bytes(tmp_path, name: str, stop: int) -> None:
+def test_F1_I1_stopped_and_resumed_every_optimizer_ends_in_the_same_bytes(tmp_path, chosen: Any, stop: int) -> None:
     """Stopped between or at epochs' ends and resumed, a training with any optimizer ends in the same bytes."""
 
     def run(model: nn.Module, **arguments: Any) -> torch.Tensor:
         first, rest = list(model[0].parameters()), list(model[2].parameters())
         both = [{"params": first[:1], "lr": 0.05, "weight_decay": 0.1, "holds_hidden_matrices": True}]
         both += [{"params": [*first[1:], *rest], "lr": 0.01, "weight_decay": 0.0, "holds_hidden_matrices": False}]
-        train(model, objective, both, settings=settings(optimizer=name), seed=3, device="cpu", **arguments)
+        train(model, objective, both, settings=settings(optimizer=chosen), seed=3, device="cpu", **arguments)
         return weights(model)
 
     (model, objective), (killed, _), (resumed, _) = problem(), problem(), problem()
@@ -188,6 +190,21 @@ def test_with_schedule_free_an_epoch_ends_with_the_average_and_the_next_goes_on_
     other, _ = problem()
     assert torch.equal(run(model, 2, evaluate=evaluate), run(other, 2))
     assert torch.equal(seen[-1], weights(model)) and not torch.equal(seen[0], seen[1])
+
+
+def test_in_8_bits_are_the_states_of_large_hidden_matrices_and_steps_stay_close() -> None:
+    """The rest has 32 bits; after 20 steps a weight is within a twentieth of the way that it went from torch's."""
+
+    def large() -> list[nn.Parameter]:
+        numbers = torch.Generator().manual_seed(0)
+        return [nn.Parameter(torch.randn(shape, generator=numbers)) for shape in ((64, 64), (64, 65))]
+
+    start, ours, theirs = large(), large(), large()
+    built, reference = optimizer("adamw_8bit").build(parameter_groups=groups(ours)), torch.optim.AdamW(groups(theirs))
+    ends = steps(built, ours, 20), steps(reference, theirs, 20)
+    assert [built.state[parameter]["state1"].dtype for parameter in ours] == [torch.uint8, torch.float32]
+    way = (ends[1] - torch.cat([parameter.detach().flatten() for parameter in start])).abs().max()
+    assert 0 < (ends[0] - ends[1]).abs().max() < way / 20
 
 
 def test_muon_needs_hidden_matrices() -> None:
