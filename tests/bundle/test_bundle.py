@@ -273,13 +273,8 @@ def test_encoders_trained_anew_since_are_refused(in_copy: Project, tmp_path) -> 
 
 def test_a_model_not_computed_yet_is_refused(in_copy: Project, tmp_path) -> None:
     in_copy.edit("params.yaml", "stitch: {heads: {", "stitch: {heads: {linear: linear, ")
-<<<<<<< HEAD:tests/bundle/test_bundle.py
     with pytest.raises(DataError, match="is not computed yet. Run dvc repro"):
         made("bert+electra+linear", tmp_path / "model")
-=======
-    with pytest.raises(DataError, match="is not computed yet, .* Run dvc repro"):
-        export("bert+electra+linear", TASK, params=load_params(), folder=tmp_path / "model")
->>>>>>> budget:tests/bundle/test_export.py
 
 
 @pytest.mark.parametrize("path", [f"stitch/{MODEL}", "finetune/electra"])
