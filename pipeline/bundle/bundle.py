@@ -31,6 +31,7 @@ from pipeline.bundle.stacks import Stacked, stack_members
 from pipeline.bundle.writer import Writer, describe
 from pipeline.errors.exceptions import DataError, MachineError, ParamsError, expected
 from pipeline.params.root import Params
+from pipeline.units.budget import without_left_out
 
 ENSEMBLE = "ensemble"
 IDENTITY = ("competition", "model", "task", "fold", "without")
@@ -102,6 +103,7 @@ def bundle(
             folder holds something else.
         MachineError: if a part is damaged, or the disk full or not writable.
     """
+    params = without_left_out(params)
     _check_names(params, model, task, without, fold)
     table, folds = read_table(), read_folds()
     sources = Sources(params, task, table, folds, fold)
