@@ -121,7 +121,7 @@ class Run:
         started = time.monotonic()
         try:
             if self.clock.left() <= 0:
-                raise InterruptedRun("no time is left.")
+                raise InterruptedRun("clock: no time is left. Raise --budget-minutes.")
             added = values()
         except InterruptedRun:
             logger.warning("%s: left out, no time.", ", ".join(names))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ class Sources:
     folds: Folds
     fold: int | None = None
 
+    @cached_property
     def jobs(self) -> list[FoldJob]:
         """Return the task's folds, or only the one that was asked for, of the first repeat.
 
@@ -77,24 +79,24 @@ class Sources:
         """
         predictions, stage = self.predictions(model), self.params.stages[model]
         if stage == "baseline":
-            return [FoldSource(job) for job in self.jobs()]
+            return [FoldSource(job) for job in self.jobs]
         home = OUT / stage / model
         if not (home / HISTORY).is_file():
             raise DataError(f"{home}: the model is not computed yet. Run dvc repro.")
         if stage == "stitch":
             records = {place_of(unit): unit for unit in read_history(home)}
-            return [self._stitched(home, job, records.get((job.task, job.repeat, job.fold))) for job in self.jobs()]
-        return [self._fine_tuned(home, job, predictions) for job in self.jobs()]
+            return [self._stitched(home, job, records.get((job.task, job.repeat, job.fold))) for job in self.jobs]
+        if (predictions.recipe, predictions.seed) != (encoder_recipe(self.params, model)["train"], self.params.seed):
+            raise stale(home)
+        return [self._fine_tuned(home, job) for job in self.jobs]
 
-    def _fine_tuned(self, home: Path, job: FoldJob, predictions: Predictions) -> FoldSource:
+    def _fine_tuned(self, home: Path, job: FoldJob) -> FoldSource:
         name, params = home.name, self.params
         # Stitching may take the encoders as they were before: here they are the models themselves.
         settings: Any = params.stitch.model_copy(update={"base": "finetuned"})
         base = fold_base(
             home, job, read_history(home), encoder_settings=params.encoders[name], settings=settings, code=""
         )
-        if (predictions.recipe, predictions.seed) != (encoder_recipe(params, name)["train"], params.seed):
-            raise stale(base.model)
         return FoldSource(job, base.model, (base,))
 
     def _stitched(self, home: Path, job: FoldJob, record: UnitRecord | None) -> FoldSource:
@@ -125,7 +127,7 @@ class Sources:
             raise stale(folder)
         return FoldSource(job, folder, tuple(bases))
 
-    @property
+    @cached_property
     def _stitch_recipe(self) -> dict[str, Any]:
         recipe: dict[str, Any] = read_json(stage_recipe_path("stitch"))
         return recipe

@@ -241,7 +241,7 @@ def test_members_made_with_other_params_and_an_ensemble_of_others_are_refused(in
 
     kept = Path("params.yaml").read_text(encoding="utf-8")
     in_copy.edit("params.yaml", "max_length: 24", "max_length: 20")
-    refused("bert", "bert/models/intent-r0-f0: was trained with other params")
+    refused("bert", "finetune/bert: was trained with other params")
     Path("params.yaml").write_text(kept, encoding="utf-8")
     in_copy.edit("params.yaml", "tfidf: tfidf_logistic", "tfidf: {name: tfidf_logistic, C: 0.01}")
     refused("tfidf", "tfidf/intent.parquet: was trained with other params")
