@@ -210,6 +210,10 @@ def _write_code(folder: Path, description: dict[str, Any]) -> set[str]:
             parts = {"heads": [spec["head"]], "poolings": [spec["pooling"], windows], "fusions": [spec.get("fusion")]}
             for kind, used in parts.items():
                 starts += [start for part in used if part for start in component_starts(kind, part[0])]
+            if stage := spec.get("stage"):  # of a way of sharing: its options have their defaults in `build`
+                starts += [
+                    start for name in ("build", "stage") for start in component_starts("sharing", stage[0], name)
+                ]
     files, packages = carried_code(starts)
     for name, text in files.items():
         path = folder / ASSETS / name
