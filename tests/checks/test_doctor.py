@@ -5,8 +5,10 @@ import hashlib
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -150,6 +152,8 @@ def test_F6_an_index_lock_that_git_left_is_found_unless_somebody_has_it_open(sma
 def test_F6_a_damaged_database_of_dvc_is_found_and_made_anew(small_project: Path, damage: str) -> None:
     """DVC's database of files' digests, without which no DVC command starts, is found and removed; DVC makes it again."""
     database = Path(Repo(".").site_cache_dir) / "links" / "cache.db"
+    with closing(sqlite3.connect(database)) as connection:  # what DVC wrote may still lie in the log beside it
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     content = database.read_bytes()
     for path in database.parent.glob("cache.db-*"):
         path.unlink()
