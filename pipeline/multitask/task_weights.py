@@ -1,6 +1,6 @@
 """What ways to weigh tasks share: numbers per task that are part of the model, and a gradient that obeys them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,6 +49,18 @@ class GradientWeights(TaskWeights):
         The gradients are those of the losses times `weights`.
         """
         return torch.ones(len(gramian))
+
+
+class GramianWeights(GradientWeights):
+    """Weights that are a function (P, P) -> (P,) of the Gramian alone, such as torchjd has."""
+
+    def __init__(self, tasks: Sequence[str], *, on: str, by: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__(tasks, on=on)
+        self.by = by
+
+    def combine(self, gramian: torch.Tensor, present: Sequence[int]) -> torch.Tensor:
+        """Return the factors (P,)."""
+        return self.by(gramian)
 
 
 @dataclass

@@ -6,29 +6,19 @@ Source: Sener and Koltun, Multi-Task Learning as Multi-Objective Optimization, 2
 from collections.abc import Sequence
 from typing import Literal
 
-import torch
 from torchjd.aggregation import MGDAWeighting
 
-from pipeline.multitask.task_weights import GradientWeights
+from pipeline.multitask.task_weights import GramianWeights
 
 NEEDS_ALL = True
 LIBRARIES = ("torchjd",)
 
 
-class Mgda(GradientWeights):
-    """Factors of the least norm, which sum up to 1."""
-
-    def combine(self, gramian: torch.Tensor, present: Sequence[int]) -> torch.Tensor:
-        """Return the factors (P,)."""
-        factors: torch.Tensor = MGDAWeighting()(gramian)
-        return factors
-
-
-def build(*, tasks: Sequence[str], on: Literal["all", "last_layer"] = "all") -> GradientWeights:
+def build(*, tasks: Sequence[str], on: Literal["all", "last_layer"] = "all") -> GramianWeights:
     """Return the weights.
 
     Args:
         tasks: in the order of the losses.
         on: what gradients are compared on: all shared parameters, or the last shared layer, which is quicker.
     """
-    return Mgda(tasks, on=on)
+    return GramianWeights(tasks, on=on, by=MGDAWeighting())

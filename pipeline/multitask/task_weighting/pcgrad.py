@@ -1,34 +1,26 @@
 """PCGrad: of two task gradients that conflict each loses what points against the other.
 
+The order in which gradients are projected is random, by torch.
+
 Source: Yu et al., Gradient Surgery for Multi-Task Learning, 2020, algorithm 1, https://arxiv.org/abs/2001.06782
 """
 
 from collections.abc import Sequence
 from typing import Literal
 
-import torch
 from torchjd.aggregation import PCGradWeighting
 
-from pipeline.multitask.task_weights import GradientWeights
+from pipeline.multitask.task_weights import GramianWeights
 
 NEEDS_ALL = True
 LIBRARIES = ("torchjd",)
 
 
-class PcGrad(GradientWeights):
-    """Factors that stand for the projected gradients, added up; the order of the projections is random, by torch."""
-
-    def combine(self, gramian: torch.Tensor, present: Sequence[int]) -> torch.Tensor:
-        """Return the factors (P,)."""
-        factors: torch.Tensor = PCGradWeighting()(gramian)
-        return factors
-
-
-def build(*, tasks: Sequence[str], on: Literal["all", "last_layer"] = "all") -> GradientWeights:
+def build(*, tasks: Sequence[str], on: Literal["all", "last_layer"] = "all") -> GramianWeights:
     """Return the weights.
 
     Args:
         tasks: in the order of the losses.
         on: what gradients are compared on: all shared parameters, or the last shared layer, which is quicker.
     """
-    return PcGrad(tasks, on=on)
+    return GramianWeights(tasks, on=on, by=PCGradWeighting())
