@@ -195,6 +195,7 @@ def test_how_a_step_is_cut_changes_nothing(name: str) -> None:
 
 @every
 def test_F1_I1_a_way_to_weigh_tasks_goes_on_after_a_kill_in_the_same_bytes(tmp_path, name: str) -> None:
+    """Stopped and resumed, a training of two tasks ends in the same bytes under any way to weigh them."""
     with pytest.raises(InterruptedRun):
         trained(name, checkpoints=Checkpoints(tmp_path), monitor=StopAt(4))
     assert torch.equal(trained(name, checkpoints=Checkpoints(tmp_path)), trained(name))

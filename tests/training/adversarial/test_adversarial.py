@@ -289,7 +289,7 @@ class Scaled:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.step, name)
 
-    def backward(self, loss: torch.Tensor) -> None:
+    def backward(self, loss: torch.Tensor, *, retain_graph: bool = False) -> None:
         (self.scale * loss).backward()
 
 
@@ -323,7 +323,7 @@ def test_under_bf16_gradients_are_finite(way: str) -> None:
         def autocast(self) -> Any:
             return torch.autocast("cpu", torch.bfloat16)
 
-        def backward(self, loss: torch.Tensor) -> None:
+        def backward(self, loss: torch.Tensor, *, retain_graph: bool = False) -> None:
             loss.backward()
 
     found = gradients(model, built(way), replace(step, accelerator=Bf16()))  # type: ignore[arg-type]
