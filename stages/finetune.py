@@ -32,7 +32,7 @@ def main() -> None:
         need = encoder_need(encoder, settings, places_of(folds), **common, recipe=recipe["train"])
         check_stage(need)
         table, n_later = read_table(), len(params.encoders) - list(params.encoders).index(encoder)
-        budget = budget_for(recipe.get("budget_hours"), table, n_stages=n_later)
+        budget = budget_for(recipe.get("budget_hours"), table, n_stages=n_later, n_models=len(params.members))
         with leaving_out([encoder], left_out_path("finetune", encoder), budget):
             budget.refuse_late(need.n_open)
             from pipeline.base_models.finetuning import finetune  # imports torch: only once all is known to be right

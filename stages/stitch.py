@@ -19,7 +19,7 @@ def main() -> None:
         need = stitch_need(params.stitch, params.encoders, places_of(folds), **common)
         check_stage(need)
         table, groups = read_table(), list(params.stitch.groups(list(params.encoders)))
-        budget = budget_for(recipe.get("budget_hours"), table, n_stages=0)
+        budget = budget_for(recipe.get("budget_hours"), table, n_stages=0, n_models=len(params.members))
         with leaving_out(groups, left_out_path("stitch"), budget):
             budget.refuse_late(need.n_open)
             (OUT / "stitch").mkdir(parents=True, exist_ok=True)

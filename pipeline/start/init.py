@@ -29,6 +29,7 @@ PLAIN = re.compile(r"[^\W\d](?:[\w./ -]*\w)?")
 WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 LONG, PIECES = 0.95, 1.4  # share of the texts that are read whole, and pieces that a word is cut into, roughly
 SHORTEST, LONGEST = 32, {False: 128, True: 256}  # tokens, the latter without and with a GPU
+MANY_ROWS = 40_000  # of all tasks: on two cores a run takes more than three minutes
 N_SPLITS, MOST_EPOCHS, ROWS = {False: 3, True: 5}, 4, {False: 20_000, True: 400_000}  # rows of all epochs
 SAME_ORDER = {"no", "yes", "false", "true"}  # which one is positive the pipeline knows
 
@@ -154,6 +155,7 @@ def _render(competition: str, tasks: list[TaskPlan], kinds: list[str], metric: s
         n_splits=max(2, min(N_SPLITS[has_gpu], *(task.rarest for task in tasks))), most_splits=N_SPLITS[has_gpu],
         epochs=min(max(ROWS[has_gpu] // n_rows, 1), MOST_EPOCHS), shares=[task.shares for task in tasks if task.shares[1]],
         checkpoints=dict(find_checkpoints(max_length=max_length)),
+        is_long=not has_gpu and sum(len(task.files.train.rows) for task in tasks) >= MANY_ROWS,
     )  # fmt: skip
 
 

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 PATIENCE_RATIO, LEAST_PATIENCE = 0.01, 3.0  # of the budget; seconds for which a forecast must say that it is hopeless
 # In what a stage takes to start on this machine now, about a second where these were measured: a stage that leaves its work
-# out; the last stages; stacking ten models, per row and label.
-SKIPPED, LAST, STACKED_LABEL = 2.5, 10.0, 7e-4
+# out; the last stages; stacking, per row, label and model.
+SKIPPED, LAST, STACKED = 2.5, 10.0, 7e-5
 MARGIN = 1.2
 LAST_STAGES = ("stack", "submit", "report")
 log = logging.getLogger(__name__)
@@ -142,15 +142,15 @@ def forecast(units: Sequence[Unit], n_workers: int) -> float | None:
     return max(busy)
 
 
-def budget_for(hours: float | None, table: "Table", *, n_stages: int) -> Budget:
+def budget_for(hours: float | None, table: "Table", *, n_stages: int, n_models: int) -> Budget:
     """Return the budget of a stage, of the `hours` of the whole run: with a reserve for what follows.
 
     That are the end of the stage itself, `n_stages` which may leave something out, and the last stages, which take what they
-    took before or, if that is more, what the size of the table says.
+    took before or, if that is more, what the size of the table and the `n_models` to stack say.
     """
     start, last_runs = own_seconds(), [run for run in recorded_runs() if run.stage.kind in LAST_STAGES]
     n_labels = sum(len(table.select(task, "train")) * len(labels) for task, labels in table.labels.items())
-    last = max(sum(run.seconds for run in last_runs), start * (LAST + STACKED_LABEL * n_labels))
+    last = max(sum(run.seconds for run in last_runs), start * (LAST + STACKED * n_labels * n_models))
     return Budget(hours, reserve=MARGIN * (start * SKIPPED * (1 + n_stages) + last))
 
 

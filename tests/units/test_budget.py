@@ -161,7 +161,7 @@ def test_the_reserve_grows_with_the_table_the_stages_that_follow_and_what_they_t
 ) -> None:
     def reserve(n_rows: int, n_stages: int) -> float:
         table = SimpleNamespace(labels={"t": ["a", "b"]}, select=lambda task, split: range(n_rows))
-        return budgets.budget_for(1.0, table, n_stages=n_stages).reserve
+        return budgets.budget_for(1.0, table, n_stages=n_stages, n_models=10).reserve
 
     monkeypatch.setattr(budgets, "own_seconds", lambda: 1.0)
     small = reserve(100, 1)
