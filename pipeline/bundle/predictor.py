@@ -148,7 +148,12 @@ class Bundle:
         Raises:
             DataError: if a text is none, or pairs are missing, too many, or given to models that know none.
         """
-        rows = self._rows(texts, text_pairs)
+        return self.values_of(self._rows(texts, text_pairs), tokens_per_batch=tokens_per_batch, device=device)
+
+    def values_of(
+        self, rows: pd.DataFrame, *, tokens_per_batch: int = TOKENS_PER_BATCH, device: str = "cpu"
+    ) -> np.ndarray:
+        """Return values, float64 (N, V), for rows with `text` and `text_pair` as `read_rows` gives them."""
         if rows.empty:
             return np.zeros((0, len(self.labels)))
         kinds = {member["name"]: member["kind"] for member in self.description["members"]}

@@ -198,9 +198,9 @@ def main(folder: Path, arguments: Sequence[str]) -> None:
 
 
 def rehearse(bundle: Bundle, rows: dict[str, list[str] | None]) -> dict[str, Any]:
-    """Return what the models predict for some texts, the seconds that each takes by row, and what was imported for it."""
-    values = bundle.predict_probabilities(rows["text"] or [], rows["text_pair"]).tolist()
+    """Return what the models predict for rows of the table, the seconds that each takes by row, and what was imported."""
     frame = pd.DataFrame(rows)
+    values = bundle.values_of(frame).tolist()
     seconds = {member["name"]: _seconds_by_row(bundle, member, frame) for member in bundle.description["members"]}
     return {"values": values, "seconds": seconds, "modules": sorted({name.partition(".")[0] for name in sys.modules})}
 

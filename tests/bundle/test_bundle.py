@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from pipeline.params.loading import load_params
 from pipeline.params.root import Params
 from pipeline.recipes.stage_recipes import encoder_recipe, stage_recipe
 from pipeline.stitch.stitching import stitch
-from tests.conftest import ROOT, Project
+from tests.conftest import ROOT, Project, make_project
 
 MODEL, TASK = "bert+electra+cnn", "intent"
 BUNDLE = f"{ASSETS}/bundle.json"
@@ -451,3 +452,22 @@ def test_loading_draws_nothing_from_the_global_generator(bundled: Path) -> None:
     before = torch.manual_seed(123).get_state()
     load_bundle(bundled)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.slow
+def test_templates_budgets_and_both_orders_of_pairs_go_along(tmp_path, monkeypatch) -> None:
+    """A bundle of such models submits, of the raw test file, the very bytes that the pipeline did."""
+    project = make_project(tmp_path / "project")
+    text = '"{id} [SEP] {synthetic_text}"'
+    columns = f"text: {text}, text_pair: {text}, label: label, swap: true}}"
+    project.edit("params.yaml", "text: synthetic_text, label: label}", columns)
+    project.edit("params.yaml", "max_length: 24", "max_length: 24\n    field_budgets: {id: 3}")
+    project.repro("submit")
+    monkeypatch.chdir(project.folder)
+    made("ensemble", tmp_path / "bundle", check_rows=4)  # refused where it predicts something else
+    output = tmp_path / "submission.csv"
+    command = ["-I", str(tmp_path / "bundle/predict.py"), "--input", "data/tiny/test.csv", "--output", str(output)]
+    command += ["--sample", "data/tiny/sample_submission.csv"]
+    done = project.run(sys.executable, *command)
+    assert done.returncode == 0, done.stderr
+    assert output.read_bytes() == project.submission()
