@@ -5,15 +5,12 @@ import hashlib
 import json
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 import torch
-from dvc.repo import Repo
 from typer.testing import CliRunner
 
 from pipeline import cli
@@ -151,9 +148,10 @@ def test_F6_an_index_lock_that_git_left_is_found_unless_somebody_has_it_open(sma
 @pytest.mark.parametrize("damage", ["overwritten", "cut off"])
 def test_F6_a_damaged_database_of_dvc_is_found_and_made_anew(small_project: Path, damage: str) -> None:
     """DVC's database of files' digests, without which no DVC command starts, is found and removed; DVC makes it again."""
-    database = Path(Repo(".").site_cache_dir) / "links" / "cache.db"
-    with closing(sqlite3.connect(database)) as connection:  # what DVC wrote may still lie in the log beside it
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    # In a process of its own: sqlite would share what an open connection of this one knows of the file, cut off or not.
+    ask = "from dvc.repo import Repo; print(Repo('.').site_cache_dir)"
+    folder = subprocess.run([sys.executable, "-c", ask], check=True, capture_output=True, text=True).stdout.strip()
+    database = Path(folder) / "links" / "cache.db"
     content = database.read_bytes()
     for path in database.parent.glob("cache.db-*"):
         path.unlink()
