@@ -149,6 +149,9 @@ def predict(
     quoting: Annotated[bool, typer.Option(help="Whether csv and tsv fields may be quoted.")] = True,
     separator: Annotated[str | None, typer.Option(help="Between the fields of csv and tsv.")] = None,
     escape: Annotated[str | None, typer.Option(help="What makes a quote or separator an ordinary character.")] = None,
+    torn_lines: Annotated[
+        Literal["fail", "join"], typer.Option(help="Csv and tsv lines with too few fields.")
+    ] = "fail",
 ) -> None:
     """Predict the texts of a file with a bundle."""
     from pipeline.artifacts.files import write_atomically
@@ -162,7 +165,7 @@ def predict(
         frame = predict.predict(
             model, input, text_columns=text_column or ["text"], pair_column=pair_column, id_column=id_column,
             format=format, encoding=encoding, encoding_errors=encoding_errors, header=header, quoting=quoting,
-            separator=separator, escape=escape,
+            separator=separator, escape=escape, torn_lines=torn_lines,
         )  # fmt: skip
         write_atomically(output, frame.to_csv(index=False).encode("utf-8"))
         typer.echo(f"{output}: {len(frame)} rows")

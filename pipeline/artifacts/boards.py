@@ -56,7 +56,8 @@ class Board:
         """
         if not self.path.exists():
             return []
-        rows, submissions = csv.DictReader(self.path.open(encoding="utf-8", newline=""), restkey="too many fields"), []
+        content = io.StringIO(self.path.read_text(encoding="utf-8"), newline="")
+        rows, submissions = csv.DictReader(content, restkey="too many fields"), []
         for row in rows:
             try:
                 submissions.append(Submitted(**{name: value for name, value in row.items() if value}))  # type: ignore[arg-type]

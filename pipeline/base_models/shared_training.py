@@ -17,7 +17,7 @@ from pipeline.base_models.fold_training import Learner, build_learner, fold_rows
 from pipeline.contracts import EncoderParts
 from pipeline.data.fold_jobs import raw_texts
 from pipeline.models.classifier import Readout
-from pipeline.multitask.batches import batches_over_tasks
+from pipeline.multitask.batches import batches_over_tasks, check_batches
 from pipeline.multitask.objective import MultiTask
 from pipeline.multitask.shared_model import SharedModel
 from pipeline.multitask.task_weights import TaskGradient, TaskWeights
@@ -51,7 +51,9 @@ def build_shared_trainee(
 ) -> tuple[Trainee, dict[str, Learner]]:
     """Build one fold's model of several tasks, and say what it is for each of them; `seed` is that of the whole model."""
     chosen = {task: fold_rows(part.rows, settings, seed=part.seed, copies=part.copies) for task, part in tasks.items()}
-    check_schedule(settings, sum(len(rows.fitted) for rows in chosen.values()))
+    counts = [len(rows.fitted) for rows in chosen.values()]
+    check_schedule(settings, sum(counts))
+    check_batches(counts, batch_size=settings.batch_size)
     longest = max(part.settings.longest_input for part in tasks.values())
     texts = [text for part in tasks.values() for text in raw_texts(part.rows)]
     make = partial(settings.source.build, texts=texts, max_length=longest, seed=derive_seed(seed, "encoder"))

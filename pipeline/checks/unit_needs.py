@@ -79,6 +79,8 @@ def encoder_need(
     if settings.shares:  # a unit leaves a model of each task
         tasks = list(dict.fromkeys(task for task, *_ in places))
         n_models = len(tasks)
+        if weights is not None and settings.sharing.constant("ENCODERS") == "each":
+            weights, n_models = weights * n_models, 1  # all are trained, and kept, side by side
         places = list(dict.fromkeys(shared_fold(tasks, repeat, fold) for _, repeat, fold in places))
     n_done = sum((recipe, fold_seed(seed, fold)) in finished for fold in places)
     return _need(name, len(places), n_done, weights, settings, run, n_models=n_models)

@@ -123,9 +123,11 @@ def parse_delimited(content: bytes, dialect: Dialect) -> Delimited:
     wrong = np.flatnonzero(counts != counts[:1])
     if len(wrong):
         line, got = lines[wrong[0]], counts[wrong[0]]
+        torn = setting(dialect.key, "torn_lines", "join")
+        join = f"set {torn} if a line break tore it, " if got < counts[0] and not dialect.joins_torn_lines else ""
         raise DataError(
             f"{dialect.name}:{line}: must have {counts[0]} fields as line {lines[0]} has, got {got} "
-            f"({len(wrong)} such rows). Mend them, check the task's format, or {dialect.advice(content)}.",
+            f"({len(wrong)} such rows). Mend them, {join}check the task's format, or {dialect.advice(content)}.",
             code="E307",
         )
     if not len(starts):

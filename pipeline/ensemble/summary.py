@@ -31,16 +31,16 @@ def summarise(tasks: Mapping[str, TaskScores], *, table: Table, n_left_out: int 
     """
     parts = {name: _part(scores) for name, scores in tasks.items()}
     whole: dict[str, Any] = {}
-    if len({sign_of(scores) for scores in tasks.values()}) > 1:
+    have_mean = len({sign_of(scores) for scores in tasks.values()}) == 1
+    if not have_mean:
         logger.warning("the tasks have no mean score: a metric is better high, another low. Compare them one by one.")
-        return dict.fromkeys(("estimate", "out_of_fold", "best_single", "baseline", "low", "high")) | {"tasks": parts}
     for key in ("estimate", "out_of_fold", "best_single", "baseline"):
         values = [part[key] for part in parts.values()]
-        whole[key] = None if None in values else float(np.mean(values))
-    groups = group_by_texts(table, list(tasks))
+        whole[key] = float(np.mean(values)) if have_mean and None not in values else None
+    groups = group_by_texts(table, list(tasks)) if have_mean else []
     for side, sign in (("low", -1), ("high", 1)):
         widths = (sum(abs(parts[task][side] - parts[task]["estimate"]) for task in group) for group in groups)
-        whole[side] = whole["estimate"] + sign * math.hypot(*widths) / len(parts)
+        whole[side] = whole["estimate"] + sign * math.hypot(*widths) / len(parts) if have_mean else None
     return whole | {"tasks": parts} | ({"left_out": n_left_out} if n_left_out else {})
 
 

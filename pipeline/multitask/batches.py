@@ -1,6 +1,6 @@
 """Batches over the rows of several tasks, of one task each or mixed: a function of the seed and the epoch only."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -8,6 +8,20 @@ from pipeline.errors.exceptions import ParamsError
 from pipeline.models.batching import WINDOW_BATCHES, epoch_batches
 from pipeline.params.encoders import TaskBatches
 from pipeline.reproducibility import derive_seed
+
+
+def check_batches(counts: Sequence[int], *, batch_size: int) -> None:
+    """See that an epoch has a batch for each task, given the rows of each.
+
+    Raises:
+        ParamsError: if it has not.
+    """
+    if sum(counts) <= batch_size * (len(counts) - 1):
+        raise ParamsError(
+            f"batch_size: must leave a batch for each of {len(counts)} tasks, got {batch_size} of {sum(counts)} rows. "
+            "Lower it.",
+            code="E203",
+        )
 
 
 def batches_over_tasks(
@@ -36,11 +50,6 @@ def batches_over_tasks(
 
     def batches(lengths: np.ndarray, *, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
         n_batches = -(-len(lengths) // batch_size)
-        if n_batches < len(sizes):
-            raise ParamsError(
-                f"batch_size: must leave a batch for each of {len(sizes)} tasks, got {batch_size} of {len(lengths)} rows. "
-                "Lower it."
-            )
         # A batch of one task is full; mixed, all batches together have as many rows as there are.
         unit, total = (1, len(lengths)) if settings.mixed else (batch_size, n_batches)
         taken = [unit * _apportioned(total, shares(past)) for past in range(epoch + 1)]

@@ -10,7 +10,7 @@ from torch import nn
 from pipeline.multitask.shared_model import SharedModel
 from pipeline.training.classification import Classification
 
-PENALTY = "sharing"  # the name of what a way of sharing adds to the losses
+PENALTY = "+sharing"  # the name of what a way of sharing adds to the losses: no task has such a one
 
 
 class MultiTask:

@@ -11,6 +11,7 @@ from pipeline.training.gradient import plain
 from pipeline.training_contracts import TrainingStep
 
 CURVE_POINTS = 100
+ADDED = "+added"  # the name of what weights add to the losses: no task has such a one
 Losses = dict[str, torch.Tensor]
 
 
@@ -84,7 +85,7 @@ class WeighedLosses:
         weights = dict(zip(self.weighting.tasks, self.weighting.weights(), strict=True))
         weighed = {name: loss * weights.get(name, 1.0) for name, loss in losses.items()}
         added = self.weighting.added() if number == 0 else None
-        return weighed if added is None else {**weighed, "added": added}
+        return weighed if added is None else {**weighed, ADDED: added}
 
     def outputs(self, number: int) -> torch.Tensor:
         """Return the model's outputs for a micro-batch."""
@@ -138,8 +139,9 @@ class TaskGradient:
         present = [place for place, task in enumerate(weighting.tasks) if task in gradients]
         of_tasks = [gradients.pop(weighting.tasks[place]) for place in present]
         read = [p for p, one in enumerate(self.shared) if not weighting.on_last_layer or id(one) in self.last]
-        products = [[sum(float((a[p] * b[p]).sum()) for p in read) for b in of_tasks] for a in of_tasks]
-        factors = weighting.combine(torch.tensor(products, dtype=torch.float64), present).tolist()
+        products = [sum((a[p] * b[p]).sum().double() for p in read) for a in of_tasks for b in of_tasks]
+        gramian = torch.stack([torch.as_tensor(product) for product in products]).cpu()  # at once: a GPU waits for each
+        factors = weighting.combine(gramian.double().reshape(len(present), len(present)), present).tolist()
         for place, parameter in enumerate(self.shared):
             parts = [factor * of_task[place] for factor, of_task in zip(factors, of_tasks, strict=True)]
             parameter.grad = torch.stack([*parts, *(rest[place] for rest in gradients.values())]).sum(dim=0)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline import components
 from pipeline.errors.exceptions import ParamsError, expected
 from pipeline.model_sources import locate, misplaced
+from pipeline.params.encoders import Encoder, OfTask
 from pipeline.params.problems import Problem
 from pipeline.params.stitch_checks import check_stitch
 from pipeline.params.text_checks import check_budgets, check_texts
@@ -15,7 +16,6 @@ from pipeline.params.training_checks import check_sharing, check_training
 
 if TYPE_CHECKING:
     from pipeline.params.augment import Augment
-    from pipeline.params.encoders import Encoder
     from pipeline.params.fields import Component
     from pipeline.params.root import Params
     from pipeline.params.tasks import FileForm, Task
@@ -203,6 +203,8 @@ def _check_forms(params: "Params", name: str, task: "Task") -> Iterator[Problem]
                 if components.fits(component.kind, other, form) and not _needs_others(component.kind, other)
             ]  # fmt: skip
             remedy = f"Take {' or '.join(fitting)}" if fitting else "Take another one"
+            if len(params.tasks) > 1 and location[0] == "encoders" and location[-1] in OfTask.model_fields:
+                remedy = f"{remedy} for it, in encoders.{location[1]}.of_task.{name}"
             yield Problem(location, f"{text}{remedy}, or correct tasks.{name}.kind.")
 
 

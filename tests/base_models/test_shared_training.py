@@ -16,6 +16,9 @@ from pipeline.base_models.finetuning import finetune
 from pipeline.base_models.fold_training import Learner
 from pipeline.base_models.shared_training import TaskRows, build_shared_trainee
 from pipeline.data.fold_jobs import fold_jobs
+from pipeline.multitask.objective import PENALTY
+from pipeline.multitask.task_weights import ADDED
+from pipeline.params.checks import NAME
 from pipeline.params.fields import Component
 from pipeline.params.root import Run
 from pipeline.training.fold_trainer import Trainee
@@ -79,7 +82,11 @@ def shared_trainee() -> tuple[Trainee, dict[str, Learner]]:
 def test_gradients_are_combined_beside_a_penalty_of_the_same_pass() -> None:
     run(sharing="shared_private", epochs=1, task_weighting="pcgrad", task_batches={"mixed": True})
     history = read_history(Path("out/finetune/bert"))
-    assert set(history[0]["steps"][0]["losses"]) == {*TASKS, "sharing"}
+    assert set(history[0]["steps"][0]["losses"]) == {*TASKS, PENALTY}
+
+
+def test_no_task_can_bear_the_name_of_what_is_added_to_the_losses() -> None:
+    assert not any(NAME.fullmatch(name) for name in (PENALTY, ADDED))
 
 
 def test_a_task_may_have_its_own_head_layer_and_length() -> None:

@@ -1,6 +1,7 @@
 """A model, or all of them, leaves the project as one folder and says the same there as it did here."""
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import torch
 from typer.testing import CliRunner
 
 from pipeline.artifacts.files import read_json, sha256_of, write_json
-from pipeline.artifacts.paths import ensemble_path, predictions_path, stage_recipe_path
+from pipeline.artifacts.paths import ensemble_path, left_out_path, predictions_path, stage_recipe_path
 from pipeline.artifacts.predictions import probabilities_of, read_predictions
 from pipeline.artifacts.table import read_folds, read_table, write_table
 from pipeline.base_models.finetuning import finetune
@@ -452,6 +453,16 @@ def test_loading_draws_nothing_from_the_global_generator(bundled: Path) -> None:
     before = torch.manual_seed(123).get_state()
     load_bundle(bundled)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_what_a_time_budget_left_out_is_no_model_of_a_bundle(in_copy: Project, tmp_path) -> None:
+    note = {"model": "electra", "kept": "", "budget_hours": 1.0, "hours_needed": 2.0, "is_known": True}
+    write_json(left_out_path("finetune", "electra"), [note])
+    for model in ("electra", MODEL):
+        with pytest.raises(
+            ParamsError, match=f"--model: got '{re.escape(model)}', expected one of .'bert', 'ensemble', 'tfidf'."
+        ):
+            made(model, tmp_path / "model")
 
 
 @pytest.mark.slow

@@ -97,6 +97,14 @@ def test_without_a_baseline_in_some_task_the_mean_has_none() -> None:
     assert summarise(scores, table=table_of(**APART))["baseline"] is None
 
 
+def test_tasks_whose_metrics_go_different_ways_have_no_mean_and_that_is_said(caplog) -> None:
+    scores = SCORES | {"b": {**SCORES["b"], "higher_is_better": False}}
+    whole = summarise(scores, table=table_of(**APART), n_left_out=2)
+    assert [whole[key] for key in ("estimate", "out_of_fold", "best_single", "baseline", "low", "high")] == [None] * 6
+    assert whole["tasks"]["b"]["estimate"] == 0.7 and whole["left_out"] == 2
+    assert "the tasks have no mean score" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("name", "first", "second", "groups"),
     [

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.base_models.shared_training import TaskRows, build_shared_trainee
 from pipeline.errors.exceptions import ParamsError
-from pipeline.multitask.batches import batches_over_tasks
+from pipeline.multitask.batches import batches_over_tasks, check_batches
 from pipeline.params.encoders import TaskBatches
+from tests.small import encoder, frame
 
 COUNTS = {"large": 300, "middle": 90, "small": 30}
 TASK_OF = np.repeat([0, 1, 2], list(COUNTS.values()))
@@ -62,10 +64,16 @@ def test_batches_are_a_function_of_seed_and_epoch_and_of_like_length() -> None:
         assert np.mean([np.ptp(part) for part in within if len(part)]) < 6
 
 
-def test_batches_too_large_for_the_tasks_are_refused() -> None:
-    batches = batches_over_tasks({"a": 5, "b": 5}, TaskBatches(), epochs=1)
-    with pytest.raises(ParamsError, match="batch_size: must leave a batch for each of 2 tasks, got 16 of 10 rows"):
-        batches(np.ones(10), batch_size=16, seed=0, epoch=0)
+def test_batches_too_large_for_the_tasks_are_refused_before_a_model_is_built() -> None:
+    with pytest.raises(
+        ParamsError, match="batch_size: must leave a batch for each of 2 tasks, got 16 of 10 rows. Lower"
+    ):
+        check_batches([5, 5], batch_size=16)
+    check_batches([5, 5], batch_size=9)
+    trainable = TaskRows(frame(8), encoder(), 2, None, 0, ["0", "1"])
+    unbuildable = encoder({"sharing": "hard", "batch_size": 32}, architecture="bert", hidden_size=16, n_heads=3)
+    with pytest.raises(ParamsError, match="batch_size: must leave a batch"):
+        build_shared_trainee({"a": trainable, "b": trainable}, settings=unbuildable, seed=0)
 
 
 def test_a_tasks_predictions_are_the_same_alone_and_beside_others() -> None:

@@ -860,3 +860,19 @@ def test_members_that_are_left_out_are_no_members_and_without_any_all_that_was_m
     params = load(PARAMS.replace("stack: {", "stack: {members: [bert, electra], "))
     assert params.without(["bert"]).members == ["electra"]
     assert params.without(["bert", "electra"]).members == ["tfidf"]
+
+
+def test_tasks_of_two_kinds_learn_under_losses_of_their_own(load) -> None:
+    """What fits one task only is refused with the key that says otherwise for the other; so set, each has its own."""
+    score = "tasks:\n  score:\n    kind: regression\n    metric: rmse\n    train: data/tiny/train.csv\n"
+    score += "    test: data/tiny/test.csv\n    columns: {id: id, text: synthetic_text, label: score}\n"
+    both = PARAMS.replace("tasks:\n", score).replace("stitch: {", "stitch: {pairs: [], ")
+    both = both.replace("ladder: [mean, logistic]", "ladder: [mean]").replace("tfidf: tfidf_logistic", "")
+    with pytest.raises(ParamsError, match=r"Take huber or mse or smooth_l1 for it, in encoders.bert.of_task.score, or"):
+        load(both)
+    own = "max_length: 24\n    of_task: {score: {loss: mse}}"
+    encoders = load(both.replace("max_length: 24", own)).encoders
+    losses = {
+        (name, task): encoders[name].for_task(task).loss.name for name in encoders for task in ("intent", "score")
+    }
+    assert set(losses.values()) == {"cross_entropy", "mse"} and losses["bert", "intent"] == "cross_entropy"
