@@ -96,7 +96,7 @@ class Augment(Section):
     """Terms that stay as they are in every copy, in any case."""
     max_ratio: PositiveFloat | None = None
     """At most so many copies per training row, over all steps; what is over is left out at random."""
-    quality: Quality = Quality()
+    quality: Quality = Field(default_factory=Quality)
     transductive: bool = False
     """Whether objectives that learn from unlabelled texts may see the test texts; off means off."""
 

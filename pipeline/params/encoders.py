@@ -92,7 +92,7 @@ class Encoder(Training):
     """What the models of several tasks share."""
     task_weighting: component("task_weighting") = "equal"  # type: ignore[valid-type]
     """How much the loss of each task counts in a model of several."""
-    task_batches: TaskBatches = TaskBatches()
+    task_batches: TaskBatches = Field(default_factory=TaskBatches)
     of_task: dict[str, OfTask] = Field(default={})
     """By task what is otherwise for it: pooling, head, layer, loss, class weights, lengths."""
     head: component("heads") = "linear"  # type: ignore[valid-type]

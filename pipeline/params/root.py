@@ -76,7 +76,7 @@ class Params(Section):
     baselines: dict[str, component("baselines")]  # type: ignore[valid-type]
     stack: Stack
     submit: Submit
-    run: Run = Run()
+    run: Run = Field(default_factory=Run)
 
     @cached_property
     def stages(self) -> dict[str, str]:

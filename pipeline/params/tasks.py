@@ -93,7 +93,7 @@ class Submission(Section):
     format: component("formats") = "kaggle_csv"  # type: ignore[valid-type]
     sample: str | None = None
     """The organiser's sample submission: ids, order and columns are taken from it."""
-    sample_form: FileForm = FileForm()
+    sample_form: FileForm = Field(default_factory=FileForm)
     """How the sample is written: the keys of a task that say so, `format` to `escape`."""
     scored_ratio: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the test file's rows that the board scores: the fewer, the wider is what is expected there."""
@@ -110,8 +110,8 @@ class Task(FileForm):
     test: str
     unlabelled: str | None = None
     """More texts of the same form without labels, for objectives that learn from them."""
-    columns: Columns = Columns()
-    test_columns: TextColumns = TextColumns()
+    columns: Columns = Field(default_factory=Columns)
+    test_columns: TextColumns = Field(default_factory=TextColumns)
     """What is otherwise in the test file: ids that only it has, columns that it names in another way, other numbers."""
     labels: list[str] | None = Field(default=None, min_length=2)
     """The labels in fixed order; None sorts those of the training file."""
@@ -119,7 +119,7 @@ class Task(FileForm):
     """Spellings of the training file -> the label that is meant, such as `{"pos ": pos, Pos: pos}`."""
     missing_labels: Literal["fail", "drop", "unlabelled"] = "fail"
     """Training rows with an empty label: an error, left out, or kept as texts without a label."""
-    submission: Submission = Submission()
+    submission: Submission = Field(default_factory=Submission)
 
     @property
     def columns_of_test(self) -> Columns:

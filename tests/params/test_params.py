@@ -17,7 +17,8 @@ from ruamel.yaml import YAML
 
 from pipeline import components
 from pipeline.errors.exceptions import CODES, ParamsError
-from pipeline.params.encoders import Training
+from pipeline.params.encoders import TaskBatches, Training
+from pipeline.params.fields import Section
 from pipeline.params.loading import load_params
 from pipeline.params.root import json_schema
 from pipeline.params.training_checks import check_training
@@ -876,3 +877,13 @@ def test_tasks_of_two_kinds_learn_under_losses_of_their_own(load) -> None:
         (name, task): encoders[name].for_task(task).loss.name for name in encoders for task in ("intent", "score")
     }
     assert set(losses.values()) == {"cross_entropy", "mse"} and losses["bert", "intent"] == "cross_entropy"
+
+
+def test_no_two_keys_are_one_section() -> None:
+    """A default that is a section is made anew: the audit of inputs knows by its identity which key a section has."""
+    sections = [Section]
+    for section in sections:
+        sections += section.__subclasses__()
+        for name, field in section.model_fields.items():
+            assert not isinstance(field.default, Section), f"{section.__name__}.{name}"
+    assert TaskBatches in sections
