@@ -14,6 +14,7 @@ from pipeline.params.loading import load_params
 from pipeline.params.root import Params
 from pipeline.stage_run import exit_on_error
 
+TestOption = Annotated[str | None, typer.Option(help="Of several test files the name of the one that was predicted.")]
 MessageOption = Annotated[str | None, typer.Option("--message", "-m", help="By default model, estimate and commit.")]
 ScoreOption = typer.Option(help="A score that the board gave this submission, where no client can ask for it.")
 CompetitionOption = Annotated[
@@ -29,6 +30,7 @@ def submit(
     ] = None,
     version: Annotated[int | None, typer.Option("--version", "-v", min=1, help="Its version.")] = None,
     file: Annotated[str, typer.Option("--file", "-f", help="The file that it writes.")] = "submission.csv",
+    test: TestOption = None,
     again: Annotated[bool, typer.Option("--again", help="Upload even what was uploaded already.")] = False,
     wait_minutes: Annotated[float, typer.Option(min=0, help="Wait so long for the score.")] = 30,
     path: ParamsOption = Path("params.yaml"),
@@ -39,22 +41,22 @@ def submit(
         name = _name_on_kaggle(params, competition)
         if (kernel is None) != (version is None) or (kernel or "/").count("/") != 1:
             raise ParamsError("--kernel: must be <owner>/<notebook> and have a --version, got one alone. Give both.")
-        from pipeline.artifacts.files import read_json
-        from pipeline.artifacts.paths import SUBMISSION
         from pipeline.submit import uploading
         from pipeline.submit.kaggle import Kaggle, Notebook
 
         notebook = Notebook(kernel, version, file) if kernel and version else None
-        new = uploading.describe(params, message=message, notebook=notebook)
-        what, board = notebook or Path(read_json(SUBMISSION)["path"]), Board(params.competition)
-        seconds = 60 * wait_minutes
-        uploading.submit(new, board, Kaggle(name), what, again=again, wait_seconds=seconds, say=typer.echo)
+        new, written = uploading.describe(params, test=test, message=message, notebook=notebook)
+        board, seconds = Board(params.competition), 60 * wait_minutes
+        uploading.submit(
+            new, board, Kaggle(name), notebook or written, again=again, wait_seconds=seconds, say=typer.echo
+        )
         _show(board)
 
 
 def board(
     score: Annotated[float | None, ScoreOption] = None,
     private: Annotated[float | None, ScoreOption] = None,
+    test: TestOption = None,
     fetch: Annotated[bool, typer.Option("--fetch", help="Ask Kaggle for the scores that are still missing.")] = False,
     competition: CompetitionOption = None,
     path: ParamsOption = Path("params.yaml"),
@@ -68,7 +70,7 @@ def board(
                 raise ParamsError(f"--score: must be a number, got {score}, --private {private}. Give the board's.")
             from pipeline.submit.uploading import describe
 
-            new = describe(params)
+            new, _ = describe(params, test=test)
             row = known.last(new.file) or new
             public, private = (row.public if score is None else score), (row.private if private is None else private)
             known.note(replace(row, public=public, private=private), instead_of=row)

@@ -9,7 +9,7 @@ import typer
 from tqdm import tqdm
 
 from pipeline.ablate_commands import ParamsOption, ablate
-from pipeline.artifacts.paths import AUDIT, METRICS, REPORT_PAGE, SUBMISSION
+from pipeline.artifacts.paths import AUDIT, METRICS, REPORT_PAGE
 from pipeline.board_commands import board, submit
 from pipeline.errors.exceptions import MachineError, ParamsError
 from pipeline.init_command import init_params
@@ -73,7 +73,8 @@ def show() -> None:
     """Print the scores, and where the submission and the report lie."""
     from pipeline.artifacts.files import read_json
     from pipeline.artifacts.left_out import left_out_text
-    from pipeline.artifacts.scores import read_left_out_of_scores, read_scores
+    from pipeline.artifacts.scores import read_left_out_of_scores, read_scores, submitted
+    from pipeline.artifacts.submissions import read_submissions
     from pipeline.number_formats import score
     from pipeline.report.terminal import scores_text
 
@@ -82,13 +83,14 @@ def show() -> None:
         audit = read_json(AUDIT) if AUDIT.exists() else {}
         for task, task_scores in scores.items():
             typer.echo(f"\n{scores_text(task, task_scores, audit.get(task))}")
-        if len(scores) > 1:
+        if len(submitted(scores)) > 1:
             expected = f"{score(metrics['estimate'])}, {score(metrics['low'])} to {score(metrics['high'])}"
             typer.echo(f"\nmean over tasks: {score(metrics['out_of_fold'])}, expected on the test rows {expected}")
         for note in read_left_out_of_scores():
             typer.echo(f"\n{left_out_text(note)}")
-        submission = read_json(SUBMISSION)
-        typer.echo(f"\nsubmission  {submission['path']} (predictions of {submission['model']})")
+        typer.echo()
+        for submission in read_submissions().values():
+            typer.echo(f"submission  {submission['path']} (predictions of {submission['model']})")
         typer.echo(f"report      {REPORT_PAGE}")
 
 
@@ -173,12 +175,12 @@ def predict(
 
 @app.command()
 def validate() -> None:
-    """Check the submission on disk against the sample and the test file once more."""
-    from pipeline.submit.submitting import validate_submission
+    """Check the submissions on disk against the samples and the test files once more."""
+    from pipeline.submit.submissions import validate_submissions
 
     with exit_on_error():
-        path = validate_submission(load_params())
-        typer.echo(f"{path}: accepted")
+        for path in validate_submissions(load_params()):
+            typer.echo(f"{path}: accepted")
 
 
 app.command("submit")(submit)

@@ -3,8 +3,9 @@
 from pipeline.artifacts.boards import Board
 from pipeline.artifacts.copies import SUMMARY
 from pipeline.artifacts.files import read_json, write_atomically, write_bytes
-from pipeline.artifacts.paths import AUDIT, LEARNING_CURVES, REPORT_PAGE, SUBMISSION
+from pipeline.artifacts.paths import AUDIT, LEARNING_CURVES, REPORT_PAGE
 from pipeline.artifacts.scores import read_left_out_of_scores, read_scores
+from pipeline.artifacts.submissions import read_submissions
 from pipeline.artifacts.table import read_folds, read_table
 from pipeline.errors.failpoints import failpoint
 from pipeline.report.figures import learning_curves_csv
@@ -33,7 +34,7 @@ def main() -> None:
             ablations=read_ablations(params.tasks),
             board=Board(params.competition).read(),
             last_runs=read_last_runs(params.members, folds),
-            submission=read_json(SUBMISSION),
+            submissions=read_submissions(),
             params=asked.model_dump(exclude={"run"}),  # where it ran changes nothing on the page
             left_out=read_left_out_of_scores(),
             texts=texts_of_hardest(read_table(), scores),

@@ -14,7 +14,7 @@ from pipeline.artifacts.paths import FIRST_SUBMISSION, METRICS, REPORT_PAGE, pre
 from pipeline.checks.verify import check_leaks, check_recipes
 from pipeline.cli import app
 from pipeline.params.loading import load_params
-from pipeline.submit.submitting import validate_submission
+from pipeline.submit.submissions import validate_submissions
 from pipeline.units.store import stored_units
 from tests.conftest import Project
 
@@ -64,7 +64,7 @@ def test_what_lies_in_the_store_is_taken_and_the_rest_left_out(project: Project)
 
 def test_submissions_are_valid_and_no_check_cries_wolf(project: Project) -> None:
     params = load_params()
-    validate_submission(params)
+    validate_submissions(params)
     first = read_json(FIRST_SUBMISSION / "submission.json")
     assert first["model"] == "tfidf" and Path(first["path"]).exists()
     assert [checked.problem for checked in (*check_leaks(), *check_recipes()) if checked.problem] == []

@@ -3,8 +3,8 @@
 A `Number` is None where it is not finite. A `gain` is positive where better, whatever way the metric points.
 """
 
-from collections.abc import Iterable
-from typing import Any, TypedDict, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Any, NotRequired, TypedDict, TypeVar
 
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.left_out import LeftOut
@@ -112,9 +112,10 @@ class TaskScores(TypedDict):
     """One task of scores.json; what follows `stitching` is there where the task's kind has such (`TaskKind.describe`).
 
     Of the `n_test` rows of the test file the board scores about `n_scored`: `tasks.<task>.submission.scored_ratio`; `twins`
-    of them say the same as a training row. Where test rows are of another kind, the weighted training rows are worth
-    `effective_rows` ones without weights. `gain` is that of the ensemble over the best single model, chosen for every fold
-    on the other folds, as it is expected on the test rows.
+    of them say the same as a training row. Of several test files `n_test` counts all rows, `n_scored` those of the smallest:
+    each is scored by itself. An `auxiliary` task has no submission, and need not have test rows. Where test rows are of
+    another kind, the weighted training rows are worth `effective_rows` ones without weights. `gain` is that of
+    the ensemble over the best single model, chosen for every fold on the other folds, as it is expected on the test rows.
     """
 
     metric: str
@@ -142,6 +143,7 @@ class TaskScores(TypedDict):
     hardest: list[dict[str, Any]]
     scatter: list[dict[str, Any]]  # `name` of a target, `true` and `predicted` numbers of some rows
     tables: list[dict[str, Any]]  # `title, columns, rows, note`; a row is its name and numbers
+    auxiliary: NotRequired[bool]
     notes: list[str]  # what a reader should know of the decisions
 
 
@@ -158,6 +160,11 @@ def read_left_out_of_scores() -> list[LeftOut]:
     """Return what a time budget left out of the scores: it is missing, not bad."""
     left_out: list[LeftOut] = read_json(SCORES).get("left_out", [])
     return left_out
+
+
+def submitted(tasks: Mapping[str, TaskScores]) -> dict[str, TaskScores]:
+    """Return the tasks whose scores count: all but auxiliary ones."""
+    return {name: scores for name, scores in tasks.items() if not scores.get("auxiliary")}
 
 
 def sign_of(scores: TaskScores) -> int:

@@ -15,6 +15,7 @@ from pipeline.contracts import TaskKind
 from pipeline.errors.exceptions import DataError
 
 TABLE_COLUMNS = ["row_id", "task", "split", "text", "text_pair", "label", "group"]
+FILE_COLUMNS = ["file", "id_in_file"]  # where test files have names: that of a test row's file, and what ids are there
 HOLDOUT_FOLD = -1
 TRAIN_FOLD = -2
 FOLDS_COLUMNS = ["row_id", "task", "repeat", "fold", "cluster"]
@@ -32,9 +33,9 @@ class Reading:
 class Table:
     """All rows of all tasks: `row_id, task, split (train|test|unlabelled), text, text_pair, label, group`.
 
-    `row_id` is unique within a task and split. Missing values (test labels, no pair, no group) are null. `labels` holds each
-    task's labels in fixed order, `kinds` the name and options of its component of `task_kinds/`, `reading` how its texts
-    are read.
+    `row_id` is unique within a task and split; where test files have names, `FILE_COLUMNS` say of which a row is. Missing
+    values (test labels, no pair, no group) are null. `labels` holds each task's labels in fixed order, `kinds` the name and
+    options of its component of `task_kinds/`, `reading` how its texts are read.
     """
 
     rows: pd.DataFrame
@@ -46,6 +47,13 @@ class Table:
         """Return one task's rows of one split, in file order, with a fresh index."""
         chosen = (self.rows["task"] == task) & (self.rows["split"] == split)
         return self.rows[chosen].reset_index(drop=True)
+
+    def test_files(self, task: str) -> dict[str, pd.DataFrame]:
+        """Return one task's test rows, with `id_in_file`, by the name of their file, which is empty where it has none."""
+        rows = self.select(task, "test")
+        if FILE_COLUMNS[0] not in rows:
+            rows = rows.assign(file="", id_in_file=rows["row_id"])
+        return {str(name): part.reset_index(drop=True) for name, part in rows.groupby("file", sort=False)}
 
     def only(self, *splits: str) -> "Table":
         """Return the table with the rows of these splits alone."""
@@ -76,7 +84,8 @@ def write_table(table: Table, path: Path = TABLE) -> None:
     """Write the table with its labels and kinds of tasks in the file's metadata."""
     reading = {task: asdict(of_task) for task, of_task in table.reading.items()}
     metadata = {"labels": table.labels, "kinds": table.kinds, "reading": reading}
-    write_frame(path, table.rows[TABLE_COLUMNS], metadata)
+    columns = [*TABLE_COLUMNS, *(name for name in FILE_COLUMNS if name in table.rows)]
+    write_frame(path, table.rows[columns], metadata)
 
 
 def read_table(path: Path = TABLE) -> Table:

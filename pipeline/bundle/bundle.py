@@ -146,8 +146,9 @@ def write_for(
     """
     given: Any = {"folder": folder / DATASET if purpose == "kaggle" else folder}
     if purpose == "drivendata":
-        submission = params.tasks[chosen["task"]].submission if chosen["task"] in params.tasks else None
-        files = {"--input": params.tasks[chosen["task"]].test, "--sample": submission.sample} if submission else {}
+        task = params.tasks.get(chosen["task"])
+        name = next(iter(task.tests), "") if task else ""
+        files = {"--input": task.tests.get(name), "--sample": task.submission.sample_of(name)} if task else {}
         defaults = [part for option, file in files.items() if file for part in (option, f"data/{Path(file).name}")]
         given |= {"entry": "main.py", "defaults": defaults}
     bundled = bundle(params, **given, **chosen)

@@ -1,6 +1,5 @@
 """What a bundle takes from `out/`: each member's fold models, checked to be those of the params and rows that are here."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +20,7 @@ from pipeline.stitch.fold_encoders import fold_base, head_rows
 from pipeline.stitch.fold_training import SPEC
 from pipeline.stitch.plan import Context, plan_model
 from pipeline.stitch.states import Base
+from pipeline.submit.submissions import samples_of
 
 AGREEMENT = 1e-5
 
@@ -140,10 +140,12 @@ class Sources:
         """
         baseline = self.params.baselines[model].build(n_outputs=len(self.table.labels[self.task]), seed=job.seed)
         baseline.fit(job.fitted, targets_of(job.fitted))
-        kind, rows = self.table.kind(self.task), job.predicted[job.predicted["split"] == "test"]
+        kind, splits = self.table.kind(self.task), job.predicted["split"]
+        split = "test" if (splits == "test").any() else "oof"  # an auxiliary task may have no test rows
+        rows = job.predicted[splits == split]
         again = kind.values(kind.logits(baseline.predict(rows)))
         fold: Any = {"repeat": job.repeat, "fold": job.fold}
-        known = probabilities_of(self.predictions(model), "test", rows["row_id"].tolist(), kind=kind, **fold)
+        known = probabilities_of(self.predictions(model), split, rows["row_id"].tolist(), kind=kind, **fold)
         if not np.allclose(again, known, rtol=AGREEMENT, atol=AGREEMENT):
             raise stale(predictions_path("baseline", model, self.task))
         return baseline
@@ -155,14 +157,16 @@ def stale(where: Path) -> DataError:
     return DataError(f"{where}: was trained with other params, rows, encoders or code than those here. {remedy}")
 
 
-def sample_of(params: Params, task: str, samples: Mapping[str, Any], test_ids: list[str]) -> dict[str, Any] | None:
-    """Return how the task's sample submission is written, with a row as its rows are; None where there is none."""
-    sample, settings = samples[task], params.tasks[task].submission
-    if sample is None:
+def sample_of(params: Params, table: Table, task: str) -> dict[str, Any] | None:
+    """Return how the sample of the task's first test file is written, with a row as its rows are; None if there is none."""
+    settings, files = params.tasks[task].submission, table.test_files(task)
+    file = next(iter(files), "")
+    if (sample := samples_of(params, file).get(task)) is None:
         return None
+    test_ids = files[file]["id_in_file"].tolist()
     place = sample.id_column(test_ids)
     has_ids = bool(set(sample.column(place)) & set(test_ids))
     return {
-        "file": Path(settings.sample or "").name, "form": settings.sample_form.model_dump(), "names": sample.names,
+        "file": sample.path.name, "form": settings.sample_form.model_dump(), "names": sample.names,
         "separator": sample.separator, "row": sample.rows.iloc[0].tolist(), "id_place": place if has_ids else None,
     }  # fmt: skip

@@ -23,7 +23,6 @@ from pipeline.params.tasks import FileForm
 from pipeline.reproducibility import digest, versions
 from pipeline.stitch.fold_training import load_stitched
 from pipeline.stitch.states import Base
-from pipeline.submit.submitting import samples_of
 
 READING = {
     "max_length", "truncation", "window", "window_overlap", "precision", "tokens_per_micro_batch", "field_budgets",
@@ -140,7 +139,6 @@ def describe(
     options = {**submission.options}
     if "sample_values" in components.defaults(submission.kind, submission.name):
         options["sample_values"] = "placeholders"  # they were compared with the labels at home
-    test_ids = table.select(name, "test")["row_id"].tolist()
     return {
         "format": FORMAT, "version": VERSION, "kind": table.kinds[name], "labels": table.labels[name],
         "manifest": sources.folds.digest, "versions": versions(), "encoders": writer.encoders, "members": list(members),
@@ -151,8 +149,9 @@ def describe(
         },
         "stacks": stacked.stacks if stacked else [],
         "average": stacked.average if stacked else None,
-        "reading": {"file": Path(task.test).name, "form": form, "columns": task.columns_of_test.model_dump()},
-        "submission": {
-            "format": [submission.name, options], "sample": sample_of(params, name, samples_of(params), test_ids),
+        "reading": {
+            "file": Path(next(iter(task.tests.values()), task.train)).name, "form": form,
+            "columns": task.columns_of_test.model_dump(),
         },
+        "submission": {"format": [submission.name, options], "sample": sample_of(params, table, name)},
     }  # fmt: skip

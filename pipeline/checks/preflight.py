@@ -98,7 +98,8 @@ def written_bytes(params: Params) -> int:
     """Return about how many bytes tables and predictions take, each row of them as much as its text, which is plenty."""
     tables, predictions = 0, 0
     for task in params.tasks.values():
-        train, test, unlabelled = (_text_bytes(file) for file in (task.train, task.test, task.unlabelled))
+        train, unlabelled = (_text_bytes(file) for file in (task.train, task.unlabelled))
+        test = sum(map(_text_bytes, task.tests.values()))
         tables += train + test + unlabelled
         predictions += params.folds.n_repeats * (train + params.folds.n_splits * test)
     return tables + len(params.members) * predictions
@@ -123,7 +124,7 @@ def check_states(params: Params) -> Iterator[str]:
     settings = params.stitch
     if settings.features == "online" or settings.unfreeze or not settings.models(list(params.encoders)):
         return
-    texts = max(_text_bytes(task.train) + _text_bytes(task.test) for task in params.tasks.values())
+    texts = max(sum(map(_text_bytes, (task.train, *task.tests.values()))) for task in params.tasks.values())
     widths = sum(state_width(encoder.source) for encoder in params.encoders.values())
     needed = STATE_BYTES_PER_VALUE * widths * texts // TEXT_BYTES_PER_TOKEN
     if MARGIN * needed > free_bytes():

@@ -25,7 +25,7 @@ from pipeline.params.loading import load_params
 from pipeline.recipes.stage_inputs import N_SHOWN, declared_by, noted_inputs
 from pipeline.recipes.stage_recipes import encoder_recipe, stage_recipe
 from pipeline.report.leaks import find_leaks
-from pipeline.submit.submitting import validate_submission
+from pipeline.submit.submissions import validate_submissions
 from pipeline.units.budget import without_left_out
 from pipeline.units.store import StoredUnit, checkpoints, stored_units
 
@@ -185,11 +185,11 @@ def check_manifests() -> Iterator[Checked]:
 
 
 def check_submission() -> Iterator[Checked]:
-    """Check the submission once more against the sample, the test file and the predictions."""
+    """Check the submissions once more against the samples, the test files and the predictions."""
     if not SUBMISSION.exists():
         return
     try:
-        yield Checked(validate_submission(load_params()))
+        yield from map(Checked, validate_submissions(load_params()))
     except PipelineError as error:
         yield Checked(SUBMISSION, f"the submission is refused: {error}")
 

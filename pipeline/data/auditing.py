@@ -61,7 +61,7 @@ def _audit_task(table: Table, clusters: pd.DataFrame, task: str) -> dict[str, An
         },
         "duplicates": _duplicates(codes, cluster, distinct),
         "conflicting_labels": _conflicts(codes[is_train], label[is_train], distinct),
-        "overlap": _overlap(rows["row_id"], codes, cluster, is_train),
+        "overlap": _overlap(rows.get("id_in_file", rows["row_id"]), codes, cluster, is_train),
         "label_variants": label_variants(labels),
     }
 
@@ -79,7 +79,10 @@ def _lengths(texts: pa.Array) -> dict[str, dict[str, int]]:
 
 
 def _quantiles(values: np.ndarray) -> dict[str, int]:
-    return {name: int(np.quantile(values, q, method="inverted_cdf")) for name, q in QUANTILES.items()}
+    # An auxiliary task may have no test rows.
+    return {
+        name: int(np.quantile(values, q, method="inverted_cdf")) if len(values) else 0 for name, q in QUANTILES.items()
+    }
 
 
 def _empty_rows(row_ids: pd.Series, texts: pa.Array) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.artifacts.files import sha256_of
-from pipeline.artifacts.table import TABLE_COLUMNS, Reading, Table
+from pipeline.artifacts.table import FILE_COLUMNS, TABLE_COLUMNS, Reading, Table
 from pipeline.contracts import TaskKind
 from pipeline.data.class_targets import are_ordered, order_labels
 from pipeline.data.reading import LINE, Column, read_columns
@@ -42,25 +42,27 @@ def label_variants(labels: Sequence[str]) -> list[list[str]]:
 def prepare(tasks: Mapping[str, Task]) -> Table:
     """Return all rows of all tasks, of each its training, test and unlabelled file, rows in file order.
 
-    Ids may recur between training and test file (many organisers number each from 0); the audit reports it.
+    Ids may recur between files (many organisers number each from 0); of training and test file the audit reports it.
 
     Raises:
         DataError: if a file cannot be read as the task says; an id recurs within a file or is empty; a training label
             is missing (unless the task says what to do then) or not in the given list; there are fewer than two
-            classes, or other than two in a binary task; or a file changed while it was read.
+            classes, or other than two in a binary task; a test file has no rows; or a file changed while it was read.
     """
-    files = sorted({file for task in tasks.values() for file in (task.train, task.test, task.unlabelled) if file})
+    files = sorted({f for task in tasks.values() for f in (task.train, *task.tests.values(), task.unlabelled) if f})
     before = {file: sha256_of(Path(file)) for file in files}
     frames, labels, kinds = [], {}, {}
     for name, task in tasks.items():
         kinds[name] = (task.kind.name, task.kind.options)
-        train = _labelled(_read_split(task, name=name, split="train"), task, name=name)
+        train = _labelled(_read_split(task, task.train, name=name, split="train"), task, name=name)
         labels[name] = _check_labels(train[train["split"] == "train"], task, name=name)
-        frames += [train, _read_split(task, name=name, split="test")]
-        logger.info("%s: %d training and %d test rows", name, (train["split"] == "train").sum(), len(frames[-1]))
+        tests = [_read_test(task, file, path, name=name) for file, path in task.tests.items()]
+        frames += [train, *tests]
+        logger.info("%s: %d training and %d test rows", name, (train["split"] == "train").sum(), sum(map(len, tests)))
         if task.unlabelled is not None:
-            frames.append(_read_split(task, name=name, split="unlabelled"))
-    rows = pd.concat([frame[TABLE_COLUMNS] for frame in frames], ignore_index=True)
+            frames.append(_read_split(task, task.unlabelled, name=name, split="unlabelled"))
+    named = any(set(task.tests) - {""} for task in tasks.values())
+    rows = pd.concat([frame[TABLE_COLUMNS + FILE_COLUMNS * named] for frame in frames], ignore_index=True)
     for file in files:
         if sha256_of(Path(file)) != before[file]:
             raise DataError(
@@ -73,9 +75,18 @@ def prepare(tasks: Mapping[str, Task]) -> Table:
     return Table(rows, labels, kinds, reading)
 
 
-def _read_split(task: Task, *, name: str, split: str) -> pd.DataFrame:
+def _read_test(task: Task, file: str, path: str, *, name: str) -> pd.DataFrame:
+    """Return a test file's rows; in front of the ids of one that has a name stands that: other files may have them too."""
+    frame = _read_split(task, path, name=name, split="test").assign(file=file)
+    if frame.empty:
+        key = ".".join(filter(None, ["tasks", name, "test", file]))
+        raise DataError(f"{path}: {key} must have rows, got none. Download it again, or name another file.")
+    return frame.assign(row_id=f"{file}:" + frame["row_id"]) if file else frame
+
+
+def _read_split(task: Task, file: str, *, name: str, split: str) -> pd.DataFrame:
     """Return one file's rows in the table's columns, with `line`."""
-    path = Path({"train": task.train, "test": task.test, "unlabelled": task.unlabelled or ""}[split])
+    path = Path(file)
     columns = task.columns_of_test if split == "test" else task.columns
     given = columns.label if isinstance(columns.label, list) else [columns.label]
     read = columns_read(columns, header=task.header)
@@ -97,7 +108,8 @@ def _read_split(task: Task, *, name: str, split: str) -> pd.DataFrame:
         raise DataError(f"{error} {remedy}", code="E303") from error
     frame = texts_of(raw, columns)
     frame.insert(0, "line", raw[LINE])
-    frame["row_id"] = row_ids(raw, columns)
+    frame["row_id"] = frame["id_in_file"] = row_ids(raw, columns)
+    frame["file"] = _empty(frame)
     frame["task"] = pd.Series(name, index=frame.index, dtype="str")
     frame["split"] = pd.Series(split, index=frame.index, dtype="str")
     frame["label"] = _cells(raw[given], task, name=name) if split == "train" else _empty(frame)

@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import connected_components
 
 from pipeline import components
 from pipeline.artifacts.copies import normalised
-from pipeline.artifacts.scores import TaskScores, best_first, sign_of
+from pipeline.artifacts.scores import TaskScores, best_first, sign_of, submitted
 from pipeline.artifacts.table import Table
 from pipeline.ensemble.intervals import within
 
@@ -21,26 +21,27 @@ SHARED_RATIO = 0.01  # of the smaller task's rows: below it lie texts such as "o
 
 
 def summarise(tasks: Mapping[str, TaskScores], *, table: Table, n_left_out: int = 0) -> dict[str, Any]:
-    """Return metrics.json: per task and, as the mean over tasks, the numbers that `dvc metrics show` compares.
+    """Return metrics.json: per task and, as the mean over submitted tasks, the numbers that `dvc metrics show` compares.
 
     `estimate` is the score expected on the test rows, `low` and `high` its interval, `out_of_fold` the score of the training
     rows; `best_single`, chosen for each fold on the others, and `baseline` are expected on the test rows too. The errors of
     tasks that share texts are taken to go all the same way, which is the worst that can be: their half widths add up. Those
     of other tasks are independent: squares add up. Where a metric is better high and another low there is no mean: None.
-    `left_out` is there where a time budget left encoders or pairs out.
+    An `auxiliary` task stands beside it and counts for nothing. `left_out` is there where a time budget left encoders or
+    pairs out.
     """
-    parts = {name: _part(scores) for name, scores in tasks.items()}
+    parts, counted = {name: _part(scores) for name, scores in tasks.items()}, submitted(tasks)
     whole: dict[str, Any] = {}
-    have_mean = len({sign_of(scores) for scores in tasks.values()}) == 1
+    have_mean = len({sign_of(scores) for scores in counted.values()}) == 1
     if not have_mean:
         logger.warning("the tasks have no mean score: a metric is better high, another low. Compare them one by one.")
     for key in ("estimate", "out_of_fold", "best_single", "baseline"):
-        values = [part[key] for part in parts.values()]
+        values = [parts[task][key] for task in counted]
         whole[key] = float(np.mean(values)) if have_mean and None not in values else None
-    groups = group_by_texts(table, list(tasks)) if have_mean else []
+    groups = group_by_texts(table, list(counted)) if have_mean else []
     for side, sign in (("low", -1), ("high", 1)):
         widths = (sum(abs(parts[task][side] - parts[task]["estimate"]) for task in group) for group in groups)
-        whole[side] = whole["estimate"] + sign * math.hypot(*widths) / len(parts) if have_mean else None
+        whole[side] = whole["estimate"] + sign * math.hypot(*widths) / len(counted) if have_mean else None
     return whole | {"tasks": parts} | ({"left_out": n_left_out} if n_left_out else {})
 
 
@@ -54,7 +55,7 @@ def _part(scores: TaskScores) -> dict[str, Any]:
         "metric": scores["metric"], "baseline": baselines[0]["expected"] if baselines else None,
         "chosen": scores["chosen"], "estimate": estimate["expected"], "low": estimate["test_low"],
         "high": estimate["test_high"], "out_of_fold": estimate["score"], "best_single": single,
-        "best_single_name": scores["best_single"],
+        "best_single_name": scores["best_single"], **({"auxiliary": True} if scores.get("auxiliary") else {}),
     }  # fmt: skip
 
 

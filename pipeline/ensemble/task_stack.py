@@ -39,14 +39,20 @@ def stack(
     described: Any = describe_ensemble(
         members, ensemble, kinds={member: KINDS[params.stages[member]] for member in members.names},
         metric_name=task.metric.name, metrics=metrics, n_bootstrap=params.stack.n_bootstrap, seed=seed,
-        scored_ratio=task.submission.scored_ratio,
+        scored_ratio=task.submission.scored_ratio * _smallest_share(table, name),
     )  # fmt: skip
     stitching = describe_stitching(
         members, ensemble, parents=parents, everyone=everyone, n_bootstrap=params.stack.n_bootstrap,
         metric_name=task.metric.name, **options,
     )  # fmt: skip
-    scores: TaskScores = described | {"stitching": stitching}
+    scores: TaskScores = described | {"stitching": stitching} | ({} if task.submit else {"auxiliary": True})
     return scores
+
+
+def _smallest_share(table: Table, task: str) -> float:
+    """Return the share of a task's test rows that the smallest of its files holds: each file is scored by itself."""
+    sizes = list(map(len, table.test_files(task).values()))
+    return min(sizes) / sum(sizes) if sizes else 1.0
 
 
 def gather(

@@ -30,28 +30,13 @@ def _within(section: tuple[Any, ...], problems: Iterable[Problem]) -> Iterator[P
     yield from (Problem((*section, *location), text, code) for location, text, code in problems)
 
 
-def check_files(values: dict[str, Any]) -> Iterator[Problem]:
-    """Yield the competition's files that are not there; `values` need not be right otherwise."""
-    tasks = values.get("tasks")
-    for name, task in tasks.items() if isinstance(tasks, dict) else ():
-        submission = task.get("submission") if isinstance(task, dict) else None
-        sections = {("train",): task, ("test",): task, ("unlabelled",): task, ("submission", "sample"): submission}
-        for key, section in sections.items():
-            file = section.get(key[-1]) if isinstance(section, dict) else None
-            if not isinstance(file, str):
-                continue
-            if text := misplaced(file, "file", folder=f"data/{values.get('competition')}"):
-                yield Problem(("tasks", name, *key), text, "E202")
-            elif not os.path.isfile(file):  # pathlib raises on names that are too long
-                text = f"no such file: {file}. Put the competition's files there or correct the path."
-                yield Problem(("tasks", name, *key), text, "E202")
-
-
 def check_names(values: dict[str, Any]) -> Iterator[Problem]:
-    """Yield the names that DVC could not address; `values` need not be right otherwise."""
+    """Yield the names that DVC could not address, or no folder could bear; `values` need not be right otherwise."""
     stitch = values.get("stitch")
     mappings: dict[tuple[str, ...], Any] = {(name,): values.get(name) for name in ("tasks", "encoders", "baselines")}
     mappings["stitch", "heads"] = stitch.get("heads") if isinstance(stitch, dict) else None
+    tasks = mappings["tasks",] if isinstance(mappings["tasks",], dict) else {}
+    mappings |= {("tasks", name, "test"): task.get("test") for name, task in tasks.items() if isinstance(task, dict)}
     for location, names in mappings.items():
         for name in names if isinstance(names, dict) else ():
             if not (isinstance(name, str) and NAME.fullmatch(name)):
@@ -82,6 +67,7 @@ def check_together(params: "Params") -> Iterator[Problem]:
     for name, task in params.tasks.items():
         yield from _within(("tasks", name), _check_task(task))
         yield from _check_forms(params, name, task)
+    yield from _check_submitted(params.submitted)
     yield from _within(("stitch",), check_stitch(params.stitch, params.encoders))
     yield from _within(("stitch",), check_training(params.stitch, params.tasks))
     yield from _within(("augment",), check_augment(params.augment, params.tasks))
@@ -92,6 +78,19 @@ def check_together(params: "Params") -> Iterator[Problem]:
         yield from _within(("encoders", name), check_sharing(encoder, params.tasks))
         if components.constant("objectives", encoder.objective.name, "READS") == "unlabelled":
             yield from (Problem(("encoders", name, "objective"), text) for text in check_unlabelled(params))
+
+
+def _check_submitted(tasks: "dict[str, Task]") -> Iterator[Problem]:
+    """Yield tasks that have other test files than the first: each submission holds all tasks but the auxiliary ones."""
+    if not tasks:
+        yield Problem(("tasks",), "must have a task that is submitted, got auxiliary ones alone. Set submit: true.")
+        return
+    first, wanted = next((name, set(task.tests)) for name, task in tasks.items())
+    for name, task in tasks.items():
+        if set(task.tests) != wanted:
+            both = (sorted(names) if names != {""} else "a single file" for names in (wanted, set(task.tests)))
+            text = "must name the test files of task {}, {}, got {}. Name them alike.".format(first, *both)
+            yield Problem(("tasks", name, "test"), text)
 
 
 def _check_task(task: "Task") -> Iterator[Problem]:

@@ -1,11 +1,34 @@
-"""What DVC cannot hash in the folders that stages depend on, which it does not say until it hangs or fails."""
+"""Files that are not there, and what DVC cannot hash in the folders that stages depend on, which it says too late."""
 
 import itertools
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from pipeline.model_sources import misplaced
 from pipeline.params.problems import Problem
+
+
+def check_files(values: dict[str, Any]) -> Iterator[Problem]:
+    """Yield the competition's files that are not there; `values` need not be right otherwise."""
+    for key, file in _files(values):
+        if text := misplaced(file, "file", folder=f"data/{values.get('competition')}"):
+            yield Problem(key, text, "E202")
+        elif not os.path.isfile(file):  # pathlib raises on names that are too long
+            text = f"no such file: {file}. Put the competition's files there or correct the path."
+            yield Problem(key, text, "E202")
+
+
+def _files(values: dict[str, Any]) -> Iterator[tuple[tuple[Any, ...], str]]:
+    """Yield the files of all tasks by their keys."""
+    tasks = values.get("tasks")
+    for name, task in tasks.items() if isinstance(tasks, dict) else ():
+        submission = task.get("submission") if isinstance(task, dict) else None
+        sections = {("train",): task, ("test",): task, ("unlabelled",): task, ("submission", "sample"): submission}
+        for key, section in sections.items():
+            file = section.get(key[-1]) if isinstance(section, dict) else None
+            files = {(*key, part): one for part, one in file.items()} if isinstance(file, dict) else {key: file}
+            yield from ((("tasks", name, *place), one) for place, one in files.items() if isinstance(one, str))
 
 
 def check_entries(values: dict[str, Any]) -> Iterator[Problem]:

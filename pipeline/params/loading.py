@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 from pipeline import components
 from pipeline.errors.exceptions import ParamsError
-from pipeline.params.checks import check_files, check_names, check_together
+from pipeline.params.checks import check_names, check_together
 from pipeline.params.edits import Edit
 from pipeline.params.encoders import Training
-from pipeline.params.entries import check_entries
+from pipeline.params.entries import check_entries, check_files
 from pipeline.params.fields import Component
 from pipeline.params.problems import Problem, by_location, problem
 from pipeline.params.root import Params, Stack

@@ -90,6 +90,16 @@ class Params(Section):
         """Names of the models that are stacked, in their fixed order."""
         return self.stack.members if self.stack.members is not None else list(self.stages)
 
+    @property
+    def submitted(self) -> dict[str, Task]:
+        """The tasks that have a submission; the others are auxiliary."""
+        return {name: task for name, task in self.tasks.items() if task.submit}
+
+    @property
+    def test_files(self) -> list[str]:
+        """Names of the test files, which have a submission each; that of one that params do not name is empty."""
+        return list(next(iter(self.submitted.values())).tests)
+
     def without(self, left_out: Collection[str]) -> "Params":
         """Return what is left without some encoders and stitched pairs: no pair of such an encoder, none as a member."""
         if not left_out:

@@ -1,8 +1,10 @@
 """The sections `tasks` and `folds` of params.yaml."""
 
-from typing import Annotated, Literal
+import os
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from pipeline.params.fields import PositiveInt, Ratio, Section, component
 from pipeline.text.templates import is_template, parse
@@ -91,12 +93,17 @@ class Submission(Section):
     """The file that the competition accepts."""
 
     format: component("formats") = "kaggle_csv"  # type: ignore[valid-type]
-    sample: str | None = None
-    """The organiser's sample submission: ids, order and columns are taken from it."""
+    sample: str | Annotated[dict[str, str], Field(min_length=1)] | None = None
+    """The organiser's sample submission: ids, order and columns are taken from it; where there are several test files one
+    for each, by their names, or one for all."""
     sample_form: FileForm = Field(default_factory=FileForm)
     """How the sample is written: the keys of a task that say so, `format` to `escape`."""
     scored_ratio: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the test file's rows that the board scores: the fewer, the wider is what is expected there."""
+
+    def sample_of(self, file: str) -> str | None:
+        """Return the sample of the submission of one of the test files, by its name, if there is one."""
+        return self.sample.get(file) if isinstance(self.sample, dict) else self.sample
 
 
 class Task(FileForm):
@@ -106,8 +113,11 @@ class Task(FileForm):
     metric: component("metrics")  # type: ignore[valid-type]
     report_metrics: list[component("metrics")] = Field(default=[])  # type: ignore[valid-type]
     """Further metrics to report beside the one that decides."""
+    submit: bool = True
+    """Whether the task has a submission; without, it is auxiliary: models learn from it, and its score counts for nothing."""
     train: str
-    test: str
+    test: str | Annotated[dict[str, str], Field(min_length=1)] | None = None
+    """The test file, or several by their names, each with a submission of its own; only auxiliary tasks may have none."""
     unlabelled: str | None = None
     """More texts of the same form without labels, for objectives that learn from them."""
     columns: Columns = Field(default_factory=Columns)
@@ -120,6 +130,26 @@ class Task(FileForm):
     missing_labels: Literal["fail", "drop", "unlabelled"] = "fail"
     """Training rows with an empty label: an error, left out, or kept as texts without a label."""
     submission: Submission = Field(default_factory=Submission)
+
+    @model_validator(mode="after")
+    def _check_tests(self) -> Self:
+        files, sample, text = list(map(os.path.normpath, self.tests.values())), self.submission.sample, None
+        if self.submit and not files:
+            text = "must have a test file, got none. Name it in test, or set submit: false"
+        elif len(set(files)) < len(files):
+            twice = next(file for file in files if files.count(file) > 1)
+            text = f"test must name each file once, got {twice} twice. Remove one"
+        elif isinstance(sample, dict) and not set(sample) <= set(self.tests):
+            known = list(self.tests) if isinstance(self.test, dict) else "one file without a name"
+            text = f"submission.sample must have names of test, {known}, got {list(sample)}. Name them alike"
+        if text is not None:
+            raise PydanticCustomError("contradiction", "{text}", {"text": text})
+        return self
+
+    @property
+    def tests(self) -> dict[str, str]:
+        """The test files by their names; that of one that params do not name is empty."""
+        return {"": self.test} if isinstance(self.test, str) else self.test or {}
 
     @property
     def columns_of_test(self) -> Columns:

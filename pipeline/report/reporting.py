@@ -6,6 +6,7 @@ it shows, runs no script and loads nothing. Whatever comes from data is escaped 
 
 import io
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -17,7 +18,8 @@ from ruamel.yaml import YAML
 from pipeline.artifacts.boards import Submitted
 from pipeline.artifacts.histories import ModelHistory, UnitRecord
 from pipeline.artifacts.left_out import LeftOut, left_out_text
-from pipeline.artifacts.scores import TaskScores, best_first
+from pipeline.artifacts.scores import TaskScores, best_first, submitted
+from pipeline.artifacts.submissions import Submission
 from pipeline.number_formats import correlation, count, duration, percent, score, signed
 from pipeline.report import boards, figures, stitch_section
 from pipeline.report.ablations import experiments
@@ -43,7 +45,7 @@ class PageInputs(TypedDict):
     board: list[Submitted]  # what was submitted and what the board said; may be empty
     last_runs: list[dict[str, Any]]  # per stage how many units were computed and reused; may be empty
     left_out: list[LeftOut]  # for want of time; may be empty
-    submission: dict[str, Any]  # path, sha256, model, and per task the rows and the counts of the labels
+    submissions: dict[str, Submission]  # by the name of their test file, which is empty where there is but one
     params: dict[str, Any]  # params.yaml with every default filled in
     texts: Texts  # task -> row id -> (text, second text or None), for the rows that are shown
     versions: dict[str, str]  # library -> version
@@ -60,7 +62,7 @@ def render(scores: Mapping[str, TaskScores], **inputs: Unpack[PageInputs]) -> st
         "any_stitched": any(task["stitching"] or task["ablations"].get("stitch") for task in tasks),
         "any_experiments": any(task["experiments"] for task in tasks),
         "any_augmented": any(task["ablations"].get("augment") for task in tasks),
-        "board": boards.describe(inputs["board"], [task_scores["metric"] for task_scores in scores.values()]),
+        "board": boards.describe(inputs["board"], [of_task["metric"] for of_task in submitted(scores).values()]),
         "params_text": as_yaml(inputs["params"]),
     }
     return _environment().get_template(TEMPLATE.name).render(shown)
@@ -115,7 +117,8 @@ def _task(name: str, scores: TaskScores, inputs: PageInputs) -> dict[str, Any]:
         "name": name,
         "audit": inputs["audit"][name],
         "strata": [label for label in scores["labels"] if label in classes] or list(classes),
-        "submitted": inputs["submission"]["tasks"][name],
+        "auxiliary": name not in submitted({name: scores}),
+        "submitted": _submitted([record["tasks"].get(name, {}) for record in inputs["submissions"].values()]),
         "models": models,
         "metric_names": [metric for metric in scores["estimate"]["metrics"] if metric != scores["metric"]],
         "best": next(model for model in models if model["name"] == scores["best_single"]),
@@ -131,6 +134,14 @@ def _task(name: str, scores: TaskScores, inputs: PageInputs) -> dict[str, Any]:
         **_decisions(name, scores),
         **_learning(name, scores, inputs),
     }
+
+
+def _submitted(files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the rows, and how often each label stands, of a task's submissions together; there need not be one."""
+    counts: Counter[str] = Counter()
+    for file in files:
+        counts.update(file.get("labels", {}))
+    return {"rows": sum(file.get("rows", 0) for file in files), "labels": counts}
 
 
 def _decisions(name: str, scores: TaskScores) -> dict[str, Any]:
@@ -164,7 +175,7 @@ def _learning(name: str, scores: TaskScores, inputs: PageInputs) -> dict[str, An
             *(leak.said for leak in inputs["leaks"] if leak.task in (name, "")),
             *premise_cautions(scores, inputs["audit"][name]),
             *scores.get("notes", ()),
-            *cautions(scores, units=units, submitted=inputs["submission"]["model"]),
+            *cautions(scores, units=units, submitted=next(iter(inputs["submissions"].values()))["model"]),
             *data_cautions(inputs["audit"][name]),
         ],
     }

@@ -18,13 +18,17 @@ def scores_text(task: str, scores: TaskScores, audit: dict[str, Any] | None = No
     name = max(len(model["name"]) for model in models)
     estimate, tuned = scores["estimate"], (scores["decision"] or {}).get("used")
     how = f"{scores['chosen']}{', decision tuned' if tuned else ''}; chosen anew for every fold"
+    n_folds = sum(len(folds) for folds in models[0]["folds"])
+    expected = (
+        f"  expected on the test rows, where {n_folds} fold models are averaged: {score(estimate['expected'])} "
+        f"[{score(estimate['test_low'])}, {score(estimate['test_high'])}]"
+    )
     where = {"test": "expected on the test rows", "holdout": "on the hold-out"}
     gains = [(f"by stitched models, {where[split]}", gain) for split, gain in gains_by_split(scores).items()]
     if scores["gain"]:
         gains.insert(0, (f"over the best single model, {where['test']}", scores["gain"]))
-    n_folds = sum(len(folds) for folds in models[0]["folds"])
     return "\n".join([
-        f"{task}: {scores['metric']}, out-of-fold, 95 % interval",
+        f"{task}{' (auxiliary)' * scores.get('auxiliary', False)}: {scores['metric']}, out-of-fold, 95 % interval",
         *(
             f"  {model['kind']:<{kind}}  {model['name']:<{name}}  {score(model['score'])}  "
             f"[{score(model['low'])}, {score(model['high'])}]"
@@ -32,7 +36,6 @@ def scores_text(task: str, scores: TaskScores, audit: dict[str, Any] | None = No
         ),
         f"  estimate of the ensemble ({how}): {score(estimate['score'])}",
         *(f"  gain {name}: {signed(gain['value'])} [{signed(gain['low'])}, {signed(gain['high'])}]" for name, gain in gains),
-        f"  expected on the test rows, where {n_folds} fold models are averaged: {score(estimate['expected'])} "
-        f"[{score(estimate['test_low'])}, {score(estimate['test_high'])}]",
+        *([expected] if scores["n_test"] else ()),
         *(f"  caution: {caution}" for caution in (premise_cautions(scores, audit) if audit else ())),
     ])  # fmt: skip

@@ -4,11 +4,10 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.artifacts.files import write_json
 from pipeline.artifacts.predictions import Predictions, probabilities_of
 from pipeline.artifacts.table import Folds, Table
 from pipeline.params.root import Params
-from pipeline.submit.submitting import common_format, frame_of_tests, publish, samples_of, summary
+from pipeline.submit.submissions import publish_all
 
 log = logging.getLogger(__name__)
 
@@ -16,19 +15,19 @@ log = logging.getLogger(__name__)
 def submit_best(
     params: Params, table: Table, folds: Folds, models: Mapping[str, Mapping[str, Predictions]], *, folder: Path
 ) -> None:
-    """Write into a folder the checked submission, and its record, of the model that scores best out-of-fold in each task.
+    """Write into a folder the checked submissions, and their record, of what scores best out-of-fold in each task.
 
     Raises:
-        DataError: if the competition would refuse the file.
+        DataError: if the competition would refuse one.
     """
     best = {
-        task: max(models, key=lambda name: _score(params, table, folds, models[name][task])) for task in params.tasks
+        task: max(models, key=lambda name: _score(params, table, folds, models[name][task]))
+        for task in params.submitted
     }
-    frames = {task: frame_of_tests(models[name][task], table) for task, name in best.items()}
-    path, digest = publish(common_format(params), frames, samples_of(params), folder)
     chosen = ", ".join(dict.fromkeys(best.values()))
-    write_json(folder / "submission.json", summary(chosen, frames, folds.digest, path, digest))
-    log.info("%s: a first submission, by %s, checked", path, chosen)
+    predictions = {task: models[name][task] for task, name in best.items()}
+    publish_all(params, table, predictions, model=chosen, folder=folder)
+    log.info("%s: a first submission, by %s, checked", folder, chosen)
 
 
 def _score(params: Params, table: Table, folds: Folds, predictions: Predictions) -> float:

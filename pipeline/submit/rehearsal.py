@@ -8,19 +8,28 @@ import numpy as np
 from pipeline.artifacts.table import Table
 from pipeline.errors.exceptions import DataError
 from pipeline.params.root import Params
-from pipeline.submit.submitting import common_format, samples_of, submission_frame
+from pipeline.submit.format import Format
+from pipeline.submit.submissions import Samples, samples_of
+from pipeline.submit.submitting import common_format, submission_frame
 
 
 def rehearse(params: Params, table: Table) -> None:
     """Write and check, aside, submissions of made-up predictions of every label: what is refused shows before training.
 
+    The test files are rehearsed one by one, each with its samples.
+
     Raises:
         DataError: if a sample has other ids, labels or columns than the submission would, or the file could not be accepted.
         ParamsError: if the tasks do not fit into one submission.
     """
-    form, samples, tests = common_format(params), samples_of(params), {}
-    for name in params.tasks:
-        tests[name] = (table.select(name, "test")["row_id"].tolist(), table.labels[name], table.kind(name))
+    form = common_format(params)
+    for file in params.test_files:
+        ids = {name: table.test_files(name)[file]["id_in_file"].tolist() for name in params.submitted}
+        _rehearse_file(form, table, ids, samples_of(params, file))
+
+
+def _rehearse_file(form: Format, table: Table, ids: dict[str, list[str]], samples: Samples) -> None:
+    tests = {name: (row_ids, table.labels[name], table.kind(name)) for name, row_ids in ids.items()}
     # A test file of fewer rows than there are labels is filled several times, so that each label is written once.
     for number in range(max(-(-len(labels) // len(row_ids)) for row_ids, labels, _ in tests.values())):
         frames = {}

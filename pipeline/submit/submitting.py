@@ -10,32 +10,30 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pipeline.artifacts.files import read_json, verify, write_bytes
-from pipeline.artifacts.paths import FOLDS, SUBMIT, predictions_path
-from pipeline.artifacts.predictions import Predictions, probabilities_of, read_predictions
-from pipeline.artifacts.table import Table, read_table
+from pipeline.artifacts.files import verify, write_bytes
+from pipeline.artifacts.predictions import Predictions, probabilities_of
+from pipeline.artifacts.table import Table
 from pipeline.contracts import DECIDED, PROBABILITY, VALUE, TaskKind
 from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.errors.failpoints import failpoint
 from pipeline.params.root import Params
-from pipeline.submit.format import Format, Sample, has_numbers, read_sample
+from pipeline.submit.format import Format, Sample, has_numbers
 
 logger = logging.getLogger(__name__)
 N_EXAMPLES = 3
 
 
 def common_format(params: Params) -> Format:
-    """Build the one format of all tasks.
+    """Build the one format of all tasks that are submitted.
 
     Raises:
         ParamsError: if two tasks name different formats or options, which would be two submissions.
     """
-    formats = {name: task.submission.format for name, task in params.tasks.items()}
+    formats = {name: task.submission.format for name, task in params.submitted.items()}
     first, chosen = next(iter(formats.items()))
     for name, component in formats.items():
         if component != chosen:
@@ -49,42 +47,8 @@ def common_format(params: Params) -> Format:
     return form
 
 
-def frames_and_samples(
-    params: Params, table: Table, manifest: str
-) -> tuple[dict[str, pd.DataFrame], dict[str, Sample | None]]:
-    """Return per task the submission frame of the model that params choose, and the sample submission."""
-    model = params.submit.model
-    stage = "stack" if model == "ensemble" else params.stages[model]
-    paths = {name: predictions_path(stage, model, name) for name in params.tasks}
-    frames = {name: frame_of_tests(read_predictions(path, manifest=manifest), table) for name, path in paths.items()}
-    return frames, samples_of(params)
-
-
-def samples_of(params: Params) -> dict[str, Sample | None]:
-    """Return each task's sample submission."""
-    samples: dict[str, Sample | None] = dict.fromkeys(params.tasks)
-    for name, task in params.tasks.items():
-        if (file := task.submission.sample) is not None:
-            key = f"tasks.{name}.submission.sample_form"
-            samples[name] = read_sample(Path(file), task.submission.sample_form, key=key)
-    return samples
-
-
-def validate_submission(params: Params) -> Path:
-    """Check the published submission once more, from disk, and return its path.
-
-    Raises:
-        DataError: if it is damaged, or the competition would refuse it.
-    """
-    path = Path(read_json(SUBMIT / "submission.json")["path"])
-    verify(path)
-    frames, samples = frames_and_samples(params, read_table(), verify(FOLDS))
-    common_format(params).check(path, frames, samples)
-    return path
-
-
-def frame_of_tests(predictions: Predictions, table: Table) -> pd.DataFrame:
-    """Return the submission frame of a model's test rows, in the order of the test file.
+def frames_of_tests(predictions: Predictions, table: Table) -> dict[str, pd.DataFrame]:
+    """Return the submission frames of a model's test rows, each in the order of its file, by the files' names.
 
     Raises:
         DataError: if the model knows other labels than the table, or a test row has no prediction.
@@ -94,9 +58,12 @@ def frame_of_tests(predictions: Predictions, table: Table) -> pd.DataFrame:
     if labels != (wanted := kind.outputs(table.labels[task])):
         must = f"must have the labels {wanted} of task {task}, got {labels}. Run dvc repro."
         raise DataError(f"predictions of {predictions.model}: {must}", code="E309")
-    row_ids = table.select(task, "test")["row_id"].tolist()
-    probabilities = probabilities_of(predictions, "test", row_ids, kind=kind)
-    return submission_frame(row_ids, probabilities, table.labels[task], kind=kind)
+    frames = {}
+    for file, rows in table.test_files(task).items():
+        probabilities = probabilities_of(predictions, "test", rows["row_id"].tolist(), kind=kind)
+        ids = rows["id_in_file"].tolist()
+        frames[file] = submission_frame(ids, probabilities, table.labels[task], kind=kind)
+    return frames
 
 
 def submission_frame(
@@ -122,14 +89,6 @@ def has_several(frame: pd.DataFrame) -> bool:
     return any(name.startswith(DECIDED) for name in frame.columns)
 
 
-def _label_counts(frame: pd.DataFrame) -> dict[str, int]:
-    counts, several = Counter(frame["label"]), has_several(frame)
-    return {
-        label: int((frame[DECIDED + label] == "1").sum()) if several else counts[label]
-        for label in ([] if has_numbers(frame) else labels_of(frame))
-    }
-
-
 def publish(
     form: Format, predictions: dict[str, pd.DataFrame], samples: dict[str, Sample | None], folder: Path
 ) -> tuple[Path, str]:
@@ -152,12 +111,6 @@ def publish(
         write_bytes(path, written.read_bytes())
     failpoint("submitted")
     return path, verify(path)
-
-
-def summary(model: str, predictions: dict[str, pd.DataFrame], manifest: str, path: Path, digest: str) -> dict[str, Any]:
-    """Return what was submitted: file, model, and per task the rows and how often each label stands."""
-    tasks = {task: {"rows": len(frame), "labels": _label_counts(frame)} for task, frame in predictions.items()}
-    return {"path": path.as_posix(), "sha256": digest, "model": model, "manifest": manifest, "tasks": tasks}
 
 
 def ordered_ids(

@@ -13,36 +13,43 @@ from typing import Any
 
 from pipeline.artifacts.boards import Board, Submitted
 from pipeline.artifacts.files import read_json, sha256_of
-from pipeline.artifacts.paths import METRICS, SUBMISSION
-from pipeline.artifacts.scores import read_scores
+from pipeline.artifacts.paths import METRICS
+from pipeline.artifacts.scores import read_scores, submitted
+from pipeline.artifacts.submissions import chosen, read_submissions
 from pipeline.errors.exceptions import DataError, InterruptedRun, MachineError
 from pipeline.number_formats import score
 from pipeline.params.root import Params
 from pipeline.submit.kaggle import KEPT, Kaggle, Notebook, Verdict
-from pipeline.submit.submitting import validate_submission
+from pipeline.submit.submissions import validate_submissions
 
 SHA256, N_DIGITS = "sha256:", 12
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 60.0
 
 
-def describe(params: Params, *, message: str | None = None, notebook: Notebook | None = None) -> Submitted:
-    """Check the submission in `out/` once more; return what is noted of it, with what is expected on the test rows.
+def describe(
+    params: Params, *, test: str | None = None, message: str | None = None, notebook: Notebook | None = None
+) -> tuple[Submitted, Path]:
+    """Check what `out/` submits once more; return what is noted of it, with what is expected on the test rows, and its path.
 
-    The message ends with what was submitted: by that it is found again.
+    `test` is the name of its test file, None where there is one. The message ends with what was submitted: by that it is
+    found again.
 
     Raises:
         DataError: if the competition would refuse it.
+        ParamsError: if there is no such test file, or which of several is not said.
     """
-    validate_submission(params)
-    record = read_json(SUBMISSION)
+    file_name = chosen(read_submissions(), test)
+    validate_submissions(params)
+    record = read_submissions()[file_name]
     file, short = SHA256 + record["sha256"], SHA256 + record["sha256"][:N_DIGITS]
     if notebook is not None:
         file = short = f"{notebook.name}/{notebook.version}/{notebook.file}"
     estimate, low, high = _expected(record["model"])
     interval = f" [{score(low)}, {score(high)}]" * (low is not None)
-    text = message or f"{record['model']} {score(estimate)}{interval}{_commit()}"
+    of_file = f", {file_name}" * bool(file_name)
+    text = message or f"{record['model']} {score(estimate)}{interval}{of_file}{_commit()}"
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return Submitted(now, file, record["model"], f"{text} ({short})", estimate, low, high)
+    return Submitted(now, file, record["model"], f"{text} ({short})", estimate, low, high), Path(record["path"])
 
 
 def submit(
@@ -127,7 +134,7 @@ def _expected(model: str) -> tuple[float | None, float | None, float | None]:
     if model == "ensemble":
         metrics = read_json(METRICS)
         return metrics["estimate"], metrics["low"], metrics["high"]
-    tasks = ({one["name"]: one["expected"] for one in scores["models"]} for scores in read_scores().values())
+    tasks = ({one["name"]: one["expected"] for one in scores["models"]} for scores in submitted(read_scores()).values())
     values: list[Any] = [expected.get(model) for expected in tasks]
     return None if None in values else fmean(values), None, None
 

@@ -21,7 +21,7 @@ def test_the_model_that_scores_best_is_submitted_whichever_way_its_metric_points
     files: Any = {"train": "train.csv", "test": "test.csv", "submission": {"format": "kaggle_csv"}}
     task = Task.model_validate({"kind": "multiclass", "metric": metric, "columns": columns, **files})
     models = {name: {"news": predictions} for name, predictions in members.items()}
-    params: Any = SimpleNamespace(tasks={"news": task})
+    params: Any = SimpleNamespace(tasks={"news": task}, submitted={"news": task}, test_files=[""])
     submit_best(params, table, folds, models, folder=tmp_path)
     record = read_json(tmp_path / "submission.json")
     assert record["model"] == "model1" and record["tasks"]["news"]["rows"] == 10

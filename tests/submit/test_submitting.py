@@ -21,13 +21,13 @@ from pipeline.params.loading import load_params
 from pipeline.params.tasks import FileForm
 from pipeline.submit.format import Sample, read_sample
 from pipeline.submit.formats import kaggle_csv
+from pipeline.submit.submissions import summary
 from pipeline.submit.submitting import (
     common_format,
-    frame_of_tests,
+    frames_of_tests,
     ordered_ids,
     publish,
     submission_frame,
-    summary,
 )
 from tests.competition import write_params
 from tests.small import make_table
@@ -52,7 +52,7 @@ def predictions_of(ids: str, *, logits: list[list[float]], labels: list[str] = L
 def test_I9_labels_are_the_argmax_of_the_mean_of_the_folds_probabilities_joined_by_row_id() -> None:
     """Fold predictions are joined by row id and averaged, whatever the order of their rows."""
     logits = [[0, 9], [9, 0], [0, 0], [0, 9], [9, 0], [0, 1]]  # a, b, c in fold 0, then in fold 1
-    frame = frame_of_tests(predictions_of("abc", logits=logits), TABLE)
+    frame = frames_of_tests(predictions_of("abc", logits=logits), TABLE)[""]
     assert frame["row_id"].tolist() == ["b", "c", "a"]
     assert frame["label"].tolist() == ["no", "yes", "yes"]
     assert frame["probability:yes"][1] == pytest.approx((0.5 + 1 / (1 + np.exp(-1))) / 2)
@@ -61,13 +61,13 @@ def test_I9_labels_are_the_argmax_of_the_mean_of_the_folds_probabilities_joined_
 def test_I9_a_test_row_without_a_prediction_is_refused() -> None:
     """A row without a prediction is an error, never a zero."""
     with pytest.raises(DataError, match="1 test rows of task main have none, first 'c'"):
-        frame_of_tests(predictions_of("ab", logits=[[0, 1]] * 4), TABLE)
+        frames_of_tests(predictions_of("ab", logits=[[0, 1]] * 4), TABLE)
 
 
 def test_I10_predictions_with_other_labels_than_the_table_are_refused() -> None:
     """Predictions carry their labels in order, and other ones than the table's are refused."""
     with pytest.raises(DataError, match=r"must have the labels \['no', 'yes'\] of task main, got \['yes', 'no'\]"):
-        frame_of_tests(predictions_of("abc", logits=[[0, 1]] * 6, labels=["yes", "no"]), TABLE)
+        frames_of_tests(predictions_of("abc", logits=[[0, 1]] * 6, labels=["yes", "no"]), TABLE)
 
 
 def test_a_published_submission_has_its_digest_beside_it(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeApi:
     made("id,label\n1,a\n")
     fake, now = FakeApi(answers=[PENDING, PENDING, scored("0.8125")]), [0.0]
     monkeypatch.setitem(sys.modules, "kaggle", SimpleNamespace(api=fake))
-    monkeypatch.setattr(uploading, "validate_submission", lambda params: Path("out/submit/submission.csv"))
+    monkeypatch.setattr(uploading, "validate_submissions", lambda params: [Path("out/submit/submission.csv")])
     clock = SimpleNamespace(monotonic=lambda: now[0], sleep=lambda seconds: now.__setitem__(0, now[0] + seconds))
     monkeypatch.setattr(uploading, "time", clock)
     yield fake
