@@ -1,5 +1,6 @@
 """Fixtures of all tests: seeds, small texts, and a small competition that runs through the real graph."""
 
+import importlib
 import os
 import random
 import shutil
@@ -128,6 +129,15 @@ def make_project(folder: Path) -> Project:
     config = (ROOT / ".dvc" / "config").read_text(encoding="utf-8").replace("[core]", "[core]\n    no_scm = true")
     (folder / ".dvc" / "config").write_text(config.replace("autostage = true", ""), encoding="utf-8")
     return project
+
+
+def run_stages(folder: Path, monkeypatch: pytest.MonkeyPatch, *stages: str) -> None:
+    """Run stages of a project in this process, which spares their starts."""
+    monkeypatch.chdir(folder)
+    for stage in stages:
+        name, *arguments = stage.split()
+        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        importlib.import_module(f"stages.{name}").main()
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,6 @@
 """A run cut short by its time budget, through all stages: a valid submission, what is missing is said, the next goes on."""
 
-import importlib
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,7 @@ from pipeline.cli import app
 from pipeline.params.loading import load_params
 from pipeline.submit.submissions import validate_submissions
 from pipeline.units.store import stored_units
-from tests.conftest import Project
+from tests.conftest import Project, run_stages
 
 STAGES = ("recipes", "baseline", "finetune bert", "finetune electra", "stitch", "stack", "submit", "report")
 
@@ -32,7 +30,7 @@ def cut_short(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Pr
     for stage in ("finetune", "stitch"):  # DVC removes outs before a stage
         shutil.rmtree(project.folder / "out" / stage)
     with pytest.MonkeyPatch.context() as patch:
-        run_stages(project, patch, *STAGES)
+        run_stages(project.folder, patch, *STAGES)
     return project
 
 
@@ -40,15 +38,6 @@ def cut_short(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Pr
 def project(cut_short: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.chdir(cut_short.folder)
     return cut_short
-
-
-def run_stages(project: Project, monkeypatch: pytest.MonkeyPatch, *stages: str) -> None:
-    """Run stages in this process, which spares their starts."""
-    monkeypatch.chdir(project.folder)
-    for stage in stages:
-        name, *arguments = stage.split()
-        monkeypatch.setattr(sys, "argv", [name, *arguments])
-        importlib.import_module(f"stages.{name}").main()
 
 
 def test_what_lies_in_the_store_is_taken_and_the_rest_left_out(project: Project) -> None:

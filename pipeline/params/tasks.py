@@ -93,7 +93,7 @@ class Submission(Section):
     """The file that the competition accepts."""
 
     format: component("formats") = "kaggle_csv"  # type: ignore[valid-type]
-    sample: str | Annotated[dict[str, str], Field(min_length=1)] | None = None
+    sample: str | dict[str, str] | None = None
     """The organiser's sample submission: ids, order and columns are taken from it; where there are several test files one
     for each, by their names, or one for all."""
     sample_form: FileForm = Field(default_factory=FileForm)
@@ -116,7 +116,7 @@ class Task(FileForm):
     submit: bool = True
     """Whether the task has a submission; without, it is auxiliary: models learn from it, and its score counts for nothing."""
     train: str
-    test: str | Annotated[dict[str, str], Field(min_length=1)] | None = None
+    test: str | dict[str, str] | None = None
     """The test file, or several by their names, each with a submission of its own; only auxiliary tasks may have none."""
     unlabelled: str | None = None
     """More texts of the same form without labels, for objectives that learn from them."""

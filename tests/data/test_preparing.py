@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from pipeline.artifacts.table import TABLE_COLUMNS, Reading, read_table, write_table
 from pipeline.data import preparing
+from pipeline.data.auditing import audit
 from pipeline.data.class_targets import order_labels
+from pipeline.data.likeness import measure_likeness
 from pipeline.data.preparing import prepare
 from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.params.fields import Component
@@ -44,6 +46,55 @@ def test_the_table_has_every_row_in_file_order(tmp_path: Path) -> None:
     assert table.select("t", "test")["text"].tolist() == ["d", "e"]
     assert table.select("t", "test")["label"].isna().all()
     assert table.rows[["text_pair", "group"]].isna().all(axis=None)
+
+
+def _of_files(folder: Path, **files: str) -> dict[str, Task]:
+    """Return the task with test files of these names and contents."""
+    [task] = _task(folder).values()
+    for name, content in files.items():
+        (folder / f"{name}.csv").write_text(content)
+    return {"t": task.model_copy(update={"test": {name: str(folder / f"{name}.csv") for name in files}})}
+
+
+def test_rows_of_several_test_files_are_told_apart_though_their_ids_recur(tmp_path: Path) -> None:
+    write_table(prepare(_of_files(tmp_path, a="id,text\n1,d\n0,e\n", b="id,text\n0,f\n")), tmp_path / "table.parquet")
+    table = read_table(tmp_path / "table.parquet")
+    tests = table.test_files("t")
+    assert {file: rows["id_in_file"].tolist() for file, rows in tests.items()} == {"a": ["1", "0"], "b": ["0"]}
+    assert {file: rows["text"].tolist() for file, rows in tests.items()} == {"a": ["d", "e"], "b": ["f"]}
+    assert table.select("t", "test")["row_id"].is_unique and table.select("t", "train")["row_id"].tolist() == [
+        "0",
+        "1",
+        "2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ("id,text\n", r"b\.csv: must hold at least one row, got none"),
+        ("id,text\n0,d\n,e\n", r"b\.csv:3: every row must have an id, got 1 without"),
+        ("id,text\n0,d\n0,e\n", r"b\.csv: ids must be unique, got 1 repeated rows"),
+        ("text\nd\n", r"b\.csv:1: has no column 'id'.* goes into tasks\.t\.test_columns"),
+    ],
+)
+def test_D18_what_is_wrong_with_one_of_several_test_files_names_it(tmp_path: Path, second: str, message: str) -> None:
+    """An empty test file, and one whose ids are missing or recur within it, is named with its key or line."""
+    with pytest.raises(DataError, match=message):
+        prepare(_of_files(tmp_path, a=TEST, b=second))
+
+
+def test_an_auxiliary_task_needs_no_test_file(tmp_path: Path) -> None:
+    [task] = _task(tmp_path).values()
+    auxiliary = task.model_copy(update={"test": None, "submit": False})
+    table = prepare({"t": task, "more": auxiliary})
+    assert list(table.rows) == TABLE_COLUMNS
+    assert len(table.select("more", "train")) == 3 and table.test_files("more") == {}
+    clusters = table.rows[["task", "split", "row_id"]].assign(cluster=range(len(table.rows)))
+    known, likeness = measure_likeness(table, clusters)
+    assert likeness["more"]["auc"] is None and len(known) == len(table.rows)
+    told = audit(table, clusters, likeness)["more"]
+    assert told["rows"] == {"train": 3, "test": 0} and told["lengths"]["test"]["tokens"]["max"] == 0
 
 
 def test_D1_D3_ids_and_labels_stay_as_they_are(tmp_path: Path) -> None:

@@ -127,3 +127,11 @@ def test_tasks_share_texts_in_one_file_beyond_a_hundredth_of_the_smaller(
 def test_tasks_that_share_with_a_third_one_are_one_group() -> None:
     chain = {"a": (["x", "y"], []), "lone": (["u"], []), "b": (["z", "v"], []), "c": (["y", "z"], [])}
     assert group_by_texts(table_of(**chain), list(chain)) == [["a", "b", "c"], ["lone"]]
+
+
+def test_an_auxiliary_task_stands_beside_the_mean_and_counts_for_nothing() -> None:
+    of_c = scores_of(0.1, float("nan"), float("nan")) | {"higher_is_better": False, "auxiliary": True}
+    whole = summarise(SCORES | {"c": of_c}, table=table_of(**APART))
+    alone = summarise({task: SCORES[task] for task in "ab"}, table=table_of(**APART))
+    assert {**whole, "tasks": None} == {**alone, "tasks": None} and whole["estimate"] == pytest.approx(0.6)
+    assert whole["tasks"]["c"]["auxiliary"] is True and whole["tasks"]["a"] == alone["tasks"]["a"]

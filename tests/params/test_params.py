@@ -24,6 +24,9 @@ from pipeline.params.root import json_schema
 from pipeline.params.training_checks import check_training
 from tests.conftest import PARAMS, ROOT
 
+FILE = "data/tiny/test.csv"
+TEST = f"test: {FILE}"
+
 
 @pytest.fixture
 def load(tmp_path, monkeypatch):
@@ -216,6 +219,33 @@ def test_good_params_load_and_encoders_inherit_training(load) -> None:
         ("train.csv", "trian.csv", r"tasks.intent.train: no such file: data/tiny/trian.csv. Put the competition's"),
         ("  bert:", "  be.rt:", r"encoders.be.rt: names must be text that matches \[a-z0-9_-\]\+"),
         ("competition: tiny", "", r"competition: is missing. Add it"),
+        (
+            TEST,
+            "",
+            r"params.yaml:4 tasks.intent: must have a test file, got none. Name it in test, or set submit: false",
+        ),
+        (TEST, "submit: false", r"params.yaml:3 tasks: must have a task that is submitted, got auxiliary ones alone"),
+        (TEST, "test: {}", r"params.yaml:4 tasks.intent: must have a test file, got none"),
+        (TEST, "test: [data/tiny/test.csv]", r"tasks.intent.test: must be a valid string or a mapping, got \['data"),
+        (TEST, f"test: {{a: {FILE}, b: data/tiny/./test.csv}}", f"test must name each file once, got {FILE} twice. Re"),
+        (TEST, f"test: {{a/b: {FILE}}}", r"tasks.intent.test.a/b: names must be text that matches \[a-z0-9_-\]\+"),
+        (TEST, f"test: {{1: {FILE}}}", r"tasks.intent.test.1: names must be text that matches .* got 1. Rename it"),
+        (
+            TEST,
+            "test: {a: data/tiny/x.csv}",
+            r"tasks.intent.test.a: no such file: data/tiny/x.csv. Put the competition's",
+        ),
+        (TEST, f"test: {{a: ../{FILE}}}", r"tasks.intent.test.a: must lie in data/tiny/, which DVC watches"),
+        (
+            "sample: data/tiny/sample_submission.csv",
+            f"sample: {{a: {FILE}}}",
+            r"submission.sample must have names of test, one file without a name, got \['a'",
+        ),
+        (
+            "sample: data/tiny/sample_submission.csv",
+            "sample: {a: data/tiny/no.csv}",
+            r"params.yaml:10 tasks.intent.submission.sample.a: no such file: data/tiny/no.csv",
+        ),
         ("data/tiny/train.csv", "train.csv", r"tasks.intent.train: must lie in data/tiny/, which DVC watches"),
         ("data/tiny/test.csv", "data/tiny/../x.csv", r"tasks.intent.test: must lie in data/tiny/"),
         ("baselines: {tfidf", "baselines: {ensemble", r"baselines.ensemble: this name is taken"),
@@ -339,6 +369,25 @@ def test_P1_P2_P3_P4_P5_a_wrong_key_is_named_with_line_and_remedy(load, old: str
 
 
 BERT = "{name: from_config, architecture: bert, vocab_size: 300, hidden_size: 16, n_layers: 1, n_heads: 2}"
+
+
+def test_tasks_of_one_submission_have_test_files_of_the_same_names(load) -> None:
+    task = (
+        f"{{kind: binary, metric: accuracy, train: data/tiny/train.csv, test: {{b: {FILE}, a: {FILE[:-8]}train.csv}}}}"
+    )
+    text = PARAMS.replace("\nfolds:", f"\n  mood: {task}\nfolds:")
+    with pytest.raises(
+        ParamsError, match=r"mood.test: must name the test files of task intent, a single file, got \['a'"
+    ):
+        load(text)
+    text = text.replace(TEST, f"test: {{a: {FILE}, b: data/tiny/train.csv}}")
+    assert load(text).test_files == ["a", "b"]
+    auxiliary = load(
+        text.replace("{kind: binary", "{submit: false, kind: binary").replace(
+            "b: data/tiny/train", "c: data/tiny/train"
+        )
+    )
+    assert list(auxiliary.submitted) == ["intent"] and auxiliary.test_files == ["a", "c"]
 
 
 @pytest.mark.parametrize(

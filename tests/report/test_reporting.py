@@ -139,11 +139,13 @@ def everything() -> dict[str, Any]:
         "board": [],
         "left_out": [],
         "last_runs": [{"stage": "finetune-roberta", "computed": 1, "reused": 4, "seconds": 3725.0}],
-        "submission": {
-            "path": "out/submit/submission.csv",
-            "sha256": "ab" * 32,
-            "model": "ensemble",
-            "tasks": {"main": {"rows": 120, "labels": {"高兴": 60, "愤怒": 36, "label_2": 24}}},
+        "submissions": {
+            "": {
+                "path": "out/submit/submission.csv",
+                "sha256": "ab" * 32,
+                "model": "ensemble",
+                "tasks": {"main": {"rows": 120, "labels": {"高兴": 60, "愤怒": 36, "label_2": 24}}},
+            }
         },
         "params": {
             "competition": "demo",
@@ -235,7 +237,8 @@ def test_the_page_loads_nothing_and_runs_nothing(whole_page: str) -> None:
 def test_every_reference_inside_the_page_has_one_target(values: dict[str, Any]) -> None:
     values["scores"]["tasks"]["other"] = task_scores()
     values["audit"]["other"] = task_audit()
-    values["submission"]["tasks"]["other"] = values["submission"]["tasks"]["main"]
+    [submission] = values["submissions"].values()
+    submission["tasks"]["other"] = submission["tasks"]["main"]
     tags = elements(page(values))
     assert len(tags.ids) == len(set(tags.ids))
     assert {reference.removeprefix("#") for reference in tags.references} <= set(tags.ids)
