@@ -273,7 +273,7 @@ def _readers_of_order(task: Task, *, n_labels: int) -> Iterator[tuple[str, str]]
         if order := metric.by_option("ORDER"):
             yield metric.name, order
     form = task.submission.format
-    is_one_of_two = n_labels == 2 and not task.kind.constant("SEVERAL_COLUMNS")
+    is_one_of_two = n_labels == 2 and task.submit and not task.kind.constant("SEVERAL_COLUMNS")
     for value in form.options.values() if is_one_of_two else ():
         if isinstance(value, str) and (order := (form.constant("ORDER") or {}).get(value)):
             yield f"a submission of {value}", order

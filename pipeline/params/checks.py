@@ -169,7 +169,7 @@ def _check_test_columns(task: "Task") -> Iterator[Problem]:
 def _check_forms(params: "Params", name: str, task: "Task") -> Iterator[Problem]:
     """Yield the components that do not fit the form of a task's targets; one that names no `FORMS` fits all."""
     used: dict[tuple[Any, ...], Any] = {("tasks", name, "metric"): task.metric}
-    used["tasks", name, "submission", "format"] = task.submission.format
+    used["tasks", name, "submission", "format"] = task.submission.format if task.submit else None
     if params.stitch.models(list(params.encoders)):
         keys = ("loss", "class_weights", "objective", "adversarial")
         used |= {("stitch", key): getattr(params.stitch, key) for key in keys}

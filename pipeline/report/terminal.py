@@ -23,7 +23,7 @@ def scores_text(task: str, scores: TaskScores, audit: dict[str, Any] | None = No
         f"  expected on the test rows, where {n_folds} fold models are averaged: {score(estimate['expected'])} "
         f"[{score(estimate['test_low'])}, {score(estimate['test_high'])}]"
     )
-    where = {"test": "expected on the test rows", "holdout": "on the hold-out"}
+    where = {"test": "expected on the test rows" if scores["n_test"] else "out-of-fold", "holdout": "on the hold-out"}
     gains = [(f"by stitched models, {where[split]}", gain) for split, gain in gains_by_split(scores).items()]
     if scores["gain"]:
         gains.insert(0, (f"over the best single model, {where['test']}", scores["gain"]))

@@ -78,8 +78,7 @@ def test_rows_of_several_test_files_are_told_apart_though_their_ids_recur(tmp_pa
         ("text\nd\n", r"b\.csv:1: has no column 'id'.* goes into tasks\.t\.test_columns"),
     ],
 )
-def test_D18_what_is_wrong_with_one_of_several_test_files_names_it(tmp_path: Path, second: str, message: str) -> None:
-    """An empty test file, and one whose ids are missing or recur within it, is named with its key or line."""
+def test_what_is_wrong_with_one_of_several_test_files_names_it(tmp_path: Path, second: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         prepare(_of_files(tmp_path, a=TEST, b=second))
 

@@ -65,8 +65,7 @@ def test_each_file_has_the_answers_to_its_own_rows_in_the_order_of_its_own_sampl
 
 
 @pytest.mark.parametrize("samples", ["sample: {b: data/c/sample.csv}", "sample: data/c/sample.csv"])
-def test_D18_a_sample_that_is_not_of_its_test_file_is_found_before_training(load: Any, samples: str) -> None:
-    """Of several test files each is rehearsed against its own sample, or the one of all."""
+def test_a_sample_that_is_not_of_its_test_file_is_found_before_training(load: Any, samples: str) -> None:
     Path("data/c/sample.csv").write_text("id,label\n0,no\n1,yes\n2,no\n")
     with pytest.raises(
         DataError, match=r"test file of task main \(2 rows\), got 3 rows; only in the sample: 1 \('2'\)"
