@@ -55,6 +55,24 @@ run: {backend: sequential, device: cpu}
 CANARIES = {"HF_TOKEN": "hf_canaryOfTheHub0123456789", "KAGGLE_KEY": "canaryOfKaggle0123456789abcdef"}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that run graphs: what takes a minute must not come last, when other workers have no more to do.
+
+    The longest makes `finished`, for which another worker would wait: so next come those that run graphs of their own.
+    """
+    needed = {item.path: set[str]() for item in items}
+    for item in items:
+        needed[item.path] |= {*getattr(item, "fixturenames", ()), *vars(getattr(item, "module", item))}
+
+    def place(item: pytest.Item) -> int:
+        if item.path.stem == "test_graph":
+            return 0
+        names = needed[item.path]
+        return 1 if names & {"harness", "reference"} else 2 if "finished" in names else 3
+
+    items.sort(key=place)
+
+
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     random.seed(0)
@@ -80,6 +98,14 @@ class Project:
         done = self.run("dvc", "repro", *arguments, **environment)
         assert done.returncode == 0, done.stdout + done.stderr
         return [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")]
+
+    def run_stages(self, patch: pytest.MonkeyPatch, *stages: str) -> None:
+        """Run stages by themselves, such as `finetune bert`, in this process, which spares their starts."""
+        patch.chdir(self.folder)
+        for stage in stages:
+            name, *arguments = stage.split()
+            patch.setattr(sys, "argv", [name, *arguments])
+            importlib.import_module(f"stages.{name}").main()
 
     def edit(self, file: str, old: str, new: str) -> None:
         """Replace a text that must stand in a file."""
@@ -129,15 +155,6 @@ def make_project(folder: Path) -> Project:
     config = (ROOT / ".dvc" / "config").read_text(encoding="utf-8").replace("[core]", "[core]\n    no_scm = true")
     (folder / ".dvc" / "config").write_text(config.replace("autostage = true", ""), encoding="utf-8")
     return project
-
-
-def run_stages(folder: Path, monkeypatch: pytest.MonkeyPatch, *stages: str) -> None:
-    """Run stages of a project in this process, which spares their starts."""
-    monkeypatch.chdir(folder)
-    for stage in stages:
-        name, *arguments = stage.split()
-        monkeypatch.setattr(sys, "argv", [name, *arguments])
-        importlib.import_module(f"stages.{name}").main()
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from pipeline.cli import app
 from pipeline.data.demo import generate
 from pipeline.params.loading import load_params
 from pipeline.units.store import stored_units
-from tests.conftest import PARAMS, make_competition, run_stages
+from tests.conftest import PARAMS, Project, make_competition
 
 ONE_FILE = "test: data/tiny/test.csv"
 FILES = "test: {a: data/tiny/test.csv, b: data/tiny/b/test.csv}"
@@ -46,12 +46,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "data/tiny/mood.csv").write_text("".join(lines[:61]), encoding="utf-8")
     for name in ("models", "boards"):
         (folder / name).mkdir()
+    project = Project(folder)
     with pytest.MonkeyPatch.context() as patch:
-        run_stages(folder, patch, "recipes", "prepare", "split", "augment", "finetune bert")
+        project.run_stages(patch, "recipes", "prepare", "split", "augment", "finetune bert")
         Path("first_keys.json").write_text(json.dumps(sorted(trained(folder))))
         Path("params.yaml").write_text(params.replace(ONE_FILE, FILES).replace(SAMPLE, SAMPLES))
         stages = ("recipes", "prepare", "split", "augment", "baseline", "finetune bert", "stitch", "stack", "submit")
-        run_stages(folder, patch, *stages, "report")
+        project.run_stages(patch, *stages, "report")
     return folder
 
 

@@ -14,7 +14,7 @@ from pipeline.cli import app
 from pipeline.params.loading import load_params
 from pipeline.submit.submissions import validate_submissions
 from pipeline.units.store import stored_units
-from tests.conftest import Project, run_stages
+from tests.conftest import Project
 
 STAGES = ("recipes", "baseline", "finetune bert", "finetune electra", "stitch", "stack", "submit", "report")
 
@@ -30,7 +30,7 @@ def cut_short(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Pr
     for stage in ("finetune", "stitch"):  # DVC removes outs before a stage
         shutil.rmtree(project.folder / "out" / stage)
     with pytest.MonkeyPatch.context() as patch:
-        run_stages(project.folder, patch, *STAGES)
+        project.run_stages(patch, *STAGES)
     return project
 
 
@@ -72,7 +72,7 @@ def test_a_model_that_is_to_be_submitted_and_was_left_out_is_an_error(
 ) -> None:
     project.edit("params.yaml", "submit: {}", "submit: {model: electra}")
     with pytest.raises(SystemExit, match="3"):
-        run_stages(project, monkeypatch, "submit")
+        project.run_stages(monkeypatch, "submit")
     project.edit("params.yaml", "submit: {model: electra}", "submit: {}")
     said = capsys.readouterr().err
     assert "must be a model that was made, got 'electra'" in said and "set submit.model: ensemble" in said
@@ -82,7 +82,7 @@ def test_without_the_budget_a_later_run_ends_in_the_bytes_of_one_that_never_had_
     finished: Project, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project.edit("params.yaml", ", budget_hours: 1e-6", "")
-    run_stages(project, monkeypatch, *STAGES)
+    project.run_stages(monkeypatch, *STAGES)
     assert project.submission() == finished.submission()
     for recipe in Path("out/recipes").rglob("*.json"):
         assert recipe.read_bytes() == (finished.folder / recipe).read_bytes()

@@ -8,6 +8,7 @@ import io
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -228,6 +229,7 @@ def _sums(units: Sequence[UnitRecord], versions: dict[str, str]) -> dict[str, An
     return {"rows": rows, "seconds": seconds, "numerics": list(dict.fromkeys(numerics))}
 
 
+@cache
 def _environment() -> Environment:
     options: dict[str, Any] = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     environment = Environment(loader=FileSystemLoader(TEMPLATE.parent), autoescape=True, **options)
