@@ -123,7 +123,10 @@ class BuildEncoder(Protocol):
 
 
 class Encoder(Protocol):
-    """What an encoder's file has besides `build`: torch is imported inside functions only; `options` hold defaults too."""
+    """What an encoder's file has besides `build`: torch is imported inside functions only; `options` hold defaults too.
+
+    `SAME_START = True`: neither texts nor seed have a say in its weights and words.
+    """
 
     def restore(self, *, folder: Path) -> EncoderParts:
         """Make both again from the folder to which configuration and tokenizer were saved; weights are loaded afterwards."""

@@ -12,16 +12,16 @@ from pipeline.units.stage import PARAMS, Request, Stage
 from pipeline.units.store import StoredUnit
 
 # What decides which units a stage needs; for stages that are not named here it is everything.
+OF_ENCODERS = ("finetune-alone", "finetune-shared", "finetune", "predict")
 SECTIONS = {
     "augment": ("augment",),
     "augment-flips": ("augment",),
     "baseline": ("baselines",),
-    "finetune": ("augment", "training", "encoders"),
-    "predict": ("augment", "training", "encoders"),
+    **dict.fromkeys(OF_ENCODERS, ("augment", "training", "encoders")),
 }
 EVERY_SECTION = ("augment", "training", "encoders", "stitch")
 ALWAYS = ("competition", "seed", "tasks", "folds")
-MODELS = {"baseline": "baselines", "finetune": "encoders", "predict": "encoders"}  # where the models of a stage stand
+MODELS = {"baseline": "baselines", **dict.fromkeys(OF_ENCODERS, "encoders")}  # where the models of a stage stand
 
 
 @dataclass(frozen=True)
