@@ -117,16 +117,13 @@ class EncoderParts:
 
 
 class BuildEncoder(Protocol):
-    """`encoders/`: make the model and the tokenizer; `texts` are the training texts of the fold, labels unseen."""
+    """`encoders/`: make model and tokenizer of the fold's training `texts`, labels unseen; `SAME_START`: they have no say."""
 
     def __call__(self, *, texts: Sequence[str], max_length: int, seed: int) -> EncoderParts: ...
 
 
 class Encoder(Protocol):
-    """What an encoder's file has besides `build`: torch is imported inside functions only; `options` hold defaults too.
-
-    `SAME_START = True`: neither texts nor seed have a say in its weights and words.
-    """
+    """What an encoder's file has besides `build`: torch is imported inside functions only; `options` hold defaults too."""
 
     def restore(self, *, folder: Path) -> EncoderParts:
         """Make both again from the folder to which configuration and tokenizer were saved; weights are loaded afterwards."""

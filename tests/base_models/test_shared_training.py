@@ -130,12 +130,13 @@ MIXED = {"task_batches": {"mixed": True}}
 KILLED: dict[str, dict[str, Any]] = {
     "gradnorm": {"sharing": "hard", "task_weighting": "gradnorm", **MIXED},
     "famo": {"sharing": "soft", "task_weighting": "famo", "averaging": "ema", "task_batches": {"temperature": 2}},
-    "uncertainty": {"sharing": PRIVATE, "task_weighting": "uncertainty", "adversarial": "pgd", "adversarial_start_epoch": 1},
-    "dynamic_weight_average": {
-        "sharing": "shared_private", "adversarial": "freelb",
-        "task_weighting": {"name": "dynamic_weight_average", "n_parts": 4},
+    "uncertainty": {
+        "sharing": PRIVATE,
+        "task_weighting": "uncertainty",
+        "adversarial": "pgd",
+        "adversarial_start_epoch": 1,
     },
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("way", KILLED)

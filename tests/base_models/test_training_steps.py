@@ -6,11 +6,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from pipeline.base_models.fold_training import train_fold
+from pipeline.artifacts.histories import HISTORY
+from pipeline.base_models.fold_training import build_trainee, train_fold
 from pipeline.base_models.further_training import build_further, train_further
 from pipeline.base_models.shared_training import build_shared_trainee, train_shared
 from pipeline.checks.unit_needs import encoder_needs
@@ -130,6 +132,31 @@ def test_a_shared_encoder_begins_at_the_average_of_those_of_single_tasks() -> No
     assert not torch.equal(
         first["backbone.embeddings.word_embeddings.weight"], second["backbone.embeddings.word_embeddings.weight"]
     )
+
+
+def test_every_training_spares_the_rows_that_choose_an_epoch() -> None:
+    """What one had learnt from could choose no epoch of the next, nor serve the heads of `head_rows: held_out`."""
+    settings = pretrained(average_first={}, further={}, epoch_selection="inner", inner_ratio=0.4)
+    tasks, steps, start = rows_of_tasks(settings), settings.training_steps, Path("start")
+    _, learners = build_shared_trainee(tasks, settings=steps["shared"], seed=1)
+    start.mkdir()
+    learners["animal"].save(start)
+    (start / HISTORY).write_text('{"task_weights": []}')
+    part = tasks["animal"]
+    arguments: dict[str, Any] = {"rows": part.rows, "seed": part.seed, "n_outputs": 2, "scorer": None}
+    alone = build_trainee(settings=steps["alone"], **arguments).objective
+    further = build_further(settings=steps["further"], start=start, **arguments).objective
+    shared = learners["animal"].labelled
+    assert len(shared.lengths) < len(part.rows)
+    for other in (alone, further):
+        assert [texts_of(other, row) for row in range(len(shared.lengths))] == [
+            texts_of(shared, row) for row in range(len(shared.lengths))
+        ]
+
+
+def texts_of(objective: Any, row: int) -> list[int]:
+    ids: list[int] = objective.batch(np.array([row]), 0)["input_ids"][0].tolist()
+    return ids
 
 
 def test_F1_I1_a_task_trained_further_begins_where_it_was_left_and_goes_on_after_a_kill_in_the_same_bytes() -> None:
