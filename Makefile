@@ -56,7 +56,7 @@ demo: $(READY) ## set up, then run the demo competition from raw files to a chec
 	stitchfold show
 
 test: $(READY) ## set up, then run all tests but the slow ones and those on real data
-	python -m pytest -q -n 2 --dist loadfile -m "not slow and not real_data and not gpu"
+	python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not real_data and not gpu"
 
 test-all: $(READY) ## all tests
 	python -m pytest -q

@@ -1,5 +1,6 @@
 """Fixtures of all tests: seeds, small texts, and a small competition that runs through the real graph."""
 
+import importlib
 import os
 import random
 import shutil
@@ -54,6 +55,24 @@ run: {backend: sequential, device: cpu}
 CANARIES = {"HF_TOKEN": "hf_canaryOfTheHub0123456789", "KAGGLE_KEY": "canaryOfKaggle0123456789abcdef"}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that run graphs: what takes a minute must not come last, when other workers have no more to do.
+
+    The longest makes `finished`, for which another worker would wait: so next come those that run graphs of their own.
+    """
+    needed = {item.path: set[str]() for item in items}
+    for item in items:
+        needed[item.path] |= {*getattr(item, "fixturenames", ()), *vars(getattr(item, "module", item))}
+
+    def place(item: pytest.Item) -> int:
+        if item.path.stem == "test_graph":
+            return 0
+        names = needed[item.path]
+        return 1 if names & {"harness", "reference"} else 2 if "finished" in names else 3
+
+    items.sort(key=place)
+
+
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     random.seed(0)
@@ -79,6 +98,14 @@ class Project:
         done = self.run("dvc", "repro", *arguments, **environment)
         assert done.returncode == 0, done.stdout + done.stderr
         return [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")]
+
+    def run_stages(self, patch: pytest.MonkeyPatch, *stages: str) -> None:
+        """Run stages by themselves, such as `finetune bert`, in this process, which spares their starts."""
+        patch.chdir(self.folder)
+        for stage in stages:
+            name, *arguments = stage.split()
+            patch.setattr(sys, "argv", [name, *arguments])
+            importlib.import_module(f"stages.{name}").main()
 
     def edit(self, file: str, old: str, new: str) -> None:
         """Replace a text that must stand in a file."""

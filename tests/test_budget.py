@@ -1,8 +1,6 @@
 """A run cut short by its time budget, through all stages: a valid submission, what is missing is said, the next goes on."""
 
-import importlib
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -32,7 +30,7 @@ def cut_short(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Pr
     for stage in ("finetune", "stitch"):  # DVC removes outs before a stage
         shutil.rmtree(project.folder / "out" / stage)
     with pytest.MonkeyPatch.context() as patch:
-        run_stages(project, patch, *STAGES)
+        project.run_stages(patch, *STAGES)
     return project
 
 
@@ -40,15 +38,6 @@ def cut_short(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Pr
 def project(cut_short: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.chdir(cut_short.folder)
     return cut_short
-
-
-def run_stages(project: Project, monkeypatch: pytest.MonkeyPatch, *stages: str) -> None:
-    """Run stages in this process, which spares their starts."""
-    monkeypatch.chdir(project.folder)
-    for stage in stages:
-        name, *arguments = stage.split()
-        monkeypatch.setattr(sys, "argv", [name, *arguments])
-        importlib.import_module(f"stages.{name}").main()
 
 
 def test_what_lies_in_the_store_is_taken_and_the_rest_left_out(project: Project) -> None:
@@ -83,7 +72,7 @@ def test_a_model_that_is_to_be_submitted_and_was_left_out_is_an_error(
 ) -> None:
     project.edit("params.yaml", "submit: {}", "submit: {model: electra}")
     with pytest.raises(SystemExit, match="3"):
-        run_stages(project, monkeypatch, "submit")
+        project.run_stages(monkeypatch, "submit")
     project.edit("params.yaml", "submit: {model: electra}", "submit: {}")
     said = capsys.readouterr().err
     assert "must be a model that was made, got 'electra'" in said and "set submit.model: ensemble" in said
@@ -93,7 +82,7 @@ def test_without_the_budget_a_later_run_ends_in_the_bytes_of_one_that_never_had_
     finished: Project, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project.edit("params.yaml", ", budget_hours: 1e-6", "")
-    run_stages(project, monkeypatch, *STAGES)
+    project.run_stages(monkeypatch, *STAGES)
     assert project.submission() == finished.submission()
     for recipe in Path("out/recipes").rglob("*.json"):
         assert recipe.read_bytes() == (finished.folder / recipe).read_bytes()

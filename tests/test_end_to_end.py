@@ -1,18 +1,22 @@
 """The whole graph on a small competition: a valid submission, killed and resumed to the same bytes, honest at chance."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+from pipeline.cli import app
 from tests.conftest import PARAMS, Project, make_competition, make_project
 from tests.faults import harness
 
 
-def test_the_submission_is_valid_and_complete(finished: Project) -> None:
-    done = finished.run("stitchfold", "validate")
-    assert done.returncode == 0, done.stderr
+def test_the_submission_is_valid_and_complete(finished: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(finished.folder)
+    done = CliRunner().invoke(app, ["validate"])
+    assert done.exit_code == 0, done.output
     sample = pd.read_csv(finished.folder / "data/tiny/sample_submission.csv", dtype=str)
     submission = pd.read_csv(finished.folder / "out/submit/submission.csv", dtype=str)
     assert submission["id"].tolist() == sample["id"].tolist()
@@ -58,11 +62,12 @@ def test_I16_several_workers_give_the_same_bytes_as_one(finished: Project, tmp_p
     assert project.submission() == finished.submission()
 
 
-def test_I15_another_seed_gives_other_predictions(finished: Project, tmp_path) -> None:
+def test_I15_another_seed_gives_other_predictions(finished: Project, tmp_path, monkeypatch) -> None:
     """The seed is not ignored: another one gives other predictions."""
     project = finished.clone(tmp_path / "project")
     project.edit("params.yaml", "seed: 7", "seed: 8")
-    project.repro("--single-item", "finetune@bert")  # over the same folds
+    shutil.rmtree(project.folder / "out/finetune/bert")
+    project.run_stages(monkeypatch, "finetune bert")  # over the same folds
     one, other = (pd.read_parquet(p.folder / "out/finetune/bert/intent.parquet") for p in (finished, project))
     assert not one.equals(other)
 

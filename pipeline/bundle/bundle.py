@@ -259,7 +259,8 @@ def _rehearse(entry: Path, sources: Sources, description: dict[str, Any], n_rows
 
 def _requirements(packages: set[str]) -> str:
     """Return the distributions that packages come from, with the versions that were tested here."""
-    names = sorted({packages_distributions()[package][0] for package in packages} | {"safetensors"})
+    distributions = packages_distributions()  # reads what every installed package says of itself
+    names = sorted({distributions[package][0] for package in packages} | {"safetensors"})
     return "".join(f"{name}=={version(name).partition('+')[0]}\n" for name in names)
 
 

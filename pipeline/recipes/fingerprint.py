@@ -9,10 +9,10 @@ Components loaded by name are further starts.
 
 import ast
 from collections.abc import Iterable, Iterator
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from operator import itemgetter
+from typing import Any
 
 from pipeline.recipes.source_modules import Definition, is_docstring, module_names, path_of, read_imports, read_module
 from pipeline.reproducibility import digest
@@ -117,8 +117,15 @@ def _body(module_name: str, name: str) -> Body:
         parts = [part for node in nodes for part in ast.iter_child_nodes(node) if isinstance(part, ast.stmt)]
         nodes = [part for part in parts if getattr(part, "name", None) == method]
     reader = _Reader(module_name)
-    texts = [ast.dump(reader.visit(deepcopy(node))) for node in nodes]
+    texts = [ast.dump(reader.visit(_copy(node))) for node in nodes]
     return Body(digest([name, texts])[:16], tuple(reader.links))
+
+
+def _copy(part: Any) -> Any:
+    """Return a copy of a part of a syntax tree without its positions: in a quarter of the time that `deepcopy` takes."""
+    if isinstance(part, ast.AST):
+        return type(part)(**{name: _copy(value) for name, value in ast.iter_fields(part)})
+    return [_copy(item) for item in part] if isinstance(part, list) else part
 
 
 class _Reader(ast.NodeTransformer):
@@ -164,8 +171,9 @@ class _Reader(ast.NodeTransformer):
             return self._linked(_meaning((module_name, node.attr), within=self.module_name), node.attr, node.ctx)
         # Whose method it is cannot be read off the text. By name, not by module: what moves must keep its digest.
         self.links += sorted(_params_methods().get(node.attr, ()), key=itemgetter(1))
-        if ast.unparse(node.value) in self.untyped:
-            self.links += sorted(_classes_with().get(node.attr, ()), key=itemgetter(1))
+        classes = _classes_with().get(node.attr, ())
+        if classes and ast.unparse(node.value) in self.untyped:
+            self.links += sorted(classes, key=itemgetter(1))
         return self.generic_visit(node)
 
     def _linked(self, meanings: list[Definition | str], name: str, ctx: ast.expr_context) -> ast.Name:

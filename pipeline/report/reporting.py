@@ -7,6 +7,7 @@ it shows, runs no script and loads nothing. Whatever comes from data is escaped 
 import io
 import statistics
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -217,6 +218,7 @@ def _sums(units: Sequence[UnitRecord], versions: dict[str, str]) -> dict[str, An
     return {"rows": rows, "seconds": seconds, "numerics": list(dict.fromkeys(numerics))}
 
 
+@cache
 def _environment() -> Environment:
     options: dict[str, Any] = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     environment = Environment(loader=FileSystemLoader(TEMPLATE.parent), autoescape=True, **options)

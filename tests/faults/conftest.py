@@ -8,6 +8,8 @@ from tests.faults import kills
 from tests.faults.durability import record_durability
 from tests.faults.kills import Reference
 
+collect_ignore = ["preloaded.py"]  # which is no test, and works for seconds when it is imported
+
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -59,7 +59,7 @@ NO_RESULTS = {"history.json", "manifest.json", "report.html", "last_error.json"}
 NO_RESULTS |= {f"{name}.sha256" for name in NO_RESULTS}
 
 PRELOAD = [
-    "tests.faults.harness",
+    "tests.faults.preloaded",
     "pytest",
     "pipeline.base_models.finetuning",
     "pipeline.stitch.stitching",

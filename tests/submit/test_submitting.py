@@ -3,8 +3,6 @@
 import hashlib
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +27,7 @@ from pipeline.submit.submitting import (
     submission_frame,
     summary,
 )
+from stages import submit
 from tests.competition import write_params
 from tests.small import make_table
 
@@ -130,13 +129,6 @@ def test_tasks_with_different_formats_are_refused(second: str, tmp_path: Path, m
         common_format(load_params())
 
 
-def run_stage(folder: Path) -> subprocess.CompletedProcess[str]:
-    root = Path(__file__).parents[2]
-    command = [sys.executable, "-m", "stages.submit"]
-    environment = {"PYTHONPATH": str(root), "PATH": "/usr/bin:/bin"}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-
-
 def test_the_stage_writes_the_submission_and_its_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_params(tmp_path)
@@ -146,8 +138,7 @@ def test_the_stage_writes_the_submission_and_its_report(tmp_path: Path, monkeypa
     made = predictions_of("abc", logits=[[0, 9], [9, 0], [0, 1]] * 2)
     made = Predictions(**{**made.__dict__, "manifest": manifest})
     write_predictions(made, predictions_path("baseline", "tfidf", "main"))
-    result = run_stage(tmp_path)
-    assert result.returncode == 0, result.stderr
+    submit.main()
     assert (SUBMIT / "submission.csv").read_text() == "id,label\nb,no\nc,yes\na,yes\n"
     report = read_json(SUBMIT / "submission.json")
     assert report["tasks"]["main"]["labels"] == {"no": 1, "yes": 2}
@@ -156,7 +147,7 @@ def test_the_stage_writes_the_submission_and_its_report(tmp_path: Path, monkeypa
     # Other folds: the stage must refuse the old predictions with the exit code of data errors.
     write_folds(pd.DataFrame([("t0", "main", 0, 1, 0)], columns=FOLDS_COLUMNS))
     shutil.rmtree(SUBMIT)
-    result = run_stage(tmp_path)
-    assert result.returncode == 3
+    with pytest.raises(SystemExit, match="3"):
+        submit.main()
     assert "was made from the fold manifest" in json.loads(Path("out/last_error.json").read_text())["message"]
     assert not SUBMIT.exists()

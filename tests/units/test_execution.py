@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -22,7 +21,7 @@ from pipeline.reproducibility import numerics
 from pipeline.stage_run import exit_on_error
 from pipeline.units import hang_watch, unit
 from pipeline.units.differences import differences
-from pipeline.units.execution import Workspace, run_units
+from pipeline.units.execution import run_units
 from pipeline.units.hang_watch import HangWatch
 from pipeline.units.locks import Writer, one_writer
 from pipeline.units.processes import ProcessIdentity, identity
@@ -30,84 +29,23 @@ from pipeline.units.stage import Stage
 from pipeline.units.unit import Unit
 from tests.children import begin_in_child
 from tests.conftest import HANG_SECONDS, ROOT
+from tests.units.works import (
+    die_beside,
+    die_of_one,
+    die_once,
+    fail,
+    hang_once,
+    step_by_step,
+    stop_before_the_first_step,
+    write,
+    write_slowly,
+)
 
 
 @pytest.fixture(autouse=True)
 def _in_a_folder(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     get_reusable_executor().shutdown(wait=True)  # workers that live on would write into the folder of another test
-
-
-def write(workspace: Workspace, *, value: str) -> None:
-    (workspace.result / "value.txt").write_text(value, encoding="utf-8")
-    with Path("log.txt").open("a", encoding="utf-8") as log:
-        log.write(value + "\n")
-
-
-def write_slowly(workspace: Workspace, *, value: str) -> None:
-    time.sleep(1)
-    write(workspace, value=value)
-
-
-def die_once(workspace: Workspace, *, value: str) -> None:
-    mark = Path(f"died-{value}")
-    if value == "1" and not mark.exists():
-        mark.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    write(workspace, value=value)
-
-
-def die_of_one(workspace: Workspace, *, value: str) -> None:
-    if value == "1":
-        os.kill(os.getpid(), signal.SIGKILL)
-    write(workspace, value=value)
-
-
-def die_beside(workspace: Workspace, *, value: str) -> None:
-    Path(f"begun-{value}").touch()
-    while not all(Path(f"begun-{each}").exists() for each in "01"):
-        time.sleep(0.01)
-    if value == "0" and not Path("waited").exists():
-        Path("waited").touch()
-        time.sleep(HANG_SECONDS)  # the pool's end comes first
-    die_of_one(workspace, value=value)
-
-
-def hang_once(workspace: Workspace, *, value: str) -> None:
-    mark = Path(f"hung-{value}")
-    workspace.progress(step=3, n_steps=9)
-    if value == "1" and not mark.exists():
-        mark.touch()
-        time.sleep(200)
-    write(workspace, value=value)
-
-
-def stop_before_the_first_step(workspace: Workspace, *, value: str) -> None:
-    """Be stopped before a step was noted, as by a debugger or a frozen container; work on when tried again."""
-    mark = Path(f"stopped-{value}")
-    if value == "1" and not mark.exists():
-        mark.touch()
-        os.kill(os.getpid(), signal.SIGSTOP)
-    write(workspace, value=value)
-
-
-def step_by_step(workspace: Workspace, *, value: str) -> None:
-    """Count to three, with a checkpoint at each number; stop after the first one the first time."""
-    state = workspace.checkpoints.load() or {"step": 0}
-    while state["step"] < 3:
-        state = {"step": state["step"] + 1}
-        with Path("log.txt").open("a", encoding="utf-8") as log:
-            log.write(f"{value}:{state['step']}\n")
-        workspace.checkpoints.save(state["step"], state)
-        if not Path("go-on").exists():
-            raise InterruptedRun("stopped. Run dvc repro to continue.")
-    write(workspace, value=value)
-
-
-def fail(workspace: Workspace, *, value: str) -> None:
-    if value == "1":
-        raise DataError("rows: must be many, got none. Add some.")
-    write(workspace, value=value)
 
 
 def jobs(work, n: int = 3) -> list:
