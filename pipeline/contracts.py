@@ -117,7 +117,7 @@ class EncoderParts:
 
 
 class BuildEncoder(Protocol):
-    """`encoders/`: make the model and the tokenizer; `texts` are the training texts of the fold, labels unseen."""
+    """`encoders/`: make model and tokenizer of the fold's training `texts`, labels unseen; `SAME_START`: they have no say."""
 
     def __call__(self, *, texts: Sequence[str], max_length: int, seed: int) -> EncoderParts: ...
 

@@ -108,11 +108,12 @@ class Penalty(Protocol):
 class BuildSharing(Protocol):
     """`sharing/`: what the models of several tasks share. `ENCODERS`: "one", "each" task has one, or "apart".
 
-    Its file may have a function `stage(*, hidden_size, n_layers, <its options>)`: a module (L + 1 hidden states (B, T, H),
-    mask (B, T)) -> hidden states, which stands between the encoder and the readout of each task, a part of the task's model.
+    The penalty may be a module, which learns at the readouts' rate and is not kept. Its file may have a function
+    `stage(*, hidden_size, n_layers, <its options>)`: a module (L + 1 hidden states (B, T, H), mask (B, T)) -> hidden states,
+    which stands between the encoder and the readout of each task, a part of the task's model.
     """
 
-    def __call__(self) -> Penalty: ...
+    def __call__(self, *, tasks: Sequence[str], hidden_size: int) -> Penalty: ...
 
 
 class BuildTaskWeighting(Protocol):
@@ -128,7 +129,8 @@ class BuildAdversarial(Protocol):
     """`adversarial/`: a way to the gradient that moves what the model reads, or its weights, to where the loss is larger.
 
     `MOVES`: the options with which it moves the weights of the token embeddings, which must learn; an encoder's `FREEZES`:
-    those with which they do not. `FORMS`, as of losses.
+    those with which they do not. `FORMS`, as of losses. `OF_ONE_TASK`: it needs a model, or with "batches" batches, of one
+    task only.
     """
 
     def __call__(self) -> Gradient: ...

@@ -8,7 +8,7 @@ from pipeline.artifacts.files import read_json
 from pipeline.artifacts.paths import OUT, encoder_recipe_path, left_out_path
 from pipeline.artifacts.table import read_folds, read_table
 from pipeline.checks.preflight import check_stage
-from pipeline.checks.unit_needs import encoder_need, places_of
+from pipeline.checks.unit_needs import encoder_needs, places_of
 from pipeline.errors.exceptions import DataError, ParamsError
 from pipeline.recipes.stage_recipes import settings_of
 from pipeline.stage_run import stage_run
@@ -29,12 +29,12 @@ def main() -> None:
             raise DataError(f"{encoder_recipe_path(encoder)}: is older than params.yaml. Run dvc repro recipes.")
         folds = read_folds()
         common: Any = {"run": params.run, "seed": params.seed}
-        need = encoder_need(encoder, settings, places_of(folds), **common, recipe=recipe["train"])
-        check_stage(need)
+        needs = encoder_needs(encoder, settings, places_of(folds), **common, recipe=recipe)
+        check_stage(needs)
         table, n_later = read_table(), len(params.encoders) - list(params.encoders).index(encoder)
         budget = budget_for(recipe.get("budget_hours"), table, n_stages=n_later, n_models=len(params.members))
         with leaving_out([encoder], left_out_path("finetune", encoder), budget):
-            budget.refuse_late(need.n_open)
+            budget.refuse_late(sum(need.n_open for need in needs))
             from pipeline.base_models.finetuning import finetune  # imports torch: only once all is known to be right
 
             finetune(

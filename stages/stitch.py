@@ -17,7 +17,7 @@ def main() -> None:
         common = {"run": params.run, "seed": params.seed, "recipes": recipe["train"]}
         params = without_left_out(params, stitched=False)
         need = stitch_need(params.stitch, params.encoders, places_of(folds), **common)
-        check_stage(need)
+        check_stage([need])
         table, groups = read_table(), list(params.stitch.groups(list(params.encoders)))
         budget = budget_for(recipe.get("budget_hours"), table, n_stages=0, n_models=len(params.members))
         with leaving_out(groups, left_out_path("stitch"), budget):

@@ -1,11 +1,11 @@
 """Fine-tuning: for every task, repeat and fold one model that never saw the fold, and its predictions of it.
 
 Two units per fold: training, which knows nothing of the rows to predict, and prediction. So a second test file, or a
-change to what is predicted, trains nothing again.
+change to what is predicted, trains nothing again. Of several trainings, one after another, each has units of its own.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from pipeline.artifacts.copies import Copies
 from pipeline.artifacts.table import Folds, Table
 from pipeline.base_models.fold_results import Trained, collect
 from pipeline.base_models.fold_training import predict_fold, train_fold
+from pipeline.base_models.further_training import train_further
 from pipeline.base_models.shared_training import TaskRows, train_shared
 from pipeline.data.fold_jobs import FoldJob, augmented_rows, fold_jobs, rows_digest, trained_rows_digest
 from pipeline.params.encoders import Encoder
@@ -21,7 +22,7 @@ from pipeline.params.root import Run
 from pipeline.reproducibility import fold_seed, numerics, shared_fold
 from pipeline.training.epoch_choice import epoch_scorer
 from pipeline.units.budget import Budget
-from pipeline.units.execution import Job, run_units
+from pipeline.units.execution import Job, Work, run_units
 from pipeline.units.stage import Stage
 from pipeline.units.unit import Unit
 
@@ -54,15 +55,17 @@ def finetune(
     """
     jobs = fold_jobs(table, folds, copies if settings.augment else None, seed=seed)
     plan = _Plan(encoder, settings, recipe, metrics, run, copies, seed, table, folds.digest)
-    training = plan.shared(jobs) if settings.shares else [(plan.training(job), [job]) for job in jobs]
-    trained = {
-        job.name: Trained(unit, job.task if settings.shares else None) for (unit, *_), own in training for job in own
-    }
-    predicting = [plan.predicting(job, trained[job.name]) for job in jobs]
-    budget = budget or Budget()
-    budget.more = FORWARD_SHARE / settings.epochs * max(len(job.predicted) / len(job.fitted) for job in jobs)
-    run_units([job for job, _ in training], run=run, stage=Stage("finetune", model=encoder), budget=budget)
+    budget, n_later = budget or Budget(), sum(step.epochs for step in settings.training_steps.values())
+    predicted = FORWARD_SHARE * max(len(job.predicted) / len(job.fitted) for job in jobs)
+    trained: dict[str, Trained] = {}
+    for name, step in settings.training_steps.items():
+        training, trained = plan.units_of_step(name, step, jobs, trained)
+        n_later -= step.epochs
+        budget.more = (n_later + predicted) / step.epochs
+        stage = Stage(f"finetune-{name}" if n_later else "finetune", model=encoder)
+        run_units(training, run=run, stage=stage, budget=budget)
     budget.more = 0.0
+    predicting = [plan.predicting(job, trained[job.name]) for job in jobs]
     run_units(predicting, run=run, stage=Stage("predict", model=encoder), budget=budget)
     made = [trained[job.name] for job in jobs]
     collect(folder, jobs, trained=made, predicted=[unit for unit, *_ in predicting], table=table, folds=folds)
@@ -81,15 +84,36 @@ class _Plan:
     seed: int
     table: Table
     manifest: str
+    suffix: str = ""
 
-    def training(self, job: FoldJob) -> Job:
-        """Return the unit that trains a fold's model."""
+    def units_of_step(
+        self, name: str, settings: Encoder, jobs: Sequence[FoldJob], before: Mapping[str, Trained]
+    ) -> tuple[list[Job], dict[str, Trained]]:
+        """Return the units of one of `training_steps` and, by the jobs' names, its models, given those of the step before.
+
+        Each begins at models of its own fold only, which have seen the rows that it sees.
+        """
+        digests = self.recipe.get("steps", {})
+        recipe = {**self.recipe, "train": digests.get(name, self.recipe["train"])}
+        plan = replace(self, settings=settings, recipe=recipe, suffix=f"/{name}" if digests else "")
+        if name == "shared":
+            shared = plan.shared(jobs, before)
+            made = {job.name: Trained(unit, job.task) for (unit, *_), own in shared for job in own}
+            return [job for job, _ in shared], made
+        units = {job.name: plan.training(job, before.get(job.name)) for job in jobs}
+        return list(units.values()), {name: Trained(unit) for name, (unit, *_) in units.items()}
+
+    def training(self, job: FoldJob, start: Trained | None) -> Job:
+        """Return the unit that trains a fold's model, from where another one ended if there is a start."""
         depends_on, arguments = self._task(job)
         depends_on |= {"step": "finetune", "recipe": self.recipe["train"], "seed": job.seed, "numerics": self._numerics}
         arguments["seed"] = job.seed
-        return Unit(f"{self.encoder}/{job.name}", depends_on, self._described), train_fold, arguments
+        work: Work = train_fold
+        if start is not None:
+            depends_on["start"], arguments["start"], work = [start.unit.key, job.task], start.folder, train_further
+        return Unit(f"{self.encoder}/{job.name}{self.suffix}", depends_on, self._described), work, arguments
 
-    def shared(self, jobs: Sequence[FoldJob]) -> list[tuple[Job, list[FoldJob]]]:
+    def shared(self, jobs: Sequence[FoldJob], starts: Mapping[str, Trained]) -> list[tuple[Job, list[FoldJob]]]:
         """Return the units that each train one model of all tasks, with the folds that it is of."""
         units: list[tuple[Job, list[FoldJob]]] = []
         for place in dict.fromkeys((job.repeat, job.fold) for job in jobs):
@@ -100,7 +124,10 @@ class _Plan:
             depends_on |= {"tasks": {task: depends for task, (depends, _) in made.items()}}
             tasks = {job.task: TaskRows(**made[job.task][1], seed=job.seed) for job in own}
             arguments: dict[str, Any] = {"tasks": tasks, "settings": self.settings, "seed": seed}
-            name = f"{self.encoder}/r{place[0]}-f{place[1]}"
+            if starts:
+                depends_on["starts"] = [starts[job.name].unit.key for job in own]
+                arguments["starts"] = [starts[job.name].folder for job in own]
+            name = f"{self.encoder}/r{place[0]}-f{place[1]}{self.suffix}"
             units.append(((Unit(name, depends_on, self._described), train_shared, arguments), own))
         return units
 

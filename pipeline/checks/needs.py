@@ -12,16 +12,20 @@ from pipeline.units.stage import PARAMS, Request, Stage
 from pipeline.units.store import StoredUnit
 
 # What decides which units a stage needs; for stages that are not named here it is everything.
+STEPS = {
+    "finetune-alone": "average_first",
+    "finetune-shared": "further",
+}  # and the key without which there is no such step
+OF_ENCODERS = (*STEPS, "finetune", "predict")
 SECTIONS = {
     "augment": ("augment",),
     "augment-flips": ("augment",),
     "baseline": ("baselines",),
-    "finetune": ("augment", "training", "encoders"),
-    "predict": ("augment", "training", "encoders"),
+    **dict.fromkeys(OF_ENCODERS, ("augment", "training", "encoders")),
 }
 EVERY_SECTION = ("augment", "training", "encoders", "stitch")
 ALWAYS = ("competition", "seed", "tasks", "folds")
-MODELS = {"baseline": "baselines", "finetune": "encoders", "predict": "encoders"}  # where the models of a stage stand
+MODELS = {"baseline": "baselines", **dict.fromkeys(OF_ENCODERS, "encoders")}  # where the models of a stage stand
 
 
 @dataclass(frozen=True)
@@ -47,13 +51,19 @@ def part_of(params: Mapping[str, Any], stage: Stage) -> dict[str, Any] | None:
     >>> part_of({"seed": 1, "baselines": {"tfidf": "tfidf_logistic"}, "stack": {}}, Stage("baseline", model="tfidf"))
     {'competition': None, 'seed': 1, 'tasks': None, 'folds': None, 'baselines': {'tfidf': 'tfidf_logistic'}}
     >>> part_of({"seed": 1, "encoders": {"bert": {}}}, Stage("finetune", model="roberta"))
+    >>> part_of({"seed": 1, "encoders": {"bert": {"further": None}}}, Stage("finetune-shared", model="bert"))
+    >>> part_of({"seed": 1, "encoders": {"bert": {"further": {}}}}, Stage("finetune-shared", model="bert"))["encoders"]
+    {'bert': {'further': {}}}
     """
     part = {name: params.get(name) for name in (*ALWAYS, *SECTIONS.get(stage.kind, EVERY_SECTION))}
     if section := MODELS.get(stage.kind):
         models = params.get(section) or {}
         if stage.model not in models:
             return None
-        part[section] = {stage.model: models[stage.model]}
+        model = models[stage.model]
+        if stage.kind in STEPS and (not isinstance(model, dict) or model.get(STEPS[stage.kind]) is None):
+            return None
+        part[section] = {stage.model: model}
     return part if stage.fold is None or _has_fold(params, stage) else None
 
 

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import psutil
 from tabulate import tabulate
@@ -12,7 +13,7 @@ from tabulate import tabulate
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.paths import AUDIT, encoder_recipe_path, stage_recipe_path
 from pipeline.checks.torn_files import torn_lines
-from pipeline.checks.unit_needs import Need, encoder_need, state_width, stitch_need, worker_count
+from pipeline.checks.unit_needs import Need, encoder_needs, state_width, stitch_need, worker_count
 from pipeline.errors.exceptions import MachineError
 from pipeline.number_formats import size_text
 from pipeline.params.encoders import Encoder
@@ -38,7 +39,7 @@ def preflight(params: Params) -> Iterator[str]:
     places = list(product(params.tasks, range(params.folds.n_repeats), range(params.folds.n_splits)))
     needs, run, seed = [], params.run, params.seed
     for name, encoder in params.encoders.items():
-        needs.append(encoder_need(name, encoder, places, run=run, seed=seed, recipe=_train_recipe(name, encoder)))
+        needs += encoder_needs(name, encoder, places, run=run, seed=seed, recipe=_recipe(name, encoder))
     if params.stitch.models(list(params.encoders)):
         path = stage_recipe_path("stitch")
         heads = read_json(path)["train"] if path.exists() else {}
@@ -50,22 +51,22 @@ def preflight(params: Params) -> Iterator[str]:
     yield from check_lengths(params.encoders)
 
 
-def check_stage(need: Need) -> None:
+def check_stage(needs: Sequence[Need]) -> None:
     """Before a stage begins, refuse a disk that is too small for what it still has to compute.
 
     Raises:
         MachineError: if it is.
     """
-    if need.n_open:
-        log.info("still to be computed:\n%s", describe([need]))
-        log.info("%s", check_disk([need]))
+    if any(need.n_open for need in needs):
+        log.info("still to be computed:\n%s", describe(needs))
+        log.info("%s", check_disk(needs))
 
 
-def _train_recipe(name: str, encoder: Encoder) -> str | None:
-    """Return the digest under which the unit store has an encoder's finished models; None where there can be none."""
+def _recipe(name: str, encoder: Encoder) -> dict[str, Any]:
+    """Return the recipe under which the unit store has an encoder's finished models; empty where there can be none."""
     path = encoder_recipe_path(name)
-    recipe = read_json(path) if path.exists() else {}
-    return recipe["train"] if recipe.get("settings") == settings_of(encoder) else None
+    recipe: dict[str, Any] = read_json(path) if path.exists() else {}
+    return recipe if recipe.get("settings") == settings_of(encoder) else {}
 
 
 def check_disk(needs: Sequence[Need], *, more: int = 0) -> str:

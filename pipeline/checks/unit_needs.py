@@ -6,7 +6,7 @@ Estimates from params.yaml, the headers of checkpoints and the unit store; nothi
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.params.encoders import Encoder, Training
 from pipeline.params.fields import Component
@@ -60,30 +60,35 @@ class Need:
         return (self.checkpoints or 0) if self.n_open else 0
 
 
-def encoder_need(
-    name: str, settings: Encoder, places: Sequence[Place], *, run: Run, seed: int, recipe: str | None
-) -> Need:
-    """Return what the fold models of an encoder need.
+def encoder_needs(
+    name: str, settings: Encoder, places: Sequence[Place], *, run: Run, seed: int, recipe: Mapping[str, Any]
+) -> list[Need]:
+    """Return what the fold models of an encoder need, of each of its `training_steps`.
 
     Args:
         name: of the encoder, like `settings`.
         places: task, repeat and fold of its models.
         run: how many work at once.
         seed: of the whole run.
-        recipe: the digest under which finished models are found in the unit store; None: there are none.
+        recipe: by whose digests finished models are found in the unit store; empty: there are none.
     """
     weights = settings.source.call("n_parameters", max_length=settings.longest_input)
     if weights is not None:
         weights += HEAD_WEIGHTS * state_width(settings.source)
-    finished, n_models = finished_units("finetune"), 1
-    if settings.shares:  # a unit leaves a model of each task
-        tasks = list(dict.fromkeys(task for task, *_ in places))
-        n_models = len(tasks)
-        if weights is not None and settings.sharing.constant("ENCODERS") == "each":
-            weights, n_models = weights * n_models, 1  # all are trained, and kept, side by side
-        places = list(dict.fromkeys(shared_fold(tasks, repeat, fold) for _, repeat, fold in places))
-    n_done = sum((recipe, fold_seed(seed, fold)) in finished for fold in places)
-    return _need(name, len(places), n_done, weights, settings, run, n_models=n_models)
+    finished, needs, several = finished_units("finetune"), [], len(settings.training_steps) > 1
+    tasks = list(dict.fromkeys(task for task, *_ in places))
+    for step, part in settings.training_steps.items():
+        own, of_unit, n_models = list(places), weights, 1
+        if step == "shared":  # a unit leaves a model of each task
+            n_models = len(tasks)
+            if weights is not None and part.sharing.constant("ENCODERS") == "each":
+                of_unit, n_models = weights * n_models, 1  # all are trained, and kept, side by side
+            own = list(dict.fromkeys(shared_fold(tasks, repeat, fold) for _, repeat, fold in places))
+        digest = recipe.get("steps", {}).get(step, recipe.get("train"))
+        n_done = sum((digest, fold_seed(seed, fold)) in finished for fold in own)
+        named = f"{name}, {step}" if several else name
+        needs.append(_need(named, len(own), n_done, of_unit, part, run, n_models=n_models))
+    return needs
 
 
 def stitch_need(
@@ -95,7 +100,7 @@ def stitch_need(
     seed: int,
     recipes: Mapping[str, str],
 ) -> Need:
-    """Return what the stitched models need; `recipes` has the digest of each head, the others are as in `encoder_need`."""
+    """Return what the stitched models need; `recipes` has the digest of each head, the others are as in `encoder_needs`."""
     widths = {name: state_width(encoder.source) for name, encoder in encoders.items()}
     models, groups = settings.models(list(encoders)), settings.groups(list(encoders))
     finished = finished_units("stitch")

@@ -45,7 +45,8 @@ class MultiTask:
         sums = {}
         for task in n_rows:
             own = {name.removeprefix(f"{task}:"): tensor for name, tensor in batch.items() if _task_of(name) == task}
-            losses = self.parts[task].loss_sums(shared.classifiers[task], own, progress)
+            with shared.pass_of(task):
+                losses = self.parts[task].loss_sums(shared.classifiers[task], own, progress)
             sums[task] = torch.stack(list(losses.values())).sum()
         penalty = shared.penalty(shared.classifiers, n_rows)
         return sums if penalty is None else {**sums, PENALTY: penalty}

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import nn
 
 from pipeline.training.gradient import plain
-from pipeline.training_contracts import TrainingStep
+from pipeline.training_contracts import Gradient, TrainingStep
 
 CURVE_POINTS = 100
 ADDED = "+added"  # the name of what weights add to the losses: no task has such a one
@@ -66,21 +67,30 @@ class GramianWeights(GradientWeights):
 
 @dataclass
 class WeighedLosses:
-    """A step whose losses are weighed by task: a `TrainingStep`. `unweighed` holds them as they were, by micro-batch."""
+    """A step whose losses are weighed by task: a `TrainingStep`.
+
+    `unweighed` holds them as they were in the first pass, by micro-batch: before anything moved.
+    """
 
     step: TrainingStep
     weighting: TaskWeights
     unweighed: dict[int, Losses] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def batches(self) -> Sequence[dict[str, torch.Tensor]]:
-        """Return the micro-batches."""
-        return self.step.batches
+        """Return the micro-batches; those of one task have its mask by its plain name too, for what moves its tokens."""
+        masks = [
+            [mask for name, mask in batch.items() if name.endswith(":attention_mask")] for batch in self.step.batches
+        ]
+        return [
+            {**batch, "attention_mask": own[0]} if len(own) == 1 else batch
+            for batch, own in zip(self.step.batches, masks, strict=True)
+        ]
 
     def losses(self, number: int) -> Losses:
         """Return a micro-batch's losses, weighed; what is added stands in the first."""
         losses = self.step.losses(number)
-        self.unweighed[number] = {name: loss.detach() for name, loss in losses.items()}
+        self.unweighed.setdefault(number, {name: loss.detach() for name, loss in losses.items()})
         # Anew each time: a graph over weights that learn serves one backward pass.
         weights = dict(zip(self.weighting.tasks, self.weighting.weights(), strict=True))
         weighed = {name: loss * weights.get(name, 1.0) for name, loss in losses.items()}
@@ -103,26 +113,30 @@ class TaskGradient:
         weighting: part of the model that is trained.
         shared: the parameters that all tasks share.
         last: of them those of the last layer.
+        within: the way to the gradient of the weighed losses, for weights that do not read gradients themselves.
     """
 
     def __init__(
-        self, weighting: TaskWeights, *, shared: Iterable[nn.Parameter] = (), last: Iterable[nn.Parameter] = ()
-    ) -> None:
+        self, weighting: TaskWeights, *, shared: Iterable[nn.Parameter] = (), last: Iterable[nn.Parameter] = (),
+        within: Gradient = plain,
+    ) -> None:  # fmt: skip
         self.weighting, self.shared, self.last = weighting, list(shared), {id(parameter) for parameter in last}
+        self.within = within
         self.curve: list[dict[str, Any]] = []
 
     def __call__(self, model: nn.Module, step: TrainingStep) -> dict[str, float]:
-        """Accumulate the gradient and return the losses, not weighed."""
+        """Accumulate the gradient and return the losses, not weighed, but for what the way within adds to them."""
         weighed = WeighedLosses(step, self.weighting)
+        found: Mapping[str, float] = {}
         if isinstance(self.weighting, GradientWeights):
             self._task_by_task(weighed, self.weighting)
         else:
-            plain(model, weighed)
+            found = self.within(model, weighed)
         losses: dict[str, float] = {}
         for part in weighed.unweighed.values():
             losses |= {name: losses.get(name, 0.0) + float(loss) for name, loss in part.items()}
         self.losses = torch.tensor([losses.get(task, torch.nan) for task in self.weighting.tasks])
-        return losses
+        return {name: loss for name, loss in {**found, **losses}.items() if name != ADDED}
 
     def _task_by_task(self, step: WeighedLosses, weighting: GradientWeights) -> None:
         """Take each task's gradient by itself; a combination of them remains in what is shared."""

@@ -80,6 +80,19 @@ class TaskBatches(Section):
     """The temperature falls to 1 towards the last epoch."""
 
 
+class ByItself(Section):
+    """A training of each task by itself, before or after that of all together: what is otherwise in it."""
+
+    epochs: PositiveInt | None = None
+    learning_rate: PositiveFloat | None = None
+    head_learning_rate: PositiveFloat | None = None
+
+
+def _by_itself() -> Any:
+    # Left out where it is not set: the keys of what was trained before it was an option stay.
+    return Field(default=None, exclude_if=lambda value: value is None)
+
+
 class Encoder(Training):
     """One encoder: where it comes from, how its states become logits; any key of `training` overrides it."""
 
@@ -95,6 +108,10 @@ class Encoder(Training):
     task_batches: TaskBatches = Field(default_factory=TaskBatches)
     of_task: dict[str, OfTask] = Field(default={})
     """By task what is otherwise for it: pooling, head, layer, loss, class weights, lengths."""
+    average_first: ByItself | None = _by_itself()
+    """A model of several tasks begins at the average of encoders that were trained on one task each, of the same fold."""
+    further: ByItself | None = _by_itself()
+    """After a model of several tasks each one is trained further by itself."""
     head: component("heads") = "linear"  # type: ignore[valid-type]
     max_length: Annotated[int, Field(ge=4)] = 128
     """Tokens per text or pair, special tokens included."""
@@ -136,6 +153,28 @@ class Encoder(Training):
     def shares(self) -> bool:
         """Return whether one model learns all tasks of a fold."""
         return self.sharing.constant("ENCODERS") != "apart"
+
+    @property
+    def training_steps(self) -> dict[str, "Encoder"]:
+        """Return the settings of each training in a fold, in their order: the last one's models are those of the encoder.
+
+        `alone` is of each task by itself, `shared` of all together, `further` of each task again, from where `shared` ended.
+        """
+        if not self.shares:
+            return {"alone": self}
+        before, after = self.average_first, self.further
+        # What layers that begin anew have learnt once they keep.
+        changes = {"further": None} | ({} if before is None else {"reinit_layers": 0})
+        steps = {} if before is None else {"alone": self._trained_by_itself(before, without={"sharing"})}
+        steps["shared"] = self.model_copy(update=changes)
+        return (
+            steps if after is None else {**steps, "further": self._trained_by_itself(after, without={"reinit_layers"})}
+        )
+
+    def _trained_by_itself(self, given: ByItself, *, without: set[str]) -> "Encoder":
+        left_out = without | {"task_weighting", "task_batches", "average_first", "further"}
+        kept = {name: getattr(self, name) for name in type(self).model_fields if name not in left_out}
+        return Encoder.model_validate({**kept, **given.model_dump(exclude_none=True)})
 
     def for_task(self, task: str) -> "Encoder":
         """Return the settings as they are for one task."""

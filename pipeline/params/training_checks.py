@@ -75,6 +75,9 @@ def check_sharing(encoder: "Encoder", tasks: "dict[str, Task]") -> Iterator[Prob
     if not encoder.shares:
         if {"task_weighting", "task_batches"} & encoder.model_fields_set:
             yield Problem(("task_weighting",), "is for one model of several tasks. Set sharing, or remove it.")
+        for key in ("average_first", "further"):
+            if getattr(encoder, key) is not None:
+                yield Problem((key,), "is for one model of several tasks. Set sharing, or remove it.")
         return
     if len(tasks) < 2:
         yield Problem(("sharing",), f"{way.name} is for several tasks, got one. Remove it.")
@@ -90,12 +93,43 @@ def check_sharing(encoder: "Encoder", tasks: "dict[str, Task]") -> Iterator[Prob
         for name in weighting.options.get(option, {}):
             if name not in tasks:
                 yield Problem(("task_weighting",), f"{option}: {expected(name, list(tasks))}")
-    if encoder.adversarial is not None:
-        text = f"{encoder.adversarial.name} moves what one task reads. Remove it, or set sharing: separate."
-        yield Problem(("adversarial",), text)
+    yield from _check_shared_adversarial(encoder)
+    yield from _check_steps(encoder, tasks)
     if encoder.objective.constant("READS") == "unlabelled":
         text = f"{encoder.objective.name} is for models of one task. Take another, or set sharing: separate."
         yield Problem(("objective",), text)
+
+
+def _check_steps(encoder: "Encoder", tasks: "dict[str, Task]") -> Iterator[Problem]:
+    """Yield why tasks cannot be trained by themselves before or after the training of all together."""
+    source = encoder.source
+    if encoder.average_first is not None and not source.constant("SAME_START"):
+        others = " or ".join(components.having("encoders", "SAME_START"))
+        text = f"{source.name} has words and first weights of its own for each task, which no average brings together. "
+        yield Problem(("average_first",), f"{text}Take source {others}, or remove it.")
+    known, steps = list(check_training(encoder, tasks)), encoder.training_steps
+    for key, step in (("average_first", "alone"), ("further", "further")):
+        for problem in check_training(steps[step], tasks) if step in steps else ():
+            if problem not in known:
+                yield Problem((key,), f"{'.'.join(map(str, problem.location))}: {problem.text}")
+
+
+def _check_shared_adversarial(encoder: "Encoder") -> Iterator[Problem]:
+    """Yield why an adversarial training cannot go with a model of several tasks."""
+    adversarial, weighting = encoder.adversarial, encoder.task_weighting
+    if adversarial is None:
+        return
+    if weighting.constant("NEEDS_ALL"):
+        text = f"{weighting.name} reads each task's gradient, to which {adversarial.name} adds that of another place. "
+        yield Problem(("adversarial",), f"{text}Remove it, or take another task_weighting.")
+    if (needs := adversarial.constant("OF_ONE_TASK")) == "model":
+        text = f"{adversarial.name} compares what a model of one task gives. Take another, or set sharing: separate."
+        yield Problem(("adversarial",), text)
+    elif needs and encoder.task_batches.mixed:
+        text = (
+            f"{adversarial.name} begins at noise over the tokens of one task. Set task_batches: {{mixed: false}}, or "
+        )
+        yield Problem(("adversarial",), f"{text}take another.")
 
 
 def _check_of_task(encoder: "Encoder", tasks: "dict[str, Task]") -> Iterator[Problem]:

@@ -11,6 +11,7 @@ from pipeline.params.encoders import Encoder
 from pipeline.params.fields import Component
 from pipeline.params.root import Params
 from pipeline.recipes.fingerprint import code_digests
+from pipeline.recipes.source_modules import Definition
 from pipeline.recipes.sources import (
     file_digests,
     library_versions,
@@ -24,7 +25,9 @@ from pipeline.reproducibility import digest
 # How often a checkpoint is written changes nothing that comes out; copies stand in the key by themselves.
 NOT_IN_KEY = {"checkpoint_seconds", "augment"}
 TRAIN_START = ("pipeline.base_models.fold_training", "train_fold")
+FURTHER_START = ("pipeline.base_models.further_training", "train_further")
 SHARED_START = ("pipeline.base_models.shared_training", "train_shared")
+TRAINING_STARTS = {"alone": TRAIN_START, "shared": SHARED_START, "further": FURTHER_START}
 PREDICT_START = ("pipeline.base_models.fold_training", "predict_fold")
 STATES_START = ("pipeline.stitch.states", "extract")
 
@@ -32,27 +35,40 @@ STATES_START = ("pipeline.stitch.states", "extract")
 def encoder_recipe(params: Params, name: str) -> dict[str, Any]:
     """Return an encoder's recipe.
 
-    `train` and `predict` stand for all that a unit of training or prediction depends on besides rows, seed and machine.
+    `train` and `predict` stand for all that a unit of training or prediction depends on besides rows, seed and machine; of
+    an encoder that is trained in several `steps` each has such a digest.
     """
     settings = params.encoders[name]
-    used = list(named_components(settings))
-    metrics = {}
-    if settings.epoch_selection == "inner":  # only then a metric has a say in training
-        used += [part for task in params.tasks.values() for part in (task.kind, task.metric)]
-        metrics = {name: task.metric.model_dump() for name, task in params.tasks.items()}
-    starts = (SHARED_START if settings.shares else TRAIN_START, PREDICT_START)
-    training, predicting = (unit_code(start, used) for start in starts)
-    recipe = {"settings": settings_of(settings), "source": source_digest(settings.source), "metrics": metrics}
-    if libraries := library_versions(part for part in used if part.kind != settings.source.kind):
-        recipe["libraries"] = libraries
+    steps = {step: _training(params, part, TRAINING_STARTS[step]) for step, part in settings.training_steps.items()}
+    recipe, training, used = list(steps.values())[-1]
+    predicting, train = unit_code(PREDICT_START, used), digest({**recipe, "code": training})
+    if len(steps) > 1:
+        digests = {step: digest({**part, "code": code}) for step, (part, code, _) in steps.items()}
+        recipe |= {"settings": settings_of(settings), "steps": digests}
+        train, training = digest(recipe), {name: code for _, codes, _ in steps.values() for name, code in codes.items()}
     return {
         **recipe,
-        "train": digest({**recipe, "code": training}),
+        "train": train,
         "predict": digest(predicting),
         "code": {**training, **predicting},
         "stage": digest(code_digests([("stages.finetune", "main")])),
         **budget_of(params),
     }
+
+
+def _training(
+    params: Params, settings: Encoder, start: Definition
+) -> tuple[dict[str, Any], dict[str, str], list[Component]]:
+    """Return what a training's results depend on besides code, the digests of its code, and the components that it uses."""
+    used = list(named_components(settings))
+    metrics = {}
+    if settings.epoch_selection == "inner":  # only then a metric has a say in training
+        used += [part for task in params.tasks.values() for part in (task.kind, task.metric)]
+        metrics = {name: task.metric.model_dump() for name, task in params.tasks.items()}
+    recipe = {"settings": settings_of(settings), "source": source_digest(settings.source), "metrics": metrics}
+    if libraries := library_versions(part for part in used if part.kind != settings.source.kind):
+        recipe["libraries"] = libraries
+    return recipe, unit_code(start, used), used
 
 
 def budget_of(params: Params) -> dict[str, float]:

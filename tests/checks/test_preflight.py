@@ -106,7 +106,7 @@ def test_F8_a_checkpoint_is_as_large_as_estimated(tmp_path, epoch_selection: str
     groups = [{"params": list(model.parameters()), "lr": 1e-3, "weight_decay": 0.0}]
     train(model, objective, groups, settings=settings, seed=0, device="cpu", checkpoints=checkpoints, evaluate=evaluate)
     newest = sum(path.stat().st_size for path in sorted(tmp_path.glob("step-*"))[-1].iterdir())
-    estimate = unit_needs.encoder_need("x", settings, [("t", 0, 0)], run=Run(device="cpu"), seed=0, recipe=None)
+    [estimate] = unit_needs.encoder_needs("x", settings, [("t", 0, 0)], run=Run(device="cpu"), seed=0, recipe={})
     share = estimate.checkpoints / estimate.model / unit_needs.GENERATIONS
     assert newest / (4 * 1_001_000) == pytest.approx(share, rel=0.01)
 
@@ -163,7 +163,7 @@ def test_a_checkpoint_that_is_not_here_yet_has_no_known_size(monkeypatch) -> Non
             )
         }
     )
-    estimate = unit_needs.encoder_need("x", settings, [("t", 0, 0)], run=Run(device="cpu"), seed=0, recipe=None)
+    [estimate] = unit_needs.encoder_needs("x", settings, [("t", 0, 0)], run=Run(device="cpu"), seed=0, recipe={})
     assert estimate.model is None and "?" in preflight.describe([estimate])
 
 

@@ -29,7 +29,29 @@ TWO = {"weather": task(), "animal": task("f1_macro")}
             "task_weighting",
             "Did you mean 'weather'",
         ),
-        ({"sharing": "hard", "adversarial": "fgm"}, "adversarial", "fgm moves what one task reads"),
+        (
+            {"sharing": "hard", "task_weighting": "gradnorm", "task_batches": {"mixed": True}, "adversarial": "fgm"},
+            "adversarial",
+            "gradnorm reads each task's gradient, to which fgm adds",
+        ),
+        ({"sharing": "hard", "adversarial": "smart"}, "adversarial", "smart compares what a model of one task gives"),
+        (
+            {"sharing": "hard", "task_batches": {"mixed": True}, "adversarial": "freelb"},
+            "adversarial",
+            "freelb begins at noise over the tokens of one task. Set task_batches: {mixed: false}",
+        ),
+        ({"further": {}}, "further", "is for one model of several tasks. Set sharing"),
+        ({"average_first": {"epochs": 1}}, "average_first", "is for one model of several tasks. Set sharing"),
+        (
+            {"sharing": "hard", "average_first": {}},
+            "average_first",
+            "no average brings together. Take source pretrained",
+        ),
+        (
+            {"sharing": "hard", "adversarial": "fgm", "adversarial_start_epoch": 1, "further": {"epochs": 1}},
+            "further",
+            "adversarial_start_epoch: must be below epochs, 1, got 1. Lower it.",
+        ),
         ({"sharing": "hard", "objective": "uda"}, "objective", "uda is for models of one task"),
         ({"of_task": {"wether": {"layer": 1}}}, "of_task.wether", "Did you mean 'weather'"),
         (
@@ -55,3 +77,4 @@ def test_sharing_needs_several_tasks_and_good_settings_pass() -> None:
     assert location == ("sharing",) and "is for several tasks, got one" in text
     good = {"sharing": "hard", "task_weighting": "gradnorm", "task_batches": {"mixed": True}, "layer": 1}
     assert not list(check_sharing(encoder({**good, "of_task": {"animal": {"head": "text_cnn"}}}), TWO))
+    assert not list(check_sharing(encoder({"sharing": "soft", "adversarial": "freelb", "further": {"epochs": 1}}), TWO))

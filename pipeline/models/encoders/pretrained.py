@@ -18,6 +18,7 @@ MODELS = ("path",)
 PACKAGES = ("package",)
 ORIGINS = ("path", "hub_id", "package")
 WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")  # as families call it in config.json
+SAME_START = True  # whatever texts it is to read: averages of its fine-tuned weights mean something
 CHATS = True  # its tokenizer may have a chat template, in one of these files
 CHAT_FILES = ("chat_template.jinja", "tokenizer_config.json")
 DEPTHS = ("num_hidden_layers", "num_layers", "n_layers", "n_layer")

@@ -13,6 +13,8 @@ from torch import nn
 from pipeline.training.perturbing import TokenVectors
 from pipeline.training_contracts import Gradient, TrainingStep
 
+OF_ONE_TASK = "batches"  # it begins at noise over a batch's tokens, which must not lie on padding
+
 
 def build(
     *,

@@ -17,6 +17,7 @@ from pipeline.training.perturbing import TokenVectors, gradients_aside
 from pipeline.training_contracts import Gradient, TrainingStep
 
 FORMS = ("class",)
+OF_ONE_TASK = "model"  # it compares what a model gives
 
 
 def build(
