@@ -28,7 +28,7 @@ NOTES = "CHECKS_COST_NOTES"
 CHECKS = {
     "params": ["pipeline.params.loading:load_params"],
     "preflight": [
-        "pipeline.checks.preflight:check_stage", "pipeline.checks.unit_needs:encoder_need",
+        "pipeline.checks.preflight:check_stage", "pipeline.checks.unit_needs:encoder_needs",
         "pipeline.checks.unit_needs:stitch_need",
     ],
     "digests": [
