@@ -76,8 +76,8 @@ UNSEEN = ("safetensors", "pyarrow", "tokenizers")
 READERS = {"read_table", "ParquetFile", "memory_map", "safe_open", "load_file", "load_model", "from_file"}
 AFTER_HASHING = {
     "checkpoints.load", "classifier.load_classifier", "fold_training.load_stitched", "predictor.baseline_values",
-    "files._parquet_head", "frames.read_frame", "pretrained.n_parameters", "reading._read_batches",
-    "weights.read_tensors",
+    "files._parquet_head", "frames.read_frame", "further_training.build_further", "pretrained.n_parameters",
+    "reading._read_batches", "weights.read_tensors",
 }  # fmt: skip
 
 
