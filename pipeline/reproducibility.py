@@ -108,5 +108,9 @@ def fold_seed(run_seed: int, fold: tuple[str, int, int], *parts: str) -> int:
 
 
 def shared_fold(tasks: Iterable[str], repeat: int, fold: int) -> tuple[str, int, int]:
-    """Return the fold of one model of several tasks, as `fold_seed` takes it."""
-    return "+".join(tasks), repeat, fold
+    """Return the fold of one model of several tasks, as `fold_seed` takes it; the order of the tasks has no say.
+
+    >>> shared_fold(["b", "a"], 0, 1)
+    ('a+b', 0, 1)
+    """
+    return "+".join(sorted(tasks)), repeat, fold

@@ -11,12 +11,10 @@ from pipeline.params.yaml_source import plain, read_yaml
 from pipeline.units.stage import PARAMS, Request, Stage
 from pipeline.units.store import StoredUnit
 
-# What decides which units a stage needs; for stages that are not named here it is everything.
-STEPS = {
-    "finetune-alone": "average_first",
-    "finetune-shared": "further",
-}  # and the key without which there is no such step
+# Trainings before an encoder's last one, and the key without which there is none.
+STEPS = {"finetune-alone": "average_first", "finetune-shared": "further"}
 OF_ENCODERS = (*STEPS, "finetune", "predict")
+# What decides which units a stage needs; for stages that are not named here it is everything.
 SECTIONS = {
     "augment": ("augment",),
     "augment-flips": ("augment",),

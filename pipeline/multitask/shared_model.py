@@ -45,7 +45,6 @@ class SharedModel(nn.Module):
         backbones = {id(classifier.backbone): classifier.backbone for classifier in classifiers.values()}
         self.backbones = Backbones(backbones.values())
         self.readouts = nn.ModuleList(classifier.readout for classifier in classifiers.values())
-
         self.change: Callable[[torch.Tensor], torch.Tensor] | None = None
 
     @property

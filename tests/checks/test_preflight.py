@@ -20,6 +20,7 @@ from pipeline.errors.exceptions import DivergedError, MachineError, ParamsError
 from pipeline.params.fields import Component
 from pipeline.params.loading import load_params
 from pipeline.params.root import Params, Run
+from pipeline.reproducibility import fold_seed, shared_fold
 from pipeline.training.classification import Classification
 from pipeline.training.loop import train
 from pipeline.units import devices
@@ -306,3 +307,13 @@ def test_the_command_times_real_steps_in_processes_of_their_own_and_stores_nothi
     assert done.returncode == 0, done.stderr
     assert [line.split()[0] for line in done.stdout.splitlines()[-3:]] == ["bert", "electra", "fine-tuning:"]
     assert sorted((finished.folder / ".stitchfold").rglob("*")) == before
+
+
+def test_finished_shared_models_are_found_in_whatever_order_params_name_the_tasks(monkeypatch) -> None:
+    """Training takes tasks by the table, `check` by params.yaml: both mean the same units."""
+    finished = {("digest", fold_seed(0, shared_fold(["animal", "weather"], 0, fold))) for fold in (0, 1)}
+    monkeypatch.setattr(unit_needs, "finished_units", lambda step: finished)
+    places = [(task, 0, fold) for task in ("weather", "animal") for fold in (0, 1)]
+    settings = encoder({"sharing": "hard"})
+    [need] = unit_needs.encoder_needs("bert", settings, places, run=Run(), seed=0, recipe={"train": "digest"})
+    assert (need.n_done, need.n_open) == (2, 0)
