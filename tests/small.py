@@ -16,15 +16,9 @@ RANDOM = random.Random(0)
 TEXTS = [f"{' '.join(RANDOM.choices(WORDS, k=6))} 天气{('不好', '很好')[i % 2]}" for i in range(240)]
 
 
-# What a family needs besides, at a width of 16 and two heads.
-FAMILY_CONFIG: dict[str, dict[str, Any]] = {"xlnet": {"max_position_embeddings": None, "d_head": 8}}
-
-
 def encoder(training: dict[str, Any] | None = None, **source: Any) -> Encoder:
     """Return the settings of a one-layer encoder."""
     small = {"vocab_size": 200, "hidden_size": 16, "n_layers": 1, "n_heads": 2, **source}
-    if source.get("architecture") in FAMILY_CONFIG:
-        small["config"] = {**FAMILY_CONFIG[source["architecture"]], **source.get("config", {})}
     settings = {"max_length": 16, "batch_size": 8, "epochs": 2, "learning_rate": 1e-3, **(training or {})}
     return Encoder.model_validate({"source": {"name": "from_config", **small}, **settings})
 

@@ -1,4 +1,4 @@
-"""The model over a vocabulary of words: a table of vectors and the layers that read it."""
+"""The model over a vocabulary of words: a table of vectors, of parts of speech beside it, and the layers that read them."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -17,7 +17,7 @@ INITIAL_STD = 0.1
 
 
 class WordVectorsConfig(PreTrainedConfig):
-    """Shapes of the model; the first `n_tuned` of the vocabulary's vectors are trained."""
+    """Shapes of the model; the first `n_tuned` of the vocabulary's vectors are trained, `n_tags` are parts of speech."""
 
     model_type = "word_embeddings"
     vocab_size: int = 3
@@ -28,18 +28,31 @@ class WordVectorsConfig(PreTrainedConfig):
     num_hidden_layers: int = 1
     layer: str = "bilstm"
     dropout: float = 0.2
+    n_tags: int = 0
+    pos_size: int = 0
 
 
 class WordEmbeddings(nn.Module):
-    """A table of vectors of which only the first rows are trained: a step costs no more with a large file."""
+    """A table of vectors of which only the first rows are trained: a step costs no more with a large file.
 
-    def __init__(self, n_tuned: int, n_fixed: int, vector_size: int) -> None:
+    With `n_tags` an id is that of a word and of its part of speech, whose vector stands beside the word's (`WordTokenizer`).
+    """
+
+    def __init__(self, n_tuned: int, n_fixed: int, vector_size: int, n_tags: int = 0, pos_size: int = 0) -> None:
         super().__init__()
+        self.n_words = n_tuned + n_fixed
+        self.tags = nn.Embedding(1 + n_tags, pos_size) if n_tags else None
         self.tuned = nn.Parameter(torch.zeros(n_tuned, vector_size), requires_grad=n_tuned > 0)
         self.fixed: torch.Tensor
         self.register_buffer("fixed", torch.zeros(n_fixed, vector_size))
 
     def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+        if self.tags is None:
+            return self._vectors(input_ids)  # (B, T, V)
+        tags = self.tags(input_ids.div(self.n_words, rounding_mode="floor"))
+        return torch.cat([self._vectors(input_ids % self.n_words), tags], dim=-1)  # (B, T, V + P)
+
+    def _vectors(self, input_ids: torch.Tensor) -> torch.Tensor:
         n_tuned = len(self.tuned)
         if len(self.fixed) == 0:
             return functional.embedding(input_ids, self.tuned)
@@ -81,9 +94,10 @@ class WordVectorsModel(PreTrainedModel):
 
     def __init__(self, config: WordVectorsConfig) -> None:
         super().__init__(config)
-        self.embeddings = WordEmbeddings(config.n_tuned, config.vocab_size - config.n_tuned, config.vector_size)
-        same = config.vector_size == config.hidden_size
-        self.embed_projection = nn.Identity() if same else nn.Linear(config.vector_size, config.hidden_size)
+        sizes = config.vector_size, config.n_tags, config.pos_size
+        self.embeddings = WordEmbeddings(config.n_tuned, config.vocab_size - config.n_tuned, *sizes)
+        read, width = config.vector_size + config.pos_size, config.hidden_size
+        self.embed_projection = nn.Identity() if read == width else nn.Linear(read, width)
         layer = {"bilstm": LstmLayer, "cnn": CnnLayer}.get(config.layer)
         self.layers = nn.ModuleList(
             [layer(config.hidden_size) for _ in range(config.num_hidden_layers)] if layer else []

@@ -71,6 +71,8 @@ def check_together(params: "Params") -> Iterator[Problem]:
     yield from _within(("stitch",), check_stitch(params.stitch, params.encoders))
     yield from _within(("stitch",), check_training(params.stitch, params.tasks))
     yield from _within(("augment",), check_augment(params.augment, params.tasks))
+    for name, baseline in params.baselines.items():
+        yield from (Problem(("baselines", name), text, "E204") for text in check_sources(baseline))
     for name, encoder in params.encoders.items():
         yield from _within(("encoders", name), _check_encoder(encoder, params.run.device))
         yield from _within(("encoders", name), check_training(encoder, params.tasks))

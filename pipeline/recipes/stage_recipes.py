@@ -111,10 +111,15 @@ def stage_recipe(params: Params, stage: str) -> dict[str, Any]:
     if stage == "stitch":
         recipe |= _stitch_digests(params) | budget_of(params)
     if stage == "baseline":
-        fit = ("pipeline.base_models.baselining", "fit_and_predict")
-        recipe["units"] = {name: digest(unit_code(fit, [baseline])) for name, baseline in params.baselines.items()}
+        recipe["units"] = {name: _baseline_digest(baseline) for name, baseline in params.baselines.items()}
         recipe |= {"submits": True} if budget_of(params) else {}
     return recipe
+
+
+def _baseline_digest(baseline: Component) -> str:
+    """Return the digest of a baseline's code, with that of the files and libraries that it reads if there are any."""
+    code, read = unit_code(("pipeline.base_models.baselining", "fit_and_predict"), [baseline]), source_digest(baseline)
+    return digest([code, read] if read else code)
 
 
 def kinds_of(params: Params) -> list[Component]:

@@ -7,8 +7,10 @@ Japanese, what stands between two blanks is one word, and Japanese kanji are cut
 """
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,6 +60,17 @@ def is_mainly_unspaced(texts: Sequence[str]) -> bool:
     return 10 * n_others >= max(1, n_others + n_han) and 2 * (n_others + n_han) >= n_letters
 
 
+def kind_of_words(texts: Sequence[str]) -> Kind:
+    """Return how texts are best cut into words: by jieba where they are Chinese, by character where no blanks are written.
+
+    >>> [kind_of_words([text]) for text in ("今天天气", "ภาษาไทย", "the weather")]
+    ['jieba', 'character', 'blank']
+    """
+    if is_mainly_unspaced(texts):
+        return "character"
+    return "jieba" if is_mainly_chinese(texts) else "blank"
+
+
 def is_of_words(character: str) -> bool:
     """Return whether a character stands in words: a letter, mark, digit or joiner.
 
@@ -98,6 +111,30 @@ def _jieba_ends(text: str) -> tuple[int, ...]:
     others = (match for match in BLANK.finditer(text) if not match.group().isascii())
     inside = {place for match in others for place in range(match.start() + 1, match.end())}
     return tuple(end for _, _, end in _jieba().tokenize(text) if end not in inside)
+
+
+def word_tags(text: str, starts: Sequence[int]) -> list[str]:
+    """Return jieba's parts of speech of the words that begin at some places of a text; of others than Chinese `eng`, `m`, `x`.
+
+    >>> word_tags("他在北京 ok", [0, 1, 2, 5])
+    ['r', 'p', 'ns', 'eng']
+    """
+    ends, tags = _tagged(text)
+    return [tags[bisect_right(ends, start)] for start in starts]
+
+
+@lru_cache(maxsize=CACHED_TEXTS)
+def _tagged(text: str) -> tuple[list[int], list[str]]:
+    pairs = list(_tagger().cut(text))
+    return list(accumulate(len(pair.word) for pair in pairs)), [pair.flag for pair in pairs]
+
+
+@cache
+def _tagger() -> Any:
+    tokenizer = _jieba()
+    from jieba.posseg import POSTokenizer
+
+    return POSTokenizer(tokenizer)
 
 
 @cache
@@ -156,16 +193,17 @@ class WordTokenizer:
     """Texts to ids of words; what calls it need not know that it is none of transformers' tokenizers.
 
     A word that is not known is read as its characters where it is Chinese and those are known, else as [UNK]. A text by
-    itself gets no special token; between the texts of a pair stands [SEP].
+    itself gets no special token; between the texts of a pair stands [SEP]. With `tags`, of parts of speech, an id says that
+    of the word in its text too: it is the word's and, for the n-th tag from 1 on, n times the size of the vocabulary.
     """
 
     is_fast = True
     pad_token_id = PAD
     sep_token_id = SEPARATOR
 
-    def __init__(self, vocabulary: Sequence[str], kind: Kind) -> None:
+    def __init__(self, vocabulary: Sequence[str], kind: Kind, tags: Sequence[str] = ()) -> None:
         """Take the words, after the special tokens in the order of their ids."""
-        self.vocabulary, self.kind = list(vocabulary), kind
+        self.vocabulary, self.kind, self.tags = list(vocabulary), kind, list(tags)
         self.ids = {word: position for position, word in enumerate(self.vocabulary, len(SPECIAL))}
 
     def __len__(self) -> int:
@@ -188,6 +226,15 @@ class WordTokenizer:
 
     def tokens(self, text: str) -> Iterator[tuple[int, Span]]:
         """Yield ids with the offsets [start, end) of what they stand for."""
+        if not self.tags:
+            yield from self._words(text)
+            return
+        words, numbers = list(self._words(text)), {tag: number for number, tag in enumerate(self.tags, 1)}
+        tags = word_tags(text, [start for _, (start, _) in words])
+        for (word, span), tag in zip(words, tags, strict=True):
+            yield word + len(self) * numbers.get(tag, 0), span
+
+    def _words(self, text: str) -> Iterator[tuple[int, Span]]:
         for start, end in word_spans(text, self.kind):
             word = text[start:end]
             if (known := find_word(word, self.ids)) is not None:
@@ -200,11 +247,12 @@ class WordTokenizer:
 
     def save_pretrained(self, folder: Path) -> None:
         """Write the words, in order, and how texts are cut into them."""
-        content = json.dumps({"words": self.kind, "vocabulary": self.vocabulary}, ensure_ascii=False)
+        saved = {"words": self.kind, "vocabulary": self.vocabulary} | ({"tags": self.tags} if self.tags else {})
+        content = json.dumps(saved, ensure_ascii=False)
         (Path(folder) / FILE).write_text(content, encoding="utf-8", errors="surrogatepass")
 
     @classmethod
     def from_pretrained(cls, folder: Path) -> "WordTokenizer":
         """Read what `save_pretrained` wrote."""
         saved = json.loads((Path(folder) / FILE).read_text(encoding="utf-8", errors="surrogatepass"))
-        return cls(saved["vocabulary"], saved["words"])
+        return cls(saved["vocabulary"], saved["words"], saved.get("tags", ()))

@@ -21,6 +21,19 @@ WIDTH_AND_HEADS = {
     "hidden_size": "hidden_size",
     "num_attention_heads": "n_heads",
 }  # as configurations and options have it
+REQUIRED = (
+    "vocab_size",
+    *WIDTH_AND_HEADS,
+    "num_hidden_layers",
+)  # without these a model would have its family's own size
+# What families call the rest of the shape, besides the names that their `attribute_map` translates.
+DECODER_DEPTHS = ("decoder_layers", "num_decoder_layers")
+OTHER_HEADS = ("decoder_attention_heads", "num_key_value_heads")
+HEAD_WIDTHS = ("head_dim", "d_kv", "d_head")
+INNER_WIDTHS = (
+    "intermediate_size", "hidden_dim", "d_inner", "d_ff", "ffn_dim", "n_inner", "encoder_ffn_dim", "decoder_ffn_dim",
+)  # fmt: skip
+WIDEST_WINDOW = 512  # longformer's own
 LONGEST_RUN = 1000  # characters: training takes the square of the longest word's, and nobody writes longer ones
 # GPT-2's pattern, but that letters keep their marks and joiners: Hindi, Thai or vowelled Arabic would be cut at each of them.
 IN_WORDS = r"\p{L}\p{M}\x{200c}\x{200d}"
@@ -54,8 +67,8 @@ def build(
         hidden_size: width of the states.
         n_layers: number of layers.
         n_heads: attention heads, a divisor of `hidden_size`.
-        config: further keys of the family's configuration class; null leaves out one of the above, as xlnet and funnel need
-            (`max_position_embeddings: null`).
+        config: further keys of the family's configuration class; null leaves out one of the above, as where a
+            family has no key for it.
 
     Raises:
         ParamsError: if the family refuses the configuration.
@@ -63,25 +76,24 @@ def build(
     import torch
     from transformers import AutoConfig, AutoModel
 
-    trained = _train_tokenizer(texts, tokenizer, vocab_size)
+    trained = train_tokenizer(texts, tokenizer, vocab_size)
     settings = {
         "vocab_size": len(trained),
         "hidden_size": hidden_size,
         "num_hidden_layers": n_layers,
         "num_attention_heads": n_heads,
-        "intermediate_size": 4 * hidden_size,
         "max_position_embeddings": max_length + 8,  # roberta's positions start after the padding id
-        "pad_token_id": trained.pad_token_id,
+        "attention_window": min(
+            max_length + max_length % 2, WIDEST_WINDOW
+        ),  # longformer pads texts to a multiple of it
+        **{f"{name}_token_id": getattr(trained, f"{name}_token_id") for name in ("pad", "cls", "sep")},
         "bos_token_id": trained.cls_token_id,
         "eos_token_id": trained.sep_token_id,
-        **(config or {}),
     }
     torch.manual_seed(seed)
     try:
-        family = AutoConfig.for_model(
-            architecture, **{key: value for key, value in settings.items() if value is not None}
-        )
-        model = AutoModel.from_config(family, dtype=torch.float32)
+        family = type(AutoConfig.for_model(architecture))
+        model = AutoModel.from_config(family(**_named_by(family, settings, config or {})), dtype=torch.float32)
     except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError) as error:
         raise ParamsError(
             f"source: cannot build {architecture!r} from its configuration: {error}. Correct the options."
@@ -127,7 +139,30 @@ def state_shape(*, options: dict[str, Any]) -> tuple[int | None, int]:
     return depth if isinstance(depth, int) else None, int(options["hidden_size"])
 
 
-def _train_tokenizer(texts: Sequence[str], kind: str, vocab_size: int) -> "PreTrainedTokenizerFast":
+def _named_by(family: Any, settings: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """Return settings, and what follows from them, under the names of a family's configuration class.
+
+    What the class does not know is left out. `config`, as params give it, goes before everything.
+    """
+    names, known = family.attribute_map, set(family.__dataclass_fields__)
+    own, given = ({names.get(key, key): value for key, value in part.items()} for part in (settings, config))
+    shape = {**own, **given}
+    for key in (names.get(key, key) for key in REQUIRED):
+        if key not in known and shape[key] is not None:
+            raise ValueError(f"it has no {key}; name it null in `config`, with the keys that the family has for it")
+    width, n_heads, depth = (shape[names.get(key, key)] for key in (*WIDTH_AND_HEADS, "num_hidden_layers"))
+    implied = dict.fromkeys(DECODER_DEPTHS, depth) | dict.fromkeys(OTHER_HEADS, n_heads)
+    if width and n_heads:
+        # Mobilebert's layers are a quarter as wide as its states.
+        inside = shape.get("intra_bottleneck_size", width // 4) if "intra_bottleneck_size" in known else width
+        implied |= dict.fromkeys(HEAD_WIDTHS, width // n_heads) | dict.fromkeys(INNER_WIDTHS, 4 * inside)
+        implied["intra_bottleneck_size"] = inside
+    own = {key: value for key, value in {**implied, **own}.items() if key in known}
+    return {key: value for key, value in {**own, **given}.items() if value is not None}
+
+
+def train_tokenizer(texts: Sequence[str], kind: str, vocab_size: int) -> "PreTrainedTokenizerFast":
+    """Return a tokenizer of a kind, `bpe` or `byte_bpe` (see `build`), with at most so many tokens, trained on texts."""
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 

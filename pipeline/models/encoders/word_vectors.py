@@ -24,10 +24,10 @@ from pipeline.text.words import (
     Kind,
     WordTokenizer,
     find_word,
-    is_mainly_chinese,
-    is_mainly_unspaced,
+    kind_of_words,
     word_forms,
     word_spans,
+    word_tags,
 )
 
 FILES = ("path",)
@@ -54,6 +54,7 @@ def build(
     hidden_size: PositiveInt = 256,
     n_layers: PositiveInt = 1,
     dropout: Ratio = 0.2,
+    pos_size: PositiveInt | None = None,
 ) -> EncoderParts:
     """Look the texts' words up in a file of vectors, or train vectors on the texts, and put new layers on them.
 
@@ -76,11 +77,13 @@ def build(
         hidden_size: width of all states; the vectors are projected to it.
         n_layers: number of layers.
         dropout: after the embeddings and after each layer.
+        pos_size: numbers of a vector of the word's part of speech in its text, which stands beside the word's own and is
+            learnt; None: none. jieba knows those of Chinese words: of English ones it only says `eng`.
 
     Raises:
         ParamsError: if the file is broken, knows no word of the texts, or no word occurs often enough.
     """
-    kind = _kind_for(texts) if words == "auto" else words
+    kind = kind_of_words(texts) if words == "auto" else words
     sentences = [[text[start:end] for start, end in word_spans(text, kind)] for text in texts]
     if path is None:
         options = {"vector_size": vector_size, "window": window, "epochs": vector_epochs, "min_count": min_count}
@@ -93,8 +96,11 @@ def build(
     n_tuned = len(SPECIAL) + n_in_texts if tune else 0
     n_layers = 0 if layer == "none" else n_layers
     shapes = {"n_tuned": n_tuned, "hidden_size": hidden_size, "num_hidden_layers": n_layers, "layer": layer}
+    tags = [] if pos_size is None else _tags_of(texts, kind)
+    if tags:
+        shapes |= {"n_tags": len(tags), "pos_size": pos_size}
     model = new_model(vocabulary, vectors, seed=seed, dropout=dropout, **shapes)
-    return EncoderParts(model, cast(Any, WordTokenizer(vocabulary, kind)))
+    return EncoderParts(model, cast(Any, WordTokenizer(vocabulary, kind, tags)))
 
 
 def restore(*, folder: Path) -> EncoderParts:
@@ -122,7 +128,7 @@ def n_parameters(*, options: dict[str, Any]) -> int:
     width = options["hidden_size"]
     # Of a bilstm, the larger of the two: four gates over the input and the state, both ways.
     layers = 0 if options["layer"] == "none" else options["n_layers"] * 6 * width**2
-    return int(options["max_words"] * size + size * width + layers)
+    return int(options["max_words"] * size + (size + (options["pos_size"] or 0)) * width + layers)
 
 
 def state_shape(*, options: dict[str, Any]) -> tuple[int, int]:
@@ -130,10 +136,9 @@ def state_shape(*, options: dict[str, Any]) -> tuple[int, int]:
     return 0 if options["layer"] == "none" else int(options["n_layers"]), int(options["hidden_size"])
 
 
-def _kind_for(texts: Sequence[str]) -> Kind:
-    if is_mainly_unspaced(texts):
-        return "character"
-    return "jieba" if is_mainly_chinese(texts) else "blank"
+def _tags_of(texts: Sequence[str], kind: Kind) -> list[str]:
+    """Return the parts of speech of the texts' words."""
+    return sorted({tag for text in texts for tag in word_tags(text, [start for start, _ in word_spans(text, kind)])})
 
 
 def _look_up(

@@ -1,7 +1,10 @@
 """Every baseline found in its folder: the contract, and what TF-IDF with logistic regression must manage."""
 
 import json
+import tempfile
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +15,37 @@ from pipeline.base_models.baselines import tfidf_logistic
 
 BASELINES = [name for name in components.available("baselines") if components.fits("baselines", name, "class")]
 OF_NUMBERS = [name for name in components.available("baselines") if components.fits("baselines", name, "number")]
+WORDS = [
+    "alpha",
+    "beta",
+    "gamma",
+    "delta",
+    "epsilon",
+    "zeta",
+    "word0",
+    "word2",
+    "今天",
+    "天气",
+    "很",
+    "好",
+    "a",
+    "!",
+    "[",
+]
+
+
+@cache
+def options_of(name: str) -> dict[str, Any]:
+    """Return the options that a baseline cannot do without: a file of random vectors, if it reads one."""
+    if "path" not in components.options("baselines", name):
+        return {}
+    vectors = np.random.default_rng(0).normal(size=(len(WORDS), 12)).round(3)
+    file = Path(tempfile.mkdtemp()) / "vectors.txt"
+    lines = [f"{word} {' '.join(map(str, vector))}\n" for word, vector in zip(WORDS, vectors, strict=True)]
+    file.write_text("".join(lines), encoding="utf-8")
+    return {"path": str(file)}
+
+
 CHEERFUL, GLOOMY = "what a bright fine sunny day", "such dark cold heavy rain"
 
 
@@ -28,7 +62,7 @@ def small_competition(n_rows: int = 60) -> tuple[pd.DataFrame, np.ndarray]:
 @pytest.mark.parametrize("name", BASELINES)
 def test_probabilities_are_above_zero_and_sum_to_one(name: str) -> None:
     rows, labels = small_competition()
-    model = components.build("baselines", name, n_outputs=3, seed=1)
+    model = components.build("baselines", name, options_of(name), n_outputs=3, seed=1)
     model.fit(rows[:40], labels[:40])
     values = model.predict(rows[40:])
     assert values.shape == (20, 3)
@@ -51,7 +85,7 @@ def test_the_same_seed_gives_the_same_bits(name: str) -> None:
     rows, labels = small_competition()
     made = []
     for _ in range(2):
-        model = components.build("baselines", name, n_outputs=3, seed=1)
+        model = components.build("baselines", name, options_of(name), n_outputs=3, seed=1)
         model.fit(rows, labels)
         made.append(model.predict(rows).tobytes())
     assert made[0] == made[1]
@@ -61,7 +95,7 @@ def test_the_same_seed_gives_the_same_bits(name: str) -> None:
 def test_D15_I10_labels_absent_when_fitting_get_a_small_finite_probability(name: str) -> None:
     """A label that no training row had keeps its column, small and finite."""
     rows, labels = small_competition()
-    model = components.build("baselines", name, n_outputs=5, seed=1)
+    model = components.build("baselines", name, options_of(name), n_outputs=5, seed=1)
     model.fit(rows[labels != 1], labels[labels != 1])
     values = model.predict(rows)
     assert values.shape == (60, 5)
@@ -72,7 +106,7 @@ def test_D15_I10_labels_absent_when_fitting_get_a_small_finite_probability(name:
 @pytest.mark.parametrize("name", BASELINES)
 @pytest.mark.parametrize("present", [[2], [0, 2]])
 def test_few_labels_and_tiny_data_work(name: str, present: list[int]) -> None:
-    model = components.build("baselines", name, n_outputs=3, seed=1)
+    model = components.build("baselines", name, options_of(name), n_outputs=3, seed=1)
     model.fit(rows_of([f"word{label}" for label in present]), np.array(present))
     values = model.predict(rows_of(["", "word2", None, "never seen"]))
     assert np.isfinite(values).all()
@@ -85,7 +119,7 @@ def test_few_labels_and_tiny_data_work(name: str, present: list[int]) -> None:
 )
 def test_D11_D12_D14_strange_texts_give_finite_values(name: str, texts: list[str | None]) -> None:
     """Empty, blank, zero-width, one-character and very long texts, and special tokens as text, give finite probabilities."""
-    model = components.build("baselines", name, n_outputs=2, seed=1)
+    model = components.build("baselines", name, options_of(name), n_outputs=2, seed=1)
     model.fit(rows_of(texts), np.array([0, 1, 0, 1]))
     assert (model.predict(rows_of(texts)) > 0).all()
     assert model.predict(rows_of(texts).iloc[:0]).shape == (0, 2)
@@ -117,7 +151,7 @@ def test_numbers_of_each_column_are_learned_from_the_rows_in_which_they_are_know
 @pytest.mark.parametrize("name", BASELINES)
 def test_one_by_one_equals_batched(name: str) -> None:
     rows, labels = small_competition()
-    model = components.build("baselines", name, n_outputs=3, seed=1)
+    model = components.build("baselines", name, options_of(name), n_outputs=3, seed=1)
     model.fit(rows, labels)
     single = np.vstack([model.predict(rows.iloc[[position]]) for position in range(10)])
     np.testing.assert_allclose(single, model.predict(rows)[:10], rtol=1e-6)
@@ -194,7 +228,7 @@ def test_what_was_fitted_is_saved_as_json_and_arrays_and_predicts_the_same(targe
     values = of_targets[targets]
     for name in OF_NUMBERS if targets == "numbers" else BASELINES:
         options = {"n_outputs": values.shape[1] if values.ndim == 2 else 3, "seed": 1}
-        model, other = (components.build("baselines", name, **options) for _ in range(2))
+        model, other = (components.build("baselines", name, options_of(name), **options) for _ in range(2))
         model.fit(rows[:40], values[:40])
         fitted, arrays = model.state()
         other.load_state(json.loads(json.dumps(fitted)), arrays)

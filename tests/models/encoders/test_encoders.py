@@ -12,7 +12,7 @@ import torch
 from transformers import AutoConfig, AutoModel
 
 from pipeline import components, contracts
-from pipeline.errors.exceptions import MachineError
+from pipeline.errors.exceptions import MachineError, ParamsError
 from pipeline.models.batching import encode
 from pipeline.models.encoders import from_config
 from pipeline.params.encoders import Encoder
@@ -79,6 +79,33 @@ def test_the_size_of_word_vectors_is_that_of_their_file(tmp_path: Path) -> None:
     (tmp_path / "vectors.txt").write_text("a 1 2 3\nb 1 2 3\n", encoding="utf-8")
     words = source("word_vectors", path=str(tmp_path / "vectors.txt"), max_words=1000, hidden_size=8, layer="none")
     assert words.call("n_parameters", max_length=9) == 3000 + 24
+
+
+FUNNEL = {"num_hidden_layers": None, "block_sizes": [1, 1], "architectures": ["FunnelModel"]}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "config", "named"),
+    [
+        ("distilbert", {}, {"dim": 16, "hidden_dim": 64, "n_layers": 3, "n_heads": 2}),
+        ("xlnet", {}, {"d_model": 16, "d_inner": 64, "d_head": 8, "n_layer": 3}),
+        ("t5", {"d_ff": 24}, {"d_model": 16, "d_ff": 24, "d_kv": 8, "num_layers": 3, "num_decoder_layers": 3}),
+        ("bart", {"d_model": 32}, {"d_model": 32, "encoder_ffn_dim": 128, "decoder_layers": 3, "encoder_layers": 3}),
+        ("mobilebert", {}, {"hidden_size": 16, "intra_bottleneck_size": 4, "intermediate_size": 16}),
+        ("longformer", {}, {"attention_window": [18] * 3, "intermediate_size": 64, "sep_token_id": 3}),
+        ("qwen3", {"num_key_value_heads": 1}, {"num_key_value_heads": 1, "head_dim": 8, "intermediate_size": 64}),
+        ("funnel", FUNNEL, {"d_model": 16, "d_inner": 64, "d_head": 8}),
+    ],
+)
+def test_options_reach_a_family_under_its_own_names(architecture: str, config: Any, named: dict[str, Any]) -> None:
+    source = encoder(architecture=architecture, n_layers=3, config=config).source
+    built = source.build(texts=TEXTS, max_length=17, seed=0).model.config
+    assert {name: getattr(built, name) for name in named} == named
+
+
+def test_an_option_that_a_family_has_no_key_for_is_told() -> None:
+    with pytest.raises(ParamsError, match="'funnel' .*: it has no num_hidden_layers; name it null in `config`"):
+        encoder(architecture="funnel").source.build(texts=TEXTS, max_length=16, seed=0)
 
 
 KINDS_OF_TOKENS = pytest.mark.parametrize("kind", ["bpe", "byte_bpe"])

@@ -25,7 +25,7 @@ from pipeline.params.fields import Component
 from pipeline.params.loading import load_params
 from pipeline.recipes.sources import source_digest
 from pipeline.text.vector_files import read_vectors
-from pipeline.text.words import SPECIAL, WordTokenizer, is_mainly_chinese, word_spans
+from pipeline.text.words import SPECIAL, WordTokenizer, is_mainly_chinese, word_spans, word_tags
 from pipeline.training.parameter_groups import parameter_groups
 from tests.small import TEXTS, frame
 
@@ -110,6 +110,43 @@ def test_an_unknown_word_is_read_as_its_characters_or_as_unknown() -> None:
     assert batch["input_ids"] == [[3, 4, 5], [1], []]
     assert batch["offset_mapping"][0] == [(0, 1), (1, 2), (3, 6)]
     assert WordTokenizer(["cat", "dont"], "blank")("Don’t CAT [PAD]")["input_ids"] == [4, 3, 1, 1, 1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(text=mixed)
+@settings(max_examples=40, deadline=None)
+def test_every_word_of_any_text_has_one_part_of_speech(kind: Any, text: str) -> None:
+    assert len(word_tags(text, [start for start, _ in word_spans(text, kind)])) == len(word_spans(text, kind))
+
+
+def test_an_id_says_a_words_part_of_speech_in_its_text_too() -> None:
+    tokenizer = WordTokenizer(["他", "计划", "在"], "jieba", ["n", "p", "v"])
+    words, tags = zip(
+        *(divmod(number, 6)[::-1] for number in tokenizer("他计划在天津 [SEP] ok")["input_ids"]), strict=True
+    )
+    assert words == (3, 4, 5, 1, 1, 1, 1, 1) and tags == (
+        0,
+        3,
+        2,
+        0,
+        0,
+        0,
+        0,
+        0,
+    )  # `r`, `ns`, `x` and `eng` are none of the three
+    assert tokenizer(["他"], ["在"])["input_ids"] == [[3, 2, 5 + 2 * 6]]
+
+
+def test_parts_of_speech_stand_beside_the_words_vectors() -> None:
+    parts = parts_of(texts=["他计划在天津", "今天的计划很好"] * 3, pos_size=3, layer="none", dropout=0.0)
+    ids, n_words = torch.tensor(parts.tokenizer("他计划在天津")["input_ids"]), len(parts.tokenizer)
+    vectors = parts.model.embeddings(ids[None])[0]
+    assert vectors.shape == (len(ids), 8 + 3) and parts.model.embed_projection.in_features == 11
+    assert torch.equal(vectors[:, :8], parts.model.embeddings.tuned[ids % n_words])
+    assert torch.equal(vectors[:, 8:], parts.model.embeddings.tags.weight[ids // n_words])
+    assert len(set((ids // n_words).tolist())) > 2 and int(ids.max()) < n_words * (1 + len(parts.tokenizer.tags))
+    parts.model(ids[None], torch.ones_like(ids)[None]).last_hidden_state.sum().backward()
+    assert parts.model.embeddings.tags.weight.grad.abs().sum() > 0
 
 
 def test_a_separator_stands_between_the_texts_of_a_pair() -> None:
@@ -208,8 +245,9 @@ def test_a_trained_fold_saves_and_loads_and_learns_what_it_may(
     assert kept == (set() if not source else set(known) if "tune" in source else {"zebra"})
 
 
-def test_the_saved_model_gives_the_same_logits(tmp_path: Path) -> None:
-    chosen, parts = encoder(), parts_of()
+@pytest.mark.parametrize("source", [{}, {"pos_size": 3}])
+def test_the_saved_model_gives_the_same_logits(source: dict[str, Any], tmp_path: Path) -> None:
+    chosen, parts = encoder(), parts_of(**source)
     model = build_classifier(parts, pooling=chosen.pooling, head=chosen.head, n_outputs=3, seed=1)
     batch = encode_rows(parts.tokenizer, frame(), chosen).batch(np.arange(6))
     save_classifier(model, parts.tokenizer, tmp_path, source="word_vectors")
