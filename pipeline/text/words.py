@@ -114,7 +114,7 @@ def _jieba_ends(text: str) -> tuple[int, ...]:
 
 
 def word_tags(text: str, starts: Sequence[int]) -> list[str]:
-    """Return jieba's parts of speech of the words that begin at some places of a text; of others than Chinese `eng`, `m`, `x`.
+    """Return jieba's parts of speech of the words that begin at some places of a text; of others `eng`, `m`, `x`.
 
     >>> word_tags("他在北京 ok", [0, 1, 2, 5])
     ['r', 'p', 'ns', 'eng']
