@@ -52,6 +52,13 @@ def build(
     return load_checkpoint(origin, revision=revision, max_length=max_length)
 
 
+def origin(*, options: dict[str, Any]) -> tuple[str, str | None]:
+    """Return what transformers loads, a folder or a name on the hub, and on the hub the commit."""
+    if options["package"]:
+        return package_folder(options["package"]), None
+    return options["path"] or options["hub_id"], options["revision"]
+
+
 def restore(*, folder: Path) -> EncoderParts:
     """Return a model of a saved configuration, its weights still to be loaded, and the tokenizer saved beside it."""
     from pipeline.models.hub_checkpoints import restore_checkpoint
