@@ -20,7 +20,7 @@ FLOORS = [
     {"units"},
     {"data", "models"},
     {"training", "submit", "start"},
-    {"multitask"},
+    {"multitask", "pretrain"},
     {"base_models", "ensemble"},
     {"augment", "stitch"},
     {"report", "bundle"},

@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 from torch.nn import functional
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
 DIRECTIONS = ("forwards", "backwards")
@@ -86,6 +86,12 @@ class BidirectionalLstm(PreTrainedModel):
             hidden_states.append(states)
         every = tuple(hidden_states) if output_hidden_states else None
         return BaseModelOutput(last_hidden_state=states, hidden_states=cast(Any, every))
+
+
+def register() -> None:
+    """Let transformers' `Auto...` classes know the model in this process."""
+    AutoConfig.register(BidirectionalLstmConfig.model_type, BidirectionalLstmConfig, exist_ok=True)
+    AutoModel.register(BidirectionalLstmConfig, BidirectionalLstm, exist_ok=True)
 
 
 def reversing(attention_mask: torch.Tensor) -> torch.Tensor:

@@ -34,6 +34,7 @@ INNER_WIDTHS = (
     "intermediate_size", "hidden_dim", "d_inner", "d_ff", "ffn_dim", "n_inner", "encoder_ffn_dim", "decoder_ffn_dim",
 )  # fmt: skip
 WIDEST_WINDOW = 512  # longformer's own
+LANGUAGE_MODELS = True  # see `pretrained`
 LONGEST_RUN = 1000  # characters: training takes the square of the longest word's, and nobody writes longer ones
 # GPT-2's pattern, but that letters keep their marks and joiners: Hindi, Thai or vowelled Arabic would be cut at each of them.
 IN_WORDS = r"\p{L}\p{M}\x{200c}\x{200d}"
