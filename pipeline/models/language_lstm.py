@@ -13,6 +13,8 @@ from torch.nn import functional
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
+from pipeline.errors.exceptions import ParamsError
+
 DIRECTIONS = ("forwards", "backwards")
 
 
@@ -92,6 +94,21 @@ def register() -> None:
     """Let transformers' `Auto...` classes know the model in this process."""
     AutoConfig.register(BidirectionalLstmConfig.model_type, BidirectionalLstmConfig, exist_ok=True)
     AutoModel.register(BidirectionalLstmConfig, BidirectionalLstm, exist_ok=True)
+
+
+def checked(model: nn.Module, *, origin: str) -> BidirectionalLstm:
+    """Return a model that was loaded from somewhere, which must be of this form.
+
+    Raises:
+        ParamsError: if it is another one.
+    """
+    if not isinstance(model, BidirectionalLstm):
+        raise ParamsError(
+            f"source: {origin} must be a model of two directions ({BidirectionalLstmConfig.model_type}), got a "
+            f"{type(model).__name__}. Take a folder that such a pre-training wrote, or another source.",
+            code="E204",
+        )
+    return model
 
 
 def reversing(attention_mask: torch.Tensor) -> torch.Tensor:

@@ -190,7 +190,9 @@ class Encoder(Training):
         """
         source, option = self.source, self.source.constant("BEGINS_AT")
         if option is None:
-            [name] = [name for name in components.available("encoders") if components.constant("encoders", name, "FOLDER")]
+            [name] = [
+                name for name in components.available("encoders") if components.constant("encoders", name, "FOLDER")
+            ]
             source, option = Component(kind="encoders", name=name), components.constant("encoders", name, "FOLDER")
         begun = Component(kind="encoders", name=source.name, options={**source.options, option: str(folder)})
         return self.model_copy(update={"source": begun})

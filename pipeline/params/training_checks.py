@@ -73,9 +73,11 @@ def check_pretraining(encoder: "Encoder") -> Iterator[Problem]:
     pretraining, source = encoder.pretrain, encoder.source
     if pretraining is None:
         return
-    if not source.constant("LANGUAGE_MODELS"):
-        others = " or ".join(components.having("encoders", "LANGUAGE_MODELS"))
-        yield Problem(("pretrain",), f"{source.name} is no language model. Take source {others}, or remove it.")
+    known, wanted = (part.constant("LANGUAGE_MODELS") for part in (source, pretraining.pretext))
+    if known != (wanted or True):
+        others = " or ".join(components.having("encoders", "LANGUAGE_MODELS", wanted or True))
+        text = f"{source.name} is no language model" + (f" that can learn {pretraining.pretext.name}" if known else "")
+        yield Problem(("pretrain",), f"{text}. Take source {others}, or remove it.")
     if pretraining.max_length is not None:
         for problem in source.call("check", max_length=pretraining.max_length, chat_template=False):
             if problem.location == ("max_length",):

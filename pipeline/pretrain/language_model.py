@@ -60,13 +60,14 @@ class LanguageModel(nn.Module):
 def start_of(source: Component, *, texts: Sequence[str], max_length: int, seed: int) -> Start:
     """Return from where the pre-training of an encoder begins.
 
-    A source that has an `origin` is a checkpoint, with its own head where it has one. Another is built: weights are random,
-    a function of the seed, the tokenizer is trained on the texts.
+    A source that has an `origin` is a checkpoint, with its own head where it has one. Another, or where that is None, is
+    built: weights are random, a function of the seed, the tokenizer is trained on the texts.
 
     Raises:
         ParamsError: if its weights or its tokenizer cannot be read, or do not fit together.
     """
-    if not components.has(source.kind, source.name, "origin"):
+    known = source.call("origin") if components.has(source.kind, source.name, "origin") else None
+    if known is None:
         parts = source.build(texts=texts, max_length=max_length, seed=seed)
 
         def draw(loader: str) -> tuple[Any, list[str]]:
@@ -74,7 +75,7 @@ def start_of(source: Component, *, texts: Sequence[str], max_length: int, seed: 
             return _from_config(loader, parts.model.config), []
 
         return Start(parts.tokenizer, draw, f"source {source.name}", random=True)
-    origin, revision = source.call("origin")
+    origin, revision = known
     tokenizer = from_pretrained("AutoTokenizer", origin, revision, key="source")
     config = from_pretrained("AutoConfig", origin, revision, key="source")
     check_length(max_length, config=config.to_dict(), origin=origin)

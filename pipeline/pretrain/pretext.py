@@ -82,7 +82,8 @@ class Pretext(Protocol):
 class BuildPretext(Protocol):
     """`pretexts/`: what is learnt of texts, a `Pretext`. `mask_ratio` is the share of tokens, or of places, to predict.
 
-    Its file is built in a process that has torch. Modules are drawn from generators seeded by `seed`.
+    `LANGUAGE_MODELS`: for which sources, those whose file has the same constant; True unless told. Its file is built in a
+    process that has torch. Modules are drawn from generators seeded by `seed`.
     """
 
     def __call__(self, *, start: Start, masking: Masking, mask_ratio: float, max_length: int, seed: int) -> Pretext: ...

@@ -21,11 +21,7 @@ WIDTH_AND_HEADS = {
     "hidden_size": "hidden_size",
     "num_attention_heads": "n_heads",
 }  # as configurations and options have it
-REQUIRED = (
-    "vocab_size",
-    *WIDTH_AND_HEADS,
-    "num_hidden_layers",
-)  # without these a model would have its family's own size
+REQUIRED = ("vocab_size", *WIDTH_AND_HEADS, "num_hidden_layers")  # else a model would have its family's own size
 # What families call the rest of the shape, besides the names that their `attribute_map` translates.
 DECODER_DEPTHS = ("decoder_layers", "num_decoder_layers")
 OTHER_HEADS = ("decoder_attention_heads", "num_key_value_heads")
@@ -33,7 +29,7 @@ HEAD_WIDTHS = ("head_dim", "d_kv", "d_head")
 INNER_WIDTHS = (
     "intermediate_size", "hidden_dim", "d_inner", "d_ff", "ffn_dim", "n_inner", "encoder_ffn_dim", "decoder_ffn_dim",
 )  # fmt: skip
-WIDEST_WINDOW = 512  # longformer's own
+WIDEST_WINDOW = 512  # longformer's own, which pads texts to a multiple of its window
 LANGUAGE_MODELS = True  # see `pretrained`
 LONGEST_RUN = 1000  # characters: training takes the square of the longest word's, and nobody writes longer ones
 # GPT-2's pattern, but that letters keep their marks and joiners: Hindi, Thai or vowelled Arabic would be cut at each of them.
@@ -84,9 +80,7 @@ def build(
         "num_hidden_layers": n_layers,
         "num_attention_heads": n_heads,
         "max_position_embeddings": max_length + 8,  # roberta's positions start after the padding id
-        "attention_window": min(
-            max_length + max_length % 2, WIDEST_WINDOW
-        ),  # longformer pads texts to a multiple of it
+        "attention_window": min(max_length + max_length % 2, WIDEST_WINDOW),
         **{f"{name}_token_id": getattr(trained, f"{name}_token_id") for name in ("pad", "cls", "sep")},
         "bos_token_id": trained.cls_token_id,
         "eos_token_id": trained.sep_token_id,
