@@ -6,6 +6,7 @@ from typing import Any
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
+from pipeline.params.fields import Component
 from pipeline.pretrain.language_model import start_of
 from pipeline.pretrain.pretext import Start
 from tests.small import TEXTS, encoder
@@ -46,6 +47,7 @@ def tokenizer_of(kind: str) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
 
 
-def small_start(**source: Any) -> Start:
-    """Return the start of a model of one layer."""
-    return start_of(encoder(**source).source, texts=TEXTS, max_length=32, seed=0)
+def small_start(name: str = "from_config", **source: Any) -> Start:
+    """Return the start of a small model, of one layer where it is built from its configuration."""
+    built = encoder(**source).source if name == "from_config" else Component(kind="encoders", name=name, options=source)
+    return start_of(built, texts=TEXTS, max_length=32, seed=0)

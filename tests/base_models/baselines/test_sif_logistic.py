@@ -103,10 +103,10 @@ def test_another_file_is_another_baseline_and_leaves_the_others_as_they_are(tmp_
             params(refused)
     Path("models").mkdir()
     units = []
-    for content in (FILE, FILE.replace("2", "3"), FILE):
+    for content in (FILE, FILE.replace("2", "3")):
         Path("models/v.txt").write_text(content, encoding="utf-8")
         with_both = params("{tfidf: tfidf_logistic, sif: {name: sif_logistic, path: models/v.txt}}")
         units.append(stage_recipe(with_both, "baseline")["units"])
     alone = stage_recipe(params("{tfidf: tfidf_logistic}"), "baseline")["units"]
-    assert units[0] == units[2] and units[0]["sif"] != units[1]["sif"]
+    assert units[0]["sif"] != units[1]["sif"]
     assert {of_file["tfidf"] for of_file in units} == {alone["tfidf"]}
