@@ -39,9 +39,9 @@ FIRST = {"tasks": ["animals"], "learning_rate": 2e-3}
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder in which an encoder has learnt animals first, and then the weather."""
-    folder: Path = tmp_path_factory.mktemp("finished")
+    folder: Path = tmp_path_factory.mktemp("learnt")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         run(settings_of())
@@ -49,8 +49,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _in_a_folder(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+def _in_a_folder(learnt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(learnt, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
 
 
