@@ -9,6 +9,7 @@ import pytest
 
 from pipeline import components, contracts, training_contracts
 from pipeline.errors.exceptions import ParamsError
+from pipeline.pretrain import pretext
 from pipeline.ranges import PositiveInt
 from pipeline.submit import format
 from pipeline.units import backend
@@ -16,7 +17,7 @@ from pipeline.units import backend
 EVERY = pytest.mark.parametrize(
     ("kind", "name"), [(kind, name) for kind in components.kinds() for name in components.available(kind)]
 )
-MODULES = (contracts, training_contracts, backend, format)
+MODULES = (contracts, training_contracts, pretext, backend, format)
 BUILDERS = [contract for module in MODULES for name, contract in vars(module).items() if name.startswith("Build")]
 # A contract's docstring begins with the folder that it is about.
 OFFERED = {

@@ -1,41 +1,56 @@
 """The sections `training` and `encoders` of params.yaml."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from pipeline import components
-from pipeline.params.fields import PositiveFloat, PositiveInt, Ratio, Section, component
+from pipeline.params.fields import Component, PositiveFloat, PositiveInt, Ratio, Section, component
 
 
-class Training(Section):
-    """How a model is trained. `training:` holds the defaults, every encoder may override each key."""
+class Steps(Section):
+    """What every training of a model has."""
 
     epochs: PositiveInt = 3
-    epoch_selection: Literal["last", "inner"] = "last"
-    """`last` keeps the last epoch; `inner` the best one on a part of the training rows. Never the scored fold."""
-    inner_ratio: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
     batch_size: PositiveInt = 32
     """Rows per optimizer step, whatever the memory."""
     tokens_per_micro_batch: PositiveInt = 8192
     """Padded tokens per forward pass; halved when memory runs out."""
     learning_rate: PositiveFloat = 5e-5
-    head_learning_rate: PositiveFloat | None = None
-    """Rate of the pooling and the head; None is ten times `learning_rate`."""
-    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Each layer further from the head learns at this share of the rate of the one above it."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     max_grad_norm: PositiveFloat = 1.0
-    loss: component("losses") = "cross_entropy"  # type: ignore[valid-type]
-    class_weights: component("class_weights") | None = None  # type: ignore[valid-type]
-    """How much a row of each class counts; None: all alike."""
     optimizer: component("optimizers") = "adamw"  # type: ignore[valid-type]
     schedule: component("schedules") = "linear"  # type: ignore[valid-type]
     warmup_ratio: Ratio = 0.1
     warmup_steps: Annotated[int, Field(ge=0)] | None = None
     """Steps that warm up, in the place of `warmup_ratio`."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """`auto` is bf16 on a GPU that has it, fp32 elsewhere."""
+    gradient_checkpointing: bool = False
+    out_of_memory: Literal["adapt", "fail"] = "adapt"
+    """`adapt` halves the micro-batch, same rows and steps; `fail` stops."""
+    not_finite: Literal["stop", "rollback"] = "stop"
+    """A loss or gradient that is no number: `rollback` goes back to the epoch's start at half the rate, at most twice."""
+    checkpoint_seconds: PositiveFloat = 60.0
+    """Time between checkpoints. Changes nothing that comes out."""
+
+
+class Training(Steps):
+    """How a model is trained. `training:` holds the defaults, every encoder may override each key."""
+
+    epoch_selection: Literal["last", "inner"] = "last"
+    """`last` keeps the last epoch; `inner` the best one on a part of the training rows. Never the scored fold."""
+    inner_ratio: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
+    head_learning_rate: PositiveFloat | None = None
+    """Rate of the pooling and the head; None is ten times `learning_rate`."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Each layer further from the head learns at this share of the rate of the one above it."""
+    loss: component("losses") = "cross_entropy"  # type: ignore[valid-type]
+    class_weights: component("class_weights") | None = None  # type: ignore[valid-type]
+    """How much a row of each class counts; None: all alike."""
     unfreezing_ratio: Ratio = 0.0
     """Over so much of the training the layers begin to learn one after another from the top, the embeddings last."""
     averaging: component("averaging") | None = None  # type: ignore[valid-type]
@@ -46,15 +61,37 @@ class Training(Section):
     """So many epochs are trained plainly first."""
     dropout_samples: PositiveInt = 1
     """Multi-sample dropout: passes through the head per training step, whose mean are the logits."""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """`auto` is bf16 on a GPU that has it, fp32 elsewhere."""
-    gradient_checkpointing: bool = False
-    out_of_memory: Literal["adapt", "fail"] = "adapt"
-    """`adapt` halves the micro-batch, same rows and steps; `fail` stops."""
-    not_finite: Literal["stop", "rollback"] = "stop"
-    """A loss or gradient that is no number: `rollback` goes back to the epoch's start at half the rate, at most twice."""
-    checkpoint_seconds: PositiveFloat = 60.0
-    """Time between checkpoints. Changes nothing that comes out."""
+
+
+class Pretraining(Steps):
+    """Further pre-training on texts without labels, before any fold is trained. Its keys are its own, none is inherited."""
+
+    pretext: component("pretexts") = "masked_lm"  # type: ignore[valid-type]
+    """What is learnt of the texts."""
+    masking: component("masking") = "whole_word"  # type: ignore[valid-type]
+    """Which tokens are masked together."""
+    mask_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    """Share of the tokens that are to be predicted."""
+    static: bool = False
+    """Whether a text has the same masks in every epoch."""
+    files: list[str] = Field(default=[])
+    """Further texts, one a line, in UTF-8: files in data/<competition>/."""
+    transductive: bool = False
+    """Whether texts of test rows, and of rows that `folds` holds out, take part."""
+    per_fold: bool = False
+    """Pre-train for each fold by itself, without its validation texts; otherwise once for all folds, on the texts of all."""
+    held_out_ratio: Annotated[float, Field(ge=0, lt=0.5)] = 0.05
+    """Share of the texts by which perplexity is measured; they are not learnt, and choose the epoch. 0: the last epoch."""
+    max_length: Annotated[int, Field(ge=4)] | None = None
+    """Tokens per row, a longer text is cut into several; None: as many as the encoder reads at once."""
+    learning_rate: PositiveFloat = 1e-4
+
+    @property
+    def training(self) -> Training:
+        """Return it as the training loop takes it."""
+        keys = {name: getattr(self, name) for name in Steps.model_fields}
+        chosen = {"epoch_selection": "inner" if self.held_out_ratio else "last"}
+        return Training.model_validate({**keys, **chosen})
 
 
 class OfTask(Section):
@@ -120,6 +157,8 @@ class Encoder(Training):
     """After a model of several tasks each one is trained further by itself."""
     intermediate: Intermediate | None = _by_itself()
     """The encoder learns these auxiliary tasks first, in each fold from the rows that the fold allows."""
+    pretrain: Pretraining | None = _by_itself()
+    """Before all that, it is pre-trained further on texts without labels."""
     head: component("heads") = "linear"  # type: ignore[valid-type]
     max_length: Annotated[int, Field(ge=4)] = 128
     """Tokens per text or pair, special tokens included."""
@@ -151,6 +190,13 @@ class Encoder(Training):
         """Return the settings for texts of these fields: their budgets by the fields' numbers, under which tokens stand."""
         budgets = {str(n): self.field_budgets[name] for n, name in enumerate(fields) if name in self.field_budgets}
         return self.model_copy(update={"field_budgets": budgets})
+
+    def beginning_at(self, folder: Path) -> "Encoder":
+        """Return the settings of an encoder that begins at a checkpoint in a folder in the place of its source."""
+        [name] = [name for name in components.available("encoders") if components.constant("encoders", name, "FOLDER")]
+        option = components.constant("encoders", name, "FOLDER")
+        source = Component(kind="encoders", name=name, options={option: str(folder)})
+        return self.model_copy(update={"source": source})
 
     @property
     def longest_input(self) -> int:

@@ -15,6 +15,8 @@ from pipeline.params.problems import Problem
 from pipeline.ranges import Name
 
 MODELS = ("path",)
+FOLDER = "path"  # the option by which any checkpoint on this machine is one of these
+LANGUAGE_MODELS = True  # its families may have classes of language models, which can be pre-trained further
 PACKAGES = ("package",)
 ORIGINS = ("path", "hub_id", "package")
 WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")  # as families call it in config.json
@@ -50,6 +52,13 @@ def build(
     if origin is None:
         raise ParamsError("source: pretrained needs one of `path`, `hub_id` or `package`. Add it.", code="E203")
     return load_checkpoint(origin, revision=revision, max_length=max_length)
+
+
+def origin(*, options: dict[str, Any]) -> tuple[str, str | None]:
+    """Return what transformers loads, a folder or a name on the hub, and on the hub the commit."""
+    if options["package"]:
+        return package_folder(options["package"]), None
+    return options["path"] or options["hub_id"], options["revision"]
 
 
 def restore(*, folder: Path) -> EncoderParts:
