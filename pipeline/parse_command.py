@@ -28,7 +28,7 @@ def parse(
         from pipeline.artifacts.files import write_atomically
         from pipeline.pretrain import parse as parsing
 
-        given = [*(texts or []), *(parsing.read_texts(file) if file else [])]
+        given = [*(texts or []), *(parsing.texts_of(file) if file else [])]
         if not given or (plot and len(given) > 1):
             wanted = "must be given" if not given else "must be a single one for --plot"
             raise ParamsError(f"texts: {wanted}, got {len(given)}. Name them, or one a line in a --file.")

@@ -164,7 +164,8 @@ def _check_positions(encoder: "Encoder", tasks: "dict[str, Task]", first: str) -
     own = {name: part.max_length for name, part in encoder.of_task.items() if "max_length" in part.model_fields_set}
     lengths = {name: own.get(name, encoder.max_length) for name in tasks}
     longest = max(lengths.values())
-    if encoder.window is None and not encoder.source.constant("SAME_START") and lengths.get(first, longest) < longest:
+    is_built = encoder.pretrain is None and not encoder.source.constant("SAME_START")
+    if is_built and encoder.window is None and lengths.get(first, longest) < longest:
         text = f"{first} must read as much as the longest task, {longest} tokens, since {encoder.source.name} makes "
         text = f"{text}positions for it alone, got {lengths[first]}. Set of_task.{first}.max_length: {longest}."
         yield Problem(("intermediate", "tasks", 0), text)

@@ -5,9 +5,8 @@ Differs from the paper: the state of a word of several pieces is the mean of the
 tells the impact of each on the other, so N words take N (N + 1) / 2 copies instead of N squared.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,9 +20,9 @@ from pipeline.models.classifier import encoder_half
 from pipeline.models.hub_checkpoints import load_checkpoint
 from pipeline.models.prediction import outputs_of
 from pipeline.models.tokenizing import Tokens, tokenize
-
-if TYPE_CHECKING:
-    from pipeline.text.words import Span
+from pipeline.pretrain.masks import NO_UNIT
+from pipeline.pretrain.pieces import token_units
+from pipeline.text.words import Span
 
 TOKEN_BUDGET = 8192  # tokens per forward pass
 THRESHOLD = 1.25  # best on tweets: F1 of 0.71 on which pieces are of one word, 0.68 if all are
@@ -36,7 +35,7 @@ class Impact:
     `spans` say which characters each of them is.
     """
 
-    spans: "list[Span]"
+    spans: list[Span]
     matrix: np.ndarray
 
 
@@ -60,15 +59,18 @@ def load_masked_model(model: str) -> EncoderParts:
 
 
 def impact(
-    parts: EncoderParts, text: str, words: "Sequence[Span] | None" = None, *, token_budget: int = TOKEN_BUDGET
+    parts: EncoderParts,
+    text: str,
+    spans: Callable[[str], list[Span]] | None = None,
+    *,
+    token_budget: int = TOKEN_BUDGET,
 ) -> Impact:
     """Return the impacts of a text's words on one another.
 
     Args:
         parts: a masked language model, as `load_masked_model` returns it.
-        words: their [start, end), in order; None takes each token by itself. Words that share a token are one; what is of no
-            word stays unmasked.
-        token_budget: padded tokens per forward pass, halved when memory runs out.
+        spans: gives the words of a text, see `Masking`; None takes each token by itself. Words that share a token are one.
+        token_budget: tokens per forward pass, halved when memory runs out.
 
     Raises:
         DataError: if the text has no word, or more tokens than the model has positions.
@@ -78,49 +80,44 @@ def impact(
         check_length(len(tokens.ids), config=parts.model.config.to_dict(), origin="the model")
     except ParamsError as error:
         raise DataError(f"text: must fit into the model, got {len(tokens.ids)} tokens: {error}") from error
-    spans, places = _masked_together(text, tokens, words)
-    if not spans:
+    words, members = _words_of_tokens(text, tokens, spans)
+    if not words:
         raise DataError(f"text: must have a word, got {text!r}. Leave it out.")
-    n_words, states = len(spans), _MaskedStates(parts.model)
-    members = np.stack([np.isin(np.arange(len(tokens.ids)), own) for own in places])  # (N, T)
-    singles = np.repeat(np.arange(n_words)[:, None], 2, axis=1)
-    pairs = np.stack(np.triu_indices(n_words, k=1), axis=1)  # (N (N - 1) / 2, 2)
-    alone = torch.empty(0)
-    matrix = np.zeros((n_words, n_words))
-    for masked in (singles, pairs):
-        for rows, found in outputs_of(
-            states, _Copies(tokens, members, masked, parts.tokenizer.mask_token_id), token_budget
-        ):
-            if masked is singles:
-                alone = found.new_empty(n_words, found.shape[-1]) if not len(alone) else alone
+    states = _MaskedStates(parts.model)
+    alone, matrix = torch.empty(0), np.zeros((len(words), len(words)))
+    each = np.repeat(np.arange(len(words))[:, None], 2, axis=1)
+    pairs = np.stack(np.triu_indices(len(words), k=1), axis=1)  # (N (N - 1) / 2, 2)
+    for masked in (each, pairs):
+        copies = _Copies(tokens, members, masked, parts.tokenizer.mask_token_id)
+        for rows, found in outputs_of(states, copies, token_budget) if len(masked) else ():
+            if masked is each:
+                alone = alone if len(alone) else torch.empty_like(found[:1, 0]).repeat(len(words), 1)  # (N, H)
                 alone[rows] = found[:, 0]
                 continue
-            moved = (found - alone[masked[rows]]).norm(dim=-1).double().cpu().numpy()  # (B, 2)
             first, second = masked[rows].T
+            moved = (found - alone[masked[rows]]).norm(dim=-1).double().cpu().numpy()  # (B, 2)
             matrix[first, second], matrix[second, first] = moved.T
-    return Impact(spans, matrix)
+    return Impact(words, matrix)
 
 
-def _masked_together(
-    text: str, tokens: Tokens, words: "Sequence[Span] | None"
-) -> "tuple[list[Span], list[np.ndarray]]":
-    """Return the characters of what is masked together, and the places of its tokens: words, by characters shared."""
-    body = np.flatnonzero(tokens.sequences == 0)
-    offsets = (tokens.spans - 1 if tokens.spans is not None else np.zeros((0, 2), int))[body]  # of the row's axis
-    stripped = [(begin + len(part) - len(part.lstrip()), begin + len(part.rstrip())) for begin, part in (
-        (int(begin), text[begin:end]) for begin, end in offsets)]  # fmt: skip
-    found = list(words) if words is not None else [span for span in dict.fromkeys(stripped) if span[0] < span[1]]
-    spans: list[Span] = []
-    places: list[list[int]] = []
-    for start, end in found:
-        own = [int(place) for place, (b, e) in zip(body, stripped, strict=True) if b < end and start < e]
-        if places and own and own[0] <= places[-1][-1]:
-            spans[-1], own = (spans[-1][0], end), sorted({*places.pop(), *own})
-            places.append(own)
-        elif own:
-            spans.append((start, end))
-            places.append(own)
-    return spans, [np.array(own) for own in places]
+def _words_of_tokens(
+    text: str, tokens: Tokens, spans: Callable[[str], list[Span]] | None
+) -> tuple[list[Span], np.ndarray]:
+    """Return the characters of each word that a row's tokens are of, and which tokens these are, bool (N, T)."""
+    known = np.zeros((len(tokens.ids), 2), np.int32) if tokens.spans is None else tokens.spans
+    offsets = [_stripped(text, begin - 1, end - 1) for begin, end in known.tolist()]  # of the row's axis
+    own = [span for span, text_number in zip(offsets, tokens.sequences, strict=True) if text_number == 0]
+    of_tokens = [span for span in dict.fromkeys(own) if span[0] < span[1]]
+    units = token_units([text], known, spans or (lambda _: of_tokens))
+    members = units == np.arange(units.max(initial=NO_UNIT) + 1)[:, None]  # (N, T)
+    ends = [[offsets[place] for place in np.flatnonzero(of_word)] for of_word in members]
+    return [_stripped(text, places[0][0], places[-1][1]) for places in ends], members
+
+
+def _stripped(text: str, begin: int, end: int) -> Span:
+    """Return [start, end) without the blanks at both ends, which some tokens hold."""
+    part = text[begin:end]
+    return begin + len(part) - len(part.lstrip()), begin + len(part.rstrip())
 
 
 @dataclass(frozen=True)
@@ -157,7 +154,7 @@ class _MaskedStates(nn.Module):
         return (of_words / of_words.sum(dim=-1, keepdim=True)) @ states  # (B, 2, H)
 
 
-def join_words(impact: Impact, *, threshold: float) -> "list[Span]":
+def join_words(impact: Impact, *, threshold: float) -> list[Span]:
     """Return the words that a text's tokens, or characters, make up: neighbours of much impact on one another are of one.
 
     Their mean impact on one another must be `threshold` times what each of them has on all words: told so, pieces of words
@@ -181,9 +178,9 @@ class Segmenter:
 
     parts: EncoderParts
     threshold: float = THRESHOLD
-    known: "dict[str, list[Span]]" = field(default_factory=dict)
+    known: dict[str, list[Span]] = field(default_factory=dict)
 
-    def words_of(self, text: str) -> "list[Span]":
+    def words_of(self, text: str) -> list[Span]:
         """Return [start, end) of each word of a text, as whole-word masking asks for them."""
         if text not in self.known:
             self.known[text] = join_words(impact(self.parts, text), threshold=self.threshold)

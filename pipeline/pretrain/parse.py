@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from tabulate import tabulate
 
 from pipeline.contracts import EncoderParts
 from pipeline.errors.exceptions import DataError, PipelineError
+from pipeline.pretrain.corpus import read_lines
 from pipeline.pretrain.impact import Impact, Segmenter, impact
 from pipeline.pretrain.trees import (
     ROOT,
@@ -22,9 +24,8 @@ from pipeline.pretrain.trees import (
     projective_heads,
     spanning_heads,
 )
-from pipeline.text.words import Span, is_mainly_chinese, is_mainly_unspaced, word_spans
+from pipeline.pretrain.words import Words, words_of
 
-Words = Literal["auto", "jieba", "blank", "character", "impact"]
 Tree = Literal["projective", "spanning"]
 
 
@@ -62,50 +63,37 @@ class Parsed:
 
 
 def parse(
-    parts: EncoderParts, texts: Iterable[str], *, words: Words = "auto", tree: Tree = "projective"
+    parts: EncoderParts, texts: Iterable[str], *, words: Words | Literal["impact"] = "auto", tree: Tree = "projective"
 ) -> Iterator[Parsed]:
     """Yield texts parsed by a masked language model.
 
     Args:
         parts: the model, as `load_masked_model` returns it.
-        words: how a text is cut, as `word_spans` does, or by its impacts; `auto` goes by its script.
+        words: how a text is cut: see `words_of`, or by its impacts.
         tree: whether edges of the dependencies may cross.
 
     Raises:
         DataError: if a text has no word, or more tokens than the model has positions.
     """
-    segmenter, heads_of = Segmenter(parts), projective_heads if tree == "projective" else spanning_heads
+    spans = Segmenter(parts).words_of if words == "impact" else partial(words_of, kind=words)
+    heads_of = projective_heads if tree == "projective" else spanning_heads
     for number, text in enumerate(texts, 1):
         try:
-            found = impact(parts, text, segmenter.words_of(text) if words == "impact" else _spans(text, words))
+            found = impact(parts, text, spans)
         except PipelineError as error:
             raise error.within(f"text {number}") from error
         yield Parsed(text, found, heads_of(head_scores(found.matrix)), constituents(found.matrix))
 
 
-def _spans(text: str, words: Literal["auto", "jieba", "blank", "character"]) -> list[Span]:
-    if words == "auto":
-        words = "jieba" if is_mainly_chinese([text]) else "character" if is_mainly_unspaced([text]) else "blank"
-    return word_spans(text, words)
-
-
-def read_texts(path: Path) -> list[str]:
+def texts_of(path: Path) -> list[str]:
     """Return the lines of a file that are not blank.
 
     Raises:
         DataError: if there is no such file, or it is no text in UTF-8.
     """
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise DataError(f"{path}: must be a file of texts, one a line, got {error}. Correct the path.") from error
-    texts = []
-    for number, line in enumerate(lines, 1):
-        try:
-            texts.append(line.decode("utf-8-sig" if number == 1 else "utf-8").strip())
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path}:{number}: must be UTF-8, got {error}. Convert the file.", code="E304") from error
-    return [text for text in texts if text]
+    if not path.is_file():
+        raise DataError(f"{path}: must be a file of texts, one a line, got none. Correct the path.")
+    return [text for line in read_lines(path) if (text := line.strip())]
 
 
 def heat_map(parsed: Parsed) -> bytes:
