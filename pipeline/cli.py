@@ -14,6 +14,7 @@ from pipeline.board_commands import board, submit
 from pipeline.errors.exceptions import MachineError, ParamsError
 from pipeline.init_command import init_params
 from pipeline.params.loading import load_params
+from pipeline.parse_command import parse
 from pipeline.stage_run import exit_on_error
 
 app = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -185,6 +186,7 @@ def validate() -> None:
 
 app.command("submit")(submit)
 app.command("board")(board)
+app.command("parse")(parse)
 
 
 @app.command()

@@ -28,7 +28,7 @@ FLOORS = [
     {"checks"},
     {"stage_run"},
     {"ablate_commands"},
-    {"init_command", "board_commands"},
+    {"init_command", "board_commands", "parse_command"},
     {"cli"},
 ]
 MOST_MODULES, MOST_LINES, MOST_LINES_OF_A_FUNCTION = 15, 300, 40

@@ -37,6 +37,13 @@ class TaskWeightsRecord(TypedDict):
     weights: dict[str, float]
 
 
+class FirstRecord(TypedDict):
+    """A task that the encoder of a fold's model learnt before, and the unit that did so."""
+
+    task: str
+    key: str
+
+
 class UnitRecord(TypedDict):
     """What the training of one fold's model left: whose it is, what it is made of, what it learnt from, how it went."""
 
@@ -59,6 +66,7 @@ class UnitRecord(TypedDict):
     peak_memory: NotRequired[int]
     """Bytes: torch's on a GPU, else those of the process, libraries and all."""
     task_weights: NotRequired[list[TaskWeightsRecord]]
+    first: NotRequired[list[FirstRecord]]
     n_rows: int
     n_copies: NotRequired[int]
     n_truncated: NotRequired[int]

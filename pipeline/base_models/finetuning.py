@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts.copies import Copies
+from pipeline.artifacts.histories import FirstRecord
+from pipeline.artifacts.paths import FOLDS
 from pipeline.artifacts.table import Folds, Table
 from pipeline.base_models.fold_results import Trained, collect
 from pipeline.base_models.fold_training import predict_fold, train_fold
 from pipeline.base_models.further_training import train_further
+from pipeline.base_models.intermediate_training import train_begun, train_shared_begun
 from pipeline.base_models.pretrained_starts import pretraining_jobs, publish_starts
 from pipeline.base_models.shared_training import TaskRows, train_shared
 from pipeline.data.fold_jobs import FoldJob, augmented_rows, fold_jobs, rows_digest, trained_rows_digest
+from pipeline.errors.exceptions import DataError
 from pipeline.params.encoders import Encoder
 from pipeline.params.fields import Component
 from pipeline.params.root import Run
@@ -58,22 +62,26 @@ def finetune(
         budget: the time that there is for it.
     """
     jobs = fold_jobs(table, folds, copies if settings.augment else None, seed=seed)
-    budget, n_later = budget or Budget(), sum(step.epochs for step in settings.training_steps.values())
-    predicted = FORWARD_SHARE * max(len(job.predicted) / len(job.fitted) for job in jobs)
+    budget, first, steps = budget or Budget(), settings.intermediate_steps, settings.training_steps
+    of_steps = {name: [job for job in jobs if job.task in settings.tasks_of(name, table.labels)] for name in steps}
+    n_rows = {name: step.epochs * sum(len(job.fitted) for job in of_steps[name]) for name, step in steps.items()}
+    n_later = sum(n_rows.values()) + FORWARD_SHARE * sum(len(job.predicted) for job in jobs)
     places = list(dict.fromkeys((job.repeat, job.fold) for job in jobs))
     starts = pretraining_jobs(encoder, table, folds, places, settings=settings, recipe=recipe, seed=seed, run=run)
     if before := list({job[0].key: job for job in starts.values()}.values()):
         n_texts = sum(len(arguments["corpus"].texts) * arguments["settings"].epochs for *_, arguments in before)
-        budget.more = (n_later + predicted) * sum(len(job.fitted) for job in jobs) / n_texts
+        budget.more = n_later / n_texts
         run_units(before, run=run, stage=Stage("finetune-pretrain", model=encoder), budget=budget)
     begun = {place: unit for place, (unit, *_) in starts.items()}
     plan = _Plan(encoder, settings, recipe, metrics, run, copies, seed, table, folds.digest, begun)
     trained: dict[str, Trained] = {}
-    for name, step in settings.training_steps.items():
-        training, trained = plan.units_of_step(name, step, jobs, trained)
-        n_later -= step.epochs
-        budget.more = (n_later + predicted) / step.epochs
-        stage = Stage(f"finetune-{name}" if n_later else "finetune", model=encoder)
+    for name, step in steps.items():
+        training, made = plan.units_of_step(name, step, of_steps[name], trained)
+        trained |= made
+        n_later -= n_rows[name]
+        budget.more = n_later / n_rows[name]
+        stage = Stage("finetune" if name == list(steps)[-1] else f"finetune-{name}", model=encoder)
+        stage = Stage("finetune-first", encoder, first[name]) if name in first else stage
         run_units(training, run=run, stage=stage, budget=budget)
     budget.more = 0.0
     predicting = [plan.predicting(job, trained[job.name]) for job in jobs]
@@ -104,31 +112,60 @@ class _Plan:
     def units_of_step(
         self, name: str, settings: Encoder, jobs: Sequence[FoldJob], before: Mapping[str, Trained]
     ) -> tuple[list[Job], dict[str, Trained]]:
-        """Return the units of one of `training_steps` and, by the jobs' names, its models, given those of the step before.
+        """Return the units of one of `training_steps` and, by the jobs' names, its models, given those of the steps before.
 
         Each begins at models of its own fold only, which have seen the rows that it sees.
         """
         digests = self.recipe.get("steps", {})
         recipe = {**self.recipe, "train": digests.get(name, self.recipe["train"])}
         plan = replace(self, settings=settings, recipe=recipe, suffix=f"/{name}" if digests else "")
+        origins = self._origins(name, jobs, before)
+        first = {name: origin.first for name, origin in origins.items()}
         if name == "shared":
-            shared = plan.shared(jobs, before)
-            made = {job.name: Trained(unit, job.task) for (unit, *_), own in shared for job in own}
+            shared = plan.shared(jobs, {job.name: before[job.name] for job in jobs if job.name in before}, origins)
+            made = {j.name: Trained(unit, j.task, first.get(j.name, ())) for (unit, *_), own in shared for j in own}
             return [job for job, _ in shared], made
-        units = {job.name: plan.training(job, before.get(job.name)) for job in jobs}
-        return list(units.values()), {name: Trained(unit) for name, (unit, *_) in units.items()}
+        units = {job.name: plan.training(job, before.get(job.name), origins.get(job.name)) for job in jobs}
+        return list(units.values()), {
+            name: Trained(unit, None, first.get(name, ())) for name, (unit, *_) in units.items()
+        }
 
-    def training(self, job: FoldJob, start: Trained | None) -> Job:
-        """Return the unit that trains a fold's model, from where another one ended if there is a start."""
+    def _origins(self, step: str, jobs: Sequence[FoldJob], before: Mapping[str, Trained]) -> dict[str, Trained]:
+        """Return, by the jobs' names, the models of the same fold at whose encoders they begin, of the task learnt last.
+
+        Their `first` holds what they learnt themselves too.
+        """
+        first = self.settings.intermediate_steps
+        earlier = list(first.values())[: list(first).index(step) if step in first else None]
+        origins = {}
+        for job in jobs if earlier else ():
+            if (model := before.get(replace(job, task=earlier[-1]).name)) is None:
+                raise DataError(
+                    f"{FOLDS}: task {earlier[-1]} must have rows in repeat {job.repeat}, fold {job.fold}, where "
+                    f"{self.encoder} learns it first, got none. Lower folds.n_splits, or take it out of intermediate."
+                )
+            learnt: FirstRecord = {"task": earlier[-1], "key": model.unit.key}
+            origins[job.name] = replace(model, first=(*model.first, learnt))
+        return origins
+
+    def training(self, job: FoldJob, start: Trained | None, origin: Trained | None) -> Job:
+        """Return the unit that trains a fold's model, from where another one ended if there is a start.
+
+        Else it begins at the encoder of `origin`, a model of another task, if there is one.
+        """
         depends_on, arguments = self._task(job)
         depends_on |= {"step": "finetune", "recipe": self.recipe["train"], "seed": job.seed, "numerics": self._numerics}
         arguments["seed"] = job.seed
         work: Work = train_fold
         if start is not None:
             depends_on["start"], arguments["start"], work = [start.unit.key, job.task], start.folder, train_further
+        elif origin is not None:
+            depends_on["first"], arguments["first"], work = origin.unit.key, origin.folder, train_begun
         return Unit(f"{self.encoder}/{job.name}{self.suffix}", depends_on, self._described), work, arguments
 
-    def shared(self, jobs: Sequence[FoldJob], starts: Mapping[str, Trained]) -> list[tuple[Job, list[FoldJob]]]:
+    def shared(
+        self, jobs: Sequence[FoldJob], starts: Mapping[str, Trained], origins: Mapping[str, Trained]
+    ) -> list[tuple[Job, list[FoldJob]]]:
         """Return the units that each train one model of all tasks, with the folds that it is of."""
         units: list[tuple[Job, list[FoldJob]]] = []
         for place in dict.fromkeys((job.repeat, job.fold) for job in jobs):
@@ -139,11 +176,14 @@ class _Plan:
             depends_on |= {"tasks": {task: depends for task, (depends, _) in made.items()}}
             tasks = {job.task: TaskRows(**made[job.task][1], seed=job.seed) for job in own}
             arguments: dict[str, Any] = {"tasks": tasks, "settings": self._begun(self.settings, own[0]), "seed": seed}
+            work: Work = train_shared
             if starts:
                 depends_on["starts"] = [starts[job.name].unit.key for job in own]
                 arguments["starts"] = [starts[job.name].folder for job in own]
+            elif origin := origins.get(own[0].name):
+                depends_on["first"], arguments["first"], work = origin.unit.key, origin.folder, train_shared_begun
             name = f"{self.encoder}/r{place[0]}-f{place[1]}{self.suffix}"
-            units.append(((Unit(name, depends_on, self._described), train_shared, arguments), own))
+            units.append(((Unit(name, depends_on, self._described), work, arguments), own))
         return units
 
     @property

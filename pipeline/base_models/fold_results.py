@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts.files import write_json
-from pipeline.artifacts.histories import HISTORY, model_digest
+from pipeline.artifacts.histories import HISTORY, FirstRecord, model_digest
 from pipeline.artifacts.paths import UNIT_PREDICTIONS
 from pipeline.artifacts.predictions import write_predictions
 from pipeline.artifacts.table import Folds, Table
@@ -19,10 +19,14 @@ from pipeline.units.unit import Unit, link_folder
 
 @dataclass(frozen=True)
 class Trained:
-    """A fold's model: the unit that trained it and, of a model of several tasks, which of them it is."""
+    """A fold's model: the unit that trained it and, of a model of several tasks, which of them it is.
+
+    `first` is what its encoder learnt before.
+    """
 
     unit: Unit
     task: str | None = None
+    first: tuple[FirstRecord, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -64,7 +68,7 @@ def collect(
         record = json.loads((model.folder / HISTORY).read_text(encoding="utf-8"))
         record["tokens_per_second"] = record["n_tokens"] / max(record["seconds"], 1e-9)
         made = {"rows": model.rows, "numerics": model.unit.depends_on["numerics"], "model": model_digest(model.folder)}
-        made |= read_cost(model.unit.folder)
+        made |= {**read_cost(model.unit.folder), **({"first": model.first} if model.first else {})}
         fold = {"task": job.task, "repeat": job.repeat, "fold": job.fold, "key": model.unit.key}
         units.append({**fold, **known, **record, **made})
     write_json(folder / HISTORY, {"units": units, **(more or {})})

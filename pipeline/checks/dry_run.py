@@ -125,11 +125,11 @@ def dry_run(params: Params, *, n_steps: int) -> Iterator[str]:
     total = 0.0
     for name, settings in params.encoders.items():
         jobs = fold_jobs(table, folds, copies if settings.augment else None, seed=params.seed)
+        of_first = {task: settings.training_steps[step] for step, task in settings.intermediate_steps.items()}
         for job in [job for job in jobs if job.repeat == job.fold == 0]:
             n_outputs = len(table.kind(job.task).outputs(table.labels[job.task]))
-            measured = _try(
-                name, job, settings.for_task(job.task), params, n_outputs=n_outputs, n_steps=n_steps, copies=copies
-            )
+            of_task = of_first.get(job.task, settings).for_task(job.task)
+            measured = _try(name, job, of_task, params, n_outputs=n_outputs, n_steps=n_steps, copies=copies)
             per_fold = measured.fold_seconds(len(job.to_predict) / len(job.to_fit))
             in_all = per_fold * math.ceil(n_folds / n_workers)
             total += in_all

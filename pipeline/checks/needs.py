@@ -12,7 +12,12 @@ from pipeline.units.stage import PARAMS, Request, Stage
 from pipeline.units.store import StoredUnit
 
 # Trainings before an encoder's last one, and the key without which there is none.
-STEPS = {"finetune-pretrain": "pretrain", "finetune-alone": "average_first", "finetune-shared": "further"}
+STEPS = {
+    "finetune-pretrain": "pretrain",
+    "finetune-first": "intermediate",
+    "finetune-alone": "average_first",
+    "finetune-shared": "further",
+}
 OF_ENCODERS = (*STEPS, "finetune", "predict")
 # What decides which units a stage needs; for stages that are not named here it is everything.
 SECTIONS = {
@@ -50,6 +55,7 @@ def part_of(params: Mapping[str, Any], stage: Stage) -> dict[str, Any] | None:
     {'competition': None, 'seed': 1, 'tasks': None, 'folds': None, 'baselines': {'tfidf': 'tfidf_logistic'}}
     >>> part_of({"seed": 1, "encoders": {"bert": {}}}, Stage("finetune", model="roberta"))
     >>> part_of({"seed": 1, "encoders": {"bert": {"further": None}}}, Stage("finetune-shared", model="bert"))
+    >>> part_of({"encoders": {"bert": {"intermediate": {"tasks": ["a"]}}}}, Stage("finetune-first", "bert", task="b"))
     >>> part_of({"seed": 1, "encoders": {"bert": {"further": {}}}}, Stage("finetune-shared", model="bert"))["encoders"]
     {'bert': {'further': {}}}
     """
@@ -59,7 +65,8 @@ def part_of(params: Mapping[str, Any], stage: Stage) -> dict[str, Any] | None:
         if stage.model not in models:
             return None
         model = models[stage.model]
-        if stage.kind in STEPS and (not isinstance(model, dict) or model.get(STEPS[stage.kind]) is None):
+        given = model.get(STEPS.get(stage.kind)) if isinstance(model, dict) else None
+        if stage.kind in STEPS and (given is None or (stage.task and stage.task not in (given.get("tasks") or ()))):
             return None
         part[section] = {stage.model: model}
     return part if stage.fold is None or _has_fold(params, stage) else None

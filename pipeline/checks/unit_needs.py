@@ -84,12 +84,13 @@ def encoder_needs(
         n_done = sum((digest, pretraining_seed(seed, place)) in made for place in of_folds)
         needs.append(_need(f"{name}, pretrain", len(of_folds), n_done, weights, before.training, run))
     for step, part in settings.training_steps.items():
-        own, of_unit, n_models = list(places), weights, 1
+        of_step = settings.tasks_of(step, tasks)
+        own, of_unit, n_models = [place for place in places if place[0] in of_step], weights, 1
         if step == "shared":  # a unit leaves a model of each task
-            n_models = len(tasks)
+            n_models = len(of_step)
             if weights is not None and part.sharing.constant("ENCODERS") == "each":
                 of_unit, n_models = weights * n_models, 1  # all are trained, and kept, side by side
-            own = list(dict.fromkeys(shared_fold(tasks, repeat, fold) for _, repeat, fold in places))
+            own = list(dict.fromkeys(shared_fold(of_step, repeat, fold) for _, repeat, fold in own))
         digest = recipe.get("steps", {}).get(step, recipe.get("train"))
         n_done = sum((digest, fold_seed(seed, fold)) in finished for fold in own)
         named = f"{name}, {step}" if several else name

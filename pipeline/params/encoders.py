@@ -1,6 +1,6 @@
 """The sections `training` and `encoders` of params.yaml."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -125,6 +125,12 @@ class ByItself(Section):
     head_learning_rate: PositiveFloat | None = None
 
 
+class Intermediate(ByItself):
+    """Trainings on other tasks before that of an encoder's own, one after another: on which, and what is otherwise."""
+
+    tasks: Annotated[list[str], Field(min_length=1)]
+
+
 def _by_itself() -> Any:
     # Left out where it is not set: the keys of what was trained before it was an option stay.
     return Field(default=None, exclude_if=lambda value: value is None)
@@ -149,6 +155,8 @@ class Encoder(Training):
     """A model of several tasks begins at the average of encoders that were trained on one task each, of the same fold."""
     further: ByItself | None = _by_itself()
     """After a model of several tasks each one is trained further by itself."""
+    intermediate: Intermediate | None = _by_itself()
+    """The encoder learns these auxiliary tasks first, in each fold from the rows that the fold allows."""
     pretrain: Pretraining | None = _by_itself()
     """Before all that, it is pre-trained further on texts without labels."""
     head: component("heads") = "linear"  # type: ignore[valid-type]
@@ -212,7 +220,10 @@ class Encoder(Training):
         """Return the settings of each training in a fold, in their order: the last one's models are those of the encoder.
 
         `alone` is of each task by itself, `shared` of all together, `further` of each task again, from where `shared` ended.
+        Before them come the `intermediate_steps`.
         """
+        if self.intermediate is not None:
+            return {**self._trained_first(self.intermediate), **self._afterwards().training_steps}
         if not self.shares:
             return {"alone": self}
         before, after = self.average_first, self.further
@@ -224,10 +235,33 @@ class Encoder(Training):
             steps if after is None else {**steps, "further": self._trained_by_itself(after, without={"reinit_layers"})}
         )
 
+    @property
+    def intermediate_steps(self) -> dict[str, str]:
+        """Return the tasks that are learnt first, by the names of their `training_steps`."""
+        return {} if self.intermediate is None else {f"first-{task}": task for task in self.intermediate.tasks}
+
+    def tasks_of(self, step: str, tasks: Iterable[str]) -> list[str]:
+        """Return which of all tasks one of the `training_steps` is of."""
+        first = self.intermediate_steps
+        return [first[step]] if step in first else [task for task in tasks if task not in first.values()]
+
+    def _trained_first(self, given: Intermediate) -> dict[str, "Encoder"]:
+        """Return the settings of the first trainings, in which nothing is of another task: its keys train them no more."""
+        steps: dict[str, Encoder] = {}
+        for step, task in self.intermediate_steps.items():
+            changes: dict[str, Any] = {"of_task": {name: part for name, part in self.of_task.items() if name == task}}
+            changes |= {"reinit_layers": 0} if steps else {}
+            steps[step] = self._trained_by_itself(given, without={"sharing"}).model_copy(update=changes)
+        return steps
+
+    def _afterwards(self) -> "Encoder":
+        of_task = {name: self.of_task[name] for name in self.tasks_of("alone", self.of_task)}
+        return self.model_copy(update={"intermediate": None, "reinit_layers": 0, "of_task": of_task})
+
     def _trained_by_itself(self, given: ByItself, *, without: set[str]) -> "Encoder":
-        left_out = without | {"task_weighting", "task_batches", "average_first", "further"}
+        left_out = without | {"task_weighting", "task_batches", "average_first", "further", "intermediate"}
         kept = {name: getattr(self, name) for name in type(self).model_fields if name not in left_out}
-        return Encoder.model_validate({**kept, **given.model_dump(exclude_none=True)})
+        return Encoder.model_validate({**kept, **given.model_dump(exclude_none=True, exclude={"tasks"})})
 
     def for_task(self, task: str) -> "Encoder":
         """Return the settings as they are for one task."""

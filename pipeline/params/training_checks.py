@@ -97,7 +97,7 @@ def check_sharing(encoder: "Encoder", tasks: "dict[str, Task]") -> Iterator[Prob
             if getattr(encoder, key) is not None:
                 yield Problem((key,), "is for one model of several tasks. Set sharing, or remove it.")
         return
-    if len(tasks) < 2:
+    if len(encoder.tasks_of("shared", tasks)) < 2:
         yield Problem(("sharing",), f"{way.name} is for several tasks, got one. Remove it.")
     if weighting.constant("NEEDS_ALL") and not encoder.task_batches.mixed:
         text = (
@@ -128,11 +128,49 @@ def _check_steps(encoder: "Encoder", tasks: "dict[str, Task]") -> Iterator[Probl
         others = " or ".join(components.having("encoders", "SAME_START"))
         text = f"{source.name} has words and first weights of its own for each task, which no average brings together. "
         yield Problem(("average_first",), f"{text}Take source {others}, or remove it.")
+    yield from _check_trainings(encoder, tasks, {"alone": "average_first", "further": "further"})
+
+
+def _check_trainings(encoder: "Encoder", tasks: "dict[str, Task]", keys: Mapping[str, str]) -> Iterator[Problem]:
+    """Yield the contradictions in trainings before or after the main one, by the keys that ask for them."""
     known, steps = list(check_training(encoder, tasks)), encoder.training_steps
-    for key, step in (("average_first", "alone"), ("further", "further")):
+    for step, key in keys.items():
         for problem in check_training(steps[step], tasks) if step in steps else ():
             if problem not in known:
                 yield Problem((key,), f"{'.'.join(map(str, problem.location))}: {problem.text}")
+
+
+def check_intermediate(encoder: "Encoder", tasks: "dict[str, Task]") -> Iterator[Problem]:
+    """Yield why an encoder cannot learn other tasks before its own."""
+    if (given := encoder.intermediate) is None:
+        return
+    for place, name in enumerate(given.tasks):
+        text = expected(name, list(tasks)) if name not in tasks else None
+        if name in tasks and tasks[name].submit:
+            text = (
+                f"must be auxiliary, but {name} is submitted: its models are those of the first training, from which "
+            )
+            text = f"{text}the encoder's own tasks begin. Set tasks.{name}.submit: false, or take it out."
+        elif name in given.tasks[:place]:
+            text = f"must name each task once, got {name} twice. Remove one."
+        if text is not None:
+            yield Problem(("intermediate", "tasks", place), text)
+    if encoder.average_first is not None:
+        yield Problem(("average_first",), "says where a model begins, as intermediate does. Remove one of them.")
+    yield from _check_trainings(encoder, tasks, dict.fromkeys(encoder.intermediate_steps, "intermediate"))
+    yield from _check_positions(encoder, tasks, given.tasks[0])
+
+
+def _check_positions(encoder: "Encoder", tasks: "dict[str, Task]", first: str) -> Iterator[Problem]:
+    """Yield why an encoder that is built for the texts of its first task has too few positions for those of another."""
+    own = {name: part.max_length for name, part in encoder.of_task.items() if "max_length" in part.model_fields_set}
+    lengths = {name: own.get(name, encoder.max_length) for name in tasks}
+    longest = max(lengths.values())
+    is_built = encoder.pretrain is None and not encoder.source.constant("SAME_START")
+    if is_built and encoder.window is None and lengths.get(first, longest) < longest:
+        text = f"{first} must read as much as the longest task, {longest} tokens, since {encoder.source.name} makes "
+        text = f"{text}positions for it alone, got {lengths[first]}. Set of_task.{first}.max_length: {longest}."
+        yield Problem(("intermediate", "tasks", 0), text)
 
 
 def _check_shared_adversarial(encoder: "Encoder") -> Iterator[Problem]:

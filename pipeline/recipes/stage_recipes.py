@@ -10,6 +10,7 @@ from pipeline import components
 from pipeline.params.encoders import Encoder, Pretraining
 from pipeline.params.fields import Component
 from pipeline.params.root import Params
+from pipeline.params.tasks import Task
 from pipeline.recipes.fingerprint import code_digests
 from pipeline.recipes.source_modules import Definition
 from pipeline.recipes.sources import (
@@ -28,6 +29,8 @@ TRAIN_START = ("pipeline.base_models.fold_training", "train_fold")
 FURTHER_START = ("pipeline.base_models.further_training", "train_further")
 SHARED_START = ("pipeline.base_models.shared_training", "train_shared")
 TRAINING_STARTS = {"alone": TRAIN_START, "shared": SHARED_START, "further": FURTHER_START}
+BEGUN = "pipeline.base_models.intermediate_training"
+BEGUN_STARTS = {"alone": (BEGUN, "train_begun"), "shared": (BEGUN, "train_shared_begun")}
 PREDICT_START = ("pipeline.base_models.fold_training", "predict_fold")
 PRETRAIN_START = ("pipeline.pretrain.pretraining", "pretrain")
 STATES_START = ("pipeline.stitch.states", "extract")
@@ -40,8 +43,12 @@ def encoder_recipe(params: Params, name: str) -> dict[str, Any]:
     an encoder that is trained in several `steps` each has such a digest, and so has its further pre-training, `pretrain`.
     """
     settings = params.encoders[name]
-    steps = {step: _training(params, part, TRAINING_STARTS[step]) for step, part in settings.training_steps.items()}
+    steps, starts, first = {}, _training_starts(settings), settings.intermediate_steps
+    for step, part in settings.training_steps.items():
+        own = settings.tasks_of(step, params.tasks)
+        steps[step] = _training({task: params.tasks[task] for task in params.tasks if task in own}, part, starts[step])
     recipe, training, used = list(steps.values())[-1]
+    used = [*used, *(part for step in first for part in steps[step][2])]
     predicting, train = unit_code(PREDICT_START, used), digest({**recipe, "code": training})
     if len(steps) > 1:
         digests = {step: digest({**part, "code": code}) for step, (part, code, _) in steps.items()}
@@ -60,15 +67,22 @@ def encoder_recipe(params: Params, name: str) -> dict[str, Any]:
     }
 
 
+def _training_starts(settings: Encoder) -> dict[str, Definition]:
+    """Return where the code of each training of an encoder begins: all after the first begin at a trained encoder."""
+    first = list(settings.intermediate_steps)
+    begun = {**BEGUN_STARTS, **dict.fromkeys(first, BEGUN_STARTS["alone"]), first[0]: TRAIN_START} if first else {}
+    return TRAINING_STARTS | begun
+
+
 def _training(
-    params: Params, settings: Encoder, start: Definition
+    tasks: dict[str, Task], settings: Encoder, start: Definition
 ) -> tuple[dict[str, Any], dict[str, str], list[Component]]:
     """Return what a training's results depend on besides code, the digests of its code, and the components that it uses."""
     used = _used_by(settings)
     metrics = {}
     if settings.epoch_selection == "inner":  # only then a metric has a say in training
-        used += [part for task in params.tasks.values() for part in (task.kind, task.metric)]
-        metrics = {name: task.metric.model_dump() for name, task in params.tasks.items()}
+        used += [part for task in tasks.values() for part in (task.kind, task.metric)]
+        metrics = {name: task.metric.model_dump() for name, task in tasks.items()}
     recipe = {"settings": settings_of(settings), "source": source_digest(settings.source), "metrics": metrics}
     if libraries := library_versions(part for part in used if part.kind != settings.source.kind):
         recipe["libraries"] = libraries

@@ -133,6 +133,7 @@ def _leaks_of_units(params: Params, table: Table, folds: Folds) -> Iterator[Leak
         units = read_history(OUT / "finetune" / name)
         models[name] = {place_of(unit): unit["model"] for unit in units}
         yield from trained_on_scored_rows(f"finetune@{name}", units, allowed[settings.epoch_selection], settings)
+        yield from begun_at_other_folds(f"finetune@{name}", units)
     names = list(params.stitch.models(list(params.encoders)))
     histories = {name: read_history(OUT / "stitch" / name) for name in names}
     if names:
@@ -180,6 +181,21 @@ def trained_on_scored_rows(
                 "epoch chosen on scored rows", unit["task"],
                 f"{where}: its epoch must be {'chosen on spared training rows' if inner else 'the last'}, got {n_fitted} "
                 f"rows fitted of {n_rows} and epochs {'scored' if scored else 'not scored'}. {again}",
+            )  # fmt: skip
+
+
+def begun_at_other_folds(name: str, units: Units) -> Iterator[Leak]:
+    """Yield the fold models whose encoder learnt another task first, of which a fold that it is scored on was learnt."""
+    keys = {place_of(unit): unit["key"] for unit in units}
+    for unit in units:
+        task, repeat, fold = place_of(unit)
+        if other := [
+            first["task"] for first in unit.get("first", ()) if keys.get((first["task"], repeat, fold)) != first["key"]
+        ]:
+            yield Leak(
+                "begun at another fold's encoder", task,
+                f"{name}, {task}-r{repeat}-f{fold}: must begin at its fold's encoder of {other[0]}, got another one. Run "
+                "dvc repro --force --single-item for its stage",
             )  # fmt: skip
 
 

@@ -46,7 +46,7 @@ class Stage:
         >>> Stage("finetune", model="bert").name, Stage("stitch-heads", task="news", repeat=0, fold=1).name
         ('finetune-bert', 'stitch-heads-news-r0-f1')
         """
-        fold = None if self.fold is None else f"{self.task}-r{self.repeat}-f{self.fold}"
+        fold = self.task if self.fold is None else f"{self.task}-r{self.repeat}-f{self.fold}"
         return "-".join(filter(None, (self.kind, self.model, fold)))
 
 

@@ -570,6 +570,12 @@ def test_learning_curves_have_a_line_per_step() -> None:
     assert lines[20].startswith("roberta,main,0,1,1,1.00")
 
 
+def test_the_page_names_what_an_encoder_learnt_first(values: dict[str, Any]) -> None:
+    values["histories"]["roberta"]["units"][1]["first"] = [{"task": "nli", "key": "ab" * 16}]
+    shown = section(page(values), "ran")
+    assert "111111111111 , first nli abababababab" in shown and shown.count("first nli") == 1
+
+
 def test_calibration_without_rows_has_no_error() -> None:
     assert calibration_error([{"confidence": None, "accuracy": None, "rows": 0}]) is None
 
