@@ -20,7 +20,7 @@ TEXTS = [f"{' '.join(RANDOM.choices(WORDS, k=6))} 天气{('不好', '很好')[i 
 # What a family needs besides, at a width of 16 and two heads.
 FAMILY_CONFIG: dict[str, dict[str, Any]] = {"xlnet": {"max_position_embeddings": None, "d_head": 8}}
 DECODERS = ("qwen3", "llama", "gemma3_text")
-FAMILY_CONFIG |= dict.fromkeys(DECODERS, {"num_key_value_heads": 1, "head_dim": 8})
+FAMILY_CONFIG |= {family: {"num_key_value_heads": 1, "head_dim": 8} for family in DECODERS}
 
 
 def encoder(training: dict[str, Any] | None = None, **source: Any) -> Encoder:

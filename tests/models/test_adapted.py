@@ -1,4 +1,4 @@
-"""A fold that keeps an adapter and names its base: resumed after a kill, without its base, over another one, of several tasks."""
+"""A fold that keeps an adapter and names its base: resumed after a kill, without it, over another one, of several tasks."""
 
 import os
 import shutil

@@ -180,7 +180,9 @@ def test_P6_four_bits_where_they_cannot_be_are_refused_before_a_model_is_loaded(
     else:
         monkeypatch.setattr("bitsandbytes.functional.quantize_4bit", no_kernel)
     monkeypatch.setattr("transformers.AutoModel.from_pretrained", lambda *_, **__: pytest.fail("loaded"))
-    with pytest.raises(ParamsError, match="source: weights: nf4 needs a bitsandbytes that runs on this .*bf16") as caught:
+    with pytest.raises(
+        ParamsError, match="source: weights: nf4 needs a bitsandbytes that runs on this .*bf16"
+    ) as caught:
         trainee_of(adapted(base, weights="nf4"))
     assert caught.value.code == "E204"
 
