@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from pipeline import components
 from pipeline.base_models.fold_training import build_trainee
+from pipeline.checks.unit_needs import HEAD_WEIGHTS, encoder_needs
 from pipeline.contracts import EncoderParts
 from pipeline.errors.exceptions import ParamsError
 from pipeline.models.accelerators import checkpoint_gradients
@@ -18,6 +19,7 @@ from pipeline.models.classifier import WEIGHTS, TextClassifier, load_classifier
 from pipeline.models.prediction import predict_logits
 from pipeline.params.encoders import Encoder
 from pipeline.params.fields import Component
+from pipeline.params.root import Run
 from pipeline.recipes import sources
 from pipeline.training.fold_trainer import Trainee
 from pipeline.training.loop import train
@@ -124,6 +126,12 @@ def test_a_fold_takes_less_than_a_tenth_of_a_full_one(tmp_path: Path) -> None:
         folder = saved(trainee_of(settings), tmp_path / name)
         sizes.append(sum(file.stat().st_size for file in folder.iterdir()))
     assert sizes[0] < 0.1 * sizes[1]
+    needs = [
+        encoder_needs("x", settings, [("t", 0, 0)], run=Run(device="cpu"), seed=0, recipe={})[0]
+        for settings in (adapted(base, adapter={"name": "lora", "rank": 4}, weights="nf4"), full)
+    ]
+    head = 4 * HEAD_WEIGHTS * 128
+    assert needs[0].model - head < 0.1 * (needs[1].model - head) and needs[0].memory < needs[1].memory
 
 
 def test_targets_that_match_no_layer_are_named_with_those_that_there_are(base: Path) -> None:
