@@ -3,11 +3,13 @@
 What can be known without loading one, such as how long its texts may be, is checked here; torch is not imported.
 """
 
+import hashlib
 import importlib.util
 import json
 import os
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,27 @@ def weight_files(folder: Path, *, key: str = "source") -> list[Path]:
             code="E204",
         )
     return files
+
+
+def weights_digest(folder: Path) -> str:
+    """Return the digest of a checkpoint's weights and configuration; a process reads each file once.
+
+    Raises:
+        ParamsError: if they are not there.
+    """
+    files = [folder / "config.json", *weight_files(folder)] if folder.is_dir() else []
+    missing = [file for file in files if not file.is_file()]
+    if missing or not files:
+        raise ParamsError(f"source: {missing[0] if missing else folder} is missing. {REMEDY}", code="E204")
+    known = [(file, file.stat()) for file in files]
+    parts = [f"{file.name} {_sha256(file.resolve(), status.st_size, status.st_mtime_ns)}" for file, status in known]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+@cache
+def _sha256(path: Path, size: int, changed: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_config(folder: Path, *, key: str = "source") -> dict[str, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
     from torch import nn
+    from transformers import PreTrainedModel
 
     Batch = dict[str, torch.Tensor]
 
@@ -63,6 +64,16 @@ class Gradient(Protocol):
 
     def __call__(self, model: "nn.Module", step: TrainingStep) -> dict[str, float]:
         """Return the step's losses by name; their sum is logged as the loss, and ends the training if it is not finite."""
+
+
+class BuildAdapter(Protocol):
+    """`adapters/`: put into a model, in place, what learns while its own parameters are frozen; the model is returned.
+
+    It is a function of the seed, and changes no state before it has learnt. Its file has `merge(*, model)` too, which brings
+    it into the model's own weights, all in float32. Its encoder's file has `folder(*, options)`: where the checkpoint lies.
+    """
+
+    def __call__(self, *, model: "PreTrainedModel", seed: int) -> "nn.Module": ...
 
 
 class BuildOptimizer(Protocol):

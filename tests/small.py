@@ -1,6 +1,7 @@
 """Small texts, tables and encoders built from configuration, shared by the tests."""
 
 import random
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -16,11 +17,30 @@ RANDOM = random.Random(0)
 TEXTS = [f"{' '.join(RANDOM.choices(WORDS, k=6))} 天气{('不好', '很好')[i % 2]}" for i in range(240)]
 
 
+DECODERS = ("qwen3", "llama", "gemma3_text")
+
+
 def encoder(training: dict[str, Any] | None = None, **source: Any) -> Encoder:
     """Return the settings of a one-layer encoder."""
     small = {"vocab_size": 200, "hidden_size": 16, "n_layers": 1, "n_heads": 2, **source}
     settings = {"max_length": 16, "batch_size": 8, "epochs": 2, "learning_rate": 1e-3, **(training or {})}
     return Encoder.model_validate({"source": {"name": "from_config", **small}, **settings})
+
+
+def checkpoint(folder: Path, architecture: str = "qwen3", **source: Any) -> Path:
+    """Lay down a small checkpoint with random weights and return its folder."""
+    settings = encoder(architecture=architecture, **{"n_layers": 2, "hidden_size": 32, **source})
+    parts = settings.source.build(texts=TEXTS, max_length=32, seed=0)
+    for part in (parts.model, parts.tokenizer):
+        part.save_pretrained(folder)
+    return folder
+
+
+def adapted(folder: Path, *, adapter: Any = "lora", weights: str = "fp32", **training: Any) -> Encoder:
+    """Return the settings of an adapter on a checkpoint, read as decoders are."""
+    small = {"max_length": 16, "batch_size": 8, "epochs": 2, "learning_rate": 1e-2, "pooling": "last_token", **training}
+    source = {"name": "pretrained", "path": str(folder), "weights": weights}
+    return Encoder.model_validate({"source": source, "adapter": adapter, **small})
 
 
 def frame(n: int = 24) -> pd.DataFrame:

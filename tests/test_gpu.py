@@ -16,9 +16,10 @@ from torch import nn
 from pipeline.artifacts.paths import predictions_path
 from pipeline.artifacts.predictions import probabilities_of, read_predictions
 from pipeline.base_models.finetuning import finetune
-from pipeline.base_models.fold_training import train_fold
+from pipeline.base_models.fold_training import build_trainee, train_fold
 from pipeline.data.class_targets import ClassTargets
-from pipeline.models.classifier import WEIGHTS
+from pipeline.models.classifier import WEIGHTS, load_classifier
+from pipeline.models.prediction import predict_logits
 from pipeline.params.encoders import Training
 from pipeline.params.fields import Component
 from pipeline.params.root import Run
@@ -27,7 +28,7 @@ from pipeline.units.execution import run_units
 from pipeline.units.stage import Stage
 from pipeline.units.unit import Unit
 from tests.conftest import ROOT
-from tests.small import encoder, frame, table_and_folds
+from tests.small import adapted, checkpoint, encoder, frame, table_and_folds
 
 pytestmark = [
     pytest.mark.gpu,
@@ -124,6 +125,23 @@ def test_killed_on_a_gpu_and_resumed_it_ends_in_the_same_weights(craft, tmp_path
     with caplog.at_level("INFO"):
         assert train_long("bf16", **craft) == expected
     assert "resumed at step 2 of 6" in caplog.text
+
+
+@pytest.mark.parametrize("weights", ["bf16", "nf4"])
+def test_an_adapter_over_a_base_of_few_bits_learns_and_comes_back(weights: str, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = adapted(checkpoint(Path("models/base")), weights=weights, epochs=20, gradient_checkpointing=True)
+    trainee = build_trainee(rows=frame(64), n_outputs=2, settings=settings, scorer=None, seed=0)
+    model, inputs, groups = trainee.model, trainee.objective.inputs, trainee.parameter_groups
+    history = train(model, trainee.objective, groups, settings=settings, seed=0, device="cuda")
+    assert history.epochs[-1]["loss"] < 0.3 < history.epochs[0]["loss"]
+    Path("fold").mkdir()
+    trainee.save(Path("fold"))
+    with torch.autocast("cuda", torch.bfloat16):
+        logits = predict_logits(model, inputs, 1000)
+        assert np.array_equal(predict_logits(load_classifier(Path("fold"))[0].cuda(), inputs, 1000), logits)
+    merged = predict_logits(load_classifier(Path("fold"), merged=True)[0], inputs, 1000)
+    assert np.array_equal(merged.argmax(axis=1), logits.argmax(axis=1))
 
 
 class Wide(nn.Module):

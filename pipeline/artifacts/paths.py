@@ -25,6 +25,7 @@ ABLATIONS = OUT / "ablate"
 LAST_ERROR = OUT / "last_error.json"
 BOARDS = Path("boards")
 UNIT_PREDICTIONS = "predictions.parquet"
+READOUT = "readout.json"  # beside a fine-tuned model's weights: how it is built
 STITCHED = "stitch.json"  # beside a stitched model's weights: how it is built, and over which encoders
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.artifacts.paths import READOUT
 from pipeline.augment.rewriting.spans import cut_spans, is_word, words_of
 from pipeline.contracts import Corpus
 from pipeline.errors.exceptions import ParamsError
@@ -78,7 +79,7 @@ def gradient_guide(folder: Path, *, share: float, device: str, max_length: int =
         ParamsError: if there is no such model, or the share is not in (0, 1].
     """
     _check_share(share)
-    from pipeline.models.classifier import READOUT, load_classifier
+    from pipeline.models.classifier import load_classifier
 
     if not (folder / READOUT).is_file():
         raise ParamsError(f"guide.model: {folder} holds no {READOUT}. Give the folder of a model of a fold.")

@@ -15,8 +15,16 @@ from pipeline import components
 from pipeline.artifacts.copies import normalised
 from pipeline.contracts import EncoderParts, TaskKind
 from pipeline.data.fold_jobs import raw_texts
+from pipeline.models.adapted import adapt
 from pipeline.models.batching import Encoded, encode_rows
-from pipeline.models.classifier import TextClassifier, build_classifier, load_classifier, save_classifier, special_ids
+from pipeline.models.classifier import (
+    TextClassifier,
+    build_classifier,
+    encoder_half,
+    load_classifier,
+    save_classifier,
+    special_ids,
+)
 from pipeline.params.encoders import Encoder
 from pipeline.reproducibility import derive_seed
 from pipeline.targets.standardising import units_of
@@ -52,9 +60,7 @@ def build_trainee(
     """
     chosen = fold_rows(rows, settings, seed=seed, copies=copies)
     check_schedule(settings, len(chosen.fitted))
-    parts: EncoderParts = settings.source.build(
-        texts=raw_texts(rows), max_length=settings.longest_input, seed=derive_seed(seed, "encoder")
-    )
+    parts = new_encoder(settings, texts=raw_texts(rows), max_length=settings.longest_input, seed=seed)
     learner = build_learner(
         parts, chosen, settings=settings, n_outputs=n_outputs, labels=labels, scorer=scorer, seed=seed
     )
@@ -66,6 +72,14 @@ def build_trainee(
         freeze_lowest(model.backbone, settings.frozen_layers)
     groups = parameter_groups(model.backbone, model.readout, settings)
     return Trainee(model, groups, objective, learner.evaluate, settings, seed, learner.save, learner.counts)
+
+
+def new_encoder(settings: Encoder, *, texts: Sequence[str], max_length: int, seed: int) -> EncoderParts:
+    """Return an encoder as its training begins, with its adapter if it has one; `seed` is the fold's."""
+    parts: EncoderParts = settings.source.build(texts=texts, max_length=max_length, seed=derive_seed(seed, "encoder"))
+    if settings.adapter is not None:
+        adapt(encoder_half(parts.model), settings.adapter, settings.source, seed=derive_seed(seed, "adapter"))
+    return parts
 
 
 @dataclass(frozen=True)

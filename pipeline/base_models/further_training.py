@@ -11,11 +11,9 @@ from typing import Any
 import pandas as pd
 from safetensors.torch import load_model
 
-from pipeline import components
 from pipeline.artifacts.histories import HISTORY
 from pipeline.base_models.fold_training import build_learner, fold_rows
-from pipeline.contracts import EncoderParts
-from pipeline.models.classifier import WEIGHTS
+from pipeline.models.classifier import WEIGHTS, restore_parts
 from pipeline.params.encoders import Encoder
 from pipeline.reproducibility import derive_seed
 from pipeline.training.epoch_choice import EpochScorer
@@ -45,7 +43,7 @@ def build_further(
     """
     chosen = fold_rows(rows, settings, seed=seed, copies=copies)
     check_schedule(settings, len(chosen.fitted))
-    parts: EncoderParts = components.load("encoders", settings.source.name, "restore")(folder=start)
+    parts = restore_parts(start)
     learner = build_learner(
         parts, chosen, settings=settings, n_outputs=n_outputs, labels=labels, scorer=scorer, seed=seed
     )

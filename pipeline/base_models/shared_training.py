@@ -14,7 +14,7 @@ from torch import nn
 
 from pipeline.artifacts.files import write_manifest
 from pipeline.artifacts.histories import HISTORY
-from pipeline.base_models.fold_training import Learner, build_learner, fold_rows
+from pipeline.base_models.fold_training import Learner, build_learner, fold_rows, new_encoder
 from pipeline.contracts import EncoderParts
 from pipeline.data.fold_jobs import raw_texts
 from pipeline.models.classifier import Readout, encoder_half, load_classifier
@@ -23,7 +23,6 @@ from pipeline.multitask.objective import MultiTask
 from pipeline.multitask.shared_model import SharedModel
 from pipeline.multitask.task_weights import TaskGradient, TaskWeights
 from pipeline.params.encoders import Encoder
-from pipeline.params.fields import Component
 from pipeline.reproducibility import derive_seed
 from pipeline.training.epoch_choice import EpochScorer
 from pipeline.training.fold_trainer import Trainee, train_in_place
@@ -63,7 +62,7 @@ def build_shared_trainee(
     check_batches(counts, batch_size=settings.batch_size)
     longest = max(part.settings.longest_input for part in tasks.values())
     texts = [text for part in tasks.values() for text in raw_texts(part.rows)]
-    make = partial(_begun, settings.source, starts, texts=texts, max_length=longest, seed=derive_seed(seed, "encoder"))
+    make = partial(_begun, settings, starts, texts=texts, max_length=longest, seed=seed)
     parts = make()
     learners = {}
     for number, (task, part) in enumerate(tasks.items()):
@@ -77,13 +76,13 @@ def build_shared_trainee(
     return _trainee(learners, settings, seed=seed), learners
 
 
-def _begun(source: Component, starts: Sequence[Path], **offered: Any) -> EncoderParts:
+def _begun(settings: Encoder, starts: Sequence[Path], **offered: Any) -> EncoderParts:
     """Return a new encoder, at the average of the encoders of models if there are any that began at the same weights.
 
     Source: Wortsman et al., Model soups, 2022, https://arxiv.org/abs/2203.05482; Matena and Raffel, Merging Models with
     Fisher-Weighted Averaging, 2022, section 3.1 (without Fisher's weights), https://arxiv.org/abs/2111.09832
     """
-    parts: EncoderParts = source.build(**offered)
+    parts = new_encoder(settings, **offered)
     if starts:
         states = [load_classifier(folder)[0].backbone.state_dict() for folder in starts]
         encoder_half(parts.model).load_state_dict(mean_of(states))

@@ -13,12 +13,13 @@ from safetensors.numpy import save_file
 from pipeline import components
 from pipeline.artifacts.files import json_bytes, read_manifest
 from pipeline.artifacts.histories import HISTORY
+from pipeline.artifacts.paths import READOUT
 from pipeline.bundle.fold_models import TENSORS
 from pipeline.bundle.predictor import FORMAT, VERSION
 from pipeline.bundle.sources import FoldSource, Sources, sample_of
 from pipeline.bundle.stacks import Stacked
 from pipeline.bundle.weights import TensorStore
-from pipeline.models.classifier import READOUT, WEIGHTS, TextClassifier, load_classifier
+from pipeline.models.classifier import WEIGHTS, TextClassifier, load_classifier
 from pipeline.params.tasks import FileForm
 from pipeline.reproducibility import digest, versions
 from pipeline.stitch.fold_training import load_stitched
@@ -71,11 +72,10 @@ class Writer:
 
     def _fine_tuned(self, name: str, source: FoldSource) -> dict[str, Any]:
         [base] = source.bases
-        classifier, _ = load_classifier(base.model)
-        spec = json.loads((base.model / READOUT).read_text(encoding="utf-8"))
-        spec.pop("source")
+        classifier, _ = load_classifier(base.model, merged=True)
         number = self._encoder(source, base, classifier)
-        return {"encoders": [number], "spec": spec, "tensors": self.store.put(classifier.readout.state_dict())}
+        readout: Any = classifier.readout
+        return {"encoders": [number], "spec": readout.spec, "tensors": self.store.put(readout.state_dict())}
 
     def _stitched(self, name: str, source: FoldSource) -> dict[str, Any]:
         tuned, folder = self.sources.params.stitch.unfreeze > 0, source.folder or Path()
@@ -101,7 +101,7 @@ class Writer:
         key = source.job.name, base.digest
         if own is None and key in self.numbers:
             return self.numbers[key]
-        backbone = (own or base.load()[0]).backbone
+        backbone = (own or base.load(merged=True)[0]).backbone
         spec = json.loads((base.model / READOUT).read_text(encoding="utf-8"))
         entry = {
             "encoder": base.encoder, "source": spec["source"], "folder": self._reader(source, base),

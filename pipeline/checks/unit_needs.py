@@ -25,7 +25,7 @@ OPTIMIZER_STATES = 2  # values that AdamW keeps of each weight
 GENERATIONS = 3  # of checkpoints: two, and the one being written
 WORKER_BYTES = 500_000_000  # a process with torch and transformers, measured
 HEAD_WEIGHTS = 2048  # per value of a state: those of a bilstm of 256 units, a large head
-UNKNOWN_WIDTH = 1024
+UNKNOWN_WIDTH, UNKNOWN_DEPTH = 1024, 24
 Place = tuple[str, int, int]
 
 
@@ -72,8 +72,10 @@ def encoder_needs(
         seed: of the whole run.
         recipe: by whose digests finished models are found in the unit store; empty: there are none.
     """
-    weights = settings.source.call("n_parameters", max_length=settings.longest_input)
+    weights, frozen = settings.source.call("n_parameters", max_length=settings.longest_input), 0
+    whole = weights
     if weights is not None:
+        frozen, weights = _frozen_and_learning(settings, weights)
         weights += HEAD_WEIGHTS * state_width(settings.source)
     finished, several = finished_units("finetune"), len(settings.training_steps) > 1
     needs: list[Need] = []
@@ -82,19 +84,19 @@ def encoder_needs(
         of_folds = dict.fromkeys((repeat, fold) if before.per_fold else None for _, repeat, fold in places)
         made, digest = finished_units("pretrain"), recipe.get("pretrain")
         n_done = sum((digest, pretraining_seed(seed, place)) in made for place in of_folds)
-        needs.append(_need(f"{name}, pretrain", len(of_folds), n_done, weights, before.training, run))
+        needs.append(_need(f"{name}, pretrain", len(of_folds), n_done, whole, before.training, run))
     for step, part in settings.training_steps.items():
         of_step = settings.tasks_of(step, tasks)
         own, of_unit, n_models = [place for place in places if place[0] in of_step], weights, 1
         if step == "shared":  # a unit leaves a model of each task
             n_models = len(of_step)
             if weights is not None and part.sharing.constant("ENCODERS") == "each":
-                of_unit, n_models = weights * n_models, 1  # all are trained, and kept, side by side
+                frozen, of_unit, n_models = frozen * n_models, weights * n_models, 1  # trained, and kept, side by side
             own = list(dict.fromkeys(shared_fold(of_step, repeat, fold) for _, repeat, fold in own))
         digest = recipe.get("steps", {}).get(step, recipe.get("train"))
         n_done = sum((digest, fold_seed(seed, fold)) in finished for fold in own)
         named = f"{name}, {step}" if several else name
-        needs.append(_need(named, len(own), n_done, of_unit, part, run, n_models=n_models))
+        needs.append(_need(named, len(own), n_done, of_unit, part, run, n_models=n_models, frozen=frozen))
     return needs
 
 
@@ -125,14 +127,24 @@ def stitch_need(
     return _need("stitched", len(models) * len(places), n_done, largest, settings, run)
 
 
+def _frozen_and_learning(settings: Encoder, weights: int) -> tuple[int, int]:
+    """Return the bytes of an encoder that stay as they are, and how many of its weights learn."""
+    if settings.adapter is None:
+        return 0, weights
+    shape = {"n_layers": settings.source.call("state_shape")[0] or UNKNOWN_DEPTH, "width": state_width(settings.source)}
+    frozen = round((settings.source.by_option("BYTES") or BYTES_PER_WEIGHT) * weights)
+    return frozen, settings.adapter.call("n_parameters", **shape)
+
+
 def state_width(source: Component) -> int:
     """Return the width of an encoder's states; a large one where nothing on this machine says so."""
     return source.call("state_shape")[1] or UNKNOWN_WIDTH
 
 
 def _need(
-    name: str, n_units: int, n_done: int, weights: int | None, settings: Training, run: Run, *, n_models: int = 1
-) -> Need:
+    name: str, n_units: int, n_done: int, weights: int | None, settings: Training, run: Run, *, n_models: int = 1,
+    frozen: int = 0,
+) -> Need:  # fmt: skip
     if weights is None:
         return Need(name, n_units, n_done, None, None, None)
     model = BYTES_PER_WEIGHT * weights
@@ -144,7 +156,7 @@ def _need(
         )  # an average, or each epoch's weights
     generations = GENERATIONS + (settings.not_finite == "rollback")
     checkpoints = min(worker_count(run), n_units - n_done) * generations * (1 + OPTIMIZER_STATES + kept) * model
-    memory = WORKER_BYTES + (2 + OPTIMIZER_STATES + kept) * model  # weights, gradients, optimizer
+    memory = WORKER_BYTES + (2 + OPTIMIZER_STATES + kept) * model + frozen  # weights, gradients, optimizer
     return Need(name, n_units, n_done, n_models * model, checkpoints, memory)
 
 

@@ -17,10 +17,11 @@ from dvc_data.hashfile.build import IgnoreInCollectedDirError
 
 from pipeline.artifacts import files
 from pipeline.artifacts.files import MANIFEST, is_whole, json_bytes, sha256_of
-from pipeline.artifacts.paths import FOLDS, OUT, RECIPES, SUBMISSION, encoder_recipe_path, inputs_path
+from pipeline.artifacts.paths import FOLDS, OUT, READOUT, RECIPES, SUBMISSION, encoder_recipe_path, inputs_path
 from pipeline.checks import dvc_state
 from pipeline.checks.dvc_state import Md5
 from pipeline.errors.exceptions import MachineError, PipelineError
+from pipeline.models.adapted import ADAPTER, base_problem
 from pipeline.params.loading import load_params
 from pipeline.recipes.stage_inputs import N_SHOWN, declared_by, noted_inputs
 from pipeline.recipes.stage_recipes import encoder_recipe, stage_recipe
@@ -93,9 +94,14 @@ def _compared(path: Path, whole: bool, problem: str) -> Checked:
 
 
 def check_fold_models() -> Iterator[Checked]:
-    """Compare the files of each fold model in `out/` with its manifest."""
+    """Compare the files of each fold model in `out/` with its manifest, and the base of its adapter with what that names."""
     for manifest in sorted(OUT.glob(f"*/*/models/*/{MANIFEST}")):
-        yield _compared(manifest.parent, is_whole(manifest.parent), "does not match its manifest")
+        folder = manifest.parent
+        yield _compared(folder, whole := is_whole(folder), "does not match its manifest")
+        readout = folder / READOUT
+        adapter = json.loads(readout.read_text(encoding="utf-8")).get(ADAPTER) if whole and readout.is_file() else None
+        if adapter is not None:
+            yield Checked(folder, base_problem(adapter))
 
 
 def check_unit(unit: StoredUnit) -> Iterator[Checked]:

@@ -12,8 +12,10 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 
 from pipeline import components
+from pipeline.artifacts.paths import READOUT
 from pipeline.contracts import EncoderParts
 from pipeline.errors.exceptions import ParamsError
+from pipeline.models.adapted import ADAPTER, adapt_as, description_of, load_base, merge
 from pipeline.models.windows import Windows
 from pipeline.targets.standardising import Units
 
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
     from pipeline.params.fields import Component
 WEIGHTS = "model.safetensors"
-READOUT = "readout.json"
 
 
 class Readout(nn.Module):
@@ -111,11 +112,14 @@ class TextClassifier(nn.Module):
 
     def hidden_states(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """Return the states of the embeddings and of each layer, (L + 1) x (B, T, H)."""
-        inputs = {name: tensor for name, tensor in batch.items() if name in self.accepted}
+        inputs: dict[str, Any] = {name: tensor for name, tensor in batch.items() if name in self.accepted}
         self.windows = None if self.window is None else Windows.of(batch["attention_mask"], self.window)
         if self.windows is not None:
             inputs = {name: self.windows.cut(tensor) for name, tensor in inputs.items()}
-        states: tuple[torch.Tensor, ...] = self.backbone(**inputs, output_hidden_states=True).hidden_states
+        if "use_cache" in self.accepted:  # decoders would keep keys and values for a next token that nobody asks for
+            inputs["use_cache"] = False
+        of_layers: tuple[torch.Tensor, ...] = self.backbone(**inputs, output_hidden_states=True).hidden_states
+        states = tuple(of_layer.float() for of_layer in of_layers)  # of a frozen encoder in half precision
         return states if self.windows is None else tuple(self.windows.join(of_layer) for of_layer in states)
 
     @contextmanager
@@ -238,19 +242,40 @@ def _pooling(described: list[Any] | None, hidden_size: int, n_layers: int) -> nn
 def save_classifier(model: TextClassifier, tokenizer: "PreTrainedTokenizerFast", folder: Path, *, source: str) -> None:
     """Write weights (safetensors), configuration, tokenizer and readout into a folder.
 
-    `source` is the component of `encoders/` that made the backbone and can restore it.
+    `source` is the component of `encoders/` that made the backbone and can restore it. Of an adapted encoder the weights are
+    those of adapter and readout: the base is only named.
     """
     save_model(model, str(folder / WEIGHTS))
     model.backbone.config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    spec = {"source": source, **cast("Readout", model.readout).spec}
+    adapter = {} if (description := description_of(model.backbone)) is None else {ADAPTER: description}
+    spec = {"source": source, **adapter, **cast("Readout", model.readout).spec}
     (folder / READOUT).write_text(json.dumps(spec, indent=1), encoding="utf-8")
 
 
-def load_classifier(folder: Path) -> tuple[TextClassifier, "PreTrainedTokenizerFast"]:
-    """Load what `save_classifier` wrote."""
+def restore_parts(folder: Path, *, mergeable: bool = False) -> EncoderParts:
+    """Return encoder and tokenizer of a saved classifier, what it learnt still to be loaded.
+
+    Raises:
+        MachineError: if the base of its adapter is missing, or another one.
+    """
     spec = json.loads((folder / READOUT).read_text(encoding="utf-8"))
-    parts: EncoderParts = components.load("encoders", spec.pop("source"), "restore")(folder=folder)
+    if (description := spec.get(ADAPTER)) is None:
+        parts: EncoderParts = components.load("encoders", spec["source"], "restore")(folder=folder)
+        return parts
+    base = load_base(folder, description, mergeable=mergeable)
+    adapt_as(encoder_half(base.model), description)
+    return base
+
+
+def load_classifier(folder: Path, *, merged: bool = False) -> tuple[TextClassifier, "PreTrainedTokenizerFast"]:
+    """Load what `save_classifier` wrote; with `merged` an adapter becomes part of its encoder's weights, in float32."""
+    spec = json.loads((folder / READOUT).read_text(encoding="utf-8"))
+    parts = restore_parts(folder, mergeable=merged)
+    adapted = spec.pop(ADAPTER, None)
+    del spec["source"]
     model = _classifier(parts.model, spec, spec["n_outputs"])
     load_model(model, str(folder / WEIGHTS))
+    if merged and adapted:
+        merge(model.backbone)
     return model.eval(), parts.tokenizer

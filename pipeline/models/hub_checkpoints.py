@@ -3,6 +3,7 @@
 Weights are read from safetensors only and code that comes with a checkpoint is never run.
 """
 
+import logging
 import os
 import warnings
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoTokenizer, BitsAndBytesConfig
 
 from pipeline.contracts import EncoderParts
 from pipeline.errors.exceptions import ParamsError
@@ -27,17 +28,20 @@ from pipeline.model_sources import (
 from pipeline.models.classifier import encoder_half
 
 
-def load_checkpoint(origin: str, *, revision: str | None, max_length: int) -> EncoderParts:
-    """Load a checkpoint in float32 from a folder, or from the hub at a commit.
+def load_checkpoint(origin: str, *, revision: str | None, max_length: int, weights: str = "fp32") -> EncoderParts:
+    """Load a checkpoint from a folder, or from the hub at a commit, its weights as `fp32`, `bf16` or `nf4`.
 
-    Of its weights those may be missing on which no hidden state depends, such as a pooler; they are always the same then.
+    A tokenizer without a padding token, as Llama's, takes its end token: attention masks tell them apart. Of the weights
+    those may be missing on which no hidden state depends, such as a pooler; they are always the same then.
 
     Raises:
         ParamsError: if it cannot be loaded, lacks weights that hidden states depend on, has fewer positions than
             `max_length`, or fewer embeddings than its tokenizer has tokens.
     """
     tokenizer = from_pretrained("AutoTokenizer", origin, revision, key="source")
-    model, missing = load_weights("AutoModel", origin, revision, key="source")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    model, missing = load_weights("AutoModel", origin, revision, key="source", weights=weights)
     check_length(max_length, config=model.config.to_dict(), origin=origin)
     check_vocabulary(model, tokenizer, origin=origin, key="source")
     if needed := _read_by_states(model, missing):
@@ -51,8 +55,12 @@ def load_checkpoint(origin: str, *, revision: str | None, max_length: int) -> En
     return EncoderParts(model, tokenizer)
 
 
-def load_weights(loader: str, origin: str, revision: str | None, *, key: str = "model") -> tuple[Any, list[str]]:
-    """Return a model in float32 from safetensors, and the names of the weights that the checkpoint lacks.
+def load_weights(
+    loader: str, origin: str, revision: str | None, *, key: str = "model", weights: str = "fp32"
+) -> tuple[Any, list[str]]:
+    """Return a model from safetensors, and the names of the weights that the checkpoint lacks.
+
+    It is in float32 unless `weights` are `bf16` or `nf4`.
 
     These are drawn from a generator of their own, always alike.
 
@@ -63,12 +71,40 @@ def load_weights(loader: str, origin: str, revision: str | None, *, key: str = "
         weight_files(Path(origin), key=key)
     else:
         _check_hub_weights(origin, revision, key=key)
+    form = _in_four_bits(key) if weights == "nf4" else {"dtype": torch.bfloat16 if weights == "bf16" else torch.float32}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         # transformers 5 keeps the checkpoint's own type unless told: half-precision weights must be trained as float32.
-        options = {"use_safetensors": True, "dtype": torch.float32, "output_loading_info": True}
+        options = {"use_safetensors": True, "output_loading_info": True, **form}
         model, report = from_pretrained(loader, origin, revision, key=key, **options)
+    if weights == "nf4":  # not a property of the checkpoint that is saved
+        del model.config.quantization_config
     return model, sorted(report["missing_keys"])
+
+
+def _in_four_bits(key: str) -> dict[str, Any]:
+    """Return what loads weights as 4-bit NormalFloats, after a trial on the device that will hold them.
+
+    Source: Dettmers et al., QLoRA, 2023, section 3, https://arxiv.org/abs/2305.14314
+
+    Raises:
+        ParamsError: if bitsandbytes cannot do it here.
+    """
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of kernels that this does without
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+
+        dequantize_4bit(*quantize_4bit(torch.ones(64, 64, device=device), quant_type="nf4"))
+    except (ImportError, OSError, RuntimeError, NotImplementedError, AttributeError) as error:
+        raise ParamsError(
+            f"{key}: weights: nf4 needs a bitsandbytes that runs on this {device}, got {error}. `pip install bitsandbytes`, "
+            "or set weights: bf16.",
+            code="E204",
+        ) from error
+    dtype = torch.bfloat16 if device == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+    four = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
+    return {"dtype": dtype, "quantization_config": BitsAndBytesConfig(**four, bnb_4bit_compute_dtype=dtype)}
 
 
 def from_pretrained(loader: str, origin: str, revision: str | None, *, key: str = "model", **options: Any) -> Any:
@@ -143,7 +179,7 @@ def _read_by_states(model: Any, names: Iterable[str]) -> list[str]:
     if not known:
         return []
     half = encoder_half(model)
-    ids = torch.zeros((1, 4), dtype=torch.long)
+    ids = torch.zeros((1, 4), dtype=torch.long, device=model.device)
     try:
         states = half(input_ids=ids, attention_mask=torch.ones_like(ids), output_hidden_states=True).hidden_states
         total = sum(state.float().sum() for state in states)

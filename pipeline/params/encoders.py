@@ -140,6 +140,8 @@ class Encoder(Training):
     """One encoder: where it comes from, how its states become logits; any key of `training` overrides it."""
 
     source: component("encoders")  # type: ignore[valid-type]
+    adapter: component("adapters") | None = _by_itself()  # type: ignore[valid-type]
+    """What learns in the place of the encoder's weights, which stay as they are; None: they learn themselves."""
     pooling: component("poolings") | None = None  # type: ignore[valid-type]
     """How token states become one vector, for heads that read a vector; mean unless told."""
     layer: PositiveInt | None = None

@@ -38,6 +38,10 @@ def check_stitch(stitch: "Stitch", encoders: "dict[str, Encoder]") -> Iterator[P
     if stitch.unfreeze and (stitch.features != "online" or stitch.base != "finetuned"):
         text = "layers that learn have no fixed states. Set features: online and base: finetuned."
         yield Problem(("unfreeze",), text)
+    adapted = [name for group in groups for name in group if name in encoders and encoders[name].adapter is not None]
+    if stitch.unfreeze and adapted:
+        text = f"layers of {adapted[0]} stay as they are under its adapter. Set it to 0, or leave it out of pairs."
+        yield Problem(("unfreeze",), text)
     if stitch.head_rows == "held_out" and stitch.base == "pretrained":
         text = "held_out spares rows that base: pretrained has never fitted. Set base: finetuned, or head_rows: train."
         yield Problem(("head_rows",), text)

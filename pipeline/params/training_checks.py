@@ -52,13 +52,41 @@ def _check_adversarial(training: "Training") -> Iterator[Problem]:
         yield Problem(("adversarial_start_epoch",), text)
     if source is None or not _means(adversarial, "MOVES"):
         return
-    freezes = "source" if _means(source, "FREEZES") else "frozen_layers"
-    if freezes == "source" or getattr(training, "frozen_layers", None) is not None:
+    adapted = "adapter" if getattr(training, "adapter", None) is not None else None
+    freezes = "source" if _means(source, "FREEZES") else adapted or "frozen_layers"
+    if freezes != "frozen_layers" or getattr(training, "frozen_layers", None) is not None:
         text = (
             f"{adversarial.name} moves the weights of the token embeddings, but {freezes} freezes them. "
             "Let them learn, set its option moves: vectors, or remove it."
         )
         yield Problem(("adversarial",), text)
+
+
+def check_adapter(encoder: "Encoder") -> Iterator[Problem]:
+    """Yield why an encoder cannot stay as it is under an adapter, or without one could not learn."""
+    source, adapter = encoder.source, encoder.adapter
+    if adapter is None:
+        if source.constant("LEARNS") and not _means(source, "LEARNS"):
+            whole = ", ".join(f"{option}: {value}" for option, value in source.constant("LEARNS").items())
+            text = f"weights that learn need {whole}. Set it, or an adapter, which leaves them as they are."
+            yield Problem(("source",), text, "E203")
+        return
+    if not components.has(source.kind, source.name, "folder"):
+        others = [name for name in components.available(source.kind) if components.has(source.kind, name, "folder")]
+        text = f"leaves the encoder as it was pre-trained, got source {source.name}, which begins at random weights. "
+        yield Problem(("adapter",), f"{text}Take source {' or '.join(others)}, or remove it.", "E203")
+    contradicted = {
+        "frozen_layers": (
+            encoder.frozen_layers is not None,
+            "all layers are frozen already; its targets say what learns",
+        ),
+        "mixout": (encoder.mixout > 0, "the weights stay the pre-trained ones"),
+        "reinit_layers": (encoder.reinit_layers > 0, "layers that begin anew would never learn"),
+        "average_first": (encoder.average_first is not None, "the mean of adapters is not that of what they add"),
+    }
+    for key, (is_set, why) in contradicted.items():
+        if is_set:
+            yield Problem((key,), f"contradicts adapter {adapter.name}: {why}. Remove either.", "E203")
 
 
 def _means(component: "Component", constant_name: str) -> bool:

@@ -76,7 +76,7 @@ def library_versions(used: Iterable[Component]) -> dict[str, str]:
     """
     versions: dict[str, str] = {}
     for component in used:
-        for library in component.constant("LIBRARIES") or ():
+        for library in component.by_option("LIBRARIES") or ():
             try:
                 versions[library] = version(library)
             except PackageNotFoundError as error:

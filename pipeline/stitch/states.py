@@ -17,6 +17,7 @@ from torch import nn
 from pipeline.errors.exceptions import DivergedError, MachineError, ParamsError
 from pipeline.errors.failpoints import failpoint
 from pipeline.models.accelerators import accelerator_for
+from pipeline.models.adapted import in_float32
 from pipeline.models.batching import Encoded, encode_rows, padded_positions
 from pipeline.models.classifier import TextClassifier, encoder_half, load_classifier
 from pipeline.models.prediction import outputs_of
@@ -58,15 +59,18 @@ class Base:
         taken = {"layers": self.layers, "without_offsets": self.without_offsets, "fresh": self.fresh is not None}
         return {"model": self.digest, "code": self.code, "precision": self.settings.precision, **reading, **taken}
 
-    def load(self) -> tuple[TextClassifier, Any]:
-        """Return a module that gives states for a batch, frozen and in evaluation mode, and the tokenizer."""
+    def load(self, *, merged: bool = False) -> tuple[TextClassifier, Any]:
+        """Return a module that gives states for a batch, frozen and in evaluation mode, and the tokenizer.
+
+        `merged`: see `load_classifier`.
+        """
         if self.fresh is None:
-            classifier, tokenizer = load_classifier(self.model)
+            classifier, tokenizer = load_classifier(self.model, merged=merged)
             backbone = classifier.backbone
         else:
             texts, seed = self.fresh[0], derive_seed(self.fresh[1], "encoder")
             parts = self.settings.source.build(texts=texts, max_length=self.settings.longest_input, seed=seed)
-            backbone, tokenizer = encoder_half(parts.model), parts.tokenizer
+            backbone, tokenizer = encoder_half(in_float32(parts.model) if merged else parts.model), parts.tokenizer
         return TextClassifier(backbone, LayerStates(self.layers)).requires_grad_(False).eval(), tokenizer
 
     def encode(self, tokenizer: Any, rows: pd.DataFrame) -> Encoded:

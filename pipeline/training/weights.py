@@ -41,7 +41,8 @@ class Averaged:
     def begin(self, model: nn.Module, *, step: int, n_steps: int, state: dict[str, Any] | None) -> None:
         """Take the model, and the average as it was."""
         self.model, self.n_steps = model, n_steps
-        self.parameters: list[torch.Tensor] = list(model.parameters())
+        kept = {id(tensor) for tensor in model.state_dict(keep_vars=True).values()}  # not the base of an adapter
+        self.parameters: list[torch.Tensor] = [tensor for tensor in model.parameters() if id(tensor) in kept]
         self.average, self.n_averaged = [parameter.detach().clone() for parameter in self.parameters], 0
         if state is not None:
             self.n_averaged = state["n_averaged"]

@@ -31,6 +31,7 @@ from pipeline.params.root import Params
 from pipeline.recipes.stage_recipes import encoder_recipe, stage_recipe
 from pipeline.stitch.stitching import stitch
 from tests.conftest import ROOT, Project, make_project
+from tests.small import checkpoint
 
 MODEL, TASK = "bert+electra+cnn", "intent"
 BUNDLE = f"{ASSETS}/bundle.json"
@@ -114,6 +115,10 @@ def encoder_of(name: str) -> str:
     """Return the lines of a further encoder; `shared` is a checkpoint, the same in all folds."""
     if name == "words":
         return "  words: {source: {name: word_vectors, path: null, vector_size: 8, hidden_size: 8}, max_length: 24}\n"
+    if name == "adapted":
+        checkpoint(Path("models/qwen"))
+        source = "source: {name: pretrained, path: models/qwen, weights: nf4}, adapter: lora, pooling: last_token"
+        return f"  adapted: {{{source}, max_length: 24, learning_rate: 0.02}}\n"
     texts = ["the weather", "is fine"]
     parts = from_config.build(texts=texts, max_length=24, seed=0, vocab_size=100, hidden_size=16, n_layers=1, n_heads=2)
     for part in (parts.model, parts.tokenizer):
@@ -146,6 +151,7 @@ def run_changed(project: Project, options: str, encoders: tuple[str, ...] = (), 
         (MODEL, "unfreeze: 1, features: online, learning_rate: 0.02, head_learning_rate: 0.02", (), 4, 4),
         ("bert+shared+cnn", "pairs: [[bert, shared]], base: pretrained, alignment: first", ("shared",), 3, 3),
         ("words+bert+shared+cnn", "pairs: [[words, bert, shared]], layers: 0", ("words", "shared"), 6, 5),
+        ("adapted+bert+cnn", "pairs: [[adapted, bert]], tokenizer: adapted", ("adapted",), 4, 3),
     ],
 )
 def test_every_way_to_stitch_is_bundled(

@@ -1,10 +1,16 @@
-"""What is wrong with models of several tasks is said before anything trains, with the key and a remedy."""
+"""What is wrong with adapters and with models of several tasks is said before anything trains, with the key and a remedy."""
+
+from pathlib import Path
 
 import pytest
 
+from pipeline.params.encoders import Encoder
+from pipeline.params.stitch import Stitch
+from pipeline.params.stitch_checks import check_stitch
 from pipeline.params.tasks import Task
-from pipeline.params.training_checks import check_sharing
-from tests.small import encoder
+from pipeline.params.training_checks import check_adapter, check_sharing, check_training
+from pipeline.recipes.stage_recipes import settings_of
+from tests.small import adapted, encoder
 
 
 def task(metric: str = "accuracy") -> Task:
@@ -78,3 +84,39 @@ def test_sharing_needs_several_tasks_and_good_settings_pass() -> None:
     good = {"sharing": "hard", "task_weighting": "gradnorm", "task_batches": {"mixed": True}, "layer": 1}
     assert not list(check_sharing(encoder({**good, "of_task": {"animal": {"head": "text_cnn"}}}), TWO))
     assert not list(check_sharing(encoder({"sharing": "soft", "adversarial": "freelb", "further": {"epochs": 1}}), TWO))
+
+
+BASE = Path("models/base")
+NOT_BOTH = "contradicts adapter lora"
+
+
+@pytest.mark.parametrize(
+    ("encoder", "where", "text"),
+    [
+        (adapted(BASE, frozen_layers=1), "frozen_layers", f"{NOT_BOTH}: all layers are frozen already"),
+        (adapted(BASE, mixout=0.5), "mixout", f"{NOT_BOTH}: the weights stay the pre-trained ones"),
+        (adapted(BASE, reinit_layers=1), "reinit_layers", f"{NOT_BOTH}: layers that begin anew would never learn"),
+        (adapted(BASE, sharing="hard", average_first={}), "average_first", f"{NOT_BOTH}: the mean of adapters is not"),
+        (adapted(BASE, adapter=None, weights="nf4"), "source", "weights that learn need weights: fp32. Set it, or an"),
+        (encoder({"adapter": "lora"}), "adapter", "got source from_config, which begins at random weights. Take source pret"),
+        (adapted(BASE, adversarial="fgm"), "adversarial", "fgm moves the weights of the token embeddings, but adapter freez"),
+    ],
+)  # fmt: skip
+def test_P5_an_adapter_leaves_its_encoder_as_it_is(encoder: Encoder, where: str, text: str) -> None:
+    """What would change weights that an adapter freezes, or freeze weights that nothing learns for, is refused."""
+    [problem] = [*check_adapter(encoder), *check_training(encoder, {})]
+    assert problem.location == (where,) and text in problem.text
+
+
+def test_P5_layers_under_an_adapter_do_not_thaw_in_a_stitched_model() -> None:
+    """Stitching with `unfreeze` refuses an adapted encoder."""
+    stitch = Stitch.model_validate(
+        {"unfreeze": 1, "features": "online", "base": "finetuned", "heads": {"cnn": "text_cnn"}}
+    )
+    encoders = {"bert": encoder(), "qwen": adapted(BASE)}
+    said = [problem.text for problem in check_stitch(stitch, encoders) if problem.location == ("unfreeze",)]
+    assert said == ["layers of qwen stay as they are under its adapter. Set it to 0, or leave it out of pairs."]
+
+
+def test_an_encoder_without_an_adapter_keeps_its_key() -> None:
+    assert "adapter" not in settings_of(encoder()) and settings_of(adapted(BASE))["adapter"]["name"] == "lora"

