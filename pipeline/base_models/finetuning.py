@@ -86,11 +86,9 @@ def finetune(
     budget.more = 0.0
     predicting = [plan.predicting(job, trained[job.name]) for job in jobs]
     run_units(predicting, run=run, stage=Stage("predict", model=encoder), budget=budget)
-    made = [trained[job.name] for job in jobs]
+    models, predicted = [trained[job.name] for job in jobs], [unit for unit, *_ in predicting]
     more = publish_starts(folder, begun, settings)
-    collect(
-        folder, jobs, trained=made, predicted=[unit for unit, *_ in predicting], table=table, folds=folds, more=more
-    )
+    collect(folder, jobs, trained=models, predicted=predicted, table=table, folds=folds, more=more)
 
 
 @dataclass(frozen=True)

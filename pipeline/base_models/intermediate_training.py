@@ -22,14 +22,14 @@ class TrainedSource(Component):
 
     folder: Path
 
-    def build(self, *, max_length: int, **_: Any) -> EncoderParts:
+    def build(self, **offered: Any) -> EncoderParts:
         """Return the encoder at the weights that it was left with.
 
         Raises:
-            ParamsError: if it has fewer positions than `max_length`.
+            ParamsError: if it has fewer positions than the `max_length` that is offered.
         """
         parts: EncoderParts = components.load("encoders", self.name, "restore")(folder=self.folder)
-        check_length(max_length, config=parts.model.config.to_dict(), origin=str(self.folder))
+        check_length(offered["max_length"], config=parts.model.config.to_dict(), origin=str(self.folder))
         encoder_half(parts.model).load_state_dict(load_classifier(self.folder)[0].backbone.state_dict())
         return parts
 

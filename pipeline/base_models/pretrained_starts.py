@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pipeline.artifacts.histories import HISTORY, PretrainingRecord
 from pipeline.artifacts.paths import pretrained_folder
@@ -13,8 +13,10 @@ from pipeline.params.root import Run
 from pipeline.pretrain.corpus import Place, corpus_of
 from pipeline.pretrain.pretraining import pretrain
 from pipeline.reproducibility import digest, numerics, pretraining_seed
-from pipeline.units.execution import Job
+from pipeline.units.execution import Work
 from pipeline.units.unit import Unit, link_folder
+
+PretrainingJob = tuple[Unit, Work, dict[str, Any]]
 
 
 def pretraining_jobs(
@@ -27,15 +29,15 @@ def pretraining_jobs(
     recipe: Mapping[str, Any],
     seed: int,
     run: Run,
-) -> dict[Place, Job]:
+) -> dict[Place, PretrainingJob]:
     """Return by repeat and fold the unit that pre-trains an encoder for it, all the same unless it is done per fold.
 
     A unit sees texts of all tasks, and nothing but texts; `seed` is that of the whole run.
     """
-    jobs: dict[Place, Job] = {}
+    jobs: dict[Place, PretrainingJob] = {}
     if settings.pretrain is None:
         return jobs
-    of_all: Job | None = None
+    of_all: PretrainingJob | None = None
     for place in places:
         own = place if settings.pretrain.per_fold else None
         if of_all is not None and own is None:
@@ -60,5 +62,5 @@ def publish_starts(folder: Path, starts: Mapping[Place, Unit], settings: Encoder
         if target.name not in records:
             link_folder(unit.result, target)
             record = json.loads((unit.result / HISTORY).read_text(encoding="utf-8"))
-            records[target.name] = {"name": target.name, "key": unit.key, **record}
+            records[target.name] = cast("PretrainingRecord", {"name": target.name, "key": unit.key, **record})
     return {"pretraining": list(records.values())} if records else {}

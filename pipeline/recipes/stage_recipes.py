@@ -24,7 +24,7 @@ from pipeline.recipes.sources import (
 from pipeline.reproducibility import digest
 
 # How often a checkpoint is written changes nothing that comes out; copies stand in the key by themselves.
-NOT_IN_KEY = {"checkpoint_seconds": True, "augment": True, "pretrain": {"checkpoint_seconds": True}}
+NOT_IN_KEY: dict[str, Any] = {"checkpoint_seconds": True, "augment": True, "pretrain": {"checkpoint_seconds": True}}
 TRAIN_START = ("pipeline.base_models.fold_training", "train_fold")
 FURTHER_START = ("pipeline.base_models.further_training", "train_further")
 SHARED_START = ("pipeline.base_models.shared_training", "train_shared")

@@ -53,7 +53,13 @@ def build(
     except ImportError as error:
         raise ParamsError(f"adapter: lora needs peft, got {error}. `pip install peft`.", code="E204") from error
     check_targets(model, targets)
-    scaling = {"r": rank, "lora_alpha": alpha, "use_rslora": rslora, "use_dora": dora, "lora_dropout": dropout}
+    scaling: dict[str, Any] = {
+        "r": rank,
+        "lora_alpha": alpha,
+        "use_rslora": rslora,
+        "use_dora": dora,
+        "lora_dropout": dropout,
+    }
     torch.manual_seed(seed)
     inject_adapter_in_model(LoraConfig(target_modules=targets, **scaling), model)
     for parameter in model.parameters():
