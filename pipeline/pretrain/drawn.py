@@ -103,12 +103,7 @@ def told(logits: torch.Tensor, labels: torch.Tensor) -> Measures:
 
 @torch.no_grad()
 def reads_ahead(model: "PreTrainedModel", attention_mask: torch.Tensor | None = None) -> bool:
-    """Return whether the state of the first of four tokens changes with the last one, in `eval` mode, under a mask for both.
-
-    >>> from transformers import BertConfig, BertModel
-    >>> reads_ahead(BertModel(BertConfig(20, 8, 1, 2, 8)))
-    True
-    """
+    """Return whether the state of the first of four tokens changes with the last one, under a mask that both rows have."""
     last = model.get_input_embeddings().num_embeddings - 1
     ids = torch.tensor([[last, last, last, last], [last, last, last, last - 1]])
     given = {} if attention_mask is None else {"attention_mask": attention_mask}

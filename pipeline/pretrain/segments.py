@@ -12,7 +12,7 @@ def two_segments(text: str) -> tuple[str, str]:
     A text of one sentence is cut before a word, one of one word within it; of one character the first segment is empty.
 
     >>> two_segments("It rains. We stay in. All day long."), two_segments("we stay in"), two_segments("雨")
-    (('It rains. We stay in.', 'All day long.'), ('we stay', 'in'), ('', '雨'))
+    (('It rains. We stay in.', 'All day long.'), ('we', 'stay in'), ('', '雨'))
     """
     ends = list(accumulate(map(len, split_sentences(text))))[:-1]
     ends = ends or [start for start, _ in words_of(text, kind="auto") if start] or [len(text) // 2]

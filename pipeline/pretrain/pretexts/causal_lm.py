@@ -45,6 +45,7 @@ def build(*, start: Start, max_length: int) -> DrawnPretext:
             batch = encoded.batch(rows)
             has_next = pad(batch["attention_mask"][:, 1:], (0, 1)).bool()  # (B, T)
             labels = batch["input_ids"].roll(-1, dims=1)[has_next]  # (M,)
+            del batch["token_type_ids"]  # gpt2 would add the embedding of the token of that number
             return {**batch, "places": has_next.flatten().nonzero()[:, 0], "labels_at_places": labels}
 
         return encoded.lengths, draw

@@ -7,6 +7,7 @@ Differs from them: spans are of the masking's units, they never touch, and a row
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, chain, pairwise
 from typing import Any
@@ -19,7 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 from pipeline.pretrain.drawn import IGNORED, Draw, DrawnPretext, Measures, told
 from pipeline.pretrain.language_model import mask_token, notes_on
 from pipeline.pretrain.masks import NO_UNIT
-from pipeline.pretrain.pieces import pieces_of, token_units
+from pipeline.pretrain.pieces import Pieces, pieces_of, token_units
 from pipeline.pretrain.pretext import Masking, Span, Start
 from pipeline.ranges import PositiveFloat
 from pipeline.text.sentences import split_sentences
@@ -54,36 +55,50 @@ def build(
     """
     model, new = start.load(LOADER)
     sentinels = _sentinels(start)
-    fills = sentinels or [mask_token(start)]
-    drawn = partial(draw_spans, ratio=mask_ratio, mean=span_length, most=len(sentinels) - 1 if sentinels else None)
+    hiding = Hiding(sentinels or [mask_token(start)], bool(sentinels), mask_ratio, span_length, permute_sentences)
 
     def rows_of(texts: Sequence[str], seed: int) -> tuple[np.ndarray, Draw]:
         pieces = pieces_of(start.tokenizer, texts, max_length=max_length, spans=masking.spans)
-        encoded, parts = pieces.encoded, [slice(*pair) for pair in pairwise(pieces.encoded.starts)]
-
-        def corrupted(row: int, epoch: int) -> tuple[list[int], list[int]]:
-            generator, part = np.random.default_rng([seed, epoch, row]), parts[row]
-            ids, units = encoded.input_ids[part].astype(np.int64), pieces.units[part]
-            spans = drawn(int(units.max()) + 1, generator=generator)
-            if sentinels:
-                shown, hidden = infilled(ids, units, spans, fills)
-                return shown, spelt(hidden, fills, ids[units == NO_UNIT])
-            order = np.arange(len(ids))
-            if permute_sentences:
-                order = shuffled(token_units([texts[row]], encoded.spans[part], sentence_spans), generator)  # type: ignore[index]
-            return infilled(ids[order], renumbered(units[order]), spans, fills * len(spans))[0], ids.tolist()
-
-        def draw(numbers: np.ndarray, epoch: int) -> dict[str, torch.Tensor]:
-            shown, written = zip(*(corrupted(int(row), epoch) for row in numbers), strict=True)
-            return {
-                "input_ids": padded(shown, encoded.pad_token_id),
-                "attention_mask": padded([[1] * len(row) for row in shown], 0),
-                "labels": padded(written, IGNORED),
-            }
-
-        return encoded.lengths, draw
+        return pieces.encoded.lengths, partial(hiding.drawn, texts, pieces, seed)
 
     return DrawnPretext(Restorer(model), model, start.tokenizer, rows_of, LOSSES, notes_on(start, new))
+
+
+@dataclass(frozen=True)
+class Hiding:
+    """What of a text is not read, and what is written; `fills` stand for spans, where they are `numbered` each for one."""
+
+    fills: list[int]
+    numbered: bool
+    ratio: float
+    mean: float
+    permute_sentences: bool
+
+    def drawn(
+        self, texts: Sequence[str], pieces: Pieces, seed: int, rows: np.ndarray, epoch: int
+    ) -> dict[str, torch.Tensor]:
+        """Return the tensors of rows (B,); the generator of each is a function of seed, epoch and row."""
+        generators = [np.random.default_rng([seed, epoch, int(row)]) for row in rows]
+        both = [self.of_row(texts[row], pieces, row, of) for row, of in zip(rows, generators, strict=True)]
+        shown, written = zip(*both, strict=True)
+        ids, mask = padded(shown, pieces.encoded.pad_token_id), padded([[1] * len(row) for row in shown], 0)
+        return {"input_ids": ids, "attention_mask": mask, "labels": padded(written, IGNORED)}
+
+    def of_row(
+        self, text: str, pieces: Pieces, row: int, generator: np.random.Generator
+    ) -> tuple[list[int], list[int]]:
+        """Return the ids that are read and those that are written of a text."""
+        encoded, part = pieces.encoded, slice(*pieces.encoded.starts[row : row + 2])
+        ids, units = encoded.input_ids[part].astype(np.int64), pieces.units[part]
+        most = len(self.fills) - 1 if self.numbered else None
+        spans = draw_spans(int(units.max()) + 1, ratio=self.ratio, mean=self.mean, most=most, generator=generator)
+        if self.numbered:
+            shown, hidden = infilled(ids, units, spans, self.fills)
+            return shown, spelt(hidden, self.fills, ids[units == NO_UNIT])
+        order = np.arange(len(ids))
+        if self.permute_sentences:
+            order = shuffled(token_units([text], encoded.spans[part], sentence_spans), generator)  # type: ignore[index]
+        return infilled(ids[order], renumbered(units[order]), spans, self.fills * len(spans))[0], ids.tolist()
 
 
 def _sentinels(start: Start) -> list[int]:
@@ -106,7 +121,7 @@ def draw_spans(
         lengths.append(min(max(int(generator.poisson(mean)), most is not None), left))
     # Where spans find no place apart from one another the shortest are left out.
     n_spans = min(n_units - budget + 1, len(lengths) if most is None else most)
-    chosen = generator.permutation(sorted(lengths, reverse=True)[: max(0, n_spans)])
+    chosen = generator.permutation(np.array(sorted(lengths, reverse=True)[: max(0, n_spans)], dtype=np.int64))
     gaps = np.sort(generator.choice(n_units - chosen.sum() + 1, size=len(chosen), replace=False))
     ends = gaps + np.cumsum(chosen)
     return list(zip((ends - chosen).tolist(), ends.tolist(), strict=True))
@@ -127,7 +142,7 @@ def infilled(
     ([1, 50, 7, 51, 9, 2], [[], [8, 8]])
     """
     own = np.flatnonzero(units != NO_UNIT)
-    begins = np.append(np.searchsorted(units[own], np.arange(units.max() + 1)), len(own)) + own[0]
+    begins = np.append(np.searchsorted(units[own], np.arange(units.max() + 1)), len(own)) + own[:1].sum()
     shown, hidden, place = list[int](), list[list[int]](), 0
     for (start, end), fill in zip(spans, fills, strict=False):
         shown += [*ids[place : begins[start]].tolist(), fill]

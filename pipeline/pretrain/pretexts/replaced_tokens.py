@@ -8,6 +8,7 @@ has positions of its own; it always begins anew.
 import inspect
 from collections.abc import Sequence
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from pipeline.pretrain.pretext import Masking, Start
 from pipeline.ranges import PositiveFloat, Share
 from pipeline.reproducibility import derive_seed
 
+LOADER = "AutoModelForMaskedLM"
 WITH_HEAD = "electra"  # the family whose pre-training form is an encoder with a head that tells what was replaced
 INNER_WIDTHS = ("intermediate_size", "hidden_dim", "d_inner", "ffn_dim")
 
@@ -50,44 +52,43 @@ def build(
         detection_weight: how much the encoder's loss counts beside the generator's.
 
     Raises:
-        ParamsError: if the family has no encoder of its own, there is no mask, or no generator of that width can be built.
+        ParamsError: if the source cannot learn by masks, has a decoder, or no generator of that width can be built.
     """
-    encoder, new = start.load("AutoModel")
+    model, _ = start.load(LOADER)
+    encoder, head, new = model.base_model, None, list[str]()
     if encoder.config.is_encoder_decoder:
         raise ParamsError(
             f"pretrain.pretext: an encoder by itself must be what tells tokens, got {start.origin}, whose model_type "
             f"{encoder.config.model_type!r} has a decoder too. Take another source, or another pretext."
         )
-    head: nn.Module | None = None
+    kept = encoder
     if encoder.config.model_type == WITH_HEAD:
         kept, new = start.load("AutoModelForPreTraining")
         encoder, head = kept.base_model, kept.discriminator_predictions
-    else:
-        kept = encoder
-    mask_id = mask_token(start)
-    notes = [*notes_on(start, new), "the generator is new, and learns from random weights"]
-    model = Detector(encoder, head, generator_ratio, derive_seed(seed, "generator"))
-
-    def rows_of(texts: Sequence[str], seed: int) -> tuple[np.ndarray, Draw]:
-        pieces = pieces_of(start.tokenizer, texts, max_length=max_length, spans=masking.spans)
-        masks, fills = Masks(masking, mask_ratio, seed), derive_seed(seed, "fills")
-
-        def draw(rows: np.ndarray, epoch: int) -> dict[str, torch.Tensor]:
-            batch = pieces.encoded.batch(rows)
-            ids, chosen = batch["input_ids"], masks.chosen(pieces.units_of(rows), rows, epoch)
-            draws, places = uniform(fills, epoch, rows[:, None], np.arange(ids.shape[1])), np.flatnonzero(chosen)
-            at = torch.from_numpy(places)
-            return {
-                **batch,
-                "input_ids": ids.masked_fill(torch.from_numpy(chosen), mask_id),
-                "tokens": ids.masked_fill(batch["attention_mask"] == 0, IGNORED),
-                "places": at, "labels_at_places": ids.flatten()[at], "draws": torch.from_numpy(draws.ravel()[places]),
-            }  # fmt: skip
-
-        return pieces.encoded.lengths, draw
-
+    notes = [*notes_on(start, new), "the generator is new: what it fills in is chance at first"]
+    detector = Detector(encoder, head, generator_ratio, derive_seed(seed, "generator"))
+    given = {"start": start, "masking": masking, "mask_ratio": mask_ratio, "max_length": max_length}
     losses = {"loss": ("tokens", detection_weight), "generator_loss": ("labels_at_places", 1.0)}
-    return DrawnPretext(model, kept, start.tokenizer, rows_of, losses, notes)
+    return DrawnPretext(detector, kept, start.tokenizer, partial(masked_rows, **given), losses, notes)
+
+
+def masked_rows(
+    texts: Sequence[str], seed: int, *, start: Start, masking: Masking, mask_ratio: float, max_length: int
+) -> tuple[np.ndarray, Draw]:
+    """Return the tokens of rows, and how they are drawn: with masks, and of what is to be put there a draw in [0, 1)."""
+    mask_id, pieces = mask_token(start), pieces_of(start.tokenizer, texts, max_length=max_length, spans=masking.spans)
+    masks, fills = Masks(masking, mask_ratio, seed), derive_seed(seed, "fills")
+
+    def draw(rows: np.ndarray, epoch: int) -> dict[str, torch.Tensor]:
+        batch = pieces.encoded.batch(rows)
+        ids, chosen = batch["input_ids"], torch.from_numpy(masks.chosen(pieces.units_of(rows), rows, epoch))
+        draws = torch.from_numpy(uniform(fills, epoch, rows[:, None], np.arange(ids.shape[1])))
+        places = chosen.flatten().nonzero()[:, 0]
+        at_places = {"places": places, "labels_at_places": ids[chosen], "draws": draws[chosen]}
+        tokens = ids.masked_fill(batch["attention_mask"] == 0, IGNORED)
+        return {**batch, **at_places, "input_ids": ids.masked_fill(chosen, mask_id), "tokens": tokens}
+
+    return pieces.encoded.lengths, draw
 
 
 class Detector(nn.Module):

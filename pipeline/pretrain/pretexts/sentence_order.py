@@ -13,13 +13,10 @@ from torch import nn
 
 from pipeline.pretrain.drawn import Draw, DrawnPretext, Measures, told
 from pipeline.pretrain.language_model import LanguageModel
-from pipeline.pretrain.masks import Masks, uniform
-from pipeline.pretrain.pieces import pieces_of
+from pipeline.pretrain.masks import uniform
 from pipeline.pretrain.pretext import Masking, Start
 from pipeline.pretrain.pretexts import masked_lm
-from pipeline.pretrain.pretexts.masked_lm import MaskedTexts
 from pipeline.pretrain.segments import two_segments
-from pipeline.ranges import Probability
 from pipeline.reproducibility import derive_seed
 
 LOSSES = {"loss": ("labels_at_places", 1.0), "order_loss": ("is_swapped", 1.0)}
@@ -32,8 +29,6 @@ def build(
     mask_ratio: float,
     max_length: int,
     seed: int,
-    mask_token_ratio: Probability = 0.8,
-    random_token_ratio: Probability = 0.1,
 ) -> DrawnPretext:
     """Put a head over the first token of the family's masked language model, which is left when it is saved.
 
@@ -43,23 +38,16 @@ def build(
         mask_ratio: share of tokens to predict.
         max_length: tokens per row.
         seed: of the masks, the order and its head.
-        mask_token_ratio: share of those to predict that read as the mask.
-        random_token_ratio: share that reads as a random token; the rest is left as it is.
 
     Raises:
         ParamsError: if the source cannot learn by masks.
     """
-    masked = masked_lm.build(
-        start=start, masking=masking, mask_ratio=mask_ratio, max_length=max_length, seed=seed,
-        mask_token_ratio=mask_token_ratio, random_token_ratio=random_token_ratio,
-    )  # fmt: skip
+    masked = masked_lm.build(start=start, masking=masking, mask_ratio=mask_ratio, max_length=max_length, seed=seed)
 
     def rows_of(texts: Sequence[str], seed: int) -> tuple[np.ndarray, Draw]:
         first, second = map(list, zip(*map(two_segments, texts), strict=True))
         # Row n and, N rows further on, the same in the other order.
-        both = (first + second, second + first)
-        pieces = pieces_of(start.tokenizer, *both, max_length=max_length, spans=masking.spans)
-        rows = MaskedTexts(pieces, Masks(masking, mask_ratio, seed), masked.replacing, int)
+        rows = masked.objective(first + second, text_pairs=second + first, seed=seed, epoch_of=int)
         lengths = rows.lengths.reshape(2, -1).max(axis=0)
 
         def draw(numbers: np.ndarray, epoch: int) -> dict[str, torch.Tensor]:

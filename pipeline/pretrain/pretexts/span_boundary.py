@@ -14,12 +14,9 @@ from torch.nn.functional import linear
 from pipeline.errors.exceptions import ParamsError
 from pipeline.pretrain.drawn import Draw, DrawnPretext, Measures, told
 from pipeline.pretrain.language_model import LanguageModel
-from pipeline.pretrain.masks import Masks
-from pipeline.pretrain.pieces import pieces_of
 from pipeline.pretrain.pretext import Masking, Start
 from pipeline.pretrain.pretexts import masked_lm
-from pipeline.pretrain.pretexts.masked_lm import MaskedTexts
-from pipeline.ranges import PositiveInt, Probability
+from pipeline.ranges import PositiveInt
 from pipeline.reproducibility import derive_seed
 
 LOSSES = {"loss": ("labels_at_places", 1.0), "boundary_loss": ("labels_at_places", 1.0)}
@@ -33,8 +30,6 @@ def build(
     max_length: int,
     seed: int,
     position_size: PositiveInt = 200,
-    mask_token_ratio: Probability = 0.8,
-    random_token_ratio: Probability = 0.1,
 ) -> DrawnPretext:
     """Put a second head on the family's masked language model, which is left when it is saved.
 
@@ -45,8 +40,6 @@ def build(
         max_length: tokens per row.
         seed: of the masks and the second head.
         position_size: width of the embedding of a token's place in its span.
-        mask_token_ratio: share of those to predict that read as the mask.
-        random_token_ratio: share that reads as a random token; the rest is left as it is.
 
     Raises:
         ParamsError: if units are masked one by one, or the source cannot learn by masks.
@@ -56,14 +49,10 @@ def build(
             "pretrain.masking: must mask spans of several units to predict them from their borders, got one that masks "
             "units one by one. Take a masking of spans, or another pretext."
         )
-    masked = masked_lm.build(
-        start=start, masking=masking, mask_ratio=mask_ratio, max_length=max_length, seed=seed,
-        mask_token_ratio=mask_token_ratio, random_token_ratio=random_token_ratio,
-    )  # fmt: skip
+    masked = masked_lm.build(start=start, masking=masking, mask_ratio=mask_ratio, max_length=max_length, seed=seed)
 
     def rows_of(texts: Sequence[str], seed: int) -> tuple[np.ndarray, Draw]:
-        pieces = pieces_of(start.tokenizer, texts, max_length=max_length, spans=masking.spans)
-        rows = MaskedTexts(pieces, Masks(masking, mask_ratio, seed), masked.replacing, int)
+        rows = masked.objective(texts, seed=seed, epoch_of=int)
 
         def draw(numbers: np.ndarray, epoch: int) -> dict[str, torch.Tensor]:
             batch = rows.batch(numbers, epoch)

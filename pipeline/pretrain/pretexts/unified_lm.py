@@ -14,13 +14,10 @@ import torch
 from pipeline.errors.exceptions import ParamsError
 from pipeline.models.batching import padded_positions
 from pipeline.pretrain.drawn import Draw, DrawnPretext, Predictor, reads_ahead
-from pipeline.pretrain.masks import Masks, uniform
-from pipeline.pretrain.pieces import pieces_of
+from pipeline.pretrain.masks import uniform
 from pipeline.pretrain.pretext import Masking, Start
 from pipeline.pretrain.pretexts import masked_lm
-from pipeline.pretrain.pretexts.masked_lm import MaskedTexts
 from pipeline.pretrain.segments import two_segments
-from pipeline.ranges import Probability
 from pipeline.reproducibility import derive_seed
 
 WAYS = ("bidirectional", "left_to_right", "right_to_left", "seq2seq")
@@ -37,8 +34,6 @@ def build(
     max_length: int,
     seed: int,
     attention: Literal["mixed", "bidirectional", "left_to_right", "right_to_left", "seq2seq"] = "mixed",
-    mask_token_ratio: Probability = 0.8,
-    random_token_ratio: Probability = 0.1,
 ) -> DrawnPretext:
     """Take the family's masked language model and say of each pair of tokens whether one reads the other.
 
@@ -50,28 +45,23 @@ def build(
         seed: of the masks, and of the way in which a row is read.
         attention: `seq2seq` lets tokens of the first segment read that segment, those of the second the first and what
             stands before them; `mixed` draws a way for each row, two thirds of them bidirectional and seq2seq.
-        mask_token_ratio: share of those to predict that read as the mask.
-        random_token_ratio: share that reads as a random token; the rest is left as it is.
 
     Raises:
         ParamsError: if the source cannot learn by masks, or the family takes no such attention.
     """
-    masked = masked_lm.build(
-        start=start, masking=masking, mask_ratio=mask_ratio, max_length=max_length, seed=seed,
-        mask_token_ratio=mask_token_ratio, random_token_ratio=random_token_ratio,
-    )  # fmt: skip
+    masked = masked_lm.build(start=start, masking=masking, mask_ratio=mask_ratio, max_length=max_length, seed=seed)
     _check_family(masked.model.model)
 
     def rows_of(texts: Sequence[str], seed: int) -> tuple[np.ndarray, Draw]:
         first, second = map(list, zip(*map(two_segments, texts), strict=True))
-        pieces = pieces_of(start.tokenizer, first, second, max_length=max_length, spans=masking.spans)
-        rows = MaskedTexts(pieces, Masks(masking, mask_ratio, seed), masked.replacing, int)
+        rows = masked.objective(first, text_pairs=second, seed=seed, epoch_of=int)
+        encoded = rows.pieces.encoded
         # On a row's axis one place stands before the first segment and one after it.
         begins = np.array([2 + len(text) for text in first])
 
         def draw(numbers: np.ndarray, epoch: int) -> dict[str, torch.Tensor]:
-            real, positions = padded_positions(pieces.encoded.starts, numbers)
-            is_second = pieces.encoded.spans[positions, 0] >= begins[numbers, None]  # type: ignore[index]
+            real, positions = padded_positions(encoded.starts, numbers)
+            is_second = encoded.spans[positions, 0] >= begins[numbers, None]  # type: ignore[index]
             drawn = uniform(derive_seed(seed, "attention"), epoch, numbers)
             mixed = np.searchsorted(np.cumsum(SHARES[:-1]), drawn, side="right")
             ways = mixed if attention == "mixed" else np.full(len(numbers), WAYS.index(attention))

@@ -1,4 +1,4 @@
-"""What every pretext must keep: it learns, its rows do not depend on one another, what is saved loads, a kill changes nothing."""
+"""What every pretext must keep: it learns, rows do not depend on one another, what is saved loads, a kill changes nothing."""
 
 from collections.abc import Callable
 from functools import cache
