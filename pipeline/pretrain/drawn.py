@@ -6,7 +6,7 @@ Shapes: B rows of a batch, T tokens, M tokens to predict, V tokens of the vocabu
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -102,7 +102,7 @@ def told(logits: torch.Tensor, labels: torch.Tensor) -> Measures:
 
 
 @torch.no_grad()
-def reads_ahead(model: "PreTrainedModel", attention_mask: torch.Tensor | None = None) -> bool:
+def reads_ahead(model: Any, attention_mask: torch.Tensor | None = None) -> bool:
     """Return whether the state of the first of four tokens changes with the last one, under a mask that both rows have."""
     last = model.get_input_embeddings().num_embeddings - 1
     ids = torch.tensor([[last, last, last, last], [last, last, last, last - 1]])

@@ -32,10 +32,11 @@ def build(*, start: Start, max_length: int) -> DrawnPretext:
         ParamsError: if the family has no such class, or its tokens read those after them, as those of encoders do.
     """
     model, new = start.load(LOADER)
-    if reads_ahead(model):
+    # Of a family of encoder-decoders the class is the decoder alone, of which fine-tuning would read nothing.
+    if type(model.config)().is_encoder_decoder or reads_ahead(model):
         raise ParamsError(
-            f"pretrain.pretext: tokens must read none but those before them to be predicted so, got {start.origin}, of "
-            f"model_type {model.config.model_type!r}, whose tokens read all. Take a decoder, or a pretext that masks tokens."
+            f"pretrain.pretext: the source must be a decoder, whose tokens read none but those before them, got "
+            f"{start.origin}, of model_type {model.config.model_type!r}. Take a decoder, or a pretext that masks tokens."
         )
 
     def rows_of(texts: Sequence[str], seed: int) -> tuple[np.ndarray, Draw]:

@@ -67,9 +67,9 @@ def build(
         encoder, head = kept.base_model, kept.discriminator_predictions
     notes = [*notes_on(start, new), "the generator is new: what it fills in is chance at first"]
     detector = Detector(encoder, head, generator_ratio, derive_seed(seed, "generator"))
-    given = {"start": start, "masking": masking, "mask_ratio": mask_ratio, "max_length": max_length}
+    rows_of = partial(masked_rows, start=start, masking=masking, mask_ratio=mask_ratio, max_length=max_length)
     losses = {"loss": ("tokens", detection_weight), "generator_loss": ("labels_at_places", 1.0)}
-    return DrawnPretext(detector, kept, start.tokenizer, partial(masked_rows, **given), losses, notes)
+    return DrawnPretext(detector, kept, start.tokenizer, rows_of, losses, notes)
 
 
 def masked_rows(

@@ -5,6 +5,7 @@ Differs from the paper: spans that touch count as one.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -90,7 +91,8 @@ class BoundaryPredictor(nn.Module):
     def __init__(self, language: LanguageModel, n_positions: int, position_size: int, seed: int) -> None:
         super().__init__()
         self.language = language
-        width, size = language.model.config.hidden_size, language.model.get_input_embeddings().embedding_dim
+        model: Any = language.model
+        width, size = model.config.hidden_size, model.get_input_embeddings().embedding_dim
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.positions = nn.Embedding(n_positions, position_size)
@@ -102,5 +104,6 @@ class BoundaryPredictor(nn.Module):
         states, labels = states.flatten(0, 1), batch["labels_at_places"]  # (B * T, H)
         beside = [states[batch["left"]], states[batch["right"]], self.positions(batch["offset"])]
         vectors = self.head(torch.cat(beside, dim=1))  # (M, E)
-        by_borders = told(linear(vectors, self.language.model.get_input_embeddings().weight), labels)
+        model: Any = self.language.model
+        by_borders = told(linear(vectors, model.get_input_embeddings().weight), labels)
         return {**told(logits, labels), **{f"boundary_{name}": measure for name, measure in by_borders.items()}}

@@ -121,7 +121,8 @@ def test_F2_a_pretext_that_is_stopped_and_resumed_ends_in_the_same_bits(name: st
 @pytest.mark.parametrize(
     ("build", "said"),
     [
-        (lambda: pretext("causal_lm", family="bert"), r"must read none but those before .*model_type 'bert'.* Take a dec"),
+        (lambda: pretext("causal_lm", family="bert"), r"must be a decoder, .* got .* 'bert'.* Take a decoder"),
+        (lambda: pretext("causal_lm", family="bart"), r"must be a decoder, .* got .* 'bart'.* Take a decoder"),
         (lambda: pretext("permutation_lm", family="gpt2"), r"in any order .*got model_type 'gpt2'\. Take a source of the"),
         (lambda: pretext("unified_lm", family="xlnet"), r"has no class|must have a class|which token reads which"),
         (lambda: pretext("unified_lm", family="deberta-v2"), r"which token reads which .* got model_type 'deberta-v2'"),

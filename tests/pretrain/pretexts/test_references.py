@@ -256,11 +256,9 @@ def test_where_there_are_sentinels_the_spans_are_written_and_put_back_give_the_t
     fast.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=fast, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
     tokenizer.add_special_tokens({"extra_special_tokens": [f"<extra_id_{n}>" for n in range(5)]})
-    sentinels = tokenizer.convert_tokens_to_ids([f"<extra_id_{n}>" for n in range(5)])
+    sentinels: Any = tokenizer.convert_tokens_to_ids([f"<extra_id_{n}>" for n in range(5)])
     torch.manual_seed(0)
-    config = T5Config(
-        vocab_size=len(tokenizer), d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2, decoder_start_token_id=0
-    )
+    config = T5Config(vocab_size=len(tokenizer), d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
     begin = Start(tokenizer, lambda loader: (T5ForConditionalGeneration(config), []), "t5", random=True)
     learnt = infilling.build(start=begin, masking=Masking(), mask_ratio=0.4, max_length=40, span_length=2.0)
     rows = learnt.objective(TEXTS, seed=5, epoch_of=lambda step: step)
