@@ -107,6 +107,11 @@ def fold_seed(run_seed: int, fold: tuple[str, int, int], *parts: str) -> int:
     return derive_seed(run_seed, *fold, *parts)
 
 
+def pretraining_seed(run_seed: int, place: tuple[int, int] | None) -> int:
+    """Return the seed of a further pre-training, of the fold of a repeat and number, or of all."""
+    return derive_seed(run_seed, "pretrain", *(place or ()))
+
+
 def shared_fold(tasks: Iterable[str], repeat: int, fold: int) -> tuple[str, int, int]:
     """Return the fold of one model of several tasks, as `fold_seed` takes it; the order of the tasks has no say.
 

@@ -68,10 +68,40 @@ class UnitRecord(TypedDict):
     """Of a stitched model: cache or online."""
 
 
+class SeenTexts(TypedDict):
+    """Which texts a further pre-training saw: how many from where, whether of test rows, whether those of one fold alone."""
+
+    texts: dict[str, int]
+    transductive: bool
+    per_fold: bool
+
+
+class PretrainingRecord(TypedDict):
+    """What a further pre-training left: of which fold (`all` or `r0-f1`), what it saw, how it went on texts held out."""
+
+    name: str
+    key: str
+    seen: SeenTexts
+    n_texts: int
+    n_held_out: int
+    n_rows: int
+    notes: list[str]
+    scores: list[dict[str, float]]
+    """Before the first epoch and after each: perplexity, loss and what else the pretext measures; or none."""
+    kept_epoch: int
+    steps: list[StepRecord]
+    epochs: list[EpochRecord]
+    rollbacks: list[RollbackRecord]
+    token_budget: int
+    n_tokens: int
+    seconds: float
+
+
 class ModelHistory(TypedDict):
     """`history.json` of a model: one unit per task, repeat and fold."""
 
     units: list[UnitRecord]
+    pretraining: NotRequired[list[PretrainingRecord]]
 
 
 def read_history(folder: Path) -> list[UnitRecord]:

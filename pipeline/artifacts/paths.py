@@ -48,6 +48,11 @@ def predictions_path(stage: str, model: str, task: str) -> Path:
     return OUT / stage / model / f"{task}.parquet"
 
 
+def pretrained_folder(model: Path, place: tuple[int, int] | None) -> Path:
+    """Return where in a model's folder lies what was pre-trained for the fold of a repeat and number, or for all."""
+    return model / "pretrained" / ("all" if place is None else f"r{place[0]}-f{place[1]}")
+
+
 def left_out_path(stage: str, model: str = "") -> Path:
     """Return where a stage says of itself, or of a model, what its time budget left out."""
     return OUT / stage / model / "left_out.json"

@@ -14,11 +14,13 @@ from pipeline.artifacts.table import Folds, Table
 from pipeline.base_models.fold_results import Trained, collect
 from pipeline.base_models.fold_training import predict_fold, train_fold
 from pipeline.base_models.further_training import train_further
+from pipeline.base_models.pretrained_starts import pretraining_jobs, publish_starts
 from pipeline.base_models.shared_training import TaskRows, train_shared
 from pipeline.data.fold_jobs import FoldJob, augmented_rows, fold_jobs, rows_digest, trained_rows_digest
 from pipeline.params.encoders import Encoder
 from pipeline.params.fields import Component
 from pipeline.params.root import Run
+from pipeline.pretrain.corpus import Place
 from pipeline.reproducibility import fold_seed, numerics, shared_fold
 from pipeline.training.epoch_choice import epoch_scorer
 from pipeline.units.budget import Budget
@@ -45,6 +47,8 @@ def finetune(
 ) -> None:
     """Fine-tune an encoder over all folds of all tasks; write `<task>.parquet`, `history.json` and `models/` into a folder.
 
+    An encoder that is pre-trained further is so first; what came of it goes into `pretrained/`.
+
     Args:
         encoder: its name in params.yaml.
         recipe: its recipe, whose `train` and `predict` stand for settings and code.
@@ -54,9 +58,16 @@ def finetune(
         budget: the time that there is for it.
     """
     jobs = fold_jobs(table, folds, copies if settings.augment else None, seed=seed)
-    plan = _Plan(encoder, settings, recipe, metrics, run, copies, seed, table, folds.digest)
     budget, n_later = budget or Budget(), sum(step.epochs for step in settings.training_steps.values())
     predicted = FORWARD_SHARE * max(len(job.predicted) / len(job.fitted) for job in jobs)
+    places = list(dict.fromkeys((job.repeat, job.fold) for job in jobs))
+    starts = pretraining_jobs(encoder, table, folds, places, settings=settings, recipe=recipe, seed=seed, run=run)
+    if before := list({job[0].key: job for job in starts.values()}.values()):
+        n_texts = sum(len(arguments["corpus"].texts) * arguments["settings"].epochs for *_, arguments in before)
+        budget.more = (n_later + predicted) * sum(len(job.fitted) for job in jobs) / n_texts
+        run_units(before, run=run, stage=Stage("finetune-pretrain", model=encoder), budget=budget)
+    begun = {place: unit for place, (unit, *_) in starts.items()}
+    plan = _Plan(encoder, settings, recipe, metrics, run, copies, seed, table, folds.digest, begun)
     trained: dict[str, Trained] = {}
     for name, step in settings.training_steps.items():
         training, trained = plan.units_of_step(name, step, jobs, trained)
@@ -68,7 +79,10 @@ def finetune(
     predicting = [plan.predicting(job, trained[job.name]) for job in jobs]
     run_units(predicting, run=run, stage=Stage("predict", model=encoder), budget=budget)
     made = [trained[job.name] for job in jobs]
-    collect(folder, jobs, trained=made, predicted=[unit for unit, *_ in predicting], table=table, folds=folds)
+    more = publish_starts(folder, begun, settings)
+    collect(
+        folder, jobs, trained=made, predicted=[unit for unit, *_ in predicting], table=table, folds=folds, more=more
+    )
 
 
 @dataclass(frozen=True)
@@ -84,6 +98,7 @@ class _Plan:
     seed: int
     table: Table
     manifest: str
+    starts: Mapping[Place, Unit]
     suffix: str = ""
 
     def units_of_step(
@@ -123,7 +138,7 @@ class _Plan:
             depends_on = {"step": "finetune", "recipe": self.recipe["train"], "seed": seed, "numerics": self._numerics}
             depends_on |= {"tasks": {task: depends for task, (depends, _) in made.items()}}
             tasks = {job.task: TaskRows(**made[job.task][1], seed=job.seed) for job in own}
-            arguments: dict[str, Any] = {"tasks": tasks, "settings": self.settings, "seed": seed}
+            arguments: dict[str, Any] = {"tasks": tasks, "settings": self._begun(self.settings, own[0]), "seed": seed}
             if starts:
                 depends_on["starts"] = [starts[job.name].unit.key for job in own]
                 arguments["starts"] = [starts[job.name].folder for job in own]
@@ -141,7 +156,12 @@ class _Plan:
 
     def _settings(self, job: FoldJob) -> Encoder:
         """Return the settings as they are for a task and the fields of its texts."""
-        return self.settings.for_task(job.task).reading(job.reading.fields)
+        return self._begun(self.settings.for_task(job.task).reading(job.reading.fields), job)
+
+    def _begun(self, settings: Encoder, job: FoldJob) -> Encoder:
+        """Return the settings with what was pre-trained for a fold in the place of the source, if anything was."""
+        start = self.starts.get((job.repeat, job.fold))
+        return settings if start is None else settings.beginning_at(start.result)
 
     def _task(self, job: FoldJob) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what a task's part in a fold's training depends on, and its arguments."""
@@ -152,6 +172,8 @@ class _Plan:
             "rows": trained_rows_digest(job, settings), "labels": labels, "kind": self.table.kinds[job.task],
             "n_outputs": n_outputs, "metric": metric.model_dump() if settings.epoch_selection == "inner" else None,
         }  # fmt: skip
+        if (start := self.starts.get((job.repeat, job.fold))) is not None:
+            depends_on["pretrained"] = start.key
         if settings.field_budgets:
             depends_on["field_budgets"] = settings.field_budgets
         more = augmented_rows(job, settings, self.copies)

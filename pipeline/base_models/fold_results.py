@@ -46,10 +46,12 @@ def collect(
     table: Table,
     folds: Folds,
     facts: Sequence[Mapping[str, Any]] | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a model's predictions of each task, its fold models and its history into the folder called by its name.
 
-    Of each job `trained` is the model, `predicted` the unit of its predictions, `facts` what the history also says of it.
+    Of each job `trained` is the model, `predicted` the unit of its predictions, `facts` what the history also says of it;
+    `more` is what it says of all.
     """
     paths = [unit.result / UNIT_PREDICTIONS for unit in predicted]
     for task in table.labels:
@@ -65,4 +67,4 @@ def collect(
         made |= read_cost(model.unit.folder)
         fold = {"task": job.task, "repeat": job.repeat, "fold": job.fold, "key": model.unit.key}
         units.append({**fold, **known, **record, **made})
-    write_json(folder / HISTORY, {"units": units})
+    write_json(folder / HISTORY, {"units": units, **(more or {})})

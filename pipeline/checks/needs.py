@@ -12,7 +12,7 @@ from pipeline.units.stage import PARAMS, Request, Stage
 from pipeline.units.store import StoredUnit
 
 # Trainings before an encoder's last one, and the key without which there is none.
-STEPS = {"finetune-alone": "average_first", "finetune-shared": "further"}
+STEPS = {"finetune-pretrain": "pretrain", "finetune-alone": "average_first", "finetune-shared": "further"}
 OF_ENCODERS = (*STEPS, "finetune", "predict")
 # What decides which units a stage needs; for stages that are not named here it is everything.
 SECTIONS = {

@@ -12,7 +12,7 @@ from pipeline.params.encoders import Encoder, Training
 from pipeline.params.fields import Component
 from pipeline.params.root import Run
 from pipeline.params.stitch import Stitch
-from pipeline.reproducibility import fold_seed, shared_fold
+from pipeline.reproducibility import fold_seed, pretraining_seed, shared_fold
 from pipeline.units import devices
 from pipeline.units.notes import read_unit_note
 from pipeline.units.store import STORE
@@ -63,7 +63,7 @@ class Need:
 def encoder_needs(
     name: str, settings: Encoder, places: Sequence[Place], *, run: Run, seed: int, recipe: Mapping[str, Any]
 ) -> list[Need]:
-    """Return what the fold models of an encoder need, of each of its `training_steps`.
+    """Return what the fold models of an encoder need, of its further pre-training and of each of its `training_steps`.
 
     Args:
         name: of the encoder, like `settings`.
@@ -75,8 +75,14 @@ def encoder_needs(
     weights = settings.source.call("n_parameters", max_length=settings.longest_input)
     if weights is not None:
         weights += HEAD_WEIGHTS * state_width(settings.source)
-    finished, needs, several = finished_units("finetune"), [], len(settings.training_steps) > 1
+    finished, several = finished_units("finetune"), len(settings.training_steps) > 1
+    needs: list[Need] = []
     tasks = list(dict.fromkeys(task for task, *_ in places))
+    if (before := settings.pretrain) is not None:
+        of_folds = dict.fromkeys((repeat, fold) if before.per_fold else None for _, repeat, fold in places)
+        made, digest = finished_units("pretrain"), recipe.get("pretrain")
+        n_done = sum((digest, pretraining_seed(seed, place)) in made for place in of_folds)
+        needs.append(_need(f"{name}, pretrain", len(of_folds), n_done, weights, before.training, run))
     for step, part in settings.training_steps.items():
         own, of_unit, n_models = list(places), weights, 1
         if step == "shared":  # a unit leaves a model of each task

@@ -1,13 +1,14 @@
 """The sections `training` and `encoders` of params.yaml."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from pipeline import components
-from pipeline.params.fields import PositiveFloat, PositiveInt, Ratio, Section, component
+from pipeline.params.fields import Component, PositiveFloat, PositiveInt, Ratio, Section, component
 
 
 class Steps(Section):
@@ -181,6 +182,13 @@ class Encoder(Training):
         """Return the settings for texts of these fields: their budgets by the fields' numbers, under which tokens stand."""
         budgets = {str(n): self.field_budgets[name] for n, name in enumerate(fields) if name in self.field_budgets}
         return self.model_copy(update={"field_budgets": budgets})
+
+    def beginning_at(self, folder: Path) -> "Encoder":
+        """Return the settings of an encoder that begins at a checkpoint in a folder in the place of its source."""
+        [name] = [name for name in components.available("encoders") if components.constant("encoders", name, "FOLDER")]
+        option = components.constant("encoders", name, "FOLDER")
+        source = Component(kind="encoders", name=name, options={option: str(folder)})
+        return self.model_copy(update={"source": source})
 
     @property
     def longest_input(self) -> int:

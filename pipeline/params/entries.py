@@ -20,7 +20,7 @@ def check_files(values: dict[str, Any]) -> Iterator[Problem]:
 
 
 def _files(values: dict[str, Any]) -> Iterator[tuple[tuple[Any, ...], str]]:
-    """Yield the files of all tasks by their keys."""
+    """Yield the files of all tasks, and the texts of further pre-training, by their keys."""
     tasks = values.get("tasks")
     for name, task in tasks.items() if isinstance(tasks, dict) else ():
         submission = task.get("submission") if isinstance(task, dict) else None
@@ -29,6 +29,13 @@ def _files(values: dict[str, Any]) -> Iterator[tuple[tuple[Any, ...], str]]:
             file = section.get(key[-1]) if isinstance(section, dict) else None
             files = {(*key, part): one for part, one in file.items()} if isinstance(file, dict) else {key: file}
             yield from ((("tasks", name, *place), one) for place, one in files.items() if isinstance(one, str))
+    encoders = values.get("encoders")
+    for name, encoder in encoders.items() if isinstance(encoders, dict) else ():
+        pretraining = encoder.get("pretrain") if isinstance(encoder, dict) else None
+        texts = pretraining.get("files") if isinstance(pretraining, dict) else None
+        for number, file in enumerate(texts if isinstance(texts, list) else ()):
+            if isinstance(file, str):
+                yield ("encoders", name, "pretrain", "files", number), file
 
 
 def check_entries(values: dict[str, Any]) -> Iterator[Problem]:

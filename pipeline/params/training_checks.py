@@ -68,6 +68,22 @@ def _means(component: "Component", constant_name: str) -> bool:
     return wanted is not None and all(options[name] == value for name, value in wanted.items())
 
 
+def check_pretraining(encoder: "Encoder") -> Iterator[Problem]:
+    """Yield why an encoder cannot be pre-trained further as its section `pretrain` says."""
+    pretraining, source = encoder.pretrain, encoder.source
+    if pretraining is None:
+        return
+    if not source.constant("LANGUAGE_MODELS"):
+        others = " or ".join(components.having("encoders", "LANGUAGE_MODELS"))
+        yield Problem(("pretrain",), f"{source.name} is no language model. Take source {others}, or remove it.")
+    if pretraining.max_length is not None:
+        for problem in source.call("check", max_length=pretraining.max_length, chat_template=False):
+            if problem.location == ("max_length",):
+                yield Problem(("pretrain", *problem.location), problem.text, problem.code)
+    for problem in check_training(pretraining.training, {}):
+        yield Problem(("pretrain", *problem.location), problem.text, problem.code)
+
+
 def check_sharing(encoder: "Encoder", tasks: "dict[str, Task]") -> Iterator[Problem]:
     """Yield the contradictions between an encoder's way of sharing, its other keys, and the tasks."""
     yield from _check_of_task(encoder, tasks)
@@ -103,7 +119,10 @@ def check_sharing(encoder: "Encoder", tasks: "dict[str, Task]") -> Iterator[Prob
 def _check_steps(encoder: "Encoder", tasks: "dict[str, Task]") -> Iterator[Problem]:
     """Yield why tasks cannot be trained by themselves before or after the training of all together."""
     source = encoder.source
-    if encoder.average_first is not None and not source.constant("SAME_START"):
+    same = (
+        source.constant("SAME_START") or encoder.pretrain is not None
+    )  # all tasks of a fold begin at what was pre-trained
+    if encoder.average_first is not None and not same:
         others = " or ".join(components.having("encoders", "SAME_START"))
         text = f"{source.name} has words and first weights of its own for each task, which no average brings together. "
         yield Problem(("average_first",), f"{text}Take source {others}, or remove it.")

@@ -7,6 +7,7 @@ which a unit is in some run at the wanted ratio. So runs may touch, and the rati
 least one unit.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -51,6 +52,15 @@ def start_probability(ratio: float, survival: np.ndarray) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if 1 - np.prod(1 - middle * survival) < ratio else (low, middle)
     return round(high, 12)
+
+
+def survival_of(weights: Sequence[float]) -> list[float]:
+    """Return by n which share of runs is longer than n, given weights of the lengths 1, 2, ...
+
+    >>> survival_of([2, 1, 1])
+    [1.0, 0.5, 0.25]
+    """
+    return [sum(weights[n:]) / sum(weights) for n in range(len(weights))]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import components
-from pipeline.params.encoders import Encoder
+from pipeline.params.encoders import Encoder, Pretraining
 from pipeline.params.fields import Component
 from pipeline.params.root import Params
 from pipeline.recipes.fingerprint import code_digests
@@ -23,12 +23,13 @@ from pipeline.recipes.sources import (
 from pipeline.reproducibility import digest
 
 # How often a checkpoint is written changes nothing that comes out; copies stand in the key by themselves.
-NOT_IN_KEY = {"checkpoint_seconds", "augment"}
+NOT_IN_KEY = {"checkpoint_seconds": True, "augment": True, "pretrain": {"checkpoint_seconds": True}}
 TRAIN_START = ("pipeline.base_models.fold_training", "train_fold")
 FURTHER_START = ("pipeline.base_models.further_training", "train_further")
 SHARED_START = ("pipeline.base_models.shared_training", "train_shared")
 TRAINING_STARTS = {"alone": TRAIN_START, "shared": SHARED_START, "further": FURTHER_START}
 PREDICT_START = ("pipeline.base_models.fold_training", "predict_fold")
+PRETRAIN_START = ("pipeline.pretrain.pretraining", "pretrain")
 STATES_START = ("pipeline.stitch.states", "extract")
 
 
@@ -36,7 +37,7 @@ def encoder_recipe(params: Params, name: str) -> dict[str, Any]:
     """Return an encoder's recipe.
 
     `train` and `predict` stand for all that a unit of training or prediction depends on besides rows, seed and machine; of
-    an encoder that is trained in several `steps` each has such a digest.
+    an encoder that is trained in several `steps` each has such a digest, and so has its further pre-training, `pretrain`.
     """
     settings = params.encoders[name]
     steps = {step: _training(params, part, TRAINING_STARTS[step]) for step, part in settings.training_steps.items()}
@@ -46,6 +47,9 @@ def encoder_recipe(params: Params, name: str) -> dict[str, Any]:
         digests = {step: digest({**part, "code": code}) for step, (part, code, _) in steps.items()}
         recipe |= {"settings": settings_of(settings), "steps": digests}
         train, training = digest(recipe), {name: code for _, codes, _ in steps.values() for name, code in codes.items()}
+    if settings.pretrain is not None:
+        before, codes = _pretraining(settings, settings.pretrain)
+        recipe["pretrain"], training = digest({**before, "code": codes}), {**codes, **training}
     return {
         **recipe,
         "train": train,
@@ -60,7 +64,7 @@ def _training(
     params: Params, settings: Encoder, start: Definition
 ) -> tuple[dict[str, Any], dict[str, str], list[Component]]:
     """Return what a training's results depend on besides code, the digests of its code, and the components that it uses."""
-    used = list(named_components(settings))
+    used = _used_by(settings)
     metrics = {}
     if settings.epoch_selection == "inner":  # only then a metric has a say in training
         used += [part for task in params.tasks.values() for part in (task.kind, task.metric)]
@@ -69,6 +73,23 @@ def _training(
     if libraries := library_versions(part for part in used if part.kind != settings.source.kind):
         recipe["libraries"] = libraries
     return recipe, unit_code(start, used), used
+
+
+def _used_by(settings: Encoder) -> list[Component]:
+    """Return the components that an encoder uses: where it begins at what was pre-trained, what reads that too."""
+    begins = [] if settings.pretrain is None else [settings.beginning_at(Path()).source]
+    return [*named_components(settings), *begins]
+
+
+def _pretraining(settings: Encoder, pretraining: Pretraining) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return what a further pre-training depends on besides texts, seed, machine and code, and the digests of its code."""
+    used = [*named_components(pretraining), *settings.source.parts()]
+    recipe = {
+        "settings": pretraining.model_dump(exclude={"checkpoint_seconds"}), "source": settings.source.model_dump(),
+        "max_length": settings.longest_input, "read": [source_digest(component) for component in used],
+        "files": [file_digests(Path(file), suffixes=None) for file in pretraining.files],
+    }  # fmt: skip
+    return recipe, unit_code(PRETRAIN_START, used)
 
 
 def budget_of(params: Params) -> dict[str, float]:
@@ -139,7 +160,7 @@ def _augment_digests(params: Params) -> dict[str, Any]:
 def _stitch_digests(params: Params) -> dict[str, dict[str, str]]:
     """Return the digests of the code that computes each encoder's states and that trains and applies each head."""
     states = {
-        name: digest([unit_code(STATES_START, named_components(settings)), source_digest(settings.source)])
+        name: digest([unit_code(STATES_START, _used_by(settings)), source_digest(settings.source)])
         for name, settings in params.encoders.items()
     }
     settings = params.stitch

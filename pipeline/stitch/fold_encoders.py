@@ -8,6 +8,7 @@ import pandas as pd
 
 from pipeline.artifacts.files import MEND, is_whole
 from pipeline.artifacts.histories import UnitRecord, model_digest, place_of
+from pipeline.artifacts.paths import pretrained_folder
 from pipeline.data.fold_jobs import FoldJob, raw_texts, trained_rows_digest
 from pipeline.errors.exceptions import DataError, MachineError
 from pipeline.params.encoders import Encoder
@@ -48,6 +49,9 @@ def fold_base(
         return base
     # What fine-tuning made of it does not matter then.
     texts = raw_texts(job.to_fit)
+    if encoder_settings.pretrain is not None:
+        start = pretrained_folder(encoder, (job.repeat, job.fold) if encoder_settings.pretrain.per_fold else None)
+        return replace(base, settings=reading.beginning_at(start), digest=model_digest(start), fresh=(texts, job.seed))
     built = digest({"source": encoder_settings.source.model_dump(), "texts": texts, "seed": job.seed})
     return replace(base, digest=built, fresh=(texts, job.seed))
 

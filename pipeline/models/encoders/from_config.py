@@ -21,6 +21,7 @@ WIDTH_AND_HEADS = {
     "hidden_size": "hidden_size",
     "num_attention_heads": "n_heads",
 }  # as configurations and options have it
+LANGUAGE_MODELS = True  # see `pretrained`
 LONGEST_RUN = 1000  # characters: training takes the square of the longest word's, and nobody writes longer ones
 # GPT-2's pattern, but that letters keep their marks and joiners: Hindi, Thai or vowelled Arabic would be cut at each of them.
 IN_WORDS = r"\p{L}\p{M}\x{200c}\x{200d}"

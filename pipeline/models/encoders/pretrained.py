@@ -15,6 +15,8 @@ from pipeline.params.problems import Problem
 from pipeline.ranges import Name
 
 MODELS = ("path",)
+FOLDER = "path"  # the option by which any checkpoint on this machine is one of these
+LANGUAGE_MODELS = True  # its families may have classes of language models, which can be pre-trained further
 PACKAGES = ("package",)
 ORIGINS = ("path", "hub_id", "package")
 WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")  # as families call it in config.json
