@@ -54,7 +54,7 @@ def build(
         ParamsError: if the family has no such class, or the tokenizer neither a mask nor sentinels.
     """
     model, new = start.load(LOADER)
-    if model.config.decoder_start_token_id is None:  # as in t5; a model built from its configuration has none
+    if getattr(model.config, "decoder_start_token_id", None) is None:  # as a t5 built from its configuration
         model.config.decoder_start_token_id = start.tokenizer.pad_token_id or 0
     sentinels = _sentinels(start)
     hiding = Hiding(sentinels or [mask_token(start)], bool(sentinels), mask_ratio, span_length, permute_sentences)
