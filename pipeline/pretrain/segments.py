@@ -1,9 +1,15 @@
-"""A text as two segments that follow one another."""
+"""A text as its sentences, or as two segments that follow one another."""
 
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
+from pipeline.pretrain.pretext import Span
 from pipeline.pretrain.words import words_of
 from pipeline.text.sentences import split_sentences
+
+
+def sentence_spans(text: str) -> list[Span]:
+    """Return the characters [start, end) of each sentence, blanks after it included."""
+    return list(pairwise([0, *accumulate(map(len, split_sentences(text)))]))
 
 
 def two_segments(text: str) -> tuple[str, str]:
@@ -14,7 +20,6 @@ def two_segments(text: str) -> tuple[str, str]:
     >>> two_segments("It rains. We stay in. All day long."), two_segments("we stay in"), two_segments("雨")
     (('It rains. We stay in.', 'All day long.'), ('we', 'stay in'), ('', '雨'))
     """
-    ends = list(accumulate(map(len, split_sentences(text))))[:-1]
-    ends = ends or [start for start, _ in words_of(text, kind="auto") if start] or [len(text) // 2]
-    cut = min(ends, key=lambda end: abs(2 * end - len(text)))
+    starts = [start for start, _ in sentence_spans(text)][1:] or [start for start, _ in words_of(text, kind="auto")][1:]
+    cut = min(starts or [len(text) // 2], key=lambda start: abs(2 * start - len(text)))
     return text[:cut].strip(), text[cut:].strip()

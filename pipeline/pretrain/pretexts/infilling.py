@@ -5,11 +5,10 @@ place of a mask, as those of t5: Raffel et al., 2020, section 3.1.4 (replace cor
 Differs from them: spans are of the masking's units, they never touch, and a row hides at least one unit.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate, chain, pairwise
+from itertools import chain, count, takewhile
 from typing import Any
 
 import numpy as np
@@ -22,11 +21,11 @@ from pipeline.pretrain.language_model import mask_token, notes_on
 from pipeline.pretrain.masks import NO_UNIT
 from pipeline.pretrain.pieces import Pieces, pieces_of, token_units
 from pipeline.pretrain.pretext import Masking, Span, Start
+from pipeline.pretrain.segments import sentence_spans
 from pipeline.ranges import PositiveFloat
-from pipeline.text.sentences import split_sentences
 
 LOADER = "AutoModelForSeq2SeqLM"
-SENTINEL = re.compile(r"<extra_id_(\d+)>")
+SENTINEL = "<extra_id_{}>"
 LOSSES = {"loss": ("labels", 1.0)}
 
 
@@ -56,7 +55,8 @@ def build(
     model, new = start.load(LOADER)
     if getattr(model.config, "decoder_start_token_id", None) is None:  # as a t5 built from its configuration
         model.config.decoder_start_token_id = start.tokenizer.pad_token_id or 0
-    sentinels = _sentinels(start)
+    vocabulary = start.tokenizer.get_vocab() if start.tokenizer.mask_token_id is None else {}
+    sentinels = [vocabulary[token] for token in takewhile(vocabulary.__contains__, map(SENTINEL.format, count()))]
     hiding = Hiding(sentinels or [mask_token(start)], bool(sentinels), mask_ratio, span_length, permute_sentences)
 
     def rows_of(texts: Sequence[str], seed: int) -> tuple[np.ndarray, Draw]:
@@ -103,26 +103,18 @@ class Hiding:
         return infilled(ids[order], renumbered(units[order]), spans, self.fills * len(spans))[0], ids.tolist()
 
 
-def _sentinels(start: Start) -> list[int]:
-    """Return the ids of the tokens that stand for spans, in order, of a tokenizer without a mask."""
-    found = {token: number for token, number in start.tokenizer.get_vocab().items() if SENTINEL.fullmatch(token)}
-    if start.tokenizer.mask_token_id is not None:
-        return []
-    return [found[token] for token in sorted(found, key=lambda token: int(token[len("<extra_id_") : -1]))]
-
-
 def draw_spans(
     n_units: int, *, ratio: float, mean: float, most: int | None, generator: np.random.Generator
 ) -> list[Span]:
     """Return spans of units [start, end), ascending, apart from one another, over about a share `ratio` of the units.
 
-    With `most`, there are no more than so many, and none is empty.
+    They are no more than the units in them, so that no row grows; with `most` than so many, and none is empty.
     """
     budget, lengths = max(1, round(ratio * n_units)), list[int]()
     while (left := budget - sum(lengths)) > 0:
         lengths.append(min(max(int(generator.poisson(mean)), most is not None), left))
     # Where spans find no place apart from one another the shortest are left out.
-    n_spans = min(n_units - budget + 1, len(lengths) if most is None else most)
+    n_spans = min(n_units - budget + 1, budget, len(lengths) if most is None else most)
     chosen = generator.permutation(np.array(sorted(lengths, reverse=True)[: max(0, n_spans)], dtype=np.int64))
     gaps = np.sort(generator.choice(n_units - chosen.sum() + 1, size=len(chosen), replace=False))
     ends = gaps + np.cumsum(chosen)
@@ -161,11 +153,6 @@ def spelt(hidden: Sequence[list[int]], sentinels: Sequence[int], special: np.nda
     """
     parts = ([sentinel, *span] for sentinel, span in zip(sentinels, [*hidden, []], strict=False))
     return [*chain.from_iterable(parts), *special[-1:].tolist()]
-
-
-def sentence_spans(text: str) -> list[Span]:
-    """Return the characters [start, end) of each sentence."""
-    return list(pairwise([0, *accumulate(map(len, split_sentences(text)))]))
 
 
 def shuffled(sentences: np.ndarray, generator: np.random.Generator) -> np.ndarray:

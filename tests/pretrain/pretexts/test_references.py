@@ -311,6 +311,7 @@ def test_spans_are_apart_and_hide_about_the_share_asked_for() -> None:
             assert all(0 <= begin <= end <= n_units for begin, end in spans)
             assert all(end < begin for (_, end), (begin, _) in pairwise(spans))
             assert sum(end - begin for begin, end in spans) == (min(1, n_units) if n_units < 4 else 15)
+            assert len(spans) <= max(1, round(0.3 * n_units)), "so no row grows"
     lengths = [
         end - begin
         for seed in range(300)
