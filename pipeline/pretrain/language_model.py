@@ -3,6 +3,7 @@
 import inspect
 import logging
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +101,8 @@ def _from_config(loader: str, config: Any) -> Any:
     import transformers
 
     _check_class(loader, config)
-    return getattr(transformers, loader).from_config(config, dtype=torch.float32)
+    own = deepcopy(config)  # bart's decoder by itself changes it
+    return getattr(transformers, loader).from_config(own, dtype=torch.float32)
 
 
 def _check_class(loader: str, config: Any) -> None:

@@ -82,9 +82,17 @@ class MaskedLM:
     max_length: int
     notes: list[str]
 
-    def objective(self, texts: Sequence[str], *, seed: int, epoch_of: Callable[[int], int]) -> "MaskedTexts":
-        """Return the rows of texts."""
-        pieces = pieces_of(self.start.tokenizer, texts, max_length=self.max_length, spans=self.masks.masking.spans)
+    def objective(
+        self,
+        texts: Sequence[str],
+        *,
+        seed: int,
+        epoch_of: Callable[[int], int],
+        text_pairs: Sequence[str] | None = None,
+    ) -> "MaskedTexts":
+        """Return the rows of texts, or of pairs of them."""
+        spans, tokenizer = self.masks.masking.spans, self.start.tokenizer
+        pieces = pieces_of(tokenizer, texts, text_pairs, max_length=self.max_length, spans=spans)
         masks = Masks(self.masks.masking, self.masks.ratio, seed)
         return MaskedTexts(pieces, masks, self.replacing, epoch_of)
 

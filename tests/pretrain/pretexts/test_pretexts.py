@@ -15,13 +15,21 @@ from pipeline.pretrain.pretext import Pretext
 from tests.pretrain.tokenizers_of import small_start
 from tests.small import TEXTS
 
-# The family that a pretext is for, where it is not for bert.
-SOURCES: dict[str, dict[str, Any]] = {"bidirectional_lm": {"name": "bilstm", "vocab_size": 200, "hidden_size": 16}}
-DRAWS_NOTHING = ("bidirectional_lm",)
+# The source that a pretext is for, where it is not bert from configuration, and the masking where it must be one of spans.
+DECODER = {"decoder_layers": 1, "decoder_attention_heads": 2, "decoder_ffn_dim": 32}
+SOURCES: dict[str, dict[str, Any]] = {
+    "bidirectional_lm": {"name": "bilstm", "vocab_size": 200, "hidden_size": 16},
+    "causal_lm": {"architecture": "gpt2"},
+    "infilling": {"architecture": "bart", "config": DECODER},
+    "permutation_lm": {"architecture": "xlnet"},
+}
+MASKINGS = {"span_boundary": "span"}
+NOT_DRAWN = ("bidirectional_lm", "causal_lm")
 NAMES = components.available("pretexts")
 
 
-def pretext_of(name: str, masking: str = "whole_word", **options: Any) -> Pretext:
+def pretext_of(name: str, **options: Any) -> Pretext:
+    masking = MASKINGS.get(name, "whole_word")
     built: Pretext = components.build(
         "pretexts", name, options, start=small_start(**SOURCES.get(name, {})), masking=components.build("masking", masking),
         mask_ratio=0.15, max_length=32, seed=0,
@@ -46,7 +54,7 @@ def test_how_rows_are_cut_into_batches_changes_no_loss_and_each_epoch_has_its_ow
     for loss in whole:
         assert whole[loss] == pytest.approx(sum(part.get(loss, 0.0) for part in parts), rel=1e-4)
     assert sums(pretext_of(name), rows) == whole
-    assert (sums(pretext, rows, epoch_of=lambda step: step) != whole) == (name not in DRAWS_NOTHING)
+    assert (sums(pretext, rows, epoch_of=lambda step: step) != whole) == (name not in NOT_DRAWN)
 
 
 @pytest.mark.parametrize("name", NAMES)
