@@ -94,13 +94,8 @@ def build(
     from pipeline.models.word_embeddings import new_model
 
     n_tuned = len(SPECIAL) + n_in_texts if tune else 0
-    n_layers = 0 if layer == "none" else n_layers
-    shapes: dict[str, Any] = {
-        "n_tuned": n_tuned,
-        "hidden_size": hidden_size,
-        "num_hidden_layers": n_layers,
-        "layer": layer,
-    }
+    shapes: dict[str, Any] = {"n_tuned": n_tuned, "hidden_size": hidden_size, "layer": layer}
+    shapes["num_hidden_layers"] = 0 if layer == "none" else n_layers
     tags = [] if pos_size is None else _tags_of(texts, kind)
     if tags:
         shapes |= {"n_tags": len(tags), "pos_size": pos_size}
