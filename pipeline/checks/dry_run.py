@@ -8,11 +8,12 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from typing import Any
 
@@ -37,8 +38,10 @@ from pipeline.errors.exceptions import (
     as_pipeline_error,
 )
 from pipeline.number_formats import duration, percent, size_text
-from pipeline.params.encoders import Encoder
+from pipeline.params.encoders import Encoder, Training
 from pipeline.params.root import Params, Run
+from pipeline.pretrain.corpus import corpus_of
+from pipeline.pretrain.pretraining import build_pretraining
 from pipeline.reproducibility import derive_seed, fixed_numerics
 from pipeline.training.fold_trainer import Trainee
 from pipeline.training.loop import train
@@ -126,6 +129,12 @@ def dry_run(params: Params, *, n_steps: int) -> Iterator[str]:
     for name, settings in params.encoders.items():
         jobs = fold_jobs(table, folds, copies if settings.augment else None, seed=params.seed)
         of_first = {task: settings.training_steps[step] for step, task in settings.intermediate_steps.items()}
+        if settings.pretrain is not None:
+            n_units = n_folds if settings.pretrain.per_fold else 1
+            before = _before(name, settings, params, table, folds, n_steps=n_steps)
+            in_all = before.fold_seconds(0.0) * math.ceil(n_units / n_workers)
+            total += in_all
+            yield before.line(f"{name}, pretrain", before.fold_seconds(0.0), in_all)
         for job in [job for job in jobs if job.repeat == job.fold == 0]:
             n_outputs = len(table.kind(job.task).outputs(table.labels[job.task]))
             of_task = of_first.get(job.task, settings).for_task(job.task)
@@ -151,11 +160,21 @@ def measure(
     Raises:
         ParamsError: if the longest row does not go through the model.
     """
+    options: dict[str, Any] = {"n_outputs": n_outputs, "scorer": None, "seed": job.seed}
+    options["settings"] = settings.reading(job.reading.fields)
+    build = partial(build_trainee, rows=job.to_fit, **{**options, **more})
+    return _measured(build, settings, run, n_steps)
+
+
+def measure_pretraining(*, options: dict[str, Any], run: Run, n_steps: int) -> Measured:
+    """Return what a further pre-training takes, tried as `measure` tries a fold's; `options` are of `build_pretraining`."""
+    return _measured(lambda: build_pretraining(**options)[0], options["settings"].training, run, n_steps)
+
+
+def _measured(build: Callable[[], Trainee], settings: Training, run: Run, n_steps: int) -> Measured:
     with fixed_numerics(run.threads_per_worker, on_gpu=gpu_count(run.device) > 0):
         started = time.monotonic()
-        options: dict[str, Any] = {"n_outputs": n_outputs, "scorer": None, "seed": job.seed}
-        options["settings"] = settings.reading(job.reading.fields)
-        trainee = build_trainee(rows=job.to_fit, **{**options, **more})
+        trainee = build()
         build_seconds = time.monotonic() - started
         budget = _try_longest(trainee, settings, run)
         fitting = settings.model_copy(update={"tokens_per_micro_batch": budget})
@@ -171,12 +190,12 @@ def measure(
         seconds_per_step=clock.seconds_per_step,
         build_seconds=build_seconds,
         peak_bytes=peak_bytes(),
-        truncated_ratio=trainee.counts["n_truncated"] / trainee.counts["n_rows"],
+        truncated_ratio=trainee.counts.get("n_truncated", 0) / trainee.counts["n_rows"],
         token_budget=budget,
     )
 
 
-def _try_longest(trainee: Trainee, settings: Encoder, run: Run) -> int:
+def _try_longest(trainee: Trainee, settings: Training, run: Run) -> int:
     """Train on the longest rows and return the tokens per micro-batch that fitted into memory."""
     lengths = trainee.objective.lengths
     longest = np.argsort(-lengths, kind="stable")[: settings.batch_size]
@@ -193,7 +212,7 @@ def _try_longest(trainee: Trainee, settings: Encoder, run: Run) -> int:
         ) from error
 
 
-def _train(trainee: Trainee, objective: Objective, settings: Encoder, run: Run, monitor: StopAfter | None) -> int:
+def _train(trainee: Trainee, objective: Objective, settings: Training, run: Run, monitor: StopAfter | None) -> int:
     """Train without checkpoints and return the tokens per micro-batch that fitted into memory."""
     groups = [dict(group) for group in trainee.parameter_groups]  # the loop changes their rates
     options: dict[str, Any] = {"settings": settings, "seed": derive_seed(trainee.seed, "training"), "monitor": monitor}
@@ -205,17 +224,31 @@ def _train(trainee: Trainee, objective: Objective, settings: Encoder, run: Run, 
 def _try(
     name: str, job: FoldJob, settings: Encoder, params: Params, *, copies: Copies | None, **options: int
 ) -> Measured:
-    """Measure an encoder in a process of its own; its errors name the encoder."""
+    """Measure an encoder's training of a fold."""
     if copies is None and components.constant("objectives", settings.objective.name, "READS") == "unlabelled":
         raise DataError(
             f"encoders.{name}.objective: {settings.objective.name} reads variants of texts without labels, got none yet. "
             "Run dvc repro augment first."
         )
     more = augmented_rows(job, settings, copies)
+    return _in_a_process(name, measure, job=job, settings=settings, run=params.run, more=more, **options)
+
+
+def _before(name: str, settings: Encoder, params: Params, table: Table, folds: Folds, *, n_steps: int) -> Measured:
+    """Measure an encoder's further pre-training."""
+    if settings.pretrain is None:
+        raise ValueError("the encoder is not pre-trained further.")
+    corpus = corpus_of(table, folds, settings.pretrain, place=(0, 0) if settings.pretrain.per_fold else None)
+    options: dict[str, Any] = {"source": settings.source, "max_length": settings.longest_input, "seed": params.seed}
+    options |= {"texts": corpus.texts, "settings": settings.pretrain}
+    return _in_a_process(name, measure_pretraining, options=options, run=params.run, n_steps=n_steps)
+
+
+def _in_a_process(name: str, work: Callable[..., Measured], **arguments: Any) -> Measured:
+    """Measure in a process of its own; its errors name the encoder."""
     try:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-            arguments: dict[str, Any] = {"job": job, "settings": settings, "run": params.run, "more": more, **options}
-            return process.submit(measure, **arguments).result()
+            return process.submit(work, **arguments).result()
     except BrokenProcessPool as error:
         raise MachineError(
             f"encoders.{name}: the process that tried its longest texts must live, but it was ended, most often for want of "

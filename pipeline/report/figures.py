@@ -17,7 +17,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.artifacts.histories import ModelHistory, UnitRecord
+from pipeline.artifacts.histories import ModelHistory, PretrainingRecord, UnitRecord
 from pipeline.artifacts.scores import Gain, ModelScore, TaskScores
 
 # matplotlib knows no CSS variables: a colour below stands for one until the SVG is inlined, so that one drawing
@@ -90,7 +90,7 @@ def intervals(
         return _inline(figure, title=title)
 
 
-def losses(task: str, encoder: str, units: list[UnitRecord]) -> str:
+def losses(task: str, encoder: str, units: Sequence[UnitRecord | PretrainingRecord]) -> str:
     """Return one encoder's training loss by step, its folds over each other, each thinned to means of neighbours.
 
     Of a model of several tasks the loss is that of this one.

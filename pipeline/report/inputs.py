@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts.files import read_json
-from pipeline.artifacts.histories import ModelHistory, read_history
+from pipeline.artifacts.histories import HISTORY, ModelHistory
 from pipeline.artifacts.paths import ABLATIONS, OUT
 from pipeline.artifacts.scores import TaskScores
 from pipeline.artifacts.table import Folds, Table
@@ -17,7 +17,7 @@ from pipeline.units.stage import LAST_RUN, LastRun, recorded_runs
 
 def read_histories(stage: str, models: Iterable[str]) -> dict[str, ModelHistory]:
     """Return the history of each model that a stage trained, by its name: one unit per task, repeat and fold."""
-    return {name: {"units": read_history(OUT / stage / name)} for name in models}
+    return {name: read_json(OUT / stage / name / HISTORY) for name in models}
 
 
 def read_ablations(tasks: Iterable[str]) -> dict[str, dict[str, Any]]:

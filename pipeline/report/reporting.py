@@ -22,7 +22,7 @@ from pipeline.artifacts.left_out import LeftOut, left_out_text
 from pipeline.artifacts.scores import TaskScores, best_first, submitted
 from pipeline.artifacts.submissions import Submission
 from pipeline.number_formats import correlation, count, duration, percent, score, signed
-from pipeline.report import boards, figures, stitch_section
+from pipeline.report import boards, figures, pretraining_section, stitch_section
 from pipeline.report.ablations import experiments
 from pipeline.report.cautions import cautions, data_cautions, premise_cautions
 from pipeline.report.confusions import confusion_rows, largest_confusions
@@ -58,6 +58,7 @@ def render(scores: Mapping[str, TaskScores], **inputs: Unpack[PageInputs]) -> st
     tasks = [_task(task, task_scores, inputs) for task, task_scores in scores.items()]
     shown = inputs | {
         "tasks": tasks,
+        "pretraining": pretraining_section.describe(inputs["histories"]),
         "training": _training(inputs["histories"], inputs["versions"]),
         "stitched": _sum_training(inputs["stitched"], inputs["versions"]),
         "any_stitched": any(task["stitching"] or task["ablations"].get("stitch") for task in tasks),

@@ -1,0 +1,51 @@
+"""Small tokenizers of each way to cut texts: WordPiece, BPE over bytes, Unigram, BPE over words."""
+
+import functools
+from typing import Any
+
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
+
+from pipeline.pretrain.language_model import start_of
+from pipeline.pretrain.pretext import Start
+from tests.small import TEXTS, encoder
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+SAID = [
+    "The unbelievable category of cats, don't they purr? 12,5 €",
+    "昨天天气很好，我们去公园散步，图书馆关门了",
+    "在北京的 Starbucks 喝 coffee 啦 naïve café",
+    "🙂 emoji　全角 हिन्दी में पाठ",
+]
+CORPUS = [*TEXTS, *SAID * 3]
+
+
+@functools.cache
+def tokenizer_of(kind: str) -> PreTrainedTokenizerFast:
+    """Return a tokenizer of about 300 tokens that cuts many words into pieces."""
+    common: dict[str, Any] = {"vocab_size": 300, "special_tokens": SPECIAL, "show_progress": False}
+    if kind == "wordpiece":
+        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        tokenizer.normalizer = normalizers.BertNormalizer()
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        tokenizer.train_from_iterator(CORPUS, trainers.WordPieceTrainer(**common))
+    elif kind == "bytes":
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+        tokenizer.decoder = decoders.ByteLevel()
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        tokenizer.train_from_iterator(CORPUS, trainers.BpeTrainer(initial_alphabet=alphabet, **common))
+    else:
+        tokenizer = Tokenizer(models.Unigram())
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+        tokenizer.train_from_iterator(CORPUS, trainers.UnigramTrainer(unk_token="[UNK]", **common))
+    ids = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
+    templates = {"single": "[CLS] $A [SEP]", "pair": "[CLS] $A [SEP] $B:1 [SEP]:1"}
+    tokenizer.post_processor = processors.TemplateProcessing(**templates, special_tokens=ids)
+    names = {f"{token.strip('[]').lower()}_token": token for token in SPECIAL}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
+
+
+def small_start(**source: Any) -> Start:
+    """Return the start of a model of one layer."""
+    return start_of(encoder(**source).source, texts=TEXTS, max_length=32, seed=0)
