@@ -8,6 +8,7 @@ import pytest
 from pipeline import components
 from pipeline.pretrain.masks import NO_UNIT, Masks, _mixed, start_probability, survival_of
 from pipeline.pretrain.pretext import Masking
+from tests.pretrain.tokenizers_of import write_masked_model
 
 UNITS = np.repeat(np.arange(-1, 299), 2)[None, 1:-1].repeat(64, axis=0)  # special, then units of two tokens each
 ROWS = np.arange(64)
@@ -82,7 +83,10 @@ def test_of_ten_tokens_eight_read_as_the_mask_one_as_a_random_one_and_one_as_its
 @pytest.mark.parametrize("name", components.available("masking"))
 def test_every_masking_says_what_is_masked_together(name: str, tmp_path) -> None:
     (tmp_path / "phrases.txt").write_text("a cat\n", encoding="utf-8")
-    options = {"path": str(tmp_path / "phrases.txt")} if "path" in components.options("masking", name) else {}
+    known = {"path": str(tmp_path / "phrases.txt"), "model": str(tmp_path / "model")}
+    options = {option: value for option, value in known.items() if option in components.options("masking", name)}
+    if "model" in options:
+        write_masked_model(tmp_path / "model")
     masking: Masking = components.build("masking", name, options)
     survival = np.array(masking.survival)
     assert survival[0] == 1 and (np.diff(survival) <= 0).all() and survival[-1] > 0

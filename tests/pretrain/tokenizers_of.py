@@ -1,10 +1,12 @@
 """Small tokenizers of each way to cut texts: WordPiece, BPE over bytes, Unigram, BPE over words."""
 
 import functools
+from pathlib import Path
 from typing import Any
 
+import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import PreTrainedTokenizerFast
+from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
 from pipeline.params.fields import Component
 from pipeline.pretrain.language_model import start_of
@@ -45,6 +47,18 @@ def tokenizer_of(kind: str) -> PreTrainedTokenizerFast:
     tokenizer.post_processor = processors.TemplateProcessing(**templates, special_tokens=ids)
     names = {f"{token.strip('[]').lower()}_token": token for token in SPECIAL}
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
+
+
+def write_masked_model(folder: Path, kind: str = "wordpiece") -> Path:
+    """Write a small masked language model of random weights with a tokenizer, and return its folder."""
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=300, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=48,
+    )  # fmt: skip
+    BertForMaskedLM(config).save_pretrained(folder)
+    tokenizer_of(kind).save_pretrained(folder)
+    return folder
 
 
 def small_start(name: str = "from_config", **source: Any) -> Start:
