@@ -8,13 +8,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pipeline.artifacts.histories import HISTORY
+from pipeline.artifacts.histories import HISTORY, read_history
 from pipeline.artifacts.paths import pretrained_folder
 from pipeline.base_models.pretrained_starts import pretraining_jobs
 from pipeline.checks.unit_needs import encoder_needs
+from pipeline.data.fold_jobs import fold_jobs
 from pipeline.models.classifier import WEIGHTS
 from pipeline.params.encoders import Encoder
 from pipeline.params.root import Run
+from pipeline.params.stitch import Stitch
+from pipeline.stitch.fold_encoders import fold_base
 from tests.base_models.test_shared_training import TASKS, run, two_tasks
 from tests.base_models.test_training_steps import counts, recipe_of
 from tests.small import encoder
@@ -104,6 +107,19 @@ def test_labels_have_no_say_and_what_did_not_set_it_has_the_recipe_that_it_had()
     assert keys[0] == keys[1]
     plain = encoder({"epochs": 1})
     assert "pretrain" not in plain.model_dump() and "pretrain" not in recipe_of(plain) and not jobs_of(plain)
+
+
+def test_heads_stitched_over_encoders_before_fine_tuning_read_what_was_pre_trained() -> None:
+    settings = settings_of()
+    run_with(settings)
+    folder, jobs = Path("out/finetune/bert"), fold_jobs(*two_tasks(), seed=0)
+    stitch = Stitch.model_validate({"base": "pretrained"})
+    base = fold_base(folder, jobs[0], read_history(folder), encoder_settings=settings, settings=stitch, code="c")
+    states = base.load()[0].backbone.state_dict()
+    start = load_file(pretrained_folder(folder, None) / WEIGHTS)
+    assert all(torch.equal(tensor, start[f"bert.{name}"]) for name, tensor in states.items() if "pooler" not in name)
+    other = fold_base(folder, jobs[1], read_history(folder), encoder_settings=settings, settings=stitch, code="c")
+    assert other.digest == base.digest
 
 
 def test_a_forecast_counts_the_units_of_pre_training() -> None:

@@ -17,6 +17,7 @@ from pipeline.checks import dry_run, preflight, unit_needs
 from pipeline.data.demo import generate
 from pipeline.data.fold_jobs import fold_jobs
 from pipeline.errors.exceptions import DivergedError, MachineError, ParamsError
+from pipeline.params.encoders import Pretraining
 from pipeline.params.fields import Component
 from pipeline.params.loading import load_params
 from pipeline.params.root import Params, Run
@@ -282,6 +283,14 @@ def test_the_dry_run_tries_every_encoder_on_the_raw_files(params: Params, monkey
         bert.split()[0] == "bert" and bert.split()[2] == "2" and electra.split()[0] == "electra"
     )  # 20 rows, 16 a step
     assert "about" in total and "stitched heads and baselines are not included" in total
+
+
+def test_the_dry_run_tries_a_further_pre_training_too(params: Params, monkeypatch) -> None:
+    monkeypatch.setattr(dry_run, "ProcessPoolExecutor", lambda n_workers, mp_context: ThreadPoolExecutor(n_workers))
+    before = Pretraining.model_validate({"epochs": 4, "batch_size": 16, "held_out_ratio": 0.0})
+    bert = params.encoders["bert"].model_copy(update={"pretrain": before})
+    _, line, _, _ = dry_run.dry_run(params.model_copy(update={"encoders": {"bert": bert}}), n_steps=1)
+    assert line.startswith("bert, pretrain") and int(line.split()[3]) % 4 == 0
 
 
 def test_an_encoder_whose_process_is_ended_is_named(params: Params, monkeypatch) -> None:

@@ -625,3 +625,20 @@ def test_markup_in_copies_is_shown_as_text(values: dict[str, Any], where: str) -
 
 def test_without_copies_there_is_no_such_section(whole_page: str) -> None:
     assert 'id="augmentation"' not in whole_page
+
+
+def test_a_further_pre_training_shows_whose_texts_it_saw_and_how_it_went(
+    values: dict[str, Any], whole_page: str
+) -> None:
+    scores = [{"loss": 3.0, "perplexity": 20.1, "accuracy": 0.25}, {"loss": 2.0, "perplexity": 7.4, "accuracy": 0.5}]
+    record = {
+        "name": "all", "key": "k", "seen": {"texts": {"tasks": 1200, "<b>": 3}, "transductive": False, "per_fold": False},
+        "n_texts": 1100, "n_held_out": 100, "n_rows": 1200, "notes": ["the head is new"], "scores": scores, "kept_epoch": 0,
+        "steps": [{"step": step, "epoch": 0, "loss": 3.0 / step, "learning_rate": 0.1} for step in (1, 2, 3)],
+        "epochs": [], "rollbacks": [], "token_budget": 1, "n_tokens": 1, "seconds": 61.0,
+    }  # fmt: skip
+    values["histories"]["roberta"]["pretraining"] = [record]
+    shown = section(page(values), "pretraining")
+    for said in ("1,200 of tasks, 3 of &lt;b&gt; (no test texts; texts of all folds); the head is new", "20.1 7.4"):
+        assert said in shown
+    assert 'id="pretraining"' not in whole_page
