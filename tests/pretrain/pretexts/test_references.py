@@ -346,6 +346,9 @@ def test_an_infilled_row_writes_the_text_and_reads_at_most_its_tokens_and_masks(
             if token != mask_id:
                 rest.remove(token)
         assert mask_id in read and rest, "something is hidden"
+        beside = rows.batch(np.array([row, 21, 22]), 0)["input_ids"][0]
+        assert beside[: len(read)].tolist() == read, "the same alone and with others"
+        assert rows.batch(np.array([row]), 1)["input_ids"][0].tolist() != read, "another epoch, other spans"
 
 
 def test_where_there_are_sentinels_the_spans_are_written_and_put_back_give_the_text() -> None:
