@@ -53,15 +53,9 @@ def build(
     except ImportError as error:
         raise ParamsError(f"adapter: lora needs peft, got {error}. `pip install peft`.", code="E204") from error
     check_targets(model, targets)
-    scaling: dict[str, Any] = {
-        "r": rank,
-        "lora_alpha": alpha,
-        "use_rslora": rslora,
-        "use_dora": dora,
-        "lora_dropout": dropout,
-    }
+    scaling: dict[str, Any] = {"r": rank, "lora_alpha": alpha, "use_rslora": rslora, "use_dora": dora}
     torch.manual_seed(seed)
-    inject_adapter_in_model(LoraConfig(target_modules=targets, **scaling), model)
+    inject_adapter_in_model(LoraConfig(target_modules=targets, lora_dropout=dropout, **scaling), model)
     for parameter in model.parameters():
         if parameter.requires_grad:  # made as wide as the base: small steps would be lost in 8 bits of bf16
             parameter.data = parameter.data.float()
