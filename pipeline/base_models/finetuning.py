@@ -77,8 +77,7 @@ def finetune(
     for name, step in steps.items():
         training, made = plan.units_of_step(name, step, of_steps[name], trained)
         trained |= made
-        n_later -= n_rows[name]
-        budget.more = n_later / n_rows[name]
+        budget.more = (n_later := n_later - n_rows[name]) / n_rows[name]
         kind = "finetune-first" if name in first else "finetune" if name == last else f"finetune-{name}"
         run_units(training, run=run, stage=Stage(kind, encoder, first.get(name)), budget=budget)
     budget.more = 0.0
