@@ -65,12 +65,11 @@ def finetune(
     budget, first, steps = budget or Budget(), settings.intermediate_steps, settings.training_steps
     of_steps = {name: [job for job in jobs if job.task in settings.tasks_of(name, table.labels)] for name in steps}
     n_rows = {name: step.epochs * sum(len(job.fitted) for job in of_steps[name]) for name, step in steps.items()}
-    n_later = sum(n_rows.values()) + FORWARD_SHARE * sum(len(job.predicted) for job in jobs)
+    n_later, last = sum(n_rows.values()) + FORWARD_SHARE * sum(len(job.predicted) for job in jobs), list(steps)[-1]
     places = list(dict.fromkeys((job.repeat, job.fold) for job in jobs))
     starts = pretraining_jobs(encoder, table, folds, places, settings=settings, recipe=recipe, seed=seed, run=run)
     if before := list({job[0].key: job for job in starts.values()}.values()):
-        n_texts = sum(len(arguments["corpus"].texts) * arguments["settings"].epochs for *_, arguments in before)
-        budget.more = n_later / n_texts
+        budget.more = n_later / sum(len(part["corpus"].texts) * part["settings"].epochs for *_, part in before)
         run_units(before, run=run, stage=Stage("finetune-pretrain", model=encoder), budget=budget)
     begun = {place: unit for place, (unit, *_) in starts.items()}
     plan = _Plan(encoder, settings, recipe, metrics, run, copies, seed, table, folds.digest, begun)
@@ -78,17 +77,16 @@ def finetune(
     for name, step in steps.items():
         training, made = plan.units_of_step(name, step, of_steps[name], trained)
         trained |= made
-        n_later -= n_rows[name]
-        budget.more = n_later / n_rows[name]
-        stage = Stage("finetune" if name == list(steps)[-1] else f"finetune-{name}", model=encoder)
-        stage = Stage("finetune-first", encoder, first[name]) if name in first else stage
-        run_units(training, run=run, stage=stage, budget=budget)
+        budget.more = (n_later := n_later - n_rows[name]) / n_rows[name]
+        kind = "finetune-first" if name in first else "finetune" if name == last else f"finetune-{name}"
+        run_units(training, run=run, stage=Stage(kind, encoder, first.get(name)), budget=budget)
     budget.more = 0.0
     predicting = [plan.predicting(job, trained[job.name]) for job in jobs]
     run_units(predicting, run=run, stage=Stage("predict", model=encoder), budget=budget)
-    models, predicted = [trained[job.name] for job in jobs], [unit for unit, *_ in predicting]
-    more = publish_starts(folder, begun, settings)
-    collect(folder, jobs, trained=models, predicted=predicted, table=table, folds=folds, more=more)
+    collect(
+        folder, jobs, trained=[trained[job.name] for job in jobs], predicted=[unit for unit, *_ in predicting],
+        table=table, folds=folds, more=publish_starts(folder, begun, settings),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -131,9 +131,11 @@ class _Copies:
 
     @property
     def lengths(self) -> np.ndarray:
+        """Return the tokens of each copy (B,)."""
         return np.full(len(self.masked), len(self.tokens.ids))
 
     def batch(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
+        """Return what the encoder reads of some copies (B, T), and `of_words` (B, 2, T), which tokens are of the two."""
         of_words = self.members[self.masked[rows]]  # (B, 2, T)
         ids = np.where(of_words.any(axis=1), self.mask_token_id, self.tokens.ids)
         types = np.broadcast_to(self.tokens.types, ids.shape)
