@@ -58,7 +58,7 @@ def test_a_fold_sees_none_of_its_validation_texts_wherever_they_stand(tmp_path: 
     [(b"good\n\xb0\xa1 bad\n", "more.txt:2: must be text in UTF-8, got byte 0xb0 at place 1"),
      (b"PK\x03\x04\x00\x00", "more.txt:1: must be text in UTF-8, got a zero byte")],
 )  # fmt: skip
-def test_D1_a_file_that_is_not_text_is_named_with_its_line(content: bytes, said: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_is_named_with_its_line(content: bytes, said: str, tmp_path: Path) -> None:
     """A file of further texts that is not UTF-8 is refused, with the line."""
     path = tmp_path / "more.txt"
     path.write_bytes(content)

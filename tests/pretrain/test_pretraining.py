@@ -136,7 +136,7 @@ def half_a_checkpoint(folder: str) -> Component:
     ],
     ids=["no mask", "vocabulary", "positions", "two tokens a row", "no encoder", "no padding"],
 )
-def test_P4_a_checkpoint_that_cannot_learn_the_pretext_is_refused_in_words(
+def test_a_checkpoint_that_cannot_learn_the_pretext_is_refused_in_words(
     source: Any, keys: Any, said: str | None
 ) -> None:
     """A checkpoint without a mask token, with a larger vocabulary, fewer positions or lacking weights is refused."""
