@@ -83,6 +83,8 @@ def check_adapter(encoder: "Encoder") -> Iterator[Problem]:
         "mixout": (encoder.mixout > 0, "the weights stay the pre-trained ones"),
         "reinit_layers": (encoder.reinit_layers > 0, "layers that begin anew would never learn"),
         "average_first": (encoder.average_first is not None, "the mean of adapters is not that of what they add"),
+        "pretrain": (encoder.pretrain is not None, "it would change the weights that are to stay"),
+        "intermediate": (encoder.intermediate is not None, "what learns first would be frozen after it"),
     }
     for key, (is_set, why) in contradicted.items():
         if is_set:

@@ -97,6 +97,8 @@ NOT_BOTH = "contradicts adapter lora"
         (adapted(BASE, mixout=0.5), "mixout", f"{NOT_BOTH}: the weights stay the pre-trained ones"),
         (adapted(BASE, reinit_layers=1), "reinit_layers", f"{NOT_BOTH}: layers that begin anew would never learn"),
         (adapted(BASE, sharing="hard", average_first={}), "average_first", f"{NOT_BOTH}: the mean of adapters is not"),
+        (adapted(BASE, pretrain={}), "pretrain", f"{NOT_BOTH}: it would change the weights that are to stay"),
+        (adapted(BASE, intermediate={"tasks": ["nli"]}), "intermediate", f"{NOT_BOTH}: what learns first would be frozen"),
         (adapted(BASE, adapter=None, weights="nf4"), "source", "weights that learn need weights: fp32. Set it, or an"),
         (encoder({"adapter": "lora"}), "adapter", "got source from_config, which begins at random weights. Take source pret"),
         (adapted(BASE, adversarial="fgm"), "adversarial", "fgm moves the weights of the token embeddings, but adapter freez"),
