@@ -12,13 +12,7 @@ from pipeline.params.encoders import Encoder, OfTask
 from pipeline.params.problems import Problem
 from pipeline.params.stitch_checks import check_stitch
 from pipeline.params.text_checks import check_budgets, check_texts
-from pipeline.params.training_checks import (
-    check_adapter,
-    check_intermediate,
-    check_pretraining,
-    check_sharing,
-    check_training,
-)
+from pipeline.params.training_checks import check_encoder_training, check_training
 
 if TYPE_CHECKING:
     from pipeline.params.augment import Augment
@@ -81,12 +75,8 @@ def check_together(params: "Params") -> Iterator[Problem]:
         yield from (Problem(("baselines", name), text, "E204") for text in check_sources(baseline))
     for name, encoder in params.encoders.items():
         yield from _within(("encoders", name), _check_encoder(encoder, params.run.device))
-        yield from _within(("encoders", name), check_training(encoder, params.tasks))
-        yield from _within(("encoders", name), check_adapter(encoder))
+        yield from _within(("encoders", name), check_encoder_training(encoder, params.tasks))
         yield from _within(("encoders", name), check_budgets(encoder, params.tasks))
-        yield from _within(("encoders", name), check_sharing(encoder, params.tasks))
-        yield from _within(("encoders", name), check_intermediate(encoder, params.tasks))
-        yield from _within(("encoders", name), check_pretraining(encoder))
         for part in ("masking", "pretext") if encoder.pretrain is not None else ():
             found = check_sources(getattr(encoder.pretrain, part))
             yield from (Problem(("encoders", name, "pretrain", part), text, "E204") for text in found)

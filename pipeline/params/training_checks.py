@@ -62,6 +62,15 @@ def _check_adversarial(training: "Training") -> Iterator[Problem]:
         yield Problem(("adversarial",), text)
 
 
+def check_encoder_training(encoder: "Encoder", tasks: "dict[str, Task]") -> Iterator[Problem]:
+    """Yield the contradictions in how an encoder is trained: by itself, with other tasks, and before that."""
+    yield from check_training(encoder, tasks)
+    yield from check_adapter(encoder)
+    yield from check_sharing(encoder, tasks)
+    yield from check_intermediate(encoder, tasks)
+    yield from check_pretraining(encoder)
+
+
 def check_adapter(encoder: "Encoder") -> Iterator[Problem]:
     """Yield why an encoder cannot stay as it is under an adapter, or without one could not learn."""
     source, adapter = encoder.source, encoder.adapter
