@@ -119,7 +119,8 @@ class TextClassifier(nn.Module):
         if "use_cache" in self.accepted:  # decoders would keep keys and values for a next token that nobody asks for
             inputs["use_cache"] = False
         of_layers: tuple[torch.Tensor, ...] = self.backbone(**inputs, output_hidden_states=True).hidden_states
-        states = tuple(of_layer.float() for of_layer in of_layers)  # of a frozen encoder in half precision
+        halved = of_layers[0].dtype in (torch.float16, torch.bfloat16)  # of a frozen encoder: what learns reads floats
+        states = tuple(of_layer.float() for of_layer in of_layers) if halved else of_layers
         return states if self.windows is None else tuple(self.windows.join(of_layer) for of_layer in states)
 
     @contextmanager
