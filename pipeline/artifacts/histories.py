@@ -44,7 +44,18 @@ class FirstRecord(TypedDict):
     key: str
 
 
-class UnitRecord(TypedDict):
+class TrainingRecord(TypedDict):
+    """How a training went."""
+
+    steps: list[StepRecord]
+    epochs: list[EpochRecord]
+    rollbacks: list[RollbackRecord]
+    token_budget: int
+    n_tokens: int
+    seconds: float
+
+
+class UnitRecord(TrainingRecord):
     """What the training of one fold's model left: whose it is, what it is made of, what it learnt from, how it went."""
 
     task: str
@@ -56,12 +67,6 @@ class UnitRecord(TypedDict):
     model: str
     """Digest of the model's files."""
     numerics: dict[str, Any]
-    steps: list[StepRecord]
-    epochs: list[EpochRecord]
-    rollbacks: list[RollbackRecord]
-    token_budget: int
-    n_tokens: int
-    seconds: float
     tokens_per_second: float
     peak_memory: NotRequired[int]
     """Bytes: torch's on a GPU, else those of the process, libraries and all."""
@@ -84,7 +89,7 @@ class SeenTexts(TypedDict):
     per_fold: bool
 
 
-class PretrainingRecord(TypedDict):
+class PretrainingRecord(TrainingRecord):
     """What a further pre-training left: of which fold (`all` or `r0-f1`), what it saw, how it went on texts held out."""
 
     name: str
@@ -97,12 +102,6 @@ class PretrainingRecord(TypedDict):
     scores: list[dict[str, float]]
     """Before the first epoch and after each: perplexity, loss and what else the pretext measures; or none."""
     kept_epoch: int
-    steps: list[StepRecord]
-    epochs: list[EpochRecord]
-    rollbacks: list[RollbackRecord]
-    token_budget: int
-    n_tokens: int
-    seconds: float
 
 
 class ModelHistory(TypedDict):
