@@ -146,11 +146,3 @@ class BidirectionalLM(nn.Module):
         """Return by direction the M tokens to tell: those after the first, and those before the last, of each row."""
         ids, known = batch["input_ids"], batch["attention_mask"][:, 1:].bool()
         return dict(zip(DIRECTIONS, (ids[:, 1:][known], ids[:, :-1][known]), strict=True))
-
-    def loss_sums(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Return by direction the cross-entropy in nats, summed over the tokens to tell, 0-d."""
-        targets = self.targets(batch)
-        return {
-            direction: functional.cross_entropy(logits.float(), targets[direction], reduction="sum")
-            for direction, logits in self(batch).items()
-        }

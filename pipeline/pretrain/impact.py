@@ -185,5 +185,7 @@ class Segmenter:
     def words_of(self, text: str) -> list[Span]:
         """Return [start, end) of each word of a text, as whole-word masking asks for them."""
         if text not in self.known:
-            self.known[text] = join_words(impact(self.parts, text), threshold=self.threshold)
+            [tokens] = tokenize(self.parts.tokenizer, [text], None)
+            is_read = bool(_words_of_tokens(text, tokens, None)[0])  # not one of signs alone that the tokenizer drops
+            self.known[text] = join_words(impact(self.parts, text), threshold=self.threshold) if is_read else []
         return self.known[text]

@@ -102,6 +102,7 @@ def test_a_segmenter_looks_at_each_text_once_and_serves_as_a_masking(
     assert all(end <= start for (_, end), (start, _) in pairwise(words))
     monkeypatch.setattr(impacts, "impact", None)
     assert segmenter.words_of(TEXT) == words
+    assert segmenter.words_of("\u200b ") == [], "what the tokenizer drops is no word"
 
 
 @pytest.mark.parametrize(

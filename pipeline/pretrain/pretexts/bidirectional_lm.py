@@ -3,31 +3,25 @@
 Source: Peters et al., Deep contextualized word representations (ELMo), 2018, section 3.1, https://arxiv.org/abs/1802.05365
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import nn
 
-from pipeline.models.batching import Encoded, encode
+from pipeline.models.batching import encode
 from pipeline.models.language_lstm import DIRECTIONS, BidirectionalLM, checked
-from pipeline.pretrain.language_model import notes_on, save_model
+from pipeline.pretrain.drawn import Draw, DrawnPretext, Measures, told
+from pipeline.pretrain.language_model import notes_on
 from pipeline.pretrain.pretext import Start
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
-
-    from pipeline.training_contracts import Batch
 
 LOADER = "AutoModel"
 LANGUAGE_MODELS = "in two directions"  # of which sources
+LOSSES = {direction: (f"labels_{direction}", 1.0) for direction in DIRECTIONS}
 
 
-def build(*, start: Start, max_length: int, tied: bool = True) -> "BothDirections":
-    """Put a new softmax, the same for both directions, on the model; masks have no part in it.
+def build(*, start: Start, max_length: int, tied: bool = True) -> DrawnPretext:
+    """Put a new softmax, the same for both directions, on the model; masks have no part in it, and it is left when saved.
 
     Args:
         start: tokenizer and weights to begin with.
@@ -39,56 +33,32 @@ def build(*, start: Start, max_length: int, tied: bool = True) -> "BothDirection
     """
     model, new = start.load(LOADER)
     encoder = checked(model, origin=start.origin)
-    return BothDirections(BidirectionalLM(encoder, tied=tied), start.tokenizer, max_length, notes_on(start, new))
+
+    def rows_of(texts: Sequence[str], seed: int) -> tuple[np.ndarray, Draw]:
+        encoded = encode(start.tokenizer, texts, None, max_length=max_length, truncation="head")
+
+        def draw(rows: np.ndarray, epoch: int) -> dict[str, torch.Tensor]:
+            batch = encoded.batch(rows)
+            labels = BidirectionalLM.targets(batch)
+            return {**batch, **{LOSSES[direction][0]: tokens for direction, tokens in labels.items()}}
+
+        return encoded.lengths, draw
+
+    learner = BothDirections(BidirectionalLM(encoder, tied=tied))
+    return DrawnPretext(learner, encoder, start.tokenizer, rows_of, LOSSES, notes_on(start, new))
 
 
-@dataclass(frozen=True)
-class BothDirections:
-    """The pretext: a language model of both directions."""
+class BothDirections(nn.Module):
+    """Measures how well each direction tells the tokens that it reads next, and both together."""
 
-    model: BidirectionalLM
-    tokenizer: "PreTrainedTokenizerFast"
-    max_length: int
-    notes: list[str]
+    def __init__(self, model: BidirectionalLM) -> None:
+        super().__init__()
+        self.model = model
 
-    def objective(self, texts: Sequence[str], *, seed: int, epoch_of: Callable[[int], int]) -> "WholeTexts":
-        """Return the rows of texts; nothing is drawn for them."""
-        return WholeTexts(encode(self.tokenizer, texts, None, max_length=self.max_length, truncation="head"))
-
-    def score_sums(self, batch: "Batch") -> dict[str, tuple[torch.Tensor, float]]:
-        """Return the loss, also of each direction, and how many tokens are told right."""
-        losses, targets = self.model.loss_sums(batch), self.model.targets(batch)
-        right = sum((logits.argmax(dim=1) == targets[name]).sum() for name, logits in self.model(batch).items())
-        n_tokens = float(len(targets[DIRECTIONS[0]]))
-        by_direction = {name: (loss, n_tokens) for name, loss in losses.items()}
-        both = torch.stack([*losses.values()]).sum(), 2 * n_tokens
-        return {"loss": both, **by_direction, "accuracy": (torch.as_tensor(right), 2 * n_tokens)}
-
-    def save(self, folder: Path) -> None:
-        """Write the model and its tokenizer; the softmax is left."""
-        save_model(self.model.encoder, self.tokenizer, folder)
-
-
-@dataclass(frozen=True)
-class WholeTexts:
-    """An `Objective`: rows of texts as they are."""
-
-    encoded: Encoded
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """Return the tokens of each row (N,)."""
-        return self.encoded.lengths
-
-    def batch(self, rows: np.ndarray, step: int) -> "Batch":
-        """Return the inputs (B, T)."""
-        return self.encoded.batch(rows)
-
-    def weights(self, batch: "Batch") -> dict[str, float]:
-        """Return how many tokens each direction tells."""
-        return dict.fromkeys(DIRECTIONS, float(batch["attention_mask"][:, 1:].sum()))
-
-    def loss_sums(self, model: nn.Module, batch: "Batch", progress: float) -> dict[str, torch.Tensor]:
-        """Return the cross-entropy of each direction summed over the tokens that it tells."""
-        losses: dict[str, torch.Tensor] = model.loss_sums(batch)  # type: ignore[operator]
-        return losses
+    def forward(self, batch: dict[str, torch.Tensor]) -> Measures:
+        by_direction = {name: told(logits, batch[LOSSES[name][0]]) for name, logits in self.model(batch).items()}
+        measures: Measures = {name: of["loss"] for name, of in by_direction.items()}
+        for name in ("loss", "accuracy"):
+            totals, counts = zip(*(of[name] for of in by_direction.values()), strict=True)
+            measures[name] = torch.stack(totals).sum(), torch.stack(counts).sum()
+        return measures

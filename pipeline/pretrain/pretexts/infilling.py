@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, count, takewhile
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
@@ -22,7 +23,6 @@ from pipeline.pretrain.masks import NO_UNIT
 from pipeline.pretrain.pieces import Pieces, pieces_of, token_units
 from pipeline.pretrain.pretext import Masking, Span, Start
 from pipeline.pretrain.segments import sentence_spans
-from pipeline.ranges import PositiveFloat
 
 LOADER = "AutoModelForSeq2SeqLM"
 SENTINEL = "<extra_id_{}>"
@@ -35,7 +35,7 @@ def build(
     masking: Masking,
     mask_ratio: float,
     max_length: int,
-    span_length: PositiveFloat = 3.0,
+    span_length: Annotated[float, Field(ge=1)] = 3.0,
     permute_sentences: bool = True,
 ) -> DrawnPretext:
     """Take the family's encoder-decoder; it is saved whole, and of it fine-tuning reads the encoder.

@@ -15,21 +15,14 @@ from pipeline.pretrain.drawn import Draw, DrawnPretext, Measures, told
 from pipeline.pretrain.language_model import LanguageModel
 from pipeline.pretrain.masks import uniform
 from pipeline.pretrain.pretext import Masking, Start
-from pipeline.pretrain.pretexts import masked_lm
+from pipeline.pretrain.pretexts.masked_lm import MaskedLM
 from pipeline.pretrain.segments import two_segments
 from pipeline.reproducibility import derive_seed
 
 LOSSES = {"loss": ("labels_at_places", 1.0), "order_loss": ("is_swapped", 1.0)}
 
 
-def build(
-    *,
-    start: Start,
-    masking: Masking,
-    mask_ratio: float,
-    max_length: int,
-    seed: int,
-) -> DrawnPretext:
+def build(*, start: Start, masking: Masking, mask_ratio: float, max_length: int, seed: int) -> DrawnPretext:
     """Put a head over the first token of the family's masked language model, which is left when it is saved.
 
     Args:
@@ -37,28 +30,29 @@ def build(
         masking: which tokens are masked together.
         mask_ratio: share of tokens to predict.
         max_length: tokens per row.
-        seed: of the masks, the order and its head.
+        seed: of the head.
 
     Raises:
         ParamsError: if the source cannot learn by masks.
     """
-    masked = masked_lm.build(start=start, masking=masking, mask_ratio=mask_ratio, max_length=max_length, seed=seed)
+    masked = MaskedLM.begun(start, masking, mask_ratio, max_length)
 
     def rows_of(texts: Sequence[str], seed: int) -> tuple[np.ndarray, Draw]:
         first, second = map(list, zip(*map(two_segments, texts), strict=True))
         # Row n and, N rows further on, the same in the other order.
-        rows = masked.objective(first + second, text_pairs=second + first, seed=seed, epoch_of=int)
+        rows = masked.rows(first + second, seed, text_pairs=second + first)
         lengths = rows.lengths.reshape(2, -1).max(axis=0)
 
         def draw(numbers: np.ndarray, epoch: int) -> dict[str, torch.Tensor]:
             is_swapped = uniform(derive_seed(seed, "order"), epoch, numbers) < 0.5
-            batch = rows.batch(numbers + len(texts) * is_swapped, epoch)
+            batch = rows.draw(numbers + len(texts) * is_swapped, epoch)
             return {**batch, "is_swapped": torch.from_numpy(is_swapped.astype(np.int64))}
 
         return lengths, draw
 
-    model = OrderPredictor(masked.model, derive_seed(seed, "head"))
-    return DrawnPretext(model, masked.model.model, start.tokenizer, rows_of, LOSSES, masked.notes)
+    language = masked.language
+    model = OrderPredictor(language, derive_seed(seed, "head"))
+    return DrawnPretext(model, language.model, start.tokenizer, rows_of, LOSSES, masked.notes)
 
 
 class OrderPredictor(nn.Module):

@@ -16,7 +16,7 @@ from pipeline.errors.exceptions import ParamsError
 from pipeline.pretrain.drawn import Draw, DrawnPretext, Measures, told
 from pipeline.pretrain.language_model import LanguageModel
 from pipeline.pretrain.pretext import Masking, Start
-from pipeline.pretrain.pretexts import masked_lm
+from pipeline.pretrain.pretexts.masked_lm import MaskedLM
 from pipeline.ranges import PositiveInt
 from pipeline.reproducibility import derive_seed
 
@@ -39,7 +39,7 @@ def build(
         masking: one that masks runs of several units.
         mask_ratio: share of tokens to predict.
         max_length: tokens per row.
-        seed: of the masks and the second head.
+        seed: of the second head.
         position_size: width of the embedding of a token's place in its span.
 
     Raises:
@@ -50,22 +50,20 @@ def build(
             "pretrain.masking: must mask spans of several units to predict them from their borders, got one that masks "
             "units one by one. Take a masking of spans, or another pretext."
         )
-    masked = masked_lm.build(start=start, masking=masking, mask_ratio=mask_ratio, max_length=max_length, seed=seed)
+    masked = MaskedLM.begun(start, masking, mask_ratio, max_length)
 
     def rows_of(texts: Sequence[str], seed: int) -> tuple[np.ndarray, Draw]:
-        rows = masked.objective(texts, seed=seed, epoch_of=int)
+        rows = masked.rows(texts, seed)
 
         def draw(numbers: np.ndarray, epoch: int) -> dict[str, torch.Tensor]:
-            batch = rows.batch(numbers, epoch)
+            batch = rows.draw(numbers, epoch)
             return {**batch, **borders(batch["places"].numpy(), batch["input_ids"].shape[1])}
 
         return rows.lengths, draw
 
-    model, kept = (
-        BoundaryPredictor(masked.model, max_length, position_size, derive_seed(seed, "head")),
-        masked.model.model,
-    )
-    return DrawnPretext(model, kept, start.tokenizer, rows_of, LOSSES, masked.notes)
+    language = masked.language
+    model = BoundaryPredictor(language, max_length, position_size, derive_seed(seed, "head"))
+    return DrawnPretext(model, language.model, start.tokenizer, rows_of, LOSSES, masked.notes)
 
 
 def borders(places: np.ndarray, n_tokens: int) -> dict[str, torch.Tensor]:

@@ -16,14 +16,13 @@ from pipeline.models.batching import padded_positions
 from pipeline.pretrain.drawn import Draw, DrawnPretext, Predictor, reads_ahead
 from pipeline.pretrain.masks import uniform
 from pipeline.pretrain.pretext import Masking, Start
-from pipeline.pretrain.pretexts import masked_lm
+from pipeline.pretrain.pretexts.masked_lm import LOSSES, MaskedLM
 from pipeline.pretrain.segments import two_segments
 from pipeline.reproducibility import derive_seed
 
 WAYS = ("bidirectional", "left_to_right", "right_to_left", "seq2seq")
 SHARES = (1 / 3, 1 / 6, 1 / 6, 1 / 3)  # of the ways, where they are mixed
 NOT_READ = torch.finfo(torch.float32).min
-LOSSES = {"loss": ("labels_at_places", 1.0)}
 
 
 def build(
@@ -32,7 +31,6 @@ def build(
     masking: Masking,
     mask_ratio: float,
     max_length: int,
-    seed: int,
     attention: Literal["mixed", "bidirectional", "left_to_right", "right_to_left", "seq2seq"] = "mixed",
 ) -> DrawnPretext:
     """Take the family's masked language model and say of each pair of tokens whether one reads the other.
@@ -42,19 +40,19 @@ def build(
         masking: which tokens are masked together.
         mask_ratio: share of tokens to predict.
         max_length: tokens per row.
-        seed: of the masks, and of the way in which a row is read.
         attention: `seq2seq` lets tokens of the first segment read that segment, those of the second the first and what
             stands before them; `mixed` draws a way for each row, two thirds of them bidirectional and seq2seq.
 
     Raises:
         ParamsError: if the source cannot learn by masks, or the family takes no such attention.
     """
-    masked = masked_lm.build(start=start, masking=masking, mask_ratio=mask_ratio, max_length=max_length, seed=seed)
-    _check_family(masked.model.model)
+    masked = MaskedLM.begun(start, masking, mask_ratio, max_length)
+    language = masked.language
+    _check_family(language.model)
 
     def rows_of(texts: Sequence[str], seed: int) -> tuple[np.ndarray, Draw]:
         first, second = map(list, zip(*map(two_segments, texts), strict=True))
-        rows = masked.objective(first, text_pairs=second, seed=seed, epoch_of=int)
+        rows = masked.rows(first, seed, text_pairs=second)
         encoded = rows.pieces.encoded
         # On a row's axis one place stands before the first segment and one after it.
         begins = np.array([2 + len(text) for text in first])
@@ -65,12 +63,11 @@ def build(
             drawn = uniform(derive_seed(seed, "attention"), epoch, numbers)
             mixed = np.searchsorted(np.cumsum(SHARES[:-1]), drawn, side="right")
             ways = mixed if attention == "mixed" else np.full(len(numbers), WAYS.index(attention))
-            return {**rows.batch(numbers, epoch), "attention_mask": additive(reads(real, is_second, ways))}
+            return {**rows.draw(numbers, epoch), "attention_mask": additive(reads(real, is_second, ways))}
 
         return rows.lengths, draw
 
-    model = masked.model.model
-    return DrawnPretext(Predictor(masked.model), model, start.tokenizer, rows_of, LOSSES, masked.notes)
+    return DrawnPretext(Predictor(language), language.model, start.tokenizer, rows_of, LOSSES, masked.notes)
 
 
 def reads(real: np.ndarray, is_second: np.ndarray, ways: np.ndarray) -> np.ndarray:

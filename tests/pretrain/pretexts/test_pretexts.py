@@ -93,7 +93,7 @@ def test_logits_where_masked_are_those_of_the_whole_model(family: str) -> None:
     finally:
         del SOURCES["masked_lm"]
     batch = pretext.objective(TEXTS[:4], seed=1, epoch_of=lambda step: 0).batch(np.arange(4), 0)
-    model: Any = pretext.model.eval()
+    model: Any = pretext.model.eval().language
     with torch.no_grad():
         some = model(batch)
         whole = model.model(**{name: tensor for name, tensor in batch.items() if name in model.accepted}).logits
